@@ -1,0 +1,1 @@
+"""Which pooling should this network use, and how sure are we?"""

@@ -1,0 +1,29 @@
+"""Networks in their published form, and the surgery that puts a pooling into their sites and their head."""
+
+from poolbench.backbones.allcnn import AllCNN
+from poolbench.backbones.anatomy import Anatomy, anatomy_of, discover
+from poolbench.backbones.assemble import Assembled, assemble, pooling_parameters
+from poolbench.backbones.cifar_resnet import CifarResNet
+from poolbench.backbones.digest import network_digest
+from poolbench.backbones.keras_cnn import KerasCNN
+from poolbench.backbones.lenet5 import LeNet5
+from poolbench.backbones.slides import Slides
+from poolbench.backbones.subsample import Subsample2d
+
+# resnet18 stands in a module of its own, `poolbench.backbones.resnet18`: importing torchvision takes seconds, which
+# a cell without it should not pay.
+__all__ = [
+    "AllCNN",
+    "Anatomy",
+    "Assembled",
+    "CifarResNet",
+    "KerasCNN",
+    "LeNet5",
+    "Slides",
+    "Subsample2d",
+    "anatomy_of",
+    "assemble",
+    "discover",
+    "network_digest",
+    "pooling_parameters",
+]

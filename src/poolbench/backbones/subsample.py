@@ -1,0 +1,19 @@
+"""Every s-th row and column: how a shortcut without parameters reduces resolution."""
+
+from torch import Tensor, nn
+
+
+class Subsample2d(nn.Module):
+    """Keep the first value of every stride x stride block: (B, C, H, W) → (B, C, ⌈H/s⌉, ⌈W/s⌉)."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Subsample the map."""
+        return x_BCHW[..., :: self.stride, :: self.stride]
+
+    def extra_repr(self) -> str:
+        """Show the stride."""
+        return f"stride={self.stride}"

@@ -1,0 +1,126 @@
+"""One cell: a resolved configuration with its identity, and the checks that need no data.
+
+Everything here happens before training: a wrong argument, a window larger than its map or a device that is not there
+is found for every cell of a sweep before the first one runs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from poolbench.backbones import Assembled, assemble
+from poolbench.data import Dataset, open_dataset
+from poolbench.errors import ConfigurationError
+from poolbench.record import Identity, identify, records_folder, speed_folder
+from poolbench.training import Mirrors, Protocol, resolve_device, trainer_arguments
+
+GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a sweep asks beside its cells; none of it changes a figure.
+
+    Args:
+        results_dir: where experiments' folders lie.
+        name: the experiment's name.
+        reference: the variant that others are compared with.
+        force: run finished cells again.
+        loggers: logger specifications by name.
+        command: the command line, for the record.
+    """
+
+    results_dir: Path
+    name: str
+    reference: str
+    force: bool = False
+    loggers: Mapping[str, Mapping[str, Any]] | None = None
+    command: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The experiment's folder."""
+        return self.results_dir / self.name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is trained once: backbone × variant × dataset × seed, everything resolved."""
+
+    config: Mapping[str, Any]
+    labels: Mapping[str, str]
+    settings: Settings
+    identity: Identity
+    device: torch.device
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], labels: Mapping[str, str], settings: Settings) -> "Cell":
+        """Return the cell of this configuration; raise `ConfigurationError` for what is wrong in it.
+
+        `config` holds the groups (backbone, pooling, head or None, dataset, protocol, trainer) and `seed`.
+        """
+        seed = config.get("seed")
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ConfigurationError(f"`seed` must be a whole number of at least 0, got {seed!r}")
+        for group in ("backbone", "pooling", "dataset", "protocol"):
+            if not isinstance(config.get(group), Mapping):
+                raise ConfigurationError(f"`{group}` must be chosen: {group}=NAME, got {config.get(group)!r}")
+        kept = {group: config.get(group) for group in GROUPS} | {"seed": seed}
+        trainer = config.get("trainer") or {}
+        device = resolve_device(trainer)
+        trainer_arguments(trainer)
+        Protocol.of(config["protocol"])
+        Mirrors.check(settings.loggers or {})
+        fingerprint = open_dataset(config["dataset"]).fingerprint()
+        identity = identify(kept, labels, fingerprint=fingerprint, device=device.type)
+        return cls(kept, dict(labels), settings, identity, device)
+
+    @property
+    def seed(self) -> int:
+        """The cell's seed."""
+        return int(self.config["seed"])
+
+    @property
+    def folder(self) -> Path:
+        """The record's folder."""
+        return records_folder(self.settings.results_dir, self.settings.name) / self.identity.run_id
+
+    @property
+    def speed_folder(self) -> Path:
+        """The folder of the experiment's speed records."""
+        return speed_folder(self.settings.results_dir, self.settings.name)
+
+    @property
+    def title(self) -> str:
+        """The cell in a line."""
+        return f"{self.labels['backbone']} · {self.labels['variant']} · {self.labels['dataset']} · seed {self.seed}"
+
+    def dataset(self) -> Dataset:
+        """Open the dataset; no image is read."""
+        return open_dataset(self.config["dataset"])
+
+    def protocol(self) -> Protocol:
+        """Return the recipe."""
+        return Protocol.of(self.config["protocol"])
+
+    def assemble(self) -> Assembled:
+        """Build the network with the variant in it, its starting weights drawn for the cell's seed."""
+        dataset = self.dataset()
+        return assemble(
+            self.config["backbone"],
+            self.config["pooling"],
+            self.config.get("head"),
+            in_channels=dataset.channels,
+            image_size=(dataset.image_size, dataset.image_size),
+            num_classes=dataset.num_classes,
+            seed=self.seed,
+        )
+
+    def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Cell":
+        """Return the reference's cell of the same block and seed: this one with another `pooling`."""
+        config = {**self.config, "pooling": pooling}
+        labels = {**self.labels, "variant": label}
+        return Cell.of(config, labels, replace(self.settings, loggers=None))

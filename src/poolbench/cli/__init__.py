@@ -1,0 +1,50 @@
+"""The command `poolbench`. Nothing here imports torch before it is sure that it will be needed."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from poolbench.cli import bench, choices, evaluate, report, train
+from poolbench.errors import ConfigurationError
+
+DESCRIPTION = "Which pooling should this network use, and how sure are we?"
+EXAMPLES = """examples:
+  poolbench train backbone=slides pooling=avg_topk dataset=digits seed=0
+  poolbench train -m backbone=slides,lenet5 pooling='glob(*)' dataset=digits seed='range(0,5)'
+  poolbench train experiment=quickstart     a whole named sweep
+  poolbench report results/quickstart       tables and figures from its records
+  poolbench bench                           speed and memory of operators, against torch's own
+  poolbench list pooling                    what there is, a line each
+
+exit status: 0 all well, 1 some cell failed (the others finished), 2 usage"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    top = argparse.ArgumentParser(
+        prog="poolbench",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (train, report, bench, choices, evaluate):
+        command.add_to(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["train"] and not {"-h", "--help"} & set(arguments[1:]):
+            # What follows is Hydra's: argparse would stumble over its flags.
+            return train.train(arguments[1:])
+        known = parser().parse_args(arguments)
+        return known.run(known)
+    except ConfigurationError as error:
+        print(f"poolbench: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0

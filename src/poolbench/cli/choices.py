@@ -1,0 +1,85 @@
+"""What can be chosen: the YAML files of conf/ are the registry. `poolbench list`, and the check of names."""
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.paths import conf_dir, experiments_dir
+
+GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer", "logger", "launcher", "experiment")
+# Only what is plainly a list of names is checked here; glob(*), choice(...) and quotes are Hydra's to read.
+PLAIN = re.compile(r"[\w/-]+(,[\w/-]+)*")
+
+
+def add_to(commands: Any) -> None:
+    """Add `poolbench list`."""
+    command = commands.add_parser("list", help="what there is to choose from, a line each")
+    command.add_argument("group", nargs="?", help=f"one of {', '.join(GROUPS)}; without it, all of them")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what there is."""
+    if arguments.group is not None and arguments.group not in GROUPS:
+        raise unknown_name("group", arguments.group, GROUPS)
+    for group in [arguments.group] if arguments.group else GROUPS:
+        if arguments.group is None:
+            print(f"{group}=")
+        found = names(group)
+        width = max(map(len, found), default=0)
+        for name in sorted(found):
+            indent = "" if arguments.group else "  "
+            print(f"{indent}{name:{width}}  {describe(found[name])}".rstrip())
+    return 0
+
+
+def names(group: str, further: Iterable[Path] = ()) -> dict[str, Path]:
+    """Return the choices of a group by name: conf/'s, and those of `further` configuration folders."""
+    folders = [experiments_dir() if group == "experiment" else conf_dir() / group]
+    folders += [folder / group for folder in further]
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for folder in folders
+        for path in sorted(folder.rglob("*.yaml"))
+    }
+
+
+def describe(path: Path) -> str:
+    """Return the first comment of a YAML file that is not one of Hydra's directives."""
+    for line in path.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.lstrip("# ").strip()
+        if text and not text.startswith("@package"):
+            return text
+    return ""
+
+
+def check(overrides: Sequence[str], further: Sequence[Path] = ()) -> None:
+    """Raise `ConfigurationError` for a choice that is not there, the nearest name first, before Hydra is loaded."""
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        group = key.lstrip("+")
+        if not equals or group not in GROUPS or not PLAIN.fullmatch(value):
+            continue
+        known = names(group, further)
+        for name in value.split(","):
+            if name not in known and name != "null":
+                raise unknown_name(group, name, known)
+
+
+def experiment_name(overrides: Sequence[str]) -> str | None:
+    """Return the experiment that the overrides select."""
+    chosen = [o.partition("=")[2] for o in overrides if o.partition("=")[0].lstrip("+") == "experiment"]
+    return chosen[-1] if chosen else None
+
+
+def require_folder(path: str) -> Path:
+    """Return a folder that must exist."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ConfigurationError(f"no folder {path!r}")
+    return folder

@@ -1,0 +1,54 @@
+"""`poolbench test RUN_ID`: evaluate a trained cell's kept weights again, and compare with its record."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.record import RECORD_FILE, read_record
+
+
+def add_to(commands: Any) -> None:
+    """Add `poolbench test`."""
+    command = commands.add_parser("test", help="evaluate a trained cell again and compare with its record")
+    command.add_argument("run", help="the run's id, or the path of its folder")
+    command.add_argument("--results-dir", type=Path, default=Path("results"), help="where experiments lie")
+    command.add_argument("--root", help="where the dataset's files lie, if not where they lay in training")
+    command.add_argument("--trainer", choices=("cpu", "gpu", "auto"), help="the device, if not the one of the training")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, print stored and new figures; 0 if they agree, 1 if they do not."""
+    folder = find(arguments.run, arguments.results_dir)
+    record = read_record(folder / RECORD_FILE)
+    if record["status"] != "ok":
+        raise ConfigurationError(f"{record['run_id']} is {record['status']}, it has no weights: {record['reason']}")
+    config = dict(record["config"])
+    if arguments.root:
+        config["dataset"] = {**config["dataset"], "root": arguments.root}
+    if arguments.trainer:
+        config["trainer"] = {**config["trainer"], "accelerator": arguments.trainer}
+    from poolbench.cell import Cell, Settings
+    from poolbench.run import evaluate
+
+    settings = Settings(folder.parents[2], folder.parents[1].name, record["reference"])
+    cell = Cell.of(config, record["labels"], settings)
+    found = evaluate(cell, folder, record)
+    agree = True
+    for name, value in found.items():
+        stored = record["metrics"][name]
+        same = abs(value - stored) <= 1e-4 * max(1.0, abs(stored))
+        agree &= same
+        print(f"{name:14} recorded {stored:.6f}  now {value:.6f}{'' if same else '  differs'}")
+    return 0 if agree else 1
+
+
+def find(run: str, results_dir: Path) -> Path:
+    """Return the folder of a run by its path or id."""
+    if (Path(run) / RECORD_FILE).is_file():
+        return Path(run)
+    known = {path.parent.name: path.parent for path in results_dir.glob(f"**/records/*/{RECORD_FILE}")}
+    if run not in known:
+        raise unknown_name(f"run in {results_dir}", run, known)
+    return known[run]

@@ -1,0 +1,130 @@
+"""What a composed configuration is called: the choices' names, with what makes them differ from their YAML."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from poolbench.record import NOT_IDENTITY
+from poolbench.spec import TARGET
+
+
+def plain(config: Any) -> Any:
+    """Return a configuration as plain dictionaries and lists, interpolations resolved."""
+    return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+
+
+def own_class(pooling: dict[str, Any], written: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """Return `pooling` without the arguments that belong to the class which the user replaced.
+
+    `pooling=avg_topk pooling.downsample._target_=my.Pool` would leave `k`, which is AvgTopKPool2d's, to my.Pool.
+    An argument that the user gave stays.
+    """
+    given = {override.lstrip("+").partition("=")[0] for override in overrides}
+    cleaned = dict(pooling)
+    for slot in ("downsample", "head"):
+        now, before = pooling.get(slot), written.get(slot)
+        if isinstance(now, Mapping) and isinstance(before, Mapping) and now.get(TARGET) != before.get(TARGET):
+            cleaned[slot] = {
+                key: value
+                for key, value in now.items()
+                if key == TARGET or key not in before or value != before[key] or f"pooling.{slot}.{key}" in given
+            }
+    return cleaned
+
+
+def labels(
+    config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]], head: str | None = None
+) -> dict[str, str]:
+    """Return the labels of backbone, variant and dataset.
+
+    `config` holds the composed groups, `written` the same groups as their YAML files say, `head` the choice of the
+    optional group.
+    """
+    named = {group: _named(config[group], written.get(group, {}), group) for group in ("backbone", "dataset")}
+    return named | {"variant": _variant(config, written, head)}
+
+
+def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]], head: str | None) -> str:
+    pooling, before = config["pooling"], written.get("pooling", {})
+    if pooling["name"] != before.get("name", pooling["name"]):
+        return str(pooling["name"])
+    name = str(pooling["name"])
+    differences = dict(_differences(pooling, before))
+    for slot in ("downsample", "head"):
+        target = differences.pop(f"{slot}.{TARGET}", None)
+        if target and target != (before.get(slot) or {}).get(TARGET):
+            # An operator of one's own is an arm of its own, never under the name of what it replaced.
+            own = str(target).rpartition(".")[2]
+            name = own if slot == "downsample" else f"{name}+{own}"
+            old = before.get(slot) or {}
+            now = pooling.get(slot) or {}
+            differences = {k: v for k, v in differences.items() if k.partition(".")[0] != slot} | {
+                f"{slot}.{key}": value for key, value in now.items() if key != TARGET and value != old.get(key)
+            }
+    parts = [f"{key.removeprefix('downsample.')}={_short(value)}" for key, value in differences.items()]
+    if head:
+        chosen = config.get("head") or {}
+        changed = dict(_differences(chosen, written.get("head", {})))
+        parts += [f"head={head}", *(f"head.{key}={_short(value)}" for key, value in changed.items())]
+    return f"{name}[{','.join(parts)}]" if parts else name
+
+
+def _named(group: Mapping[str, Any], before: Mapping[str, Any], kind: str) -> str:
+    name = str(group.get("name", kind))
+    if name != before.get("name", name):
+        return name
+    left_out = NOT_IDENTITY.get(kind, frozenset())
+    parts = [
+        f"{key}={_short(value)}"
+        for key, value in _differences(group, before)
+        if key.partition(".")[0] not in left_out and before
+    ]
+    return f"{name}[{','.join(parts)}]" if parts else name
+
+
+def _differences(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the keys (dotted) whose values are not what they were; what was dropped is not among them."""
+    flat_before = dict(_flat(before))
+    for key, value in _flat(now):
+        if key != "name" and (key not in flat_before or flat_before[key] != value):
+            yield key, value
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value
+
+
+def _short(value: Any) -> str:
+    return str(value).replace(" ", "")
+
+
+def written_groups(sources: list[Mapping[str, str]], chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what the YAML files of the chosen `groups` say, found in Hydra's configuration sources."""
+    folders = [Path(source["path"]) for source in sources if source["schema"] == "file"]
+    found = {}
+    for group in ("backbone", "pooling", "head", "dataset"):
+        choice = chosen.get(group)
+        if choice:
+            found[group] = written_group(folders, group, choice)
+    return found
+
+
+def written_group(folders: list[Path], group: str, choice: str) -> dict[str, Any]:
+    """Return what `GROUP/CHOICE.yaml` says, its own defaults beneath it; empty where there is no such file."""
+    for folder in folders:
+        path = folder / group / f"{choice}.yaml"
+        if path.is_file():
+            content = OmegaConf.load(path)
+            assert isinstance(content, DictConfig)
+            bases = content.pop("defaults", [])
+            beneath = [
+                written_group(folders, group, base) for base in bases if isinstance(base, str) and base != "_self_"
+            ]
+            return plain(OmegaConf.merge(*beneath, content))
+    return {}

@@ -1,0 +1,113 @@
+"""`poolbench train`: Hydra's overrides in, cells out."""
+
+import argparse
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from poolbench.cli import choices
+from poolbench.errors import ConfigurationError, Stopped
+from poolbench.paths import conf_dir
+
+USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5) or glob(*) sweeps over it.
+
+  poolbench train backbone=slides pooling=avg_topk dataset=digits seed=0
+  poolbench train backbone=slides,lenet5 pooling='glob(*)' dataset=digits seed='range(0,5)'
+  poolbench train experiment=quickstart
+  poolbench train pooling.downsample._target_=mypackage.MyPool dataset=digits
+
+groups (see `poolbench list GROUP`): backbone, pooling, head, dataset, protocol, trainer, logger, launcher, experiment
+keys: seed, name, results_dir, reference, force, strict, threads, allocator, speed.measure, speed.budget_s,
+  protocol.*, dataset.*, backbone.*, pooling.downsample.*, pooling.head.*, +trainer.* (any lightning.Trainer argument)
+Hydra's own flags work too (--cfg job, --config-dir DIR, --info, hydra/launcher=...); -m is accepted and not needed."""
+
+WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--package", "-p"}
+MULTIRUN = {"-m", "--multirun"}
+
+
+def add_to(commands: Any) -> None:
+    """Add `poolbench train`."""
+    command = commands.add_parser(
+        "train",
+        help="train cells: one, a sweep, or a named experiment",
+        description=USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("overrides", nargs="*", help="Hydra overrides")
+    command.set_defaults(run=lambda known: train(known.overrides))
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Run the cells that the overrides ask for; return the exit status."""
+    flags, overrides = sort_arguments(arguments)
+    further = [Path(value) for flag, value in itertools.pairwise(flags) if flag in ("--config-dir", "-cd")]
+    if not any(override.lstrip("+").startswith("hydra.searchpath") for override in overrides):
+        choices.check(overrides, further)
+    return _hydra(flags, overrides)
+
+
+def sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return Hydra's flags and the overrides apart, since Hydra's parser wants the flags first.
+
+    `-m` goes: a single cell is a sweep of one here, so it says nothing.
+
+    >>> sort_arguments(["seed=0,1", "-m", "--cfg", "job", "pooling=max"])
+    (['--cfg', 'job'], ['seed=0,1', 'pooling=max'])
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in MULTIRUN:
+            continue
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in WITH_VALUE:
+            value = next(rest, None)
+            if value is None:
+                raise ConfigurationError(f"{argument} needs a value")
+            flags.append(value)
+    return flags, overrides
+
+
+def _hydra(flags: list[str], overrides: list[str]) -> int:
+    # Hydra would print its errors by itself and end with 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Lightning's and wandb's imports take seconds: a mistake in the overrides is told without them.
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from poolbench.cli.task import run_task
+
+    saved = sys.argv
+    sys.argv = [sys.argv[0], *flags, *overrides]
+    handlers = {name: signal.signal(name, _stop) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run_task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = f": {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+        raise ConfigurationError(" ".join(f"{error}{cause}".split())) from error
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 2
+    except (Stopped, KeyboardInterrupt) as stop:
+        name = getattr(stop, "signal_name", "SIGINT")
+        print(f"poolbench: ended by {name}; what had finished is kept, the same command goes on", file=sys.stderr)
+        return 128 + signal.Signals[name].value
+    finally:
+        sys.argv = saved
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
+    return 0
+
+
+def _stop(number: int, frame: Any) -> None:
+    """End at a signal; a second one is left to end the program at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise Stopped(signal.Signals(number).name)

@@ -1,0 +1,40 @@
+"""The errors that a person can mend, and how near names are found.
+
+Every error of poolbench's own says which argument, which rule, what was received and what would be right.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ConfigurationError(ValueError):
+    """What was asked for is wrong in itself: a name, an argument, a path. Nothing has been trained."""
+
+
+class UnsupportedError(ConfigurationError):
+    """Each part is right but they do not fit together: this cell cannot be, another may."""
+
+
+class DataError(ConfigurationError):
+    """The data is absent or unusable; the message names the path and what belongs there."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
+    """Return the error for a `name` that is not among the `known` ones, the nearest first.
+
+    >>> print(unknown_name("pooling", "avg_topp", ["max", "avg", "avg_topk"]))
+    unknown pooling 'avg_topp'; did you mean avg_topk, avg? There are: avg_topk, avg, max
+    """
+    names = sorted(set(known))
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    ordered = near + [other for other in names if other not in near]
+    hint = f"; did you mean {', '.join(near)}?" if near else "."
+    return ConfigurationError(f"unknown {kind} {name!r}{hint} There are: {', '.join(ordered) or 'none'}")
+
+
+class Stopped(BaseException):
+    """A signal asked the program to end. Not an `Exception`: no cell may swallow it."""
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(signal_name)
+        self.signal_name = signal_name

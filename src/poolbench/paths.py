@@ -1,0 +1,23 @@
+"""Where the configurations lie, in a checkout and in an installed copy."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def checkout() -> Path | None:
+    """Return the top of the checkout that this code runs from, or None for an installed copy."""
+    top = PACKAGE.parent.parent
+    return top if (top / "conf" / "config.yaml").is_file() and (top / "pyproject.toml").is_file() else None
+
+
+def conf_dir() -> Path:
+    """Return the folder of the Hydra configurations: `conf/` of a checkout, else the copy inside the package."""
+    top = checkout()
+    return top / "conf" if top else PACKAGE / "conf"
+
+
+def experiments_dir() -> Path:
+    """Return the folder of the named experiments."""
+    top = checkout()
+    return top / "experiments" if top else PACKAGE / "conf" / "experiment"

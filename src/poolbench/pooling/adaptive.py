@@ -1,0 +1,64 @@
+"""Heads that pool the map to a fixed grid, whatever its size, and flatten it."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from poolbench.pooling.head import HeadPool2d
+from poolbench.pooling.window import pair
+
+
+class AdaptivePool2dFlatten(HeadPool2d):
+    """A pooling to a grid of `output_size` cells, flattened; a subclass says how a cell is pooled.
+
+    Args:
+        output_size: rows and columns of the grid, or one number for both.
+
+    Shapes: (B, C, H, W) → (B, C · rows · columns). Cells overlap by a row or column where the size does not divide.
+
+    Raises:
+        ValueError: the map is smaller than the grid (values would merely be repeated).
+    """
+
+    def __init__(self, output_size: int | Sequence[int] = 2) -> None:
+        super().__init__()
+        self.output_size = pair("output_size", output_size)
+
+    def check_map(self, x_BCHW: Tensor) -> None:
+        """Raise unless the map has at least as many rows and columns as the grid."""
+        height, width = x_BCHW.shape[-2:]
+        if height < self.output_size[0] or width < self.output_size[1]:
+            raise ValueError(f"`output_size` must be at most the map's size {height}x{width}, got {self.output_size}")
+
+    def extra_repr(self) -> str:
+        """Show the grid."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool2dFlatten(AdaptivePool2dFlatten):
+    """The mean of each cell of a grid, flattened.
+
+    >>> import torch
+    >>> AdaptiveAvgPool2dFlatten(output_size=(1, 2))(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
+    [[2.0, 4.0]]
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C · rows · columns)."""
+        self.check_map(x_BCHW)
+        return F.adaptive_avg_pool2d(x_BCHW, self.output_size).flatten(1)
+
+
+class AdaptiveMaxPool2dFlatten(AdaptivePool2dFlatten):
+    """The largest value of each cell of a grid, flattened.
+
+    >>> import torch
+    >>> AdaptiveMaxPool2dFlatten(output_size=(1, 2))(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
+    [[3.0, 6.0]]
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C · rows · columns)."""
+        self.check_map(x_BCHW)
+        return F.adaptive_max_pool2d(x_BCHW, self.output_size).flatten(1)

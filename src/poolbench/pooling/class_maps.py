@@ -1,0 +1,43 @@
+"""One map for each class, pooled straight to the logits."""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from poolbench.pooling.head import HeadPool2d
+
+
+class ClassMaps(HeadPool2d):
+    """A 1x1 convolution to one map for each class, then a head that keeps the width: the logits.
+
+    No classifier follows; the convolution's parameters count as the pooling's own.
+
+    Args:
+        channels: number of channels of the last map.
+        num_classes: number of classes.
+        pool: the head that pools the class maps, (B, num_classes, H, W) → (B, num_classes).
+
+    Raises:
+        ValueError: `pool` does not keep the width (found at the first forward).
+
+    Source: Lin, Chen and Yan, Network In Network (2014), section 3.2, with global average pooling.
+    """
+
+    gives_logits: ClassVar[bool] = True
+
+    def __init__(self, channels: int, num_classes: int, pool: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(pool, nn.Module):
+            raise ValueError(f"`pool` must be a module or a specification of one, got {pool!r}")
+        self.conv = nn.Conv2d(channels, num_classes, kernel_size=1)
+        self.pool = pool
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, num_classes)."""
+        logits_BN: Tensor = self.pool(self.conv(x_BCHW))
+        if logits_BN.shape[1:] != (self.conv.out_channels,):
+            raise ValueError(
+                f"`pool` must keep the width, {self.conv.out_channels} class maps to as many logits, "
+                f"got {tuple(logits_BN.shape[1:])} from {type(self.pool).__name__}"
+            )
+        return logits_BN

@@ -1,0 +1,64 @@
+"""A strided convolution in the place of a pooling."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from poolbench.pooling.window import WindowPool2d
+
+
+class StridedConv2d(WindowPool2d):
+    """A convolution with the window's kernel and stride that keeps the number of channels, then ReLU.
+
+    Every output sees all channels. Where a network reduces by a strided convolution of its own, that is already
+    this operator, and the network is left as it is (`is_convolution`).
+
+    Args:
+        kernel_size, stride, padding, ceil_mode: the geometry, see `WindowPool2d`. With `ceil_mode` zeros are added
+            at the right and the lower end, as many as the overhanging window needs.
+        channels: number of channels in and out.
+        activation: `"relu"` as in the source, or None.
+
+    Source: Springenberg et al., Striving for Simplicity: The All Convolutional Net (2015), section 2. Weights start
+    by He's rule, which keeps the scale of the map as a pooling does; the source does not say.
+    """
+
+    is_convolution: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        ceil_mode: bool = False,
+        *,
+        channels: int,
+        activation: str | None = "relu",
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        if not isinstance(channels, int) or channels < 1:
+            raise ValueError(f"`channels` must be a whole number of at least 1, got {channels!r}")
+        if activation not in ("relu", None):
+            raise ValueError(f"`activation` must be 'relu' or null, got {activation!r}")
+        self.activation = activation
+        self.conv = nn.Conv2d(channels, channels, self.kernel_size, self.stride, self.padding)
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="linear" if activation is None else "relu")
+        assert self.conv.bias is not None
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C, H', W')."""
+        height, width = x_BCHW.shape[-2:]
+        rows, columns = self.output_shape(height, width)
+        if self.ceil_mode:
+            below = (rows - 1) * self.stride[0] + self.kernel_size[0] - height - 2 * self.padding[0]
+            right = (columns - 1) * self.stride[1] + self.kernel_size[1] - width - 2 * self.padding[1]
+            x_BCHW = F.pad(x_BCHW, (0, max(right, 0), 0, max(below, 0)))
+        y_BCHW = self.conv(x_BCHW)
+        return y_BCHW if self.activation is None else F.relu(y_BCHW)
+
+    def extra_repr(self) -> str:
+        """Show what the inner convolution does not."""
+        return f"ceil_mode={self.ceil_mode}, activation={self.activation!r}"

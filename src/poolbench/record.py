@@ -1,0 +1,196 @@
+"""One record: what one cell left behind. Its schema, its identity, how it is written and read.
+
+A record is the folder `RESULTS_DIR/EXPERIMENT/records/RUN_ID/`: `record.json` is the truth, `weights.pt` (the selected
+weights), `outcomes.npz` (each test image's outcome) and `split.npz` (the validation indices) lie beside it. A file is
+written under a temporary name, synced and renamed, so that a half-written one is never taken for a record. Speed is
+measured for an arm and a machine, not for a seed: `RESULTS_DIR/EXPERIMENT/speed/ARM-MACHINE.json`.
+
+The identity of a record is a digest of what determines its result: the configuration of backbone, pooling, head,
+dataset, protocol and trainer, the resolved kind of device and the seed. Where files lie, loggers, launchers and the
+number of threads are not part of it; the last is in the provenance.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poolbench.errors import ConfigurationError
+
+SCHEMA = 1
+STATUSES = ("ok", "failed", "diverged", "interrupted", "unsupported")
+RECORD_FILE = "record.json"
+# A cell that ended in one of these would end so again: it is not run a second time unasked.
+FINISHED = ("ok", "diverged", "unsupported")
+
+# Where a dataset lies and how it is fed changes no image.
+NOT_IDENTITY: dict[str, frozenset[str]] = {
+    "dataset": frozenset({"root", "download", "streaming", "memory_limit_mib", "workers"}),
+    "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"}),
+}
+IDENTITY_GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
+REQUIRED = ("schema", "run_id", "arm_id", "block_id", "status", "reason", "labels", "config", "metrics", "seed")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a cell is, by digests: `run` of everything, `arm` without the seed, `block` of backbone and dataset."""
+
+    run_id: str
+    arm_id: str
+    block_id: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that could not be taken for a record, and why."""
+
+    path: Path
+    reason: str
+
+
+def digest(content: Any, length: int = 12) -> str:
+    """Return the first `length` hexadecimal digits of the SHA-256 of `content` as canonical JSON.
+
+    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def identify(config: Mapping[str, Any], labels: Mapping[str, str], *, fingerprint: str, device: str) -> Identity:
+    """Return the identity of the cell of this resolved `config`.
+
+    `fingerprint` stands for the dataset's content, `device` is the resolved kind (`cpu`, `cuda`).
+    """
+    what = {group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in IDENTITY_GROUPS}
+    what |= {"content": fingerprint, "device": device}
+    block_id = digest({key: what[key] for key in ("backbone", "dataset", "content")})
+    arm_id = digest(what)
+    seed = int(config["seed"])
+    run_digest = digest({"arm": arm_id, "seed": seed})
+    readable = "-".join(_slug(labels[key]) for key in ("backbone", "variant", "dataset"))
+    return Identity(run_id=f"{readable}-s{seed}-{run_digest}", arm_id=arm_id, block_id=block_id)
+
+
+def _without(group: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key not in left_out}
+
+
+def _slug(label: str, longest: int = 40) -> str:
+    """Return `label` as part of a file name: whatever a label holds, the digest behind it keeps names apart."""
+    return re.sub(r"[^A-Za-z0-9_.+=]+", "_", label).strip("_.")[:longest] or "x"
+
+
+def records_folder(results_dir: str | Path, name: str) -> Path:
+    """Return the folder that holds the records of the experiment `name`."""
+    return Path(results_dir) / name / "records"
+
+
+def speed_folder(results_dir: str | Path, name: str) -> Path:
+    """Return the folder that holds the speed records of the experiment `name`."""
+    return Path(results_dir) / name / "speed"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: under a temporary name beside the target, synced, renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as JSON that any reader takes: a value that is not finite becomes null."""
+    write_bytes(path, (json.dumps(_finite(content), indent=1, allow_nan=False) + "\n").encode())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read one `record.json`; raise `ConfigurationError` that says why it is not a record."""
+    record = _read_json(path)
+    missing = [key for key in REQUIRED if key not in record]
+    if missing:
+        raise ConfigurationError(f"{path}: not a record: no {', '.join(missing)}")
+    if record["schema"] != SCHEMA:
+        raise ConfigurationError(f"{path}: schema {record['schema']!r}, this version reads {SCHEMA}")
+    if record["status"] not in STATUSES:
+        raise ConfigurationError(f"{path}: unknown status {record['status']!r}, not one of {', '.join(STATUSES)}")
+    if record["run_id"] != path.parent.name:
+        raise ConfigurationError(f"{path}: holds the run {record['run_id']!r}, its folder another: copied by hand?")
+    return record
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """Return the record in the run's `folder` if it is whole and its cell needs no second run, else None."""
+    try:
+        record = read_record(folder / RECORD_FILE)
+    except (ConfigurationError, OSError):
+        return None
+    if record["status"] not in FINISHED:
+        return None
+    if any(not (folder / name).is_file() for name in record.get("files", {})):
+        return None
+    return record
+
+
+def read_records(folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Read all records of an experiment's `folder`, ordered by run, and name what could not be read."""
+    return _read_all(sorted(folder.glob(f"records/*/{RECORD_FILE}")), read_record)
+
+
+def read_speeds(folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Read all speed records of an experiment's `folder`, ordered by name, and name what could not be read."""
+    return _read_all(sorted(folder.glob("speed/*.json")), _read_speed)
+
+
+def _read_speed(path: Path) -> dict[str, Any]:
+    speed = _read_json(path)
+    missing = [key for key in ("schema", "arm_id", "machine_id", "quantities", "labels") if key not in speed]
+    if missing or speed["schema"] != SCHEMA:
+        raise ConfigurationError(f"{path}: not a speed record of schema {SCHEMA}")
+    return speed
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not whole JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: holds a {type(content).__name__}, not an object")
+    return content
+
+
+def _read_all(paths: Iterable[Path], read: Any) -> tuple[list[dict[str, Any]], list[Problem]]:
+    whole, problems = [], []
+    for path in paths:
+        try:
+            whole.append(read(path))
+        except (ConfigurationError, OSError) as error:
+            problems.append(Problem(path, str(error)))
+    return whole, problems

@@ -1,0 +1,165 @@
+"""The columns of every table: name, kind, unit and meaning, in the order in which they are written.
+
+This is the one definition: the tables are built in this order, `docs/tables.md` shows it, and a test holds the two
+together.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `kind` is `text`, `count` (a whole number), `number` or `flag` (True, False)."""
+
+    name: str
+    kind: str
+    unit: str
+    meaning: str
+
+
+def _statistics(name: str, unit: str, subject: str) -> tuple[Column, ...]:
+    """Return the four columns that describe the values of one quantity, one value a seed."""
+    return (
+        Column(f"{name}_mean", "number", unit, f"{subject}: mean m over the seeds"),
+        Column(f"{name}_std", "number", unit, "sample standard deviation s over the seeds (n − 1); empty for one seed"),
+        Column(f"{name}_ci95_low", "number", unit, "m − t·s/√n, t the 0.975 quantile of Student's t, n − 1 degrees"),
+        Column(f"{name}_ci95_high", "number", unit, "m + t·s/√n; not cut at 0 or 1"),
+    )
+
+
+def _speed(name: str, ratio: str, unit: str, subject: str, better: str) -> tuple[Column, ...]:
+    """Return the six columns of one measured speed: the figure of this machine, and the ratio to the reference."""
+    return (
+        Column(name, "number", unit, f"{subject}: median of the repeats on this machine"),
+        Column(f"{name}_ci95_low", "number", unit, "lower end of the 95 % interval of the median"),
+        Column(f"{name}_ci95_high", "number", unit, "upper end of the 95 % interval of the median"),
+        Column(ratio, "number", "1", f"arm / reference, measured in turns in one process; {better}"),
+        Column(f"{ratio}_ci95_low", "number", "1", "lower end of the 95 % interval of the ratio; empty: the reference"),
+        Column(f"{ratio}_ci95_high", "number", "1", "upper end of the 95 % interval of the ratio"),
+    )
+
+
+KEYS = (
+    Column("backbone", "text", "", "the network; with the settings that differ where two blocks share the name"),
+    Column("dataset", "text", "", "the data; with the settings that differ where two blocks share the name"),
+    Column(
+        "variant", "text", "", "the pooling; with the settings that differ where two arms of a block share the name"
+    ),
+)
+ARM_ID = Column("arm_id", "text", "", "digest of all that determines the result but the seed; joins tables and records")
+
+ACCURACY = (
+    *KEYS,
+    Column("n_seeds", "count", "seeds", "finished cells (status `ok`) with a test accuracy: the n of its statistics"),
+    *_statistics("test_accuracy", "fraction of 1", "top-1 accuracy on the test set"),
+    *_statistics("val_accuracy", "fraction of 1", "top-1 accuracy on the validation part, by which weights are chosen"),
+    *_statistics("test_loss", "nats an image", "cross-entropy on the test set"),
+    *_statistics("ece", "fraction of 1", "expected calibration error on the test set"),
+    Column(
+        "n_paired", "count", "seeds", "seeds that both this arm and its reference finished; empty for the reference"
+    ),
+    Column(
+        "difference_mean", "number", "fraction of 1", "mean over the paired seeds of test_accuracy − the reference's"
+    ),
+    Column(
+        "difference_std", "number", "fraction of 1", "sample standard deviation of these differences (n_paired − 1)"
+    ),
+    Column(
+        "difference_ci95_low", "number", "fraction of 1", "lower end of the 95 % Student's t interval of their mean"
+    ),
+    Column(
+        "difference_ci95_high", "number", "fraction of 1", "upper end of the 95 % Student's t interval of their mean"
+    ),
+    Column(
+        "correlation_with_reference",
+        "number",
+        "1",
+        "Pearson correlation of the two arms' test_accuracy over the paired seeds; "
+        "empty with fewer than 3 or where one of them never varies",
+    ),
+    Column("identical_to", "text", "", "variants of the block, joined by `; `, that are the same network and recipe"),
+    Column("geometry", "text", "", "`equal`: the reference's kernel, stride and padding at every site; `own`: not"),
+    Column("n_failed", "count", "cells", "cells that ended in an error"),
+    Column("n_diverged", "count", "cells", "cells whose training left the finite numbers"),
+    Column("n_unsupported", "count", "cells", "cells that cannot be: the parts do not fit together"),
+    Column("n_interrupted", "count", "cells", "cells that were stopped before their end"),
+    Column("test_images", "count", "images", "size n of the test set"),
+    Column(
+        "test_accuracy_image_se",
+        "number",
+        "fraction of 1",
+        "standard error from the finite test set: mean over the seeds of √(p(1−p)/n), p the test accuracy",
+    ),
+    Column("reference", "text", "", "the variant that the differences are taken to"),
+    ARM_ID,
+)
+
+PARAMETERS = (
+    *KEYS,
+    Column("parameters", "count", "parameters", "all parameters of the network"),
+    Column("parameters_trainable", "count", "parameters", "those that training changes"),
+    Column("parameters_pooling", "count", "parameters", "those of the pooling operators and of the head's pooling"),
+    Column("multiply_adds", "count", "operations", "multiply-adds of one image's forward pass"),
+    Column("head_operator", "text", "", "what turns the last map into the classifier's input, with its arguments"),
+    Column("head_features", "count", "features", "width that the head's pooling gives"),
+    Column("downsample_operators", "text", "", "operators at the sites, with arguments and how many times each"),
+    Column("sites", "count", "sites", "places where the network reduces its resolution"),
+    ARM_ID,
+)
+
+THROUGHPUT = (
+    *KEYS,
+    Column("device", "text", "", "kind of device: `cpu`, `cuda`"),
+    Column("device_name", "text", "", "the device's own name"),
+    Column("threads", "count", "threads", "CPU threads of the measurement"),
+    Column("memory_format", "text", "", "layout of the images in memory"),
+    Column("precision", "text", "", "number format of the computation"),
+    Column("batch_size", "count", "images", "images in a batch, for training and inference; latency has one"),
+    *_speed("training_images_per_s", "training_ratio", "images/s", "training steps", "above 1: faster than it"),
+    *_speed("inference_images_per_s", "inference_ratio", "images/s", "forward passes", "above 1: faster than it"),
+    *_speed("latency_ms", "latency_ratio", "ms", "forward pass of one image", "below 1: faster than it"),
+    Column("allocator", "text", "", "`keep`: freed memory is kept for reuse; `system`: as the system has it"),
+    Column("machine_id", "text", "", "digest of what the machine is; rows with the same one are of one machine"),
+    Column("training_settled", "flag", "", "whether the repeats made the interval narrow enough, in training"),
+    Column("inference_settled", "flag", "", "the same, in inference"),
+    Column("latency_settled", "flag", "", "the same, in latency"),
+    Column("speed_reference", "text", "", "the variant that the ratios are taken to"),
+    Column("measured", "text", "ISO 8601", "when it was measured"),
+    ARM_ID,
+)
+
+
+def _without_arm(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    return tuple(column for column in columns if column not in (*KEYS, ARM_ID))
+
+
+SUMMARY = (
+    *KEYS,
+    *_without_arm(ACCURACY),
+    *_without_arm(PARAMETERS),
+    *_without_arm(THROUGHPUT),
+    ARM_ID,
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "accuracy": ACCURACY,
+    "parameters": PARAMETERS,
+    "throughput": THROUGHPUT,
+    "summary": SUMMARY,
+}
+
+
+def names(table: str) -> list[str]:
+    """Return the names of a table's columns in order.
+
+    >>> names("parameters")[:4]
+    ['backbone', 'dataset', 'variant', 'parameters']
+    """
+    return [column.name for column in TABLES[table]]
+
+
+def described(table: str) -> str:
+    """Return the Markdown table that `docs/tables.md` shows for one of the tables."""
+    lines = ["| column | kind | unit | meaning |", "| --- | --- | --- | --- |"]
+    lines += [f"| `{c.name}` | {c.kind} | {c.unit} | {c.meaning} |" for c in TABLES[table]]
+    return "\n".join(lines)

@@ -1,0 +1,231 @@
+"""What a reader sees of a block, in the terminal and in Markdown alike: headings, the text of each cell, notes.
+
+The tables as files hold every column; here are the few that answer the question, in units that people read: per cent,
+points, millions of multiply-adds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from poolbench.report.arms import Block
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """One column: its name in the terminal (narrow), in Markdown (in full), and whether it tells of cost."""
+
+    short: str
+    full: str
+    cost: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm: the text of its cells, and what must be said of it."""
+
+    cells: tuple[str, ...]
+    notes: tuple[str, ...]
+    is_reference: bool
+
+
+@dataclass(frozen=True)
+class View:
+    """One block as it is shown; `speed` says how the speeds were measured, `absent` which arms have no result."""
+
+    title: str
+    against: str
+    headings: tuple[Heading, ...]
+    rows: tuple[Row, ...]
+    speed: str
+    absent: tuple[str, ...]
+
+
+def given(value: Any) -> bool:
+    """Whether a cell of a frame holds a value."""
+    return not (value is None or value is pd.NA or value != value or value == "")
+
+
+def estimate_text(mean: Any, low: Any, high: Any, *, scale: float = 100.0, signed: bool = False) -> str:
+    """Return mean ± half-width of the interval, times `scale`; the mean alone where there is no interval.
+
+    >>> estimate_text(0.9712, 0.9678, 0.9746), estimate_text(-0.002, float("nan"), float("nan"), signed=True)
+    ('97.12 ± 0.34', '−0.20')
+    """
+    if not given(mean):
+        return NOTHING
+    text = f"{mean * scale:{'+' if signed else ''}.2f}".replace("-", "−")
+    if given(low) and given(high):
+        text += f" ± {(high - low) / 2 * scale:.2f}"
+    return text
+
+
+def count_text(value: Any) -> str:
+    """Return a whole number with its thousands parted.
+
+    >>> count_text(270942)
+    '270,942'
+    """
+    return f"{int(value):,}" if given(value) else NOTHING
+
+
+def figure_text(value: Any, digits: int = 3) -> str:
+    """Return a positive figure with so many significant digits and no exponent.
+
+    >>> figure_text(4.38), figure_text(557.94), figure_text(12345.6), figure_text(0.0123)
+    ('4.38', '558', '12,346', '0.0123')
+    """
+    if not given(value):
+        return NOTHING
+    value = float(value)
+    decimals = 0
+    while value and abs(value) * 10**decimals < 10 ** (digits - 1) and decimals < 6:
+        decimals += 1
+    return f"{value:,.{decimals}f}"
+
+
+def _ratio_text(row: Mapping[str, Any], quantity: str) -> str:
+    value = row[f"{quantity}_ratio"]
+    return f"{value:.2f}{_unsettled(row, quantity)}" if given(value) else NOTHING
+
+
+def _unsettled(row: Mapping[str, Any], quantity: str) -> str:
+    settled = row[f"{quantity}_settled"]
+    return "~" if given(settled) and not settled else ""
+
+
+def rows_by_arm(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return the rows of a table by the digest of their arm."""
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    return {row["arm_id"]: row for row in rows}
+
+
+def view(block: Block, summary: pd.DataFrame) -> View:
+    """Return what is shown of one block, from its rows of the summary.
+
+    Columns that hold nothing for the whole block (no speed was measured, no pooling has parameters) are left out.
+    """
+    by_arm = rows_by_arm(summary)
+    rows = [by_arm[arm.arm_id] for arm in block.arms if arm.finished]
+    several = len({row["reference"] for row in rows if row["reference"]}) > 1
+    reference = "the reference" if several else next((row["reference"] for row in rows if row["reference"]), "")
+    speeds = any(given(row["training_ratio"]) or given(row["latency_ms"]) for row in rows)
+    own_parameters = any(given(row["parameters_pooling"]) and row["parameters_pooling"] > 0 for row in rows)
+    columns: list[tuple[Heading, list[str]]] = [
+        (Heading("variant", "variant"), [str(row["variant"]) for row in rows]),
+        (Heading("n", "n"), [count_text(row["n_seeds"]) for row in rows]),
+        (Heading("test acc. %", "test accuracy, %"), [_estimate(row, "test_accuracy") for row in rows]),
+    ]
+    if any(given(row["difference_mean"]) for row in rows):
+        columns.append(
+            (
+                Heading("Δ, points", f"Δ to {code(reference) if not several else reference}, points"),
+                [_estimate(row, "difference", signed=True) for row in rows],
+            )
+        )
+    columns.append((Heading("params", "parameters", True), [count_text(row["parameters"]) for row in rows]))
+    if own_parameters:
+        columns.append((Heading("pool's", "of the pooling", True), [count_text(r["parameters_pooling"]) for r in rows]))
+    columns.append((Heading("MMACs", "multiply-adds, M", True), [_millions(row["multiply_adds"]) for row in rows]))
+    if speeds:
+        columns += [
+            (Heading("train ×", "training ×", True), [_ratio_text(row, "training") for row in rows]),
+            (Heading("images/s", "training images/s", True), [figure_text(r["training_images_per_s"]) for r in rows]),
+            (
+                Heading("ms", "latency, ms", True),
+                [f"{figure_text(r['latency_ms'])}{_unsettled(r, 'latency')}" for r in rows],
+            ),
+        ]
+    cells = list(zip(*(texts for _, texts in columns), strict=True))
+    return View(
+        title=block.title,
+        against=reference if any(given(row["difference_mean"]) for row in rows) else "",
+        headings=tuple(heading for heading, _ in columns),
+        rows=tuple(
+            Row(tuple(texts), _notes(row, several), is_reference=row["variant"] == row["reference"])
+            for texts, row in zip(cells, rows, strict=True)
+        ),
+        speed=_speed_text(rows),
+        absent=tuple(arm.variant for arm in block.arms if not arm.finished),
+    )
+
+
+def _estimate(row: Mapping[str, Any], name: str, *, signed: bool = False) -> str:
+    mean, low, high = (row[f"{name}_{part}"] for part in ("mean", "ci95_low", "ci95_high"))
+    return estimate_text(mean, low, high, signed=signed)
+
+
+def _millions(value: Any) -> str:
+    return figure_text(float(value) / 1e6) if given(value) else NOTHING
+
+
+def _notes(row: Mapping[str, Any], several: bool) -> tuple[str, ...]:
+    notes = []
+    if row["identical_to"]:
+        notes.append(f"identical to {row['identical_to']}")
+    if row["geometry"] == "own":
+        notes.append("own geometry")
+    if several and row["reference"] and row["reference"] != row["variant"]:
+        notes.append(f"Δ to {row['reference']}")
+    return tuple(notes)
+
+
+def _speed_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say on which machine and how the speeds of these rows were measured; empty where none was."""
+    measured = [row for row in rows if row["machine_id"]]
+    if not measured:
+        return ""
+    row = measured[0]
+    name = f" ({row['device_name']})" if row["device_name"] else ""
+    parts = [f"{row['device']}{name}"]
+    if given(row["threads"]):
+        parts.append(f"{row['threads']} thread{'s' * (row['threads'] != 1)}")
+    parts += [str(row[key]) for key in ("memory_format", "precision") if row[key]]
+    if given(row["batch_size"]):
+        parts.append(f"batch {row['batch_size']}")
+    return ", ".join(parts)
+
+
+def code(text: str) -> str:
+    """Return a name in Markdown's code quotes, safe inside a table."""
+    return f"`{text}`".replace("|", "\\|") if text else text
+
+
+def head_lines(summary: pd.DataFrame) -> list[str]:
+    """Return how to read the tables: what n, the interval and the differences are, and what they leave out."""
+    seeds = summary.loc[summary["n_seeds"] > 0, "n_seeds"]
+    low, high = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
+    few = f"{low}" if low == high else f"{low} to {high}"
+    lines = [
+        f"Test accuracy: mean over the n = {few} seed{'s' * (high != 1)} of each variant"
+        + (
+            " ± half the width of its 95 % interval (Student's t over the seeds)."
+            if high > 1
+            else "; one seed has no interval."
+        )
+    ]
+    if summary["difference_mean"].notna().any():
+        lines.append(
+            "Δ: mean of the differences to the reference, seed by seed, with its own interval; "
+            "equal seeds share split, order, augmentation and starting weights."
+        )
+    errors = summary["test_accuracy_image_se"].dropna()
+    size = f": here up to {errors.max() * 100:.2f} points" if len(errors) else ""
+    lines.append(
+        "Not in these intervals: the test set is itself a sample, with a standard error of √(p(1−p)/images)"
+        + f"{size} on each accuracy."
+    )
+    if any(given(value) for value in summary["training_ratio"]):
+        unsettled = any(
+            given(value) and not value for key in ("training", "latency") for value in summary[f"{key}_settled"]
+        )
+        lines.append(
+            "train ×: training speed / the reference's, above 1 is faster; ms: one image's forward pass."
+            + (" ~: the repeats ended before the interval was narrow." if unsettled else "")
+        )
+    lines.append("No verdict is drawn here: several variants are compared, and no correction is made for their number.")
+    return lines

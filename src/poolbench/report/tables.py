@@ -1,0 +1,227 @@
+"""The tables as pandas frames, columns as `poolbench.report.columns` orders them, a row an arm in the blocks' order."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from poolbench.report.arms import Arm, Block, Record, section
+from poolbench.report.columns import ARM_ID, KEYS, TABLES, names
+from poolbench.report.comparability import METRICS, number
+from poolbench.report.statistics import Estimate, Values, correlation, estimate
+
+KEY_NAMES = [column.name for column in KEYS]
+# What makes two speed records comparable as absolute figures; a machine is measured in one of these at a time.
+MACHINE = ("machine_id", "device", "device_name", "threads", "memory_format", "precision", "batch_size")
+# A quantity of the speed record and the columns that its figures and its ratio go to.
+QUANTITIES = (
+    ("training", "training_images_per_s", "training_ratio"),
+    ("inference", "inference_images_per_s", "inference_ratio"),
+    ("latency", "latency_ms", "latency_ratio"),
+)
+
+
+def build(blocks: Sequence[Block], speeds: Sequence[Record]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return the four tables by name, and warnings about the speed records."""
+    arms = [arm for block in blocks for arm in block.arms]
+    accuracy = _accuracy(arms)
+    parameters = _frame("parameters", [_parameters_row(arm) for arm in arms])
+    throughput, warnings = _throughput(arms, speeds)
+    shown, more = _shown(throughput)
+    summary = accuracy.merge(parameters.drop(columns=KEY_NAMES), on=ARM_ID.name, how="left", sort=False)
+    summary = summary.merge(shown.drop(columns=KEY_NAMES), on=ARM_ID.name, how="left", sort=False)
+    summary = _typed("summary", summary)
+    tables = {"accuracy": accuracy, "parameters": parameters, "throughput": throughput, "summary": summary}
+    return tables, warnings + more
+
+
+def csv(table: pd.DataFrame) -> str:
+    """Return the table as CSV; ten digits keep every figure and drop what the order of a sum leaves behind."""
+    return str(table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
+
+
+def _typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with exactly the table's columns, in order, each of its kind."""
+    kinds = {"text": "object", "count": "Int64", "number": "float64", "flag": "boolean"}
+    columns = {}
+    for column in TABLES[table]:
+        series = frame[column.name] if column.name in frame else pd.Series([None] * len(frame), dtype="object")
+        if column.kind == "text":
+            columns[column.name] = series.astype("object").where(series.notna(), "")
+        else:
+            columns[column.name] = series.astype(kinds[column.kind])  # type: ignore[call-overload]
+    return pd.DataFrame(columns, columns=names(table)).reset_index(drop=True)
+
+
+def _frame(table: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    return _typed(table, pd.DataFrame(rows, columns=names(table), dtype="object"))
+
+
+def _keys(arm: Arm) -> dict[str, Any]:
+    return {"backbone": arm.backbone, "dataset": arm.dataset, "variant": arm.variant, "arm_id": arm.arm_id}
+
+
+def values(arms: Sequence[Arm], metric: str) -> Values:
+    """Return the metric of the finished cells, a row an arm, a column a seed, NaN where there is none."""
+    seeds = {seed: column for column, seed in enumerate(sorted({seed for arm in arms for seed in arm.finished}))}
+    matrix = np.full((len(arms), len(seeds)), np.nan)
+    for row, arm in enumerate(arms):
+        for seed, record in arm.finished.items():
+            matrix[row, seeds[seed]] = number(record["metrics"].get(metric))
+    return matrix
+
+
+def _accuracy(arms: Sequence[Arm]) -> pd.DataFrame:
+    columns: dict[str, Any] = {key: [_keys(arm)[key] for arm in arms] for key in (*KEY_NAMES, "arm_id")}
+    matrices = {metric: values(arms, metric) for metric in METRICS}
+    for metric, matrix in matrices.items():
+        found = estimate(matrix)
+        columns |= _statistics(metric, found)
+        if metric == "test_accuracy":
+            columns["n_seeds"] = found.n
+    accuracy = matrices["test_accuracy"]
+    columns |= _paired(arms, accuracy)
+    columns["identical_to"] = ["; ".join(arm.identical) for arm in arms]
+    columns["geometry"] = [_geometry(arm) for arm in arms]
+    for status in ("failed", "diverged", "unsupported", "interrupted"):
+        columns[f"n_{status}"] = [arm.count(status) for arm in arms]
+    images = np.array([_first_number(arm, "data", "test_images") for arm in arms])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        errors = np.sqrt(accuracy * (1.0 - accuracy) / images[:, None])
+    columns["test_images"] = images
+    columns["test_accuracy_image_se"] = estimate(errors).mean
+    columns["reference"] = [arm.reference.variant if arm.reference else "" for arm in arms]
+    return _typed("accuracy", pd.DataFrame(columns))
+
+
+def _statistics(name: str, found: Estimate) -> dict[str, Any]:
+    return {
+        f"{name}_mean": found.mean,
+        f"{name}_std": found.std,
+        f"{name}_ci95_low": found.ci95_low,
+        f"{name}_ci95_high": found.ci95_high,
+    }
+
+
+def _paired(arms: Sequence[Arm], accuracy: Values) -> dict[str, Any]:
+    """Return the columns that compare each arm with its reference, seed by seed."""
+    row_of = {arm.arm_id: row for row, arm in enumerate(arms)}
+    others = np.full_like(accuracy, np.nan)
+    compared = np.zeros(len(arms), dtype=bool)
+    for row, arm in enumerate(arms):
+        if arm.reference and not arm.is_reference and arm.finished:
+            others[row] = accuracy[row_of[arm.reference.arm_id]]
+            compared[row] = True
+    found = estimate(accuracy - others)
+    n_paired = pd.array([int(n) if known else None for n, known in zip(found.n, compared, strict=True)], dtype="Int64")
+    return {
+        "n_paired": n_paired,
+        **_statistics("difference", found),
+        "correlation_with_reference": correlation(accuracy, others),
+    }
+
+
+def _geometry(arm: Arm) -> str:
+    audit = _first(arm, "audit")
+    if not audit:
+        return ""
+    return "own" if any(site.get("geometry") == "own" for site in audit.get("sites") or []) else "equal"
+
+
+def _first(arm: Arm, key: str) -> Mapping[str, Any]:
+    """Return a part of the first record of the arm that has it, finished ones first."""
+    for record in (*arm.finished.values(), *arm.records.values()):
+        if section(record, key):
+            return section(record, key)
+    return {}
+
+
+def _first_number(arm: Arm, part: str, key: str) -> float:
+    return number(_first(arm, part).get(key))
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def called(operator: str, arguments: str | None) -> str:
+    """Return an operator with its arguments as it would be written.
+
+    >>> called("AvgTopKPool2d", "k=2"), called("MaxPool2d", "")
+    ('AvgTopKPool2d(k=2)', 'MaxPool2d')
+    """
+    return f"{operator}({arguments})" if arguments else operator
+
+
+def _parameters_row(arm: Arm) -> dict[str, Any]:
+    cost, audit = _first(arm, "cost"), _first(arm, "audit")
+    sites, head = audit.get("sites") or [], audit.get("head") or {}
+    operators = Counter(called(str(site.get("operator")), site.get("arguments")) for site in sites)
+    return {
+        **_keys(arm),
+        **{
+            key: _count(cost.get(key))
+            for key in ("parameters", "parameters_trainable", "parameters_pooling", "multiply_adds")
+        },
+        "head_operator": called(str(head["operator"]), head.get("arguments")) if head.get("operator") else "",
+        "head_features": _count(head.get("features")),
+        "downsample_operators": "; ".join(f"{name} ×{n}" if n > 1 else name for name, n in operators.items()),
+        "sites": len(sites) if audit else None,
+    }
+
+
+def _throughput(arms: Sequence[Arm], speeds: Sequence[Record]) -> tuple[pd.DataFrame, list[str]]:
+    by_id = {arm.arm_id: (row, arm) for row, arm in enumerate(arms)}
+    keyed, strangers = [], 0
+    for speed in speeds:
+        if speed["arm_id"] not in by_id:
+            strangers += 1
+            continue
+        position, arm = by_id[speed["arm_id"]]
+        reference = by_id.get(str(speed.get("reference_arm_id")))
+        row = {
+            **_keys(arm),
+            **{key: speed.get(key) for key in (*MACHINE, "allocator", "measured")},
+            "threads": _count(speed.get("threads")),
+            "batch_size": _count(speed.get("batch_size")),
+            "speed_reference": reference[1].variant if reference else speed.get("reference"),
+        }
+        for quantity, figure, ratio in QUANTITIES:
+            found = section(section(speed, "quantities"), quantity)
+            row[figure], row[ratio] = number(found.get("median")), number(found.get("ratio"))
+            for end in ("ci95_low", "ci95_high"):
+                row[f"{figure}_{end}"] = number(found.get(end))
+                row[f"{ratio}_{end}"] = number(found.get(f"ratio_{end}"))
+            settled = found.get("settled")
+            row[f"{quantity}_settled"] = settled if isinstance(settled, bool) else None
+        keyed.append(((position, str(speed["machine_id"])), row))
+    keyed.sort(key=lambda item: item[0])
+    warnings = []
+    if strangers:
+        warnings.append(f"{strangers} speed record{'s' * (strangers > 1)} of arms without a record here: not tabled")
+    return _frame("throughput", [row for _, row in keyed]), warnings
+
+
+def _shown(throughput: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the throughput of one machine for each block: the one with most rows in it, the newest of equals."""
+    rows_of: dict[tuple[str, str], dict[tuple[str, ...], list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for row in throughput.itertuples():
+        rows_of[row.backbone, row.dataset][_machine(row)].append(row)  # type: ignore[index]
+    chosen: list[int] = []
+    several = False
+    for machines in rows_of.values():
+        several |= len(machines) > 1
+        best = max(machines.values(), key=lambda rows: (len(rows), max(str(row.measured) for row in rows)))
+        chosen += [row.Index for row in best]
+    warning = (
+        "speed was measured on several machines or settings; the summary shows for each block the one with most arms, "
+        "the newest of equals; throughput.csv has all"
+    )
+    shown = throughput.loc[sorted(chosen)].drop_duplicates(ARM_ID.name, keep="last")
+    return shown, [warning] if several else []
+
+
+def _machine(row: Any) -> tuple[str, ...]:
+    return tuple(str(getattr(row, key)) for key in MACHINE)

@@ -1,0 +1,301 @@
+"""The walk of one cell: data → network → training → measuring → record. Whatever happens, a record says so."""
+
+import io
+import logging
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import blake2b, sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+
+from poolbench.backbones import pooling_parameters
+from poolbench.cell import Cell
+from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
+from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
+from poolbench.measure.accuracy import metrics, outcomes
+from poolbench.measure.cost import cost
+from poolbench.measure.machine import allocator_in_force, machine, revision
+from poolbench.paths import PACKAGE
+from poolbench.record import RECORD_FILE, SCHEMA, finished, write_bytes, write_json
+from poolbench.training import Fitted, Mirrors, Progress, fit, predict
+
+log = logging.getLogger(__name__)
+
+WEIGHTS_FILE = "weights.pt"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A cell's batches: the training and validation parts of the training set, and the test set."""
+
+    images: LoadedImages
+    train: Batches
+    val: Batches
+    test: Batches
+    val_indices: Tensor
+
+
+def open_parts(cell: Cell) -> Parts:
+    """Load the cell's images (once in a process) and lay out its batches."""
+    dataset = cell.dataset()
+    images = dataset.load()
+    protocol = cell.protocol()
+    spec = cell.config["dataset"]
+    train_indices, val_indices = split(images.train.labels, spec["val_fraction"], cell.seed)
+    shared: dict[str, Any] = {
+        "device": cell.device,
+        "mean": images.mean,
+        "std": images.std,
+        "memory_format": protocol.torch_memory_format,
+        "seed": cell.seed,
+    }
+    train = Batches(
+        images.train, train_indices, protocol.batch_size, augment=spec.get("augment"), shuffle=True, **shared
+    )
+    val = Batches(images.train, val_indices, protocol.eval_batch_size, **shared)
+    test = Batches(images.test, torch.arange(len(images.test)), protocol.eval_batch_size, **shared)
+    return Parts(images, train, val, test, val_indices)
+
+
+def run_cell(cell: Cell, progress: Progress | None = None) -> dict[str, Any] | None:
+    """Train the cell unless its finished record is there, and return its record.
+
+    None where another process is at this very cell. A cell that fails, diverges or cannot be leaves a record that
+    says why; only a signal to end goes through, after its record (`interrupted`) is written.
+    """
+    claims = cell.settings.folder / ".claims"
+    claims.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(claims / f"{cell.identity.run_id}.lock", timeout=0):
+            done = finished(cell.folder)
+            if done and not cell.settings.force:
+                return done
+            return _walk(cell, progress)
+    except Timeout:
+        return None
+
+
+def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
+    """Write the record of a combination that cannot be."""
+    record = _blank(cell) | {"status": "unsupported", "reason": reason}
+    write_json(cell.folder / RECORD_FILE, record)
+    return record
+
+
+def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
+    record = _blank(cell)
+    began = time.perf_counter()
+    mirrors = None
+    try:
+        (cell.folder / RECORD_FILE).unlink(missing_ok=True)  # what is trained anew is not finished
+        mirrors = Mirrors(
+            cell.settings.loggers or {},
+            folder=cell.folder,
+            run_id=cell.identity.run_id,
+            experiment=cell.settings.name,
+            tags=list(cell.labels.values()),
+        )
+        mirrors.config({**cell.config, "labels": dict(cell.labels)})
+        record |= _train_and_measure(cell, mirrors, progress)
+    except (Stopped, KeyboardInterrupt) as stop:
+        record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
+        raise
+    except UnsupportedError as error:
+        record |= {"status": "unsupported", "reason": str(error)}
+    except Exception as error:
+        trace = traceback.format_exc()
+        record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": trace}
+        log.debug("%s failed:\n%s", cell.title, trace)
+    finally:
+        if mirrors:
+            mirrors.row({k: v for k, v in record["metrics"].items() if isinstance(v, float)}, len(record["history"]))
+            mirrors.close(ok=record["status"] == "ok")
+        record["times"] |= {"total_s": time.perf_counter() - began, "ended": _now()}
+        write_json(cell.folder / RECORD_FILE, record)
+    return record
+
+
+def _train_and_measure(cell: Cell, mirrors: Mirrors, progress: Progress | None) -> dict[str, Any]:
+    protocol = cell.protocol()
+    began = time.perf_counter()
+    parts = open_parts(cell)
+    loaded = time.perf_counter()
+    assembled = cell.assemble()
+    network = assembled.network
+    facts = _arm_facts(cell)
+    streams = {
+        "split_sha256": split_digest(parts.val_indices),
+        "first_batch_sha256": batch_digest(parts.train),
+        "starting_weights": weight_digests(network),
+    }
+    training = time.perf_counter()
+    fitted = fit(
+        network,
+        parts.train,
+        parts.val,
+        protocol=protocol,
+        trainer=cell.config.get("trainer") or {},
+        seed=cell.seed,
+        mirrors=mirrors,
+        progress=progress,
+    )
+    trained = time.perf_counter()
+    found: dict[str, Any] = {
+        "history": fitted.history,
+        "audit": facts["audit"],
+        "cost": facts["cost"],
+        "streams": streams,
+        "data": {
+            "sha256": parts.images.digest,
+            "train_images": parts.train.images,
+            "val_images": parts.val.images,
+            "test_images": parts.test.images,
+            "classes": list(parts.images.class_names),
+            "mean": list(parts.images.mean),
+            "std": list(parts.images.std),
+            "notes": list(parts.images.notes),
+        },
+        "times": {"started": _now(), "load_s": loaded - began, "train_s": trained - training},
+    }
+    if fitted.diverged:
+        return found | {"status": "diverged", "reason": fitted.diverged}
+    # The one time that the test set is read.
+    logits, target = predict(fitted.network, parts.test, protocol=protocol, device=cell.device)
+    if not torch.isfinite(logits).all():
+        return found | {"status": "diverged", "reason": "the selected weights give logits that are no numbers"}
+    found["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted)
+    found["files"] = {
+        WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
+        "outcomes.npz": _save(cell, "outcomes.npz", _npz(outcomes(logits, target).arrays())),
+        "split.npz": _save(cell, "split.npz", _npz({"validation": parts.val_indices.numpy().astype(np.int32)})),
+    }
+    return found | {"status": "ok"}
+
+
+def _selected(fitted: Fitted) -> dict[str, float | int]:
+    row = fitted.selected
+    return {
+        "val_accuracy": row["val_accuracy"],
+        "val_loss": row["val_loss"],
+        "train_accuracy": row["train_accuracy"],
+        "train_loss": row["train_loss"],
+        "selected_epoch": fitted.selected_epoch,
+        "epochs": len(fitted.history),
+    }
+
+
+_FACTS: dict[str, dict[str, Any]] = {}
+
+
+def _arm_facts(cell: Cell) -> dict[str, Any]:
+    """Return what does not depend on the seed, found once an arm: the audit and the cost."""
+    if cell.identity.arm_id not in _FACTS:
+        dataset = cell.dataset()
+        assembled = cell.assemble()
+        shape = (dataset.channels, dataset.image_size, dataset.image_size)
+        pooled = {"parameters_pooling": pooling_parameters(assembled.network)}
+        _FACTS[cell.identity.arm_id] = {
+            "audit": assembled.audit(),
+            "cost": cost(assembled.network, shape) | pooled,
+        }
+    return _FACTS[cell.identity.arm_id]
+
+
+def weight_digests(network: nn.Module) -> dict[str, str]:
+    """Return a digest of each parameter by its name: equal digests are equal starting weights."""
+    return {
+        name: blake2b(parameter.detach().cpu().contiguous().numpy().tobytes(), digest_size=8).hexdigest()
+        for name, parameter in network.named_parameters()
+    }
+
+
+def _weights(network: nn.Module) -> bytes:
+    buffer = io.BytesIO()
+    torch.save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, buffer)
+    return buffer.getvalue()
+
+
+def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _save(cell: Cell, name: str, content: bytes) -> str:
+    write_bytes(cell.folder / name, content)
+    return sha256(content).hexdigest()
+
+
+def _blank(cell: Cell) -> dict[str, Any]:
+    """Return a record of the cell that says what it is, and nothing yet of what came out."""
+    return {
+        "schema": SCHEMA,
+        "run_id": cell.identity.run_id,
+        "arm_id": cell.identity.arm_id,
+        "block_id": cell.identity.block_id,
+        "status": "failed",
+        "reason": "",
+        "experiment": cell.settings.name,
+        "labels": dict(cell.labels),
+        "reference": cell.settings.reference,
+        "seed": cell.seed,
+        "config": dict(cell.config),
+        "metrics": {},
+        "cost": {},
+        "audit": {},
+        "data": {},
+        "history": [],
+        "streams": {},
+        "times": {"started": _now()},
+        "provenance": provenance(cell.device) | {"command": list(cell.settings.command)},
+        "files": {},
+    }
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Return what was run, on what: versions, revision, machine, device, threads, allocator."""
+    commit, dirty = _revision()
+    return {
+        "poolbench": version("poolbench"),
+        "revision": commit,
+        "dirty": dirty,
+        **machine(device),
+        "threads": torch.get_num_threads(),
+        "allocator": allocator_in_force(),
+    }
+
+
+@lru_cache(maxsize=1)
+def _revision() -> tuple[str | None, bool | None]:
+    return revision(PACKAGE)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def evaluate(cell: Cell, folder: Path, record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the test metrics of the weights kept in `folder`, the record's files checked by digest.
+
+    Raises `ConfigurationError` where the weights or the images are not those of the record.
+    """
+    content = (folder / WEIGHTS_FILE).read_bytes()
+    if sha256(content).hexdigest() != record["files"][WEIGHTS_FILE]:
+        raise ConfigurationError(f"{folder / WEIGHTS_FILE} is not the file that the record names: its digest differs")
+    parts = open_parts(cell)
+    if parts.images.digest != record["data"]["sha256"]:
+        raise ConfigurationError(f"the images of {cell.labels['dataset']} are not those of the record")
+    network = cell.assemble().network
+    network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
+    logits, target = predict(network, parts.test, protocol=cell.protocol(), device=cell.device)
+    return metrics(logits, target, prefix="test_")

@@ -1,0 +1,107 @@
+"""From what a YAML says to an object: `{_target_: package.module.Class, argument: value}`.
+
+A specification is a plain dictionary. Its `_target_` is a dotted path to any importable class or function, so a
+thing of one's own needs no registration; the other keys are arguments. `context` holds what only the caller knows
+(a site's kernel, the number of channels): each of its entries is passed if the target has a parameter of that name,
+unless the specification sets it. Arguments are checked against the signature before anything is called, all
+mistakes reported together.
+"""
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from poolbench.errors import ConfigurationError, unknown_name
+
+TARGET = "_target_"
+
+
+def locate(path: str) -> Callable[..., Any]:
+    """Return the class or function at a dotted path.
+
+    >>> locate("collections.OrderedDict").__name__
+    'OrderedDict'
+    """
+    if not isinstance(path, str) or "." not in path:
+        raise ConfigurationError(f"`{TARGET}` must be a dotted path such as package.module.Class, got {path!r}")
+    try:
+        found = pkgutil.resolve_name(path)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"`{TARGET}`: {path}: no module named {error.name!r}; is its folder on PYTHONPATH or installed?"
+        ) from error
+    except AttributeError as error:
+        module = pkgutil.resolve_name(path.rpartition(".")[0])
+        public = [name for name in dir(module) if not name.startswith("_")]
+        raise unknown_name(f"`{TARGET}` in {path.rpartition('.')[0]}", path.rpartition(".")[2], public) from error
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(f"`{TARGET}`: {path} cannot be imported: {error}") from error
+    if not callable(found):
+        raise ConfigurationError(f"`{TARGET}`: {path} is a {type(found).__name__}, not a class or function")
+    return found
+
+
+def accepts(target: Callable[..., Any], name: str) -> bool:
+    """Whether `target` has a parameter of this very name (`**kwargs` does not count)."""
+    try:
+        return name in inspect.signature(target).parameters
+    except ValueError:  # some built-in classes show no signature
+        return False
+
+
+def bind(
+    spec: Mapping[str, Any], context: Mapping[str, Any] | None = None, *, where: str
+) -> tuple[Any, dict[str, Any]]:
+    """Return the target of `spec` and the arguments to call it with, checked against its signature.
+
+    `where` names the place of the specification (`pooling.downsample`) for errors.
+    """
+    if TARGET not in spec:
+        raise ConfigurationError(f"`{where}` needs `{TARGET}`: the dotted path of a class, got {dict(spec)!r}")
+    target = locate(spec[TARGET])
+    given = {key: _nested(value, context, where=f"{where}.{key}") for key, value in spec.items() if key != TARGET}
+    try:
+        signature = inspect.signature(target)
+    except ValueError:
+        return target, given
+    parameters = signature.parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    mistakes = []
+    for name in given:
+        if name not in parameters and not open_ended:
+            known = [p for p in parameters if p not in (context or {}) and p != "self"]
+            mistakes.append(str(unknown_name("argument", name, known)))
+    arguments = {name: value for name, value in (context or {}).items() if name in parameters} | given
+    missing = [
+        name
+        for name, p in parameters.items()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in arguments
+    ]
+    if missing:
+        mistakes.append(f"missing argument {', '.join(map(repr, missing))}")
+    if mistakes:
+        raise ConfigurationError(f"`{where}` ({spec[TARGET]}): " + "; ".join(mistakes))
+    return target, arguments
+
+
+def build(spec: Mapping[str, Any], context: Mapping[str, Any] | None = None, *, where: str) -> Any:
+    """Build what `spec` describes.
+
+    >>> build({"_target_": "fractions.Fraction", "numerator": 1}, {"denominator": 2, "unused": 0}, where="half")
+    Fraction(1, 2)
+    >>> try:
+    ...     build({"_target_": "fractions.Fraction", "numeratr": 1}, where="half")
+    ... except ConfigurationError as error:
+    ...     print(str(error)[:70])
+    `half` (fractions.Fraction): unknown argument 'numeratr'; did you mean
+    """
+    target, arguments = bind(spec, context, where=where)
+    return target(**arguments)
+
+
+def _nested(value: Any, context: Mapping[str, Any] | None, *, where: str) -> Any:
+    """Build a specification that is an argument of another."""
+    if isinstance(value, Mapping) and TARGET in value:
+        return build(value, context, where=where)
+    return value

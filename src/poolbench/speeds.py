@@ -1,0 +1,77 @@
+"""The speed record of an arm: measured against its reference on this machine, after the training, once."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from poolbench.cell import Cell
+from poolbench.measure.machine import allocator_in_force, machine
+from poolbench.measure.speed import network_speed
+from poolbench.record import SCHEMA, read_speeds, write_json
+
+
+def speed_path(cell: Cell) -> Path:
+    """Return where the arm's speed record of this machine lies."""
+    return cell.speed_folder / f"{cell.identity.arm_id}-{machine(cell.device)['machine_id']}.json"
+
+
+def measured(cell: Cell) -> bool:
+    """Whether a whole speed record of the arm on this machine is there."""
+    path = speed_path(cell)
+    return path.is_file() and any(
+        speed["arm_id"] == cell.identity.arm_id and speed["machine_id"] == machine(cell.device)["machine_id"]
+        for speed in read_speeds(cell.settings.folder)[0]
+    )
+
+
+def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: float) -> dict[str, Any]:
+    """Measure the arm's speed beside the reference's, write the record and return it.
+
+    `budget_s` bounds each quantity's measurement in seconds, `half_width` is the relative half-width of the ratio's
+    interval that ends it earlier.
+    """
+    dataset, protocol = cell.dataset(), cell.protocol()
+    itself = cell.identity.arm_id == reference.identity.arm_id
+    arm = cell.assemble().network
+    quantities = network_speed(
+        arm,
+        arm if itself else reference.assemble().network,
+        input_shape=(dataset.channels, dataset.image_size, dataset.image_size),
+        num_classes=dataset.num_classes,
+        batch_size=protocol.batch_size,
+        device=cell.device,
+        precision=protocol.precision,
+        memory_format=protocol.memory_format,
+        optimizer_factory=partial(protocol.build_optimizer),
+        label_smoothing=protocol.label_smoothing,
+        budget_s=budget_s,
+        half_width=half_width,
+    )
+    record = _identity(cell, reference) | {
+        "memory_format": protocol.memory_format,
+        "precision": protocol.precision,
+        "batch_size": protocol.batch_size,
+        "quantities": quantities,
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(speed_path(cell), record)
+    return record
+
+
+def _identity(cell: Cell, reference: Cell) -> Mapping[str, Any]:
+    here = machine(cell.device)
+    return {
+        "schema": SCHEMA,
+        "arm_id": cell.identity.arm_id,
+        "block_id": cell.identity.block_id,
+        "reference_arm_id": reference.identity.arm_id,
+        "labels": dict(cell.labels),
+        "reference": cell.settings.reference,
+        **here,
+        "threads": torch.get_num_threads(),
+        "allocator": allocator_in_force(),
+    }

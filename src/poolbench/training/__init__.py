@@ -1,0 +1,17 @@
+"""Training one cell with Lightning: device, optimisation, the module, the fit, its mirrors."""
+
+from poolbench.training.device import resolve_device
+from poolbench.training.fit import Fitted, Progress, fit, predict, trainer_arguments
+from poolbench.training.mirrors import Mirrors
+from poolbench.training.protocol import Protocol
+
+__all__ = [
+    "Fitted",
+    "Mirrors",
+    "Progress",
+    "Protocol",
+    "fit",
+    "predict",
+    "resolve_device",
+    "trainer_arguments",
+]

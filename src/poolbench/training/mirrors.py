@@ -1,0 +1,99 @@
+"""Mirrors of a cell's history in Lightning's loggers. The record is the truth; a mirror that breaks breaks nothing."""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+from poolbench.spec import bind
+
+log = logging.getLogger(__name__)
+
+WANDB = "wandb"
+
+
+class Mirrors:
+    """The loggers of one cell.
+
+    Args:
+        specs: logger specifications by name, as `logger=csv` gives them.
+        folder: where the cell's loggers write (its record's folder).
+        run_id: the record's name, and the run's id wherever a logger has one.
+        experiment: the experiment's name: the run's group wherever a logger has one.
+        tags: backbone, variant and dataset.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, Mapping[str, Any]],
+        *,
+        folder: Path,
+        run_id: str,
+        experiment: str,
+        tags: Sequence[str] = (),
+    ) -> None:
+        self.loggers: dict[str, Logger] = {}
+        context = {"save_dir": str(folder), "name": run_id, "id": run_id}
+        for name, spec in specs.items():
+            target, arguments = bind(spec, context, where=f"logger.{name}")
+            if name == WANDB:
+                arguments |= {"group": experiment, "tags": list(tags), "resume": "allow"}
+            self._guard(name, partial(self._open, name, target, arguments))
+
+    @staticmethod
+    def check(specs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raise `ConfigurationError` for a misspelt logger argument, before any training."""
+        for name, spec in specs.items():
+            bind(spec, {"save_dir": ".", "name": "", "id": ""}, where=f"logger.{name}")
+
+    def _open(self, name: str, target: Callable[..., Logger], arguments: dict[str, Any]) -> None:
+        if name == WANDB:
+            _go_offline_without_key(arguments)
+        self.loggers[name] = target(**arguments)
+
+    def config(self, config: Mapping[str, Any]) -> None:
+        """Tell the loggers the cell's configuration."""
+        for name, logger in list(self.loggers.items()):
+            self._guard(name, partial(logger.log_hyperparams, dict(config)))
+
+    def row(self, row: Mapping[str, float], step: int) -> None:
+        """Log figures: an epoch's, or the final ones."""
+        for name, logger in list(self.loggers.items()):
+            self._guard(name, partial(logger.log_metrics, dict(row), step))
+
+    def close(self, *, ok: bool) -> None:
+        """End the cell's runs."""
+        for name, logger in list(self.loggers.items()):
+            self._guard(name, partial(logger.finalize, "success" if ok else "failed"))
+        if WANDB in self.loggers:
+            import wandb
+
+            # Without this two cells of one process would share a run.
+            self._guard(WANDB, partial(wandb.finish, exit_code=0 if ok else 1))
+
+    def _guard(self, name: str, action: Callable[[], Any]) -> None:
+        """Let a logger fail without failing the cell: it is dropped, and that is said."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                action()
+        except Exception as error:
+            self.loggers.pop(name, None)
+            log.warning("logger %s dropped, the record is not affected: %s: %s", name, type(error).__name__, error)
+
+
+def _go_offline_without_key(arguments: dict[str, Any]) -> None:
+    """Keep the run offline where there is no key, and say so."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else it looks its server up, offline too
+    import wandb
+
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode == "online" and not arguments.get("offline") and not wandb.api.api_key:
+        log.warning("W&B: no key found, so the run is kept offline (`wandb sync` uploads it later)")
+        arguments["offline"] = True

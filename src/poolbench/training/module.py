@@ -1,0 +1,97 @@
+"""The Lightning module: a network, its loss, and running sums that are read once an epoch.
+
+Lightning's logging costs more than a small network's step, so nothing is logged in a step: losses and hits are
+summed on the device and read when the epoch ends.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from poolbench.streams import seed_of
+from poolbench.training.protocol import Protocol
+
+
+class RunningSums:
+    """Loss and hits summed over batches, on the device, without waiting for it."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew."""
+        self.loss: Tensor | None = None
+        self.hits: Tensor | None = None
+        self.count = 0
+
+    def add(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
+        """Add a batch: its mean `loss`, `logits` (B, K) and `target` (B,)."""
+        batch = target.shape[0]
+        total, hits = loss.detach() * batch, (logits.detach().argmax(dim=1) == target).sum()
+        self.loss = total if self.loss is None else self.loss + total
+        self.hits = hits if self.hits is None else self.hits + hits
+        self.count += batch
+
+    def read(self) -> tuple[float, float]:
+        """Return mean loss and accuracy (a fraction of 1) of what was added."""
+        if self.loss is None or self.hits is None:
+            return float("nan"), float("nan")
+        return float(self.loss) / self.count, float(self.hits) / self.count
+
+
+class Classifier(L.LightningModule):
+    """A network that gives logits (B, K) for images (B, C, H, W), trained by a protocol's recipe."""
+
+    def __init__(self, network: nn.Module, protocol: Protocol, *, seed: int) -> None:
+        super().__init__()
+        self.network = network
+        self.protocol = protocol
+        self.seed = seed
+        self.training_sums = RunningSums()
+        self.validation_sums = RunningSums()
+        self.call: Callable[[Tensor], Tensor] = torch.compile(network) if protocol.compile else network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        return self.call(images)
+
+    def configure_optimizers(self) -> Any:
+        """Build optimiser and schedule from the protocol."""
+        optimizer = self.protocol.build_optimizer(self.network.parameters())
+        schedule = self.protocol.build_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Give dropout its stream of this epoch: what another part drew has no part in it."""
+        torch.manual_seed(seed_of(self.seed, "dropout", self.current_epoch))
+        self.training_sums.reset()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        images, target = batch
+        logits = self.call(images)
+        loss = F.cross_entropy(logits.float(), target, label_smoothing=self.protocol.label_smoothing)
+        self.training_sums.add(loss, logits, target)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the validation's sums."""
+        self.validation_sums.reset()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add a batch to the validation's sums; its loss has no label smoothing."""
+        images, target = batch
+        logits = self.call(images).float()
+        self.validation_sums.add(F.cross_entropy(logits, target), logits, target)
+
+    def on_validation_epoch_end(self) -> None:
+        """Make `val_loss` and `val_accuracy` known to callbacks, once an epoch."""
+        loss, accuracy = self.validation_sums.read()
+        self.log("val_loss", loss)
+        self.log("val_accuracy", accuracy)

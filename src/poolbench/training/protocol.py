@@ -1,0 +1,124 @@
+"""The recipe of a block: how every arm of it is trained."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.spec import accepts, bind, locate
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LIGHTNING_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+SELECTIONS = ("best", "last")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What `protocol=NAME` says, checked.
+
+    Args:
+        name: the recipe's name.
+        epochs: passes over the training part, at least 1.
+        batch_size: images a training step.
+        optimizer: a specification of a `torch.optim.Optimizer`; parameters of fewer than two dimensions (biases,
+            norms, a pooling's scalars) get no weight decay.
+        schedule: a specification of a learning-rate scheduler stepped each training step, or null for a constant
+            rate; it receives `total_steps` (or `T_max`) where it has such a parameter.
+        label_smoothing: share of the target spread over all classes, in [0, 1).
+        precision: `float32`, or `bfloat16` / `float16` by autocast.
+        memory_format: `contiguous` or `channels_last`.
+        select: `best` validation epoch (highest accuracy, then lower loss, then earliest), or the `last`.
+        deterministic: let torch use deterministic algorithms alone; an operation that has none is an error.
+        compile: run the network through `torch.compile` (its cost is in the training time).
+        eval_batch_size: images a batch in validation and test; changes no figure but rounding.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int
+    optimizer: Mapping[str, Any]
+    schedule: Mapping[str, Any] | None
+    label_smoothing: float
+    precision: str
+    memory_format: str
+    select: str
+    deterministic: bool
+    compile: bool
+    eval_batch_size: int
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Protocol":
+        """Return the protocol of this configuration; every mistake in it is an error here, before training."""
+        names = [field.name for field in fields(cls)]
+        for key in config:
+            if key not in names:
+                raise unknown_name("argument of `protocol`", key, names)
+        missing = [name for name in names if name not in config]
+        if missing:
+            raise ConfigurationError(f"`protocol` lacks {', '.join(missing)}")
+        protocol = cls(**config)
+        protocol._check()
+        return protocol
+
+    def _check(self) -> None:
+        for name in ("epochs", "batch_size", "eval_batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigurationError(f"`protocol.{name}` must be a whole number of at least 1, got {value!r}")
+        for name, known in (
+            ("precision", PRECISIONS),
+            ("memory_format", MEMORY_FORMATS),
+            ("select", SELECTIONS),
+        ):
+            if getattr(self, name) not in known:
+                raise unknown_name(f"`protocol.{name}`", str(getattr(self, name)), known)
+        for name in ("deterministic", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"`protocol.{name}` must be true or false, got {getattr(self, name)!r}")
+        if not isinstance(self.label_smoothing, int | float) or not 0 <= self.label_smoothing < 1:
+            raise ConfigurationError(f"`protocol.label_smoothing` must be in [0, 1), got {self.label_smoothing!r}")
+        weight = nn.Parameter(torch.zeros(1, 1))
+        optimizer = self.build_optimizer([weight])
+        self.build_schedule(optimizer, total_steps=10)
+
+    def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Build the optimiser over `parameters`, those of fewer than two dimensions without weight decay."""
+        parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        decayed = [parameter for parameter in parameters if parameter.ndim >= 2]
+        others = [parameter for parameter in parameters if parameter.ndim < 2]
+        groups: list[dict[str, Any]] = [{"params": decayed}] if decayed else []
+        if others:
+            plain = {"weight_decay": 0.0} if accepts(locate(self.optimizer["_target_"]), "weight_decay") else {}
+            groups.append({"params": others, **plain})
+        target, arguments = bind(self.optimizer, {"params": groups}, where="protocol.optimizer")
+        try:
+            return target(**arguments)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigurationError(f"`protocol.optimizer` ({self.optimizer['_target_']}): {error}") from error
+
+    def build_schedule(
+        self, optimizer: torch.optim.Optimizer, total_steps: int
+    ) -> torch.optim.lr_scheduler.LRScheduler | None:
+        """Build the learning-rate schedule over `total_steps` training steps, or None for a constant rate."""
+        if self.schedule is None:
+            return None
+        context = {"optimizer": optimizer, "total_steps": total_steps, "T_max": total_steps}
+        target, arguments = bind(self.schedule, context, where="protocol.schedule")
+        try:
+            return target(**arguments)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"`protocol.schedule` ({self.schedule['_target_']}): {error}") from error
+
+    @property
+    def torch_memory_format(self) -> torch.memory_format:
+        """The memory format as torch names it."""
+        return MEMORY_FORMATS[self.memory_format]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that convolutions compute in."""
+        return PRECISIONS[self.precision]

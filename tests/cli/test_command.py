@@ -1,0 +1,100 @@
+"""The command line before anything heavy is loaded: help, lists, mistakes, and how fast they answer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from poolbench.cli import choices, main
+from poolbench.cli.train import sort_arguments
+from poolbench.errors import ConfigurationError
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "poolbench", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["list"], ["list", "pooling"]])
+def test_help_and_lists_answer_with_zero(arguments: list[str]) -> None:
+    done = command(*arguments)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert len(done.stdout) > 100
+
+
+def test_no_heavy_import_on_the_way_to_help_lists_and_wrong_names() -> None:
+    code = (
+        "import sys; from poolbench.cli import main\n"
+        "for argv in (['list'], ['train', 'pooling=maxx'], ['report']):\n"
+        "    try: main(argv)\n"
+        "    except SystemExit: pass\n"
+        "heavy = {'torch', 'lightning', 'hydra', 'pandas', 'numpy', 'wandb'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "backbone=slide"], "unknown backbone 'slide'; did you mean slides"),
+        (["train", "pooling=max,avgg"], "unknown pooling 'avgg'; did you mean avg"),
+        (["train", "dataset=cifar"], "did you mean cifar10"),
+        (["train", "experiment=quick"], "did you mean quickstart"),
+        (["train", "+head=gapp"], "did you mean gap"),
+        (["train", "--cfg"], "--cfg needs a value"),
+        (["list", "poolings"], "did you mean pooling"),
+        (["bench", "maxx"], "did you mean max"),
+        (["bench", "gap"], "gap sets no window operator"),
+        (["report", "results/nowhere"], "results/nowhere"),
+    ],
+)
+def test_a_wrong_name_is_a_usage_error_that_names_the_nearest(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_unknown_command_and_none() -> None:
+    assert command("trian").returncode == 2
+    assert command().returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "flags", "overrides"),
+    [
+        (["a=1", "-m", "b=2"], [], ["a=1", "b=2"]),
+        (["--multirun", "a=1,2"], [], ["a=1,2"]),
+        (["a=1", "--config-dir", "mine", "-m"], ["--config-dir", "mine"], ["a=1"]),
+        (["~logger", "hydra/launcher=joblib", "--cfg", "job"], ["--cfg", "job"], ["~logger", "hydra/launcher=joblib"]),
+    ],
+)
+def test_flags_may_stand_anywhere(given: list[str], flags: list[str], overrides: list[str]) -> None:
+    assert sort_arguments(given) == (flags, overrides)
+
+
+def test_every_choice_says_what_it_is() -> None:
+    silent = [
+        f"{group}/{name}"
+        for group in choices.GROUPS
+        for name, path in choices.names(group).items()
+        if not choices.describe(path)
+    ]
+    assert silent == []
+
+
+def test_names_of_ones_own_folder_count(tmp_path: Path) -> None:
+    (tmp_path / "pooling").mkdir()
+    (tmp_path / "pooling" / "mine.yaml").write_text("# mine\nname: mine\n")
+    choices.check(["pooling=mine,max"], [tmp_path])
+    with pytest.raises(ConfigurationError, match="unknown pooling 'mine'"):
+        choices.check(["pooling=mine"])
+
+
+def test_what_is_hydras_to_read_is_left_to_it() -> None:
+    choices.check(["pooling=glob(*)", "backbone=choice(slides,lenet5)", "seed=range(0,3)", "pooling='max'"])

@@ -1,0 +1,61 @@
+"""Specifications: dotted paths, arguments checked before anything is called."""
+
+import pytest
+
+from poolbench.errors import ConfigurationError
+from poolbench.spec import bind, build, locate
+
+
+class Thing:
+    def __init__(self, channels: int, *, k: int = 1, inner: object = None) -> None:
+        self.channels, self.k, self.inner = channels, k, inner
+
+
+HERE = f"{Thing.__module__}.Thing"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, Thing.__module__, sys.modules[__name__])
+
+
+def test_context_goes_where_it_is_taken_and_the_specification_wins() -> None:
+    thing = build({"_target_": HERE, "k": 3}, {"channels": 4, "k": 2, "unknown": 0}, where="here")
+    assert (thing.channels, thing.k) == (4, 3)
+
+
+def test_a_specification_may_hold_another() -> None:
+    thing = build({"_target_": HERE, "inner": {"_target_": HERE, "k": 5}}, {"channels": 4}, where="here")
+    assert (thing.inner.k, thing.inner.channels) == (5, 4)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as told:
+        bind({"_target_": HERE, "kk": 1, "other": 2}, where="pooling.downsample")
+    text = str(told.value)
+    assert "`pooling.downsample`" in text
+    assert "unknown argument 'kk'; did you mean k?" in text
+    assert "unknown argument 'other'" in text
+    assert "missing argument 'channels'" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("fractions.Fractoin", "did you mean Fraction"),
+        ("no_such_package.Thing", "no module named 'no_such_package'"),
+        ("fractions", "must be a dotted path"),
+        (3, "must be a dotted path"),
+        ("math.pi", "not a class or function"),
+    ],
+)
+def test_a_path_that_leads_nowhere_says_where_it_ends(path: object, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        locate(path)  # type: ignore[arg-type]
+
+
+def test_without_target() -> None:
+    with pytest.raises(ConfigurationError, match="needs `_target_`"):
+        build({"k": 1}, where="pooling.head")

@@ -184,9 +184,7 @@ class Results:
                     self.speed(record, first, ratio=1 - 0.03 * v)
 
 
-def _config(
-    variant: str, backbone: str, dataset: str, seed: int, changes: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+def _config(variant: str, backbone: str, dataset: str, seed: int, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     plain = variant.partition("[")[0]
     config: dict[str, Any] = {
         "backbone": {"name": backbone, "_target_": f"poolbench.backbones.{backbone}"},

@@ -44,4 +44,79 @@ def window_specs(variants: list[str]) -> dict[str, dict[str, Any]]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and perhaps write the rows."""
+    if arguments.threads < 1:
+        raise ConfigurationError(f"--threads must be at least 1, got {arguments.threads}")
+    if arguments.budget is not None and arguments.budget <= 0:
+        raise ConfigurationError(f"--budget must be above 0 seconds, got {arguments.budget}")
+    specs = window_specs(arguments.variants)
+    import torch
+    from rich.console import Console
+
+    from poolbench.measure.machine import machine, set_allocator
+    from poolbench.measure.operators import SHAPES, bench_operators
+
+    allocator = set_allocator("keep")
+    torch.set_num_threads(arguments.threads)
+    here = machine(torch.device("cpu"))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    console.print(
+        f"{here['device_name']}, {here['cores']} cores, torch {here['versions']['torch']}, {arguments.threads} threads, "
+        f"allocator {allocator}; each operator alternates with nn.MaxPool2d; median ratio and its 95 % interval, "
+        "~ where the time ended before the interval was within 2 %",
+        highlight=False,
+    )
+    shapes = [shape.smaller(8) for shape in SHAPES] if arguments.quick else list(SHAPES)
+    rows = []
+    for shape in shapes:
+        for layout in arguments.layout or LAYOUTS:
+            found = bench_operators(
+                specs,
+                shapes=[shape],
+                layouts=[layout],
+                dtypes=arguments.dtype or DTYPES[:1],
+                budget_s=arguments.budget or (0.2 if arguments.quick else 2.0),
+            )
+            block = list(found)
+            rows += block
+            console.print(_table(f"{shape.title}, {layout}", block))
+    if arguments.csv:
+        _write(arguments.csv, rows)
     return 0
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in ("operator", "dtype"):
+        table.add_column(name, no_wrap=True)
+    for name in ("forward\nms", "× max", "+ backward\nms", "× max", "kept\nMiB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if rows:
+        backward = next((f"{row['backward_max_ms']:.2f}" for row in rows if "backward_max_ms" in row), "")
+        table.add_row("nn.MaxPool2d", rows[0]["dtype"], f"{rows[0]['forward_max_ms']:.2f}", "1", backward, "1", "")
+    for row in rows:
+        kept = "" if row["kept_mib"] is None else f"{row['kept_mib']:.1f}"
+        cells = [cell for what in ("forward", "backward") for cell in _cells(row, what)]
+        table.add_row(row["operator"], row["dtype"], *cells, kept)
+    return table
+
+
+def _cells(row: dict[str, Any], what: str) -> tuple[str, str]:
+    if f"{what}_ms" not in row:
+        return "", ""
+    low, high = row[f"{what}_ratio_ci95_low"], row[f"{what}_ratio_ci95_high"]
+    interval = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+    mark = "" if row[f"{what}_settled"] else "~"
+    return f"{row[f'{what}_ms']:.2f}", f"{mark}{row[f'{what}_ratio']:.2f}{interval}".replace("[", r"\[")
+
+
+def _write(path: str, rows: list[dict[str, Any]]) -> None:
+    import pandas as pd
+
+    try:
+        pd.DataFrame(rows).to_csv(path, index=False)
+    except OSError as error:
+        raise ConfigurationError(f"--csv: {path} cannot be written: {error.strerror or error}") from error

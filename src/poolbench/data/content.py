@@ -1,6 +1,5 @@
-"""What a dataset holds before it is loaded, and how arrays become it."""
+"""What a dataset holds before it is loaded, and how arrays are read."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,8 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from poolbench.data.fit_size import fit_size
-from poolbench.data.images import LoadedImages, Reader
-from poolbench.data.loading import load_held
+from poolbench.data.images import Reader
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Content:
         train_labels: int64 (N,).
         test: reads test images.
         test_labels: int64 (M,).
-        class_names: a name for each class.
+        class_names: a name for each class, in the order of the labels.
         notes: what a reader of the log should know, a line each.
     """
 
@@ -31,3 +29,45 @@ class Content:
     test_labels: Tensor
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images once decoded."""
+        channels, height, width = self.train.shape
+        return (len(self.train) + len(self.test)) * channels * height * width
+
+
+class ArrayReader:
+    """Images of an array, fitted to a size (`poolbench.data.fit_size`).
+
+    Args:
+        images: uint8 (N, H, W, C).
+        size: height and width that are read.
+    """
+
+    def __init__(self, images: np.ndarray, size: int) -> None:
+        self.images = images
+        self.size = size
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image as read."""
+        return self.images.shape[3], self.size, self.size
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: int) -> np.ndarray:
+        """Return image `index` as uint8 (size, size, C)."""
+        return fit_size(self.images[index], self.size)
+
+    def take(self, rows: Sequence[int]) -> "ArrayReader":
+        """Return a reader of the images at `rows` alone."""
+        return ArrayReader(self.images[np.asarray(rows)], self.size)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say from which size images are fitted."""
+        height, width = self.images.shape[1:3]
+        if (height, width) == (self.size, self.size):
+            return ()
+        return (f"fitted from {height}×{width} to {self.size}×{self.size}",)

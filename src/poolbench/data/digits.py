@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from poolbench.data.content import ArrayReader, Content, EmbeddedDataset
+from poolbench.data.content import ArrayReader, Content
+from poolbench.data.image_dataset import ImageDataset
 from poolbench.errors import ConfigurationError
 from poolbench.streams import stream
 
@@ -26,7 +27,7 @@ def _originals(repeat: int) -> tuple[np.ndarray, np.ndarray]:
     return images.repeat(repeat, axis=1).repeat(repeat, axis=2), bunch.target.astype(np.int64)
 
 
-class Digits(EmbeddedDataset):
+class Digits(ImageDataset):
     """scikit-learn's digits: 1,200 training images, 597 of other writers for the test.
 
     Args:
@@ -38,14 +39,31 @@ class Digits(EmbeddedDataset):
     (1200, 597, (1, 16, 16))
     """
 
-    kind = "digits"
-    version = 1
-
     def __init__(
-        self, *, name: str = "digits", channels: int = 1, image_size: int = 16, num_classes: int = 10
+        self,
+        *,
+        name: str = "digits",
+        channels: int = 1,
+        image_size: int = 16,
+        num_classes: int = 10,
+        streaming: bool | str = "auto",
+        memory_limit_mib: float | None = None,
+        workers: int = 2,
     ) -> None:
-        super().__init__(name=name, channels=channels, image_size=image_size, num_classes=num_classes)
+        super().__init__(
+            name=name,
+            channels=channels,
+            image_size=image_size,
+            num_classes=num_classes,
+            streaming=streaming,
+            memory_limit_mib=memory_limit_mib,
+            workers=workers,
+        )
         _require_grey(name, channels, num_classes)
+
+    def fingerprint(self) -> str:
+        """Return the name of the generator and its version."""
+        return "digits/1"
 
     def content(self) -> Content:
         """Return the images at `image_size`."""
@@ -60,7 +78,7 @@ class Digits(EmbeddedDataset):
         )
 
 
-class TranslatedDigits(EmbeddedDataset):
+class TranslatedDigits(ImageDataset):
     """The same digits at 16×16 on a black 32×32 canvas: seen in training near the centre, in the test anywhere.
 
     A training digit lies within ±1 pixel of the centre, a test digit within ±8 (anywhere on the canvas), each shift
@@ -71,17 +89,35 @@ class TranslatedDigits(EmbeddedDataset):
         image_size: 32 is the canvas; another size resizes it by the rule of `poolbench.data.fit_size`.
     """
 
-    kind = "translated_digits"
-    version = 1
     canvas = 32
     train_shift = 1
     test_shift = 8
 
     def __init__(
-        self, *, name: str = "translated_digits", channels: int = 1, image_size: int = 32, num_classes: int = 10
+        self,
+        *,
+        name: str = "translated_digits",
+        channels: int = 1,
+        image_size: int = 32,
+        num_classes: int = 10,
+        streaming: bool | str = "auto",
+        memory_limit_mib: float | None = None,
+        workers: int = 2,
     ) -> None:
-        super().__init__(name=name, channels=channels, image_size=image_size, num_classes=num_classes)
+        super().__init__(
+            name=name,
+            channels=channels,
+            image_size=image_size,
+            num_classes=num_classes,
+            streaming=streaming,
+            memory_limit_mib=memory_limit_mib,
+            workers=workers,
+        )
         _require_grey(name, channels, num_classes)
+
+    def fingerprint(self) -> str:
+        """Return the name of the generator and its version."""
+        return "translated_digits/1"
 
     def content(self) -> Content:
         """Return the placed digits."""

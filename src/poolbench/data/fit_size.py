@@ -19,9 +19,7 @@ def fit_size(image: np.ndarray, size: int) -> np.ndarray:
     scale = size / min(height, width)
     new_height, new_width = max(size, round(height * scale)), max(size, round(width * scale))
     # Pillow's bilinear filter widens with the reduction, which is the antialiasing.
-    planes = [
-        np.asarray(Image.fromarray(plane).resize((new_width, new_height), Image.Resampling.BILINEAR))
-        for plane in (np.ascontiguousarray(image[..., channel]) for channel in range(channels))
-    ]
+    picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels == 1 else image))
+    resized = np.asarray(picture.resize((new_width, new_height), Image.Resampling.BILINEAR))
     top, left = (new_height - size) // 2, (new_width - size) // 2
-    return np.stack([plane[top : top + size, left : left + size] for plane in planes], axis=-1)
+    return resized.reshape(new_height, new_width, channels)[top : top + size, left : left + size]

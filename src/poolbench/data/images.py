@@ -59,6 +59,9 @@ class Reader(Protocol):
     def take(self, rows: Sequence[int]) -> "Reader":
         """Return a reader of the images at `rows` alone."""
 
+    def notes(self) -> tuple[str, ...]:
+        """Say what was done to the images read so far."""
+
 
 class UnreadableImage(Exception):  # noqa: N818 (it is a finding that is collected, one of many)
     """One image cannot be read."""
@@ -177,11 +180,11 @@ class StreamedImages:
     def batches(self, order: Sequence[Tensor], *, pin_memory: bool = False) -> Iterator[Tensor]:
         """Yield the batches of `order`, decoded ahead by the workers, which end with the pass."""
         arguments: dict[str, Any] = {"prefetch_factor": 4} if self.workers else {}
-        loader = DataLoader(
+        loader: DataLoader[Tensor] = DataLoader(
             _WholeBatches(self.reader),  # type: ignore[arg-type]
             batch_sampler=[indices.tolist() for indices in order],
             num_workers=self.workers,
-            collate_fn=_as_it_is,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
             pin_memory=pin_memory,
             **arguments,
         )

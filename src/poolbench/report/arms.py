@@ -136,7 +136,8 @@ def _arm(arm_id: str, records: Sequence[Record], backbone: str, dataset: str, wa
         if record["seed"] in by_seed:
             twice.add(record["seed"])
         by_seed[record["seed"]] = record
-    first = by_seed[min(by_seed)]
+    # A cell that never ran may not know its device.
+    first = min(by_seed.values(), key=lambda record: (record["status"] != "ok", record["seed"]))
     plain = first["labels"]["variant"]
     if twice:
         warnings.append(

@@ -112,7 +112,11 @@ def view(block: Block, summary: pd.DataFrame) -> View:
     by_arm = rows_by_arm(summary)
     rows = [by_arm[arm.arm_id] for arm in block.arms if arm.finished]
     several = len({row["reference"] for row in rows if row["reference"]}) > 1
-    reference = "the reference" if several else next((row["reference"] for row in rows if row["reference"]), "")
+    reference = (
+        f"the {block.reference} of the same recipe"
+        if several
+        else next((row["reference"] for row in rows if row["reference"]), "")
+    )
     speeds = any(given(row["training_ratio"]) or given(row["latency_ms"]) for row in rows)
     own_parameters = any(given(row["parameters_pooling"]) and row["parameters_pooling"] > 0 for row in rows)
     columns: list[tuple[Heading, list[str]]] = [
@@ -146,7 +150,7 @@ def view(block: Block, summary: pd.DataFrame) -> View:
         against=reference if any(given(row["difference_mean"]) for row in rows) else "",
         headings=tuple(heading for heading, _ in columns),
         rows=tuple(
-            Row(tuple(texts), _notes(row, several), is_reference=row["variant"] == row["reference"])
+            Row(tuple(texts), _notes(row), is_reference=row["variant"] == row["reference"])
             for texts, row in zip(cells, rows, strict=True)
         ),
         speed=_speed_text(rows),
@@ -163,14 +167,12 @@ def _millions(value: Any) -> str:
     return figure_text(float(value) / 1e6) if given(value) else NOTHING
 
 
-def _notes(row: Mapping[str, Any], several: bool) -> tuple[str, ...]:
+def _notes(row: Mapping[str, Any]) -> tuple[str, ...]:
     notes = []
     if row["identical_to"]:
         notes.append(f"identical to {row['identical_to']}")
     if row["geometry"] == "own":
         notes.append("own geometry")
-    if several and row["reference"] and row["reference"] != row["variant"]:
-        notes.append(f"Δ to {row['reference']}")
     return tuple(notes)
 
 
@@ -224,7 +226,7 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
             given(value) and not value for key in ("training", "latency") for value in summary[f"{key}_settled"]
         )
         lines.append(
-            "train ×: training speed / the reference's, above 1 is faster; ms: one image's forward pass."
+            "Speed: train × is training images/s divided by the reference's (above 1: faster), ms one image's latency."
             + (" ~: the repeats ended before the interval was narrow." if unsettled else "")
         )
     lines.append("No verdict is drawn here: several variants are compared, and no correction is made for their number.")

@@ -1,11 +1,12 @@
 """The tables in the terminal. Text goes to rich as text, never as markup: a variant's name may hold brackets."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +22,7 @@ GAP = 2
 # A name up to this is shown on one line, one with settings breaks before them.
 ONE_LINE = 20
 LONGEST_LINE = 32
-ASCII = str.maketrans({"−": "-", "–": "-", "×": "x", "±": "+", "Δ": "d", "√": "v", "→": ">", "…": "."})
+ASCII = str.maketrans({"−": "-", "–": "-", "×": "x", "±": "+-", "Δ": "diff", "√": "sqrt", "…": "..."})
 
 
 def open_console() -> Console:
@@ -42,27 +43,22 @@ def show(
 ) -> None:
     """Print the blocks' tables, and after them all that a reader must know about them."""
     write = _Writer(console)
-    write.line(Text(f"{folder}", style="bold"))
+    write.line(str(folder), "bold")
     for line in head:
-        write.line(Text(line, style="dim"))
+        write.line(line, "dim")
     speeds = [view.speed for view in views if view.speed]
     for view in views:
-        write.line(Text())
-        write.line(
-            Text(view.title, style="bold").append(view.against and f"  (Δ to {view.against})", style="not bold dim")
-        )
+        write.line()
+        write.line(view.title, "bold", aside=f"  (Δ to {view.against})" if view.against else "")
         if view.rows:
-            for number, table in enumerate(_fitting(view, console)):
-                if number:
-                    write.line(Text())
-                write.raw(table)
+            write.view(view)
         else:
-            write.line(Text("  no finished cell"))
+            write.line("  no finished cell")
         if view.speed and len(set(speeds)) > 1:
-            write.line(Text(f"  speed: {view.speed}", style="dim"))
+            write.line(f"  speed: {view.speed}", "dim")
     if speeds and len(set(speeds)) == 1:
-        write.line(Text())
-        write.line(Text(f"Speed: {speeds[0]}", style="dim"))
+        write.line()
+        write.line(f"Speed: {speeds[0]}", "dim")
     write.listing("Mind", list(warnings), "yellow")
     write.listing("Not compared", [str(entry) for entry in not_compared], "yellow")
     write.listing("Not read", [f"{_within(problem.path, folder)}: {problem.reason}" for problem in problems], "red")
@@ -71,8 +67,8 @@ def show(
 def show_files(console: Console, folder: Path, files: Sequence[Path]) -> None:
     """Print what was written where."""
     write = _Writer(console)
-    write.line(Text())
-    write.line(Text(f"Written to {folder}: {', '.join(path.name for path in files)}"))
+    write.line()
+    write.line(f"Written to {folder}: {', '.join(path.name for path in files)}")
 
 
 def _within(path: Path, folder: Path) -> Path:
@@ -86,41 +82,53 @@ class _Writer:
         self.console = console
         self.unicode = console.encoding.lower().startswith("utf")
 
-    def line(self, text: Text) -> None:
-        if not self.unicode:
-            text = Text(text.plain.translate(ASCII).encode("ascii", "replace").decode(), style=text.style)
-        self.console.print(text, highlight=False)
+    def text(self, text: str) -> str:
+        """Return the text in characters that the console has."""
+        return text if self.unicode else text.translate(ASCII).encode("ascii", "replace").decode()
 
-    def raw(self, table: RenderableType) -> None:
-        if self.unicode:
+    def line(self, text: str = "", style: str = "", aside: str = "") -> None:
+        line = Text(self.text(text), style=style).append(self.text(aside), style="not bold dim")
+        self.console.print(line, highlight=False)
+
+    def view(self, view: View) -> None:
+        shown = replace(
+            view,
+            headings=tuple(replace(heading, short=self.text(heading.short)) for heading in view.headings),
+            rows=tuple(
+                replace(row, cells=tuple(map(self.text, row.cells)), notes=tuple(map(self.text, row.notes)))
+                for row in view.rows
+            ),
+        )
+        for number, table in enumerate(_fitting(shown, self.console.width)):
+            if number:
+                self.line()
             self.console.print(table)
-            return
-        with self.console.capture() as captured:
-            self.console.print(table)
-        self.console.file.write(captured.get().translate(ASCII).encode("ascii", "replace").decode())
 
     def listing(self, title: str, entries: Sequence[str], style: str) -> None:
         if not entries:
             return
-        self.line(Text())
-        self.line(Text(f"{title} ({len(entries)})", style=f"bold {style}"))
+        self.line()
+        self.line(f"{title} ({len(entries)})", f"bold {style}")
         for entry in entries[:MOST_LISTED]:
             # Two columns, so that the further lines of a long entry are seen to belong to it.
             item = Table.grid(padding=(0, 1, 0, 0))
-            item.add_row("-", Text(entry, overflow="fold"))
-            self.raw(item)
+            item.add_row("-", Text(self.text(entry), overflow="fold"))
+            self.console.print(item)
         if len(entries) > MOST_LISTED:
-            self.line(Text(f"  and {len(entries) - MOST_LISTED} more: summary.md lists all"))
+            self.line(f"  and {len(entries) - MOST_LISTED} more: summary.md lists all")
 
 
-def _fitting(view: View, console: Console) -> list[Table]:
+def _fitting(view: View, width: int) -> list[Table]:
     """Return the block as one table, or where the console is too narrow as several: accuracy, then cost.
 
     A table that is too wide would be cut through its figures.
     """
-    widths = _widths(view)
-    everything = list(range(1, len(widths)))
-    if _total(widths, everything) <= console.width:
+    everything = list(range(1, len(view.headings)))
+    widths = _widths(view, notes=[note for row in view.rows for note in row.notes])
+    if _total(widths, everything) > width:
+        # Notes may be broken between words.
+        widths = _widths(view, notes=[word for row in view.rows for note in row.notes for word in note.split()])
+    if _total(widths, everything) <= width:
         return [_table(view, everything, widths)]
     parts: list[list[int]] = []
     for cost in (False, True):
@@ -128,7 +136,7 @@ def _fitting(view: View, console: Console) -> list[Table]:
         for index in everything:
             if view.headings[index].cost is not cost:
                 continue
-            if part and _total(widths, [*part, index]) > console.width:
+            if part and _total(widths, [*part, index]) > width:
                 parts.append(part)
                 part = []
             part.append(index)
@@ -136,15 +144,15 @@ def _fitting(view: View, console: Console) -> list[Table]:
     return [_table(view, part, widths) for part in parts]
 
 
-def _widths(view: View) -> list[int]:
-    """Return the width of each column: its longest cell, for the variants' names the longest line up to a limit."""
+def _widths(view: View, *, notes: Sequence[str]) -> list[int]:
+    """Return the width of each column: its longest cell; for the names the longest line or note, up to a limit."""
     columns = list(zip(*(row.cells for row in view.rows), strict=True))
     widths = [
         max(cell_len(heading.short), *map(cell_len, cells))
         for heading, cells in zip(view.headings, columns, strict=True)
     ]
     lines = [line for name in columns[0] for line in _foldable(name).split("\n")]
-    widths[0] = min(LONGEST_LINE, max(map(cell_len, [view.headings[0].short, *lines])))
+    widths[0] = min(LONGEST_LINE, max(map(cell_len, [view.headings[0].short, *lines, *notes])))
     return widths
 
 

@@ -1,0 +1,176 @@
+"""Augmentation of whole batches of uint8 images, on the device they are on.
+
+What is drawn is drawn for a whole epoch at once, on the CPU, one stream for each kind: equal on every device, in every
+memory layout, for every batch size, and one kind shifts nothing in another.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.streams import stream
+
+CROP_MODES = ("zeros", "reflect")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for each image; None where that kind is off.
+
+    Args:
+        flip: whether it is mirrored, bool (N,).
+        crop: top and left corner of the window in the padded image, int64 (N, 2), in 0..2·crop_padding.
+        translate: likewise in 0..2·translate; `translate` is no shift.
+        cutout: centre of the square, int64 (N, 2), in 0..image_size−1.
+    """
+
+    flip: Tensor | None = None
+    crop: Tensor | None = None
+    translate: Tensor | None = None
+    cutout: Tensor | None = None
+
+    def __getitem__(self, part: slice) -> "Draws":
+        return Draws(*(None if drawn is None else drawn[part] for drawn in self._all()))
+
+    def to(self, device: torch.device) -> "Draws":
+        """Return the draws on `device`."""
+        return Draws(*(None if drawn is None else drawn.to(device) for drawn in self._all()))
+
+    def _all(self) -> tuple[Tensor | None, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How training images vary: mirrored, then cropped, then moved, then covered.
+
+    Args:
+        crop_padding: pixels added on each side, out of which a window of the image's own size is cut, uniformly.
+        crop_mode: what the padding holds: `zeros` (black) or `reflect` (mirrored without repeating the edge).
+        flip: mirror left and right with probability 1/2.
+        translate: shift by up to so many pixels along each axis, uniformly, black moving in.
+        cutout: side of a square that is set to the mean of the training images, its centre anywhere in the image, what
+            lies outside cut off (DeVries and Taylor, 2017, https://arxiv.org/abs/1708.04552); 0 for none.
+    """
+
+    crop_padding: int = 0
+    crop_mode: str = "zeros"
+    flip: bool = False
+    translate: int = 0
+    cutout: int = 0
+
+    @classmethod
+    def of(cls, spec: "Mapping[str, Any] | Augment | None", image_size: int) -> "Augment":
+        """Return the augmentation of this specification (None: none), checked for square images of `image_size`.
+
+        >>> Augment.of({"crop_padding": 40}, 32)
+        Traceback (most recent call last):
+            ...
+        poolbench.errors.ConfigurationError: `dataset.augment.crop_padding` must be in 0..31 for image_size=32, got 40
+        """
+        if isinstance(spec, Augment):
+            augment = spec
+        else:
+            names = [field.name for field in fields(cls)]
+            if spec is not None and not isinstance(spec, Mapping):
+                raise ConfigurationError(f"`dataset.augment` must be null or a mapping of {names}, got {spec!r}")
+            for name in spec or ():
+                if name not in names:
+                    raise unknown_name("argument of `dataset.augment`", name, names)
+            augment = cls(**(spec or {}))
+        for name, most in (("crop_padding", image_size - 1), ("translate", image_size - 1), ("cutout", image_size)):
+            value = getattr(augment, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+                raise ConfigurationError(
+                    f"`dataset.augment.{name}` must be in 0..{most} for image_size={image_size}, got {value!r}"
+                )
+        if augment.crop_mode not in CROP_MODES:
+            raise unknown_name("`dataset.augment.crop_mode`", str(augment.crop_mode), CROP_MODES)
+        if not isinstance(augment.flip, bool):
+            raise ConfigurationError(f"`dataset.augment.flip` must be true or false, got {augment.flip!r}")
+        return augment
+
+    def draw(self, count: int, image_size: int, *, seed: int, epoch: int) -> Draws:
+        """Draw for the `count` images of an epoch, in the order in which they come."""
+
+        def whole(kind: str, end: int) -> Tensor:
+            return torch.randint(end, (count, 2), generator=stream(seed, "augment", epoch, kind))
+
+        draws = Draws()
+        if self.flip:
+            drawn = torch.rand(count, generator=stream(seed, "augment", epoch, "flip"))
+            draws = replace(draws, flip=drawn < 0.5)
+        if self.crop_padding:
+            draws = replace(draws, crop=whole("crop", 2 * self.crop_padding + 1))
+        if self.translate:
+            draws = replace(draws, translate=whole("translate", 2 * self.translate + 1))
+        if self.cutout:
+            draws = replace(draws, cutout=whole("cutout", image_size))
+        return draws
+
+    def move(self, images: Tensor, draws: Draws) -> Tensor:
+        """Return `images`, uint8 (B, C, H, W) with channels-last strides, mirrored, cropped and shifted."""
+        batch = images.permute(0, 2, 3, 1)
+        if draws.flip is not None:
+            batch = _mirror(batch, draws.flip)
+        if draws.crop is not None:
+            batch = _window(_padded(batch, self.crop_padding, self.crop_mode), draws.crop, batch.shape)
+        if draws.translate is not None:
+            batch = _window(_padded(batch, self.translate, "zeros"), draws.translate, batch.shape)
+        return batch.permute(0, 3, 1, 2)
+
+    def cover(self, images: Tensor, draws: Draws) -> Tensor:
+        """Set the drawn squares of normalised `images` (B, C, H, W) to 0, which is the mean, in place."""
+        if draws.cutout is None:
+            return images
+        at = torch.arange(images.shape[2], device=images.device)
+        begin = draws.cutout[:, :, None] - self.cutout // 2
+        inside = (at >= begin) & (at < begin + self.cutout)
+        return images.masked_fill_((inside[:, 0, :, None] & inside[:, 1, None, :])[:, None], 0)
+
+
+def _mirror(batch: Tensor, flip: Tensor) -> Tensor:
+    """Return the batch (B, H, W, C) with the images where `flip` is set mirrored."""
+    if batch.device.type != "cpu":  # to count the mirrored images would wait for the device
+        return torch.where(flip[:, None, None, None], batch.flip(2), batch)
+    # Copying whole images is cheap and mirroring is not: mirror those alone, then bring all back into their order.
+    straight, mirrored = (~flip).nonzero().flatten(), flip.nonzero().flatten()
+    images = batch.index_select(0, mirrored).permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1)
+    place = torch.empty(len(flip), dtype=torch.int64)
+    place[torch.cat([straight, mirrored])] = torch.arange(len(flip))
+    rows = torch.cat([batch.index_select(0, straight), images]).reshape(len(flip), -1)
+    return rows.index_select(0, place).view(batch.shape)
+
+
+def _padded(batch: Tensor, padding: int, mode: str) -> Tensor:
+    """Return the batch (B, H, W, C) with `padding` pixels more on each side."""
+    count, height, width, channels = batch.shape
+    padded = batch.new_zeros(count, height + 2 * padding, width + 2 * padding, channels)
+    padded[:, padding : padding + height, padding : padding + width] = batch
+    if mode == "reflect":
+        for axis, size in ((1, height), (2, width)):
+            before = padded.narrow(axis, padding + 1, padding).flip(axis)
+            after = padded.narrow(axis, size - 1, padding).flip(axis)
+            padded.narrow(axis, 0, padding).copy_(before)
+            padded.narrow(axis, padding + size, padding).copy_(after)
+    return padded
+
+
+def _window(padded: Tensor, corners: Tensor, shape: torch.Size) -> Tensor:
+    """Cut a window of `shape` (B, H, W, C) out of each padded image, its top left at `corners` (B, 2).
+
+    Rows of a window are runs of bytes in memory: seen through a view in which every byte begins a run, cutting is one
+    selection of rows.
+    """
+    count, height, width, channels = shape
+    row_stride, image_stride = padded.shape[2] * channels, padded.shape[1] * padded.shape[2] * channels
+    device = padded.device
+    first = torch.arange(count, device=device) * image_stride + corners[:, 0] * row_stride + corners[:, 1] * channels
+    begins = first[:, None] + torch.arange(height, device=device) * row_stride
+    run = width * channels
+    runs = padded.view(-1).as_strided((padded.numel() - run + 1, run), (1, 1))
+    return runs.index_select(0, begins.flatten()).view(shape)

@@ -1,0 +1,234 @@
+"""What a dataset offers, how a YAML becomes one, and datasets of one's own arrays."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from poolbench.data.augment import Augment
+from poolbench.data.decoding import channel_sums, digest_of
+from poolbench.data.images import HeldImages, LoadedImages
+from poolbench.data.split import check_val_fraction, subset
+from poolbench.errors import ConfigurationError, DataError
+from poolbench.spec import TARGET, build
+
+# What a benchmark does with a dataset. A class may take these too, but need not.
+SHARED = ("name", "train_images", "val_fraction", "augment", "mean", "std")
+
+
+class Dataset(Protocol):
+    """What `dataset._target_` must give: a class of one's own needs these six and nothing else.
+
+    Opening is cheap (no image is read); `load` may take its time and is called once in a process.
+    """
+
+    name: str
+    channels: int
+    image_size: int
+    num_classes: int
+
+    def fingerprint(self) -> str:
+        """Return what stands for the content in a cell's identity."""
+
+    def load(self) -> LoadedImages:
+        """Return the images; raise `DataError` where they are absent or unusable."""
+
+
+_LOADED: dict[str, LoadedImages] = {}
+
+
+class _Opened:
+    """A dataset as its YAML asks for it: checked against it, cut to the stated subset, loaded once in a process."""
+
+    def __init__(self, dataset: Dataset, spec: Mapping[str, Any]) -> None:
+        self.dataset = dataset
+        self.name = str(spec.get("name") or dataset.name)
+        self.channels = dataset.channels
+        self.image_size = dataset.image_size
+        self.num_classes = dataset.num_classes
+        self._spec = dict(spec)
+
+    def fingerprint(self) -> str:
+        """Return the dataset's own."""
+        return self.dataset.fingerprint()
+
+    def load(self) -> LoadedImages:
+        """Return the images, loaded at the first call in this process."""
+        loading = {key: value for key, value in self._spec.items() if key not in ("val_fraction", "augment")}
+        key = hashlib.sha256(json.dumps([loading, self.fingerprint()], default=str).encode()).hexdigest()
+        if key not in _LOADED:
+            _LOADED[key] = self._load()
+        return _LOADED[key]
+
+    def _load(self) -> LoadedImages:
+        images = self.dataset.load()
+        expected = (self.channels, self.image_size, self.image_size)
+        for part, source in (("train", images.train), ("test", images.test)):
+            if tuple(source.shape) != expected:
+                raise DataError(f"{self.name}: {part} images have shape {tuple(source.shape)}, announced: {expected}")
+            if len(source) == 0:
+                raise DataError(f"{self.name}: no {part} images")
+            least, most = int(source.labels.min()), int(source.labels.max())
+            if least < 0 or most >= self.num_classes:
+                raise DataError(f"{self.name}: {part} labels must be in 0..{self.num_classes - 1}, got {least}..{most}")
+        count = self._spec.get("train_images")
+        if count is not None:
+            train = images.train.take(subset(images.train.labels, count))
+            sums = channel_sums(train)
+            said = f"a stated subset: {count:,} of {len(images.train):,} training images"
+            images = replace(images, train=train, mean=sums.mean(), std=sums.std(), notes=(*images.notes, said))
+        mean, std = self._spec.get("mean"), self._spec.get("std")
+        return replace(
+            images,
+            mean=images.mean if mean is None else tuple(map(float, mean)),
+            std=images.std if std is None else tuple(map(float, std)),
+        )
+
+
+def open_dataset(spec: Mapping[str, Any]) -> Dataset:
+    """Open the dataset of a `conf/dataset` YAML; no image is read.
+
+    `name`, `train_images`, `val_fraction`, `augment`, `mean` and `std` say what is done with the dataset and are seen
+    to here; every other key is an argument of `_target_`. `load` of what is returned loads once in a process for equal
+    specifications and fingerprints.
+
+    Raises:
+        ConfigurationError: an argument is wrong, or contradicts what the dataset is.
+        DataError: the files can be seen to be absent (an image folder's).
+
+    >>> dataset = open_dataset({"_target_": "poolbench.data.digits.Digits", "name": "digits", "val_fraction": 0.1})
+    >>> dataset.channels, dataset.image_size, dataset.num_classes
+    (1, 16, 10)
+    """
+    if not isinstance(spec, Mapping):
+        raise ConfigurationError(f"`dataset` must be chosen: dataset=NAME, got {spec!r}")
+    if "val_fraction" not in spec:
+        raise ConfigurationError("`dataset.val_fraction` is missing: the share of the training images that validates")
+    check_val_fraction(spec["val_fraction"])
+    count = spec.get("train_images")
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 2):
+        raise ConfigurationError(
+            f"`dataset.train_images` must be null (all) or a whole number, at least 2, got {count!r}"
+        )
+    described = {key: value for key, value in spec.items() if key in SHARED and value is not None}
+    own = {key: value for key, value in spec.items() if key not in SHARED}
+    dataset = build(own, described, where="dataset")
+    missing = [
+        name
+        for name in ("name", "channels", "image_size", "num_classes", "fingerprint", "load")
+        if not hasattr(dataset, name)
+    ]
+    if missing:
+        raise ConfigurationError(
+            f"`dataset` ({spec[TARGET]}) lacks {', '.join(missing)}; see poolbench.data.Dataset, or return a "
+            f"poolbench.data.InMemory"
+        )
+    for key in ("channels", "image_size", "num_classes"):
+        if spec.get(key) is not None and spec[key] != getattr(dataset, key):
+            raise ConfigurationError(f"`dataset.{key}` is {spec[key]!r}, but the dataset has {getattr(dataset, key)}")
+    for key in ("mean", "std"):
+        _check_channel_values(key, spec.get(key), dataset.channels)
+    Augment.of(spec.get("augment"), dataset.image_size)
+    return _Opened(dataset, spec)
+
+
+def _check_channel_values(key: str, values: Any, channels: int) -> None:
+    if values is None:
+        return
+    numbers = isinstance(values, Sequence) and all(isinstance(value, int | float) for value in values)
+    if not numbers or len(values) != channels or (key == "std" and min(values) <= 0):
+        above = ", all above 0" if key == "std" else ""
+        raise ConfigurationError(
+            f"`dataset.{key}` must be null (computed from the training images) or {channels} numbers as fractions "
+            f"of 255, one a channel{above}, got {values!r}"
+        )
+
+
+class InMemory:
+    """A dataset of one's own arrays: a function that returns one is a `_target_`.
+
+    Args:
+        train_images: uint8 array or tensor (N, H, W, C), (N, C, H, W) or, for grey images, (N, H, W); C is 1 or 3 and
+            images are square. Where both readings fit, channels are taken to come last.
+        train_labels: whole numbers from 0, (N,).
+        test_images: likewise.
+        test_labels: likewise.
+        class_names: a name for each class.
+        name: what tables call it, unless the YAML has a `name`.
+
+    Raises:
+        DataError: dtype, shapes, counts or labels do not fit.
+
+    >>> images, labels = np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0, 1]
+    >>> own = InMemory(images, labels, images, labels, ["cat", "dog"])
+    >>> own.channels, own.image_size, own.num_classes
+    (3, 8, 2)
+    """
+
+    def __init__(
+        self,
+        train_images: np.ndarray | Tensor,
+        train_labels: Sequence[int] | np.ndarray | Tensor,
+        test_images: np.ndarray | Tensor,
+        test_labels: Sequence[int] | np.ndarray | Tensor,
+        class_names: Sequence[str],
+        *,
+        name: str = "in_memory",
+    ) -> None:
+        self.name = name
+        self.class_names = tuple(map(str, class_names))
+        self.num_classes = len(self.class_names)
+        if self.num_classes < 2:
+            raise DataError(f"`class_names` must name at least 2 classes, got {self.class_names!r}")
+        self._train = self._part("train", train_images, train_labels)
+        self._test = self._part("test", test_images, test_labels)
+        if self._train.shape != self._test.shape:
+            raise DataError(
+                f"`test_images` must have the shape of `train_images`, {self._train.shape} as (C, H, W), "
+                f"got {self._test.shape}"
+            )
+        self.channels, self.image_size, _ = self._train.shape
+        self._digest = digest_of(self._train, self._test)
+
+    def fingerprint(self) -> str:
+        """Return the digest of images and labels."""
+        return self._digest
+
+    def load(self) -> LoadedImages:
+        """Return the images."""
+        sums = channel_sums(self._train)
+        said = f"held in memory: {(self._train.images.nbytes + self._test.images.nbytes) / 2**20:.0f} MiB"
+        return LoadedImages(
+            self._train, self._test, self.class_names, sums.mean(), sums.std(), self._digest, notes=(said,)
+        )
+
+    def _part(self, part: str, images: Any, labels: Any) -> HeldImages:
+        pixels = torch.as_tensor(images).cpu()
+        if pixels.dtype != torch.uint8:
+            raise DataError(f"`{part}_images` must be uint8 (0..255), got {pixels.dtype}")
+        if pixels.ndim == 3:
+            pixels = pixels[..., None]
+        elif pixels.ndim == 4 and pixels.shape[3] not in (1, 3) and pixels.shape[1] in (1, 3):
+            pixels = pixels.permute(0, 2, 3, 1)
+        if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or pixels.shape[1] != pixels.shape[2]:
+            raise DataError(
+                f"`{part}_images` must be square images (N, H, W, C), (N, C, H, W) or (N, H, W) with 1 or 3 channels, "
+                f"got shape {tuple(pixels.shape)}"
+            )
+        classes = torch.as_tensor(labels).cpu()
+        if classes.is_floating_point() or classes.ndim != 1 or len(classes) != len(pixels) or len(pixels) == 0:
+            raise DataError(
+                f"`{part}_labels` must be whole numbers, one for each of the {len(pixels)} images, "
+                f"got {classes.dtype} of shape {tuple(classes.shape)}"
+            )
+        if classes.min() < 0 or classes.max() >= self.num_classes:
+            raise DataError(
+                f"`{part}_labels` must be in 0..{self.num_classes - 1} for {self.num_classes} class names, "
+                f"got {int(classes.min())}..{int(classes.max())}"
+            )
+        return HeldImages(pixels.contiguous(), classes.to(torch.int64))

@@ -1,0 +1,249 @@
+"""Images of one's own: `train/CLASS/…` and `test/CLASS/…`, jpeg or png, grey or colour, of any sizes."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from poolbench.data.cache import DecodedCache, SourceFile
+from poolbench.data.content import Content
+from poolbench.data.fit_size import fit_size
+from poolbench.data.image_dataset import ImageDataset
+from poolbench.data.images import UnreadableImage
+from poolbench.errors import ConfigurationError, DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+PARTS = ("train", "test")
+NAMED = 5
+
+
+class ImageFolder(ImageDataset):
+    """A tree of image files, a folder a class.
+
+    Classes are the folders below `train`, sorted by name; `test` must have the same. Images lie directly in them,
+    sorted by name; what begins with a dot is ignored. Grey images become colour ones, and colour ones grey (ITU-R
+    601 luma), as `channels` says; transparency is dropped; 16-bit levels keep their upper byte. An image of another
+    size than `image_size` is fitted: `poolbench.data.fit_size`.
+
+    A process lists a folder once and again only when files were added to it or removed from it.
+
+    Args:
+        root: the folder that holds `train` and `test`.
+        num_classes: None counts the class folders; a number must agree with them.
+
+    Raises:
+        ConfigurationError: an argument is out of range.
+        DataError: `root` is absent, empty, has one class, a class without images, classes that differ between its
+            parts, or files that are neither jpeg nor png; named by path. Unreadable images are found in loading.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "image_folder",
+        channels: int = 3,
+        image_size: int,
+        num_classes: int | None = None,
+        root: str | Path | None,
+        streaming: bool | str = "auto",
+        memory_limit_mib: float | None = None,
+        workers: int = 2,
+    ) -> None:
+        if root is None:
+            raise DataError(
+                "`dataset.root` must name the folder that holds train/CLASS/… and test/CLASS/… "
+                "(dataset.root=PATH), got null"
+            )
+        self.root = Path(root).expanduser()
+        self.listing = _listing(self.root)
+        classes = self.listing.classes
+        if num_classes is not None and num_classes != len(classes):
+            raise ConfigurationError(
+                f"`dataset.num_classes` must be null (counted) or {len(classes)}, the number of folders in "
+                f"{self.root / 'train'}, got {num_classes!r}"
+            )
+        super().__init__(
+            name=name,
+            channels=channels,
+            image_size=image_size,
+            num_classes=len(classes),
+            streaming=streaming,
+            memory_limit_mib=memory_limit_mib,
+            workers=workers,
+        )
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over paths below `root` and sizes of all images."""
+        return self.listing.fingerprint
+
+    def cache(self) -> DecodedCache:
+        """Return the cache beside the images."""
+        files = (file for part in PARTS for files in self.listing.parts[part] for file in files)
+        return DecodedCache(self.root, f"images-{self.channels}x{self.image_size}x{self.image_size}", files)
+
+    def content(self) -> Content:
+        """Return readers of the files."""
+        train, test = (
+            FileReader(
+                self.root,
+                [file.path for files in self.listing.parts[part] for file in files],
+                self.channels,
+                self.image_size,
+            )
+            for part in PARTS
+        )
+        train_labels, test_labels = (
+            torch.arange(self.num_classes).repeat_interleave(torch.tensor(list(map(len, self.listing.parts[part]))))
+            for part in PARTS
+        )
+        return Content(train, train_labels, test, test_labels, self.listing.classes)
+
+
+class FileReader:
+    """Decodes image files.
+
+    Args:
+        root: folder that paths are relative to.
+        paths: the files.
+        channels: 1 or 3.
+        size: height and width that images are fitted to.
+    """
+
+    def __init__(self, root: Path, paths: Sequence[str], channels: int, size: int) -> None:
+        self.root = root
+        self.paths = list(paths)
+        self.channels = channels
+        self.size = size
+        self._fitted: set[int] = set()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image as read."""
+        return self.channels, self.size, self.size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> np.ndarray:
+        """Return image `index` as uint8 (size, size, channels); raise `UnreadableImage`."""
+        path = self.root / self.paths[index]
+        try:
+            with Image.open(path) as image:
+                pixels = _pixels(image, self.channels)
+        except Exception as error:  # what a broken file makes a decoder raise has no common class
+            raise UnreadableImage(str(path), f"{type(error).__name__}: {error}") from error
+        if pixels.shape[:2] != (self.size, self.size):
+            self._fitted.add(index)
+        return fit_size(pixels, self.size)
+
+    def take(self, rows: Sequence[int]) -> "FileReader":
+        """Return a reader of the files at `rows` alone."""
+        return FileReader(self.root, [self.paths[row] for row in rows], self.channels, self.size)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say how many of the images read so far were fitted."""
+        if not self._fitted:
+            return ()
+        size = f"{self.size}×{self.size}"
+        return (f"{len(self._fitted):,} of {len(self):,} images were of another size than {size} and fitted to it",)
+
+
+def _pixels(image: Image.Image, channels: int) -> np.ndarray:
+    """Return an opened image as uint8 (H, W, channels)."""
+    if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would cut the levels off at 255
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    elif image.mode == "P":  # a palette may hold transparency, which a direct conversion warns of
+        image = image.convert("RGBA")
+    if channels == 1:
+        return np.asarray(image.convert("L"))[..., None]
+    return np.asarray(image.convert("RGB"))
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a tree by part and class, as they were when it was listed."""
+
+    classes: tuple[str, ...]
+    parts: dict[str, list[list[SourceFile]]]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over sorted paths and sizes."""
+        digest = hashlib.sha256()
+        for file in sorted(file for part in self.parts.values() for files in part for file in files):
+            digest.update(f"{file.path}\0{file.size}\n".encode())
+        return digest.hexdigest()
+
+
+_LISTINGS: dict[Path, tuple[list[tuple[str, int]], Listing]] = {}
+
+
+def _listing(root: Path) -> Listing:
+    """List a tree, once in a process while its folders stay as they are."""
+    root = root.absolute()
+    if not root.is_dir():
+        raise DataError(
+            f"`dataset.root`: {root} is no folder; it must hold train/CLASS/… and test/CLASS/… with jpeg or png images"
+        )
+    folders = {part: _class_folders(root, part) for part in PARTS}
+    _require_equal_classes(root, *(folders[part] for part in PARTS))
+    state = [(path, Path(path).stat().st_mtime_ns) for part in PARTS for path in folders[part].values()]
+    known = _LISTINGS.get(root)
+    if known is None or known[0] != state:
+        parts = {part: [_images(root, part, name) for name in sorted(folders[part])] for part in PARTS}
+        known = _LISTINGS[root] = (state, Listing(tuple(sorted(folders["train"])), parts))
+    return known[1]
+
+
+def _class_folders(root: Path, part: str) -> dict[str, str]:
+    folder = root / part
+    if not folder.is_dir():
+        raise DataError(f"`dataset.root`: {folder} is missing; {root} must hold train/CLASS/… and test/CLASS/…")
+    entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    loose = sorted(entry.name for entry in entries if entry.is_file() and entry.name.lower().endswith(SUFFIXES))
+    if loose:
+        raise DataError(f"{folder} holds images outside class folders: {_some(loose)}; move them to {part}/CLASS/")
+    found = {entry.name: entry.path for entry in entries if entry.is_dir()}
+    if not found:
+        raise DataError(f"{folder} is empty: it must hold a folder of images for each class")
+    return found
+
+
+def _require_equal_classes(root: Path, train: dict[str, str], test: dict[str, str]) -> None:
+    if set(train) != set(test):
+        differences = [
+            f"only in {part}: {', '.join(sorted(names))}"
+            for part, names in (("train", set(train) - set(test)), ("test", set(test) - set(train)))
+            if names
+        ]
+        raise DataError(f"the classes of {root / 'train'} and {root / 'test'} differ; {'; '.join(differences)}")
+    if len(train) < 2:
+        raise DataError(f"{root / 'train'} has one class, {next(iter(train))}; there must be at least two")
+
+
+def _images(root: Path, part: str, name: str) -> list[SourceFile]:
+    folder = root / part / name
+    entries = sorted(
+        (entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda entry: entry.name
+    )
+    strange = [entry.name for entry in entries if entry.is_dir() or not entry.name.lower().endswith(SUFFIXES)]
+    if strange:
+        raise DataError(
+            f"{folder} holds what is neither a jpeg nor a png file: {_some(strange)}; remove it, or let its name begin "
+            f"with a dot"
+        )
+    if not entries:
+        raise DataError(f"{folder} has no images; remove the class from train and test, or put jpeg or png files there")
+    states = ((entry.name, entry.stat()) for entry in entries)
+    return [SourceFile(f"{part}/{name}/{file}", state.st_size, state.st_mtime_ns) for file, state in states]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

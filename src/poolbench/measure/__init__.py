@@ -1,0 +1,1 @@
+"""Measuring: accuracy and calibration, cost, speed, the machine."""

@@ -18,7 +18,6 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from poolbench.backbones import pooling_parameters
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
 from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
@@ -203,7 +202,7 @@ def _arm_facts(cell: Cell) -> dict[str, Any]:
         dataset = cell.dataset()
         assembled = cell.assemble()
         shape = (dataset.channels, dataset.image_size, dataset.image_size)
-        pooled = {"parameters_pooling": pooling_parameters(assembled.network)}
+        pooled = {"parameters_pooling": assembled.parameters_pooling}
         _FACTS[cell.identity.arm_id] = {
             "audit": assembled.audit(),
             "cost": cost(assembled.network, shape) | pooled,

@@ -97,7 +97,12 @@ def build(spec: Mapping[str, Any], context: Mapping[str, Any] | None = None, *, 
     `half` (fractions.Fraction): unknown argument 'numeratr'; did you mean
     """
     target, arguments = bind(spec, context, where=where)
-    return target(**arguments)
+    try:
+        return target(**arguments)
+    except ConfigurationError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"`{where}` ({spec[TARGET]}): {error}") from error
 
 
 def _nested(value: Any, context: Mapping[str, Any] | None, *, where: str) -> Any:

@@ -2,7 +2,7 @@
 
 from poolbench.backbones.allcnn import AllCNN
 from poolbench.backbones.anatomy import Anatomy, anatomy_of, discover
-from poolbench.backbones.assemble import Assembled, assemble, pooling_parameters
+from poolbench.backbones.assemble import Assembled, assemble
 from poolbench.backbones.cifar_resnet import CifarResNet
 from poolbench.backbones.digest import network_digest
 from poolbench.backbones.keras_cnn import KerasCNN
@@ -25,5 +25,4 @@ __all__ = [
     "assemble",
     "discover",
     "network_digest",
-    "pooling_parameters",
 ]

@@ -15,10 +15,11 @@ from poolbench.data.decoding import channel_sums, digest_of
 from poolbench.data.images import HeldImages, LoadedImages
 from poolbench.data.split import check_val_fraction, subset
 from poolbench.errors import ConfigurationError, DataError
-from poolbench.spec import TARGET, build
+from poolbench.spec import TARGET, accepts, build, locate
 
-# What a benchmark does with a dataset. A class may take these too, but need not.
+# What a benchmark does with a dataset, and what describes it: passed to a class that takes them, which none need do.
 SHARED = ("name", "train_images", "val_fraction", "augment", "mean", "std")
+DESCRIBING = ("channels", "image_size", "num_classes")
 
 
 class Dataset(Protocol):
@@ -94,7 +95,8 @@ def open_dataset(spec: Mapping[str, Any]) -> Dataset:
     """Open the dataset of a `conf/dataset` YAML; no image is read.
 
     `name`, `train_images`, `val_fraction`, `augment`, `mean` and `std` say what is done with the dataset and are seen
-    to here; every other key is an argument of `_target_`. `load` of what is returned loads once in a process for equal
+    to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has, unless they are null; these
+    are arguments of `_target_` only where it has such a parameter, every other key is one. `load` of what is returned loads once in a process for equal
     specifications and fingerprints.
 
     Raises:
@@ -115,9 +117,9 @@ def open_dataset(spec: Mapping[str, Any]) -> Dataset:
         raise ConfigurationError(
             f"`dataset.train_images` must be null (all) or a whole number, at least 2, got {count!r}"
         )
-    described = {key: value for key, value in spec.items() if key in SHARED and value is not None}
-    own = {key: value for key, value in spec.items() if key not in SHARED}
-    dataset = build(own, described, where="dataset")
+    target = locate(spec.get(TARGET, ""))
+    own = {key: value for key, value in spec.items() if key not in (*SHARED, *DESCRIBING) or accepts(target, key)}
+    dataset = build(own, where="dataset")
     missing = [
         name
         for name in ("name", "channels", "image_size", "num_classes", "fingerprint", "load")
@@ -128,7 +130,7 @@ def open_dataset(spec: Mapping[str, Any]) -> Dataset:
             f"`dataset` ({spec[TARGET]}) lacks {', '.join(missing)}; see poolbench.data.Dataset, or return a "
             f"poolbench.data.InMemory"
         )
-    for key in ("channels", "image_size", "num_classes"):
+    for key in DESCRIBING:
         if spec.get(key) is not None and spec[key] != getattr(dataset, key):
             raise ConfigurationError(f"`dataset.{key}` is {spec[key]!r}, but the dataset has {getattr(dataset, key)}")
     for key in ("mean", "std"):

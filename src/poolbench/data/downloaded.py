@@ -8,7 +8,6 @@ unpacked files are, their format is checked (magic number, counts, sizes, labels
 
 import gzip
 import hashlib
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -246,10 +245,7 @@ class CIFAR10(Downloaded):
     def _read(self) -> tuple[Part, Part, Sequence[str], Sequence[str]]:
         for path, (_, md5) in zip(self._expected(), self._digests(), strict=True):
             self._check(self.root / path, md5)
-        with warnings.catch_warnings():
-            # The pickles spell a dtype's `align` as 0, which NumPy 2.4 deprecates.
-            warnings.filterwarnings("ignore", message=".*align should be passed")
-            train, test = (self.torchvision_class(self.root, train=part) for part in (True, False))
+        train, test = (self.torchvision_class(self.root, train=part) for part in (True, False))
         labels = np.asarray(train.targets), np.asarray(test.targets)
         return (train.data, labels[0]), (test.data, labels[1]), train.classes, ()
 

@@ -8,63 +8,105 @@ import subprocess
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from poolbench.errors import unknown_name
+
+if TYPE_CHECKING:
+    # The allocator must be set before torch takes its first memory, and the revision is asked for where torch is not
+    # needed at all: torch is imported for the name of a GPU alone.
+    import torch
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "pandas", "torchmetrics")
 ALLOCATORS = ("keep", "system")
 # malloc.h of the GNU C library
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+GIT_SECONDS = 5
+# A git hook sets these; they point git at another repository than the folder's.
+GIT_POINTERS = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"})
 _in_force = "system"
 
 
+def machine(device: "torch.device | None" = None) -> dict[str, Any]:
+    """Return what the machine is: processor, cores, memory, system, versions, and the device's name.
+
+    `machine_id` is a digest of processor, number of cores and device: figures of equal ones may be compared.
+    `device` is the CPU where none is given; `driver` is that of an NVIDIA GPU, else None.
+    """
+    gpu_name = _gpu_name(device) if device is not None and device.type != "cpu" else ""
+    return {**_machine(device.type if device else "cpu", gpu_name), "versions": _versions()}
+
+
 @lru_cache
-def machine(device: torch.device) -> dict[str, Any]:
-    """Return what the machine is: processor, cores, memory, system, versions, and the device's name."""
+def _machine(device_type: str, gpu_name: str) -> dict[str, Any]:
     cpu, cores = _cpu_name(), os.cpu_count() or 0
-    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
-    identity = hashlib.sha256(f"{cpu}/{cores}/{device_name}".encode()).hexdigest()[:8]
+    device_name = gpu_name or cpu
     return {
         "machine": cpu,
-        "machine_id": identity,
+        "machine_id": hashlib.sha256(f"{cpu}/{cores}/{device_name}".encode()).hexdigest()[:8],
         "cores": cores,
         "memory_gib": _memory_gib(),
-        "device": device.type,
+        "device": device_type,
         "device_name": device_name,
+        "driver": _driver() if device_type == "cuda" else None,
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
     }
 
 
+@lru_cache
 def revision(path: Path) -> tuple[str | None, bool | None]:
-    """Return the commit of the checkout around `path` and whether it was changed since; (None, None) without one."""
-    command = ["git", "-C", str(path), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    """Return the commit of the checkout that the package at `path` runs from, and whether it was changed since.
+
+    Changed means that a file which git knows differs, or that `path` holds one which git does not know (a new
+    operator). (None, None) where there is no checkout or no git, and for an installed copy, which may well lie inside
+    somebody else's checkout. Asked of git once in a process: the code that runs is the code of its start.
+    """
+    path = path.resolve()
+    top = next((folder for folder in (path, *path.parents) if (folder / ".git").exists()), None)
+    if top is None:
+        return None, None
+    inside = path.relative_to(top)
+    if {"site-packages", "dist-packages"} & set(inside.parts):
+        return None, None
+    # One call; without the lock that would make a git command of the user's fail at that moment.
+    command = ["git", "--no-optional-locks", "-C", str(top), "status", "--porcelain=v2", "--branch", "-z"]
+    environment = {key: value for key, value in os.environ.items() if key not in GIT_POINTERS}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            [*command, "--untracked-files=normal"],
+            capture_output=True,
+            text=True,
+            timeout=GIT_SECONDS,
+            check=True,
+            env=environment,
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None, None
-    lines = done.stdout.splitlines()
-    commit = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), None)
-    if commit in (None, "(initial)"):
+    lines = done.stdout.split("\0")
+    commit = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "(initial)")
+    unknown = [Path(line[2:]) for line in lines if line.startswith("? ")]
+    if commit == "(initial)" or any(inside.is_relative_to(folder) for folder in unknown):
         return None, None
-    return commit, any(not line.startswith("#") for line in lines)
+    changed = any(line.startswith(("1 ", "2 ", "u ")) for line in lines)
+    return commit, changed or any(file.is_relative_to(inside) for file in unknown)
 
 
 def set_allocator(setting: str) -> str:
     """Set the C library's allocator for this process, and return what is in force.
 
-    `keep` lets glibc keep freed memory for the next step: a training step frees and takes the same large buffers
-    again and again, and giving them back to the system each time means a page fault for each page. Elsewhere than
-    with glibc nothing can be set, and `system` is in force.
+    `keep` lets glibc keep freed memory for the next step (`M_MMAP_MAX=0`, `M_TRIM_THRESHOLD=-1`). A training step
+    frees and takes the same large buffers again and again; by default they go back to the system each time, and each
+    page of the next step's is a page fault. The process then holds its peak of memory until it ends. Elsewhere than
+    with glibc nothing can be set, and `system` is in force; a process that keeps cannot go back.
+
+    Raises:
+        ConfigurationError: `setting` is neither `keep` nor `system`.
     """
     global _in_force
     if setting not in ALLOCATORS:
         raise unknown_name("`allocator`", setting, ALLOCATORS)
-    if setting == "keep" and platform.libc_ver()[0] == "glibc":
+    if setting == "keep" and _in_force != "keep" and _has_glibc():
         libc = ctypes.CDLL(None)
         kept = libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, -1)
         _in_force = "keep" if kept else "system"
@@ -76,11 +118,38 @@ def allocator_in_force() -> str:
     return _in_force
 
 
+def _has_glibc() -> bool:
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+    except (AttributeError, ValueError, OSError):
+        return False
+
+
+def _versions() -> dict[str, str]:
+    return {name: found for name in PACKAGES if (found := _version(name))}
+
+
+@lru_cache
 def _version(name: str) -> str | None:
     try:
         return version(name)
-    except PackageNotFoundError:
+    except PackageNotFoundError:  # a part that is not used need not be installed
         return None
+
+
+def _gpu_name(device: "torch.device") -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _driver(path: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    """Return the version of the NVIDIA driver's kernel module: the first word of figures and dots alone."""
+    try:
+        words = path.read_text().split()
+    except OSError:
+        return None
+    return next((word for word in words if "." in word and word.replace(".", "").isdigit()), None)
 
 
 def _cpu_name() -> str:

@@ -1,8 +1,6 @@
 """The mean of the k largest values of each window."""
 
 from collections.abc import Sequence
-from functools import reduce
-from typing import Any
 
 import torch
 import torch.nn.functional as F

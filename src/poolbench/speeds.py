@@ -1,6 +1,5 @@
 """The speed record of an arm: measured against its reference on this machine, after the training, once."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -62,7 +61,7 @@ def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: flo
     return record
 
 
-def _identity(cell: Cell, reference: Cell) -> Mapping[str, Any]:
+def _identity(cell: Cell, reference: Cell) -> dict[str, Any]:
     here = machine(cell.device)
     return {
         "schema": SCHEMA,

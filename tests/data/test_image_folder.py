@@ -19,7 +19,7 @@ CLASSES = ("cat", "dog")
 
 def picture(seed: int, height: int = 12, width: int = 12, mode: str = "RGB") -> Image.Image:
     shape = (height, width) if mode == "L" else (height, width, len(mode))
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), mode=None)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 
 
 @pytest.fixture

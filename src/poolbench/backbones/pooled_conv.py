@@ -13,8 +13,7 @@ class PooledConv2d(nn.Conv2d):
         for name, value in vars(conv).items():
             if not name.startswith("_") or name == "_reversed_padding_repeated_twice":
                 self.__dict__[name] = value
-        self.register_parameter("weight", conv.weight)
-        self.register_parameter("bias", conv.bias)
+        self._parameters = dict(conv._parameters)
         self.stride = (1, 1)
         self.pool = pool
 

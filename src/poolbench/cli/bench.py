@@ -62,8 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     if not console.is_terminal:
         console.width = 120
     console.print(
-        f"{here['device_name']}, {here['cores']} cores, torch {here['versions']['torch']}, {arguments.threads} threads, "
-        f"allocator {allocator}; each operator alternates with nn.MaxPool2d; median ratio and its 95 % interval, "
+        f"{here['device_name']}, {here['cores']} cores, torch {here['versions']['torch']}, "
+        f"{arguments.threads} threads, allocator {allocator}; each operator alternates with nn.MaxPool2d; median ratio and its 95 % interval, "
         "~ where the time ended before the interval was within 2 %",
         highlight=False,
     )

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
+from poolbench.cli import choices
 from poolbench.cli.labels import labels, own_class, plain, written_group, written_groups
 from poolbench.cli.progress import SweepProgress, outcome
-from poolbench.errors import ConfigurationError, DataError, UnsupportedError, unknown_name
+from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 
 log = logging.getLogger("poolbench")
 GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
@@ -59,6 +60,7 @@ def run_sweep(jobs: Sequence[Sequence[str]], composed: Sequence[DictConfig], lau
     if plan.unsupported and len(plan.cells) == 1:
         raise ConfigurationError(plan.unsupported[0])
     _require_writable({cell.settings.folder for cell in plan.cells})
+    references = [_reference_pooling(cell, config) for cell, config in zip(plan.cells, composed, strict=True)]
     for job, reason in plan.unsupported.items():
         write_unsupported(plan.cells[job], reason)
     todo = plan.todo
@@ -69,12 +71,12 @@ def run_sweep(jobs: Sequence[Sequence[str]], composed: Sequence[DictConfig], lau
         _launch(jobs, composed, launcher, plan, todo, console)
     trained = time.monotonic() - began
     if first.speed.measure:
-        _measure_speeds(plan, composed, console, first.speed)
+        _measure_speeds(plan, references, console, first.speed)
     _report({cell.settings.folder for cell in plan.cells}, console)
     return _conclude(plan, todo, trained, console, strict=bool(first.strict))
 
 
-def run_job(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
+def run_job(config: DictConfig, hydra: Any) -> dict[str, Any]:
     """Run one job's cell, in the planning process or in a worker's; return its outcome."""
     from poolbench.run import run_cell
 
@@ -97,7 +99,7 @@ def run_job(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
     return {"run_id": cell.identity.run_id, "status": record["status"] if record else "claimed"}
 
 
-def describe(config: DictConfig, hydra: DictConfig) -> tuple[dict[str, Any], dict[str, str], Any]:
+def describe(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str, str], Any]:
     """Return a composed job as a cell's plain configuration, its labels and its settings."""
     from poolbench.cell import Settings
 
@@ -171,7 +173,7 @@ def _launch(
     """Let Hydra's launcher run the jobs that are to do."""
     kept = [list(jobs[job]) for job in todo]
     if type(launcher).__name__ == "BasicLauncher":
-        loader = _Composed(launcher.hydra_context.config_loader, kept, [composed[job] for job in todo])
+        loader: Any = _Composed(launcher.hydra_context.config_loader, kept, [composed[job] for job in todo])
         launcher.hydra_context = HydraContext(config_loader=loader, callbacks=launcher.hydra_context.callbacks)
         with SweepProgress(console, len(todo)) as plan.progress:
             _ACTIVE[os.getpid()] = (plan, todo)
@@ -206,7 +208,10 @@ def _prepare_process(config: DictConfig) -> None:
     from poolbench.measure.machine import set_allocator
 
     set_allocator(str(config.allocator))
+    import lightning.pytorch  # noqa: F401  (its import sets the level of its logger)
     import torch
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
     if config.threads is not None:
         if not isinstance(config.threads, int) or config.threads < 1:
@@ -215,7 +220,6 @@ def _prepare_process(config: DictConfig) -> None:
 
 
 def _log_to(console: Console) -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     if not log.handlers:
         log.addHandler(RichHandler(console=console, show_path=False, show_time=False))
         log.setLevel(logging.INFO)
@@ -235,13 +239,13 @@ def _require_writable(folders: Iterable[Path]) -> None:
 
 
 def _load_data(cells: Iterable[Any]) -> None:
-    """Load each dataset once, before the first cell: absent data is an error now."""
-    for cell in {cell.identity.block_id: cell for cell in cells}.values():
-        try:
-            images = cell.dataset().load()
-        except DataError:
-            raise
-        log.debug("%s: %s", cell.labels["dataset"], "; ".join(images.notes))
+    """Load each dataset once, before the first cell: absent data, or too little for a batch, is an error now."""
+    from poolbench.run import open_parts
+
+    for cell in {cell.identity.arm_id: cell for cell in cells}.values():
+        images = open_parts(cell).images
+        if images.streaming:
+            log.info("%s: %s", cell.labels["dataset"], "; ".join(images.notes))
 
 
 def _announce(console: Console, plan: Plan, todo: list[int]) -> None:
@@ -257,7 +261,7 @@ def _announce(console: Console, plan: Plan, todo: list[int]) -> None:
     console.print(f"device {device.type}, records in {plan.cells[0].settings.folder}", highlight=False)
 
 
-def _measure_speeds(plan: Plan, composed: Sequence[DictConfig], console: Console, speed: DictConfig) -> None:
+def _measure_speeds(plan: Plan, references: Sequence[dict[str, Any]], console: Console, speed: DictConfig) -> None:
     """Measure the arms that have no speed record of this machine."""
     from poolbench.record import finished
     from poolbench.speeds import measure_arm, measured
@@ -265,39 +269,47 @@ def _measure_speeds(plan: Plan, composed: Sequence[DictConfig], console: Console
     arms = {}
     for job, cell in enumerate(plan.cells):
         if job not in plan.unsupported and cell.identity.arm_id not in arms and finished(cell.folder):
-            arms[cell.identity.arm_id] = (cell, composed[job])
-    missing = [(cell, config) for cell, config in arms.values() if not measured(cell)]
+            arms[cell.identity.arm_id] = (cell, references[job])
+    missing = [(cell, pooling) for cell, pooling in arms.values() if not measured(cell)]
     if not missing:
         return
     console.print(f"measuring the speed of {len(missing)} arms, each beside its reference", highlight=False)
-    for cell, config in missing:
-        reference = _reference_of(cell, plan, config)
+    for cell, pooling in missing:
         try:
+            reference = _reference_of(cell, plan, pooling)
             measure_arm(cell, reference, budget_s=speed.budget_s, half_width=speed.half_width)
         except Exception as error:
             log.warning("speed of %s not measured: %s: %s", cell.title, type(error).__name__, error)
 
 
-def _reference_of(cell: Any, plan: Plan, config: DictConfig) -> Any:
-    """Return the reference's cell of the same block and recipe: the sweep's own, else one composed for it."""
+def _reference_of(cell: Any, plan: Plan, pooling: dict[str, Any]) -> Any:
+    """Return the reference's cell of the same block and recipe: the sweep's own, else one made for it."""
     name = cell.settings.reference
     for other in plan.cells:
         if other.labels["variant"] == name and all(
             other.config[group] == cell.config[group] for group in ("backbone", "dataset", "protocol", "trainer")
         ):
             return other
+    return cell.with_reference(pooling, name)
+
+
+def _reference_pooling(cell: Any, config: DictConfig) -> dict[str, Any]:
+    """Return the pooling group of the reference; a reference that does not exist is an error before training."""
+    name = cell.settings.reference
     folders = [Path(s["path"]) for s in plain(config.hydra.runtime.config_sources) if s["schema"] == "file"]
     pooling = written_group(folders, "pooling", name)
-    if not pooling:
-        raise unknown_name("reference", name, [other.labels["variant"] for other in plan.cells])
-    return cell.with_reference(pooling, name)
+    if pooling:
+        return pooling
+    if cell.labels["variant"] == name:
+        return dict(cell.config["pooling"])
+    raise unknown_name("reference", name, choices.names("pooling", folders))
 
 
 def _report(folders: Iterable[Path], console: Console) -> None:
     from poolbench.report import make_report
 
     for folder in sorted(folders):
-        make_report(folder, console=Console())
+        make_report(folder)
 
 
 def _conclude(plan: Plan, todo: list[int], trained_s: float, console: Console, *, strict: bool) -> int:
@@ -322,8 +334,3 @@ def _conclude(plan: Plan, todo: list[int], trained_s: float, console: Console, *
         console.print(f"[red]{status}[/] {escape(cell.title)}: {escape(reason)}", highlight=False)
         console.print(f"  {cell.folder}", highlight=False)
     return 1 if wrong else 0
-
-
-def overrides_of(config: Mapping[str, Any]) -> list[str]:
-    """Return the job's overrides as Hydra recorded them."""
-    return list(plain(config["hydra"]["overrides"]["task"]))

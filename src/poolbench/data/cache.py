@@ -106,7 +106,7 @@ class DecodedCache:
             return None
         try:
             train, test = (_read_part(folder, part) for part in PARTS)
-        except (OSError, ValueError):  # absent, truncated, of another shape
+        except (OSError, EOFError, ValueError):  # absent, empty, truncated, of another shape
             return None
         return Kept(train, test, facts) if digest_of(train, test) == facts.get("digest") else None
 

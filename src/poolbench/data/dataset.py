@@ -95,9 +95,10 @@ def open_dataset(spec: Mapping[str, Any]) -> Dataset:
     """Open the dataset of a `conf/dataset` YAML; no image is read.
 
     `name`, `train_images`, `val_fraction`, `augment`, `mean` and `std` say what is done with the dataset and are seen
-    to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has, unless they are null; these
-    are arguments of `_target_` only where it has such a parameter, every other key is one. `load` of what is returned loads once in a process for equal
-    specifications and fingerprints.
+    to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has, unless they are null.
+    These are arguments of `_target_` only where it has such a parameter; every other key is one.
+
+    `load` of what is returned loads once in a process for equal specifications and fingerprints.
 
     Raises:
         ConfigurationError: an argument is wrong, or contradicts what the dataset is.

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.measure.timing import Interval, alternate, median_interval
+from poolbench.errors import unknown_name
+from poolbench.measure.timing import alternate, median_interval
 from poolbench.spec import build
-from poolbench.streams import stream
+from poolbench.streams import drawing, stream
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+COPY = "copy"
 
 
 @dataclass(frozen=True)
@@ -27,17 +29,33 @@ class Shape:
 
     @property
     def title(self) -> str:
-        """The shape in a few characters."""
+        """The shape in a few characters.
+
+        >>> SHAPES[1].title
+        '128×64×32×32 k3s2p1'
+        """
         window = f"k{self.kernel_size}s{self.stride}" + (f"p{self.padding}" if self.padding else "")
         return f"{'×'.join(map(str, self.size))} {window}"
 
     def smaller(self, times: int) -> "Shape":
         """Return the shape with a batch `times` smaller."""
-        return Shape(self.name, (max(1, self.size[0] // times), *self.size[1:]), *self._window)
+        size = (max(1, self.size[0] // times), *self.size[1:])
+        return Shape(self.name, size, self.kernel_size, self.stride, self.padding)
 
     @property
-    def _window(self) -> tuple[int, int, int]:
-        return self.kernel_size, self.stride, self.padding
+    def context(self) -> dict[str, Any]:
+        """What an operator that is built for this place is told."""
+        return {
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "padding": self.padding,
+            "ceil_mode": False,
+            "channels": self.size[1],
+        }
+
+    def maximum(self) -> nn.MaxPool2d:
+        """Return torch's own max pooling for this place."""
+        return nn.MaxPool2d(self.kernel_size, self.stride, self.padding)
 
 
 SHAPES = (
@@ -55,87 +73,151 @@ def bench_operators(
     dtypes: Sequence[str] = ("float32",),
     budget_s: float = 1.0,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row for each shape, layout, dtype and operator: milliseconds, ratios to `nn.MaxPool2d`, bytes kept.
+    """Yield a row for each shape, layout, dtype and operator, as soon as it is measured.
 
-    Forward is timed without gradients, forward + backward from an input that needs one. The row `copy` is the floor:
-    a copy of the input and one of the output. The calling process's threads and allocator are in force.
+    The first row of a shape, layout and dtype is `copy`, the floor: a copy of the input and one of the output, which
+    no pooling can beat by much. An operator that cannot run there has a row with a `reason` and no figures. The
+    calling process's threads and allocator are in force.
+
+    Args:
+        specs: the `downsample` specification of each operator, by label.
+        shapes: where they are timed.
+        layouts: `contiguous`, `channels_last`.
+        dtypes: `float32`, `bfloat16`.
+        budget_s: seconds for each measurement, at most; a row has one (`copy`) or two.
     """
     for shape in shapes:
         for layout in layouts:
             for dtype in dtypes:
-                yield _row(shape, layout, dtype, "copy", _Copy(shape), budget_s)
+                yield copy_speed(shape, layout=layout, dtype=dtype, budget_s=budget_s)
                 for label, spec in specs.items():
-                    operator = build(spec, _context(shape), where=f"pooling.{label}.downsample")
-                    yield _row(shape, layout, dtype, label, operator, budget_s)
+                    # Before the try: a misspelt argument is the caller's mistake, not the operator's limit.
+                    with drawing(0, "bench", label):
+                        operator = build(spec, shape.context, where=f"pooling.{label}.downsample")
+                    try:
+                        found = operator_speed(operator, shape, layout=layout, dtype=dtype, budget_s=budget_s)
+                    except (RuntimeError, TypeError, ValueError) as error:
+                        found = _place(shape, layout, dtype) | {"reason": f"{type(error).__name__}: {error}"}
+                    yield found | {"operator": label}
+
+
+def operator_speed(
+    operator: nn.Module, shape: Shape, *, layout: str, dtype: str, budget_s: float, half_width: float = 0.02
+) -> dict[str, Any]:
+    """Return milliseconds of `operator` and their ratio to `nn.MaxPool2d` of the same geometry, timed in turn.
+
+    `forward_*` is timed without gradients; `backward_*` is forward and backward from an input that needs a gradient,
+    the gradient of the output given in the same layout. `*_ratio` is operator / max: below 1 the operator is faster.
+    `kept_mib` is what autograd keeps for the backward pass (`kept_bytes`), `keeps_layout` whether the output has the
+    input's layout: where it has not, the next layer pays for it.
+
+    Args:
+        operator: takes (B, C, H, W) and gives the output shape of max pooling; moved to `dtype`.
+        shape: input and window.
+        layout: `contiguous` or `channels_last`.
+        dtype: `float32` or `bfloat16`.
+        budget_s: seconds for each of the two measurements, at most.
+        half_width: relative half-width of the ratio's interval at which a measurement ends.
+
+    Raises:
+        ValueError: the output has another shape than that of max pooling.
+    """
+    row = _place(shape, layout, dtype)
+    images, maximum = _images(shape, layout, dtype), shape.maximum()
+    operator = operator.to(DTYPES[dtype])
+    with torch.no_grad():
+        output, expected = operator(images), maximum(images)
+    if output.shape != expected.shape:
+        raise ValueError(
+            f"the output must be {tuple(expected.shape)} as that of max pooling, got {tuple(output.shape)}"
+        )
+    row |= {
+        "keeps_layout": output.is_contiguous(memory_format=LAYOUTS[layout]),
+        "kept_mib": kept_bytes(operator, images) / 2**20,
+        "kept_max_mib": kept_bytes(maximum, images) / 2**20,
+    }
+    forward = _forward(operator, images), _forward(maximum, images)
+    gradient = torch.ones_like(expected).contiguous(memory_format=LAYOUTS[layout])
+    both = _both(operator, images, gradient), _both(maximum, images, gradient)
+    for what, (arm, reference) in (("forward", forward), ("backward", both)):
+        row |= _compare(what, arm, reference, budget_s=budget_s, half_width=half_width)
+    return row
+
+
+def copy_speed(shape: Shape, *, layout: str, dtype: str, budget_s: float, half_width: float = 0.02) -> dict[str, Any]:
+    """Return the row of the floor: copying the input and an output, beside the forward pass of `nn.MaxPool2d`."""
+    images, maximum = _images(shape, layout, dtype), shape.maximum()
+    output = maximum(images)
+
+    def copy() -> None:
+        images.clone()
+        output.clone()
+
+    row = _place(shape, layout, dtype) | {"operator": COPY}
+    return row | _compare("forward", copy, _forward(maximum, images), budget_s=budget_s, half_width=half_width)
 
 
 def kept_bytes(operator: nn.Module, images: Tensor) -> int:
-    """Return the bytes that autograd keeps for the backward pass, each storage counted once."""
+    """Return the bytes that autograd keeps for the backward pass of `operator`, each storage counted once.
+
+    The input counts where it is kept, parameters do not: they are there anyway. What a function of one's own keeps
+    beside `save_for_backward` is not seen.
+
+    >>> kept_bytes(nn.Sequential(nn.Sigmoid()), torch.zeros(1, 1, 4, 4))  # its output: 16 numbers of 4 bytes
+    64
+    """
+    owned = {parameter.untyped_storage().data_ptr() for parameter in operator.parameters()}
     storages: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        if storage.data_ptr() not in owned:
+            storages[storage.data_ptr()] = storage.nbytes()
+        # An output that keeps itself would never be freed.
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        operator(images.detach().requires_grad_())
+        output = operator(images.detach().requires_grad_())
+    del output  # only now: while the graph lives, no freed storage's address can come a second time
     return sum(storages.values())
 
 
-class _Copy(nn.Module):
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.pool = nn.MaxPool2d(*shape._window)
-        self.output: Tensor | None = None
-
-    def forward(self, images: Tensor) -> Tensor:
-        if self.output is None:
-            self.output = self.pool(images.detach())
-        # Both are read and written once, as any pooling must at least.
-        images.detach().clone()
-        return self.output.clone()
-
-
-def _context(shape: Shape) -> dict[str, Any]:
+def _place(shape: Shape, layout: str, dtype: str) -> dict[str, Any]:
+    """Return the columns that every row has."""
+    for kind, name, known in (("`layout`", layout, LAYOUTS), ("`dtype`", dtype, DTYPES)):
+        if name not in known:
+            raise unknown_name(kind, name, known)
     return {
-        "kernel_size": shape.kernel_size,
-        "stride": shape.stride,
-        "padding": shape.padding,
-        "ceil_mode": False,
-        "channels": shape.size[1],
-    }
-
-
-def _row(shape: Shape, layout: str, dtype: str, label: str, operator: nn.Module, budget_s: float) -> dict[str, Any]:
-    images = torch.randn(shape.size, generator=stream(0, "bench")).to(DTYPES[dtype])
-    images = images.contiguous(memory_format=LAYOUTS[layout])
-    maximum = nn.MaxPool2d(*shape._window)
-    operator = operator.to(DTYPES[dtype])
-    trained = label != "copy"
-    row: dict[str, Any] = {
         "shape": shape.title,
         "layout": layout,
         "dtype": dtype,
-        "operator": label,
+        "operator": "",
         "threads": torch.get_num_threads(),
-        "kept_mib": kept_bytes(operator, images) / 2**20 if trained else None,
+        "keeps_layout": None,
+        "kept_mib": None,
+        "kept_max_mib": None,
+        "reason": "",
     }
-    row |= _compare("forward", _forward(operator, images), _forward(maximum, images), budget_s)
-    if trained:
-        row |= _compare("backward", _both(operator, images), _both(maximum, images), budget_s)
-    return row
 
 
-def _compare(what: str, arm: Callable[[], object], reference: Callable[[], object], budget_s: float) -> dict[str, Any]:
-    pair = alternate(arm, reference, budget_s=budget_s)
-    ratio: Interval = pair.ratio
+def _images(shape: Shape, layout: str, dtype: str) -> Tensor:
+    images = torch.randn(shape.size, generator=stream(0, "bench")).to(DTYPES[dtype])
+    return images.contiguous(memory_format=LAYOUTS[layout])
+
+
+def _compare(
+    what: str, arm: Callable[[], object], reference: Callable[[], object], *, budget_s: float, half_width: float
+) -> dict[str, Any]:
+    with torch.random.fork_rng(devices=[]):  # a stochastic operator draws from torch's own stream
+        pair = alternate(arm, reference, budget_s=budget_s, half_width=half_width)
+    ratio = pair.ratio
     return {
         f"{what}_ms": 1000 * median_interval(pair.first).median,
         f"{what}_max_ms": 1000 * median_interval(pair.second).median,
         f"{what}_ratio": ratio.median,
         f"{what}_ratio_ci95_low": ratio.low,
         f"{what}_ratio_ci95_high": ratio.high,
+        f"{what}_repeats": len(pair.first),
         f"{what}_settled": pair.settled,
     }
 
@@ -148,14 +230,13 @@ def _forward(operator: nn.Module, images: Tensor) -> Callable[[], object]:
     return forward
 
 
-def _both(operator: nn.Module, images: Tensor) -> Callable[[], object]:
+def _both(operator: nn.Module, images: Tensor, gradient: Tensor) -> Callable[[], object]:
     images = images.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    with torch.no_grad():
-        gradient = torch.ones_like(operator(images))
+    parameters = list(operator.parameters())
 
     def both() -> None:
         images.grad = None
-        for parameter in operator.parameters():
+        for parameter in parameters:
             parameter.grad = None
         operator(images).backward(gradient)
 

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -109,7 +110,7 @@ def network_speed(
     images = torch.randn(batch_size, *input_shape, generator=draw).to(device).contiguous(memory_format=layout)
     target = torch.randint(num_classes, (batch_size,), generator=draw).to(device)
     one = images[:1].contiguous(memory_format=layout)
-    networks = [copy.deepcopy(network).to(device, memory_format=layout) for network in _apart(arm, reference)]
+    networks = [copy.deepcopy(network).to(device).to(memory_format=layout) for network in _apart(arm, reference)]
 
     def timed(actions: Sequence[Callable[[], object]]) -> Timed:
         bounds: dict[str, Any] = {"budget_s": budget_s, "half_width": half_width, "synchronize": _waiting(device)}
@@ -140,7 +141,7 @@ def _apart(arm: nn.Module, reference: nn.Module) -> list[nn.Module]:
 
 def _waiting(device: torch.device) -> Callable[[], None]:
     """Return what waits until the device has done all it was given."""
-    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    return partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
 
 
 def _forward(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Callable[[], object]:

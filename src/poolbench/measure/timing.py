@@ -73,7 +73,7 @@ class Pair:
     @property
     def ratio(self) -> Interval:
         """Seconds of the first over seconds of the second, repeat by repeat."""
-        return median_interval(np.divide(self.first, self.second))
+        return median_interval(_by_repeat(self.first, self.second))
 
 
 def median_interval(values: Sequence[float] | np.ndarray) -> Interval:
@@ -119,7 +119,7 @@ def alternate(
     """
     times, settled = _take_turns(
         (first, second),
-        lambda times: median_interval(np.divide(*times)).half_width <= half_width,
+        lambda times: median_interval(_by_repeat(*times)).half_width <= half_width,
         budget_s=budget_s,
         min_repeats=min_repeats,
         max_repeats=max_repeats,
@@ -156,6 +156,10 @@ def alone(
         clock=clock,
     )
     return Timing(tuple(times[0]), settled)
+
+
+def _by_repeat(first: Sequence[float], second: Sequence[float]) -> np.ndarray:
+    return np.asarray(first) / np.asarray(second)
 
 
 def _take_turns(

@@ -93,7 +93,8 @@ def _go_offline_without_key(arguments: dict[str, Any]) -> None:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else it looks its server up, offline too
     import wandb
 
-    mode = os.environ.get("WANDB_MODE", "online")
-    if mode == "online" and not arguments.get("offline") and not wandb.api.api_key:
+    if arguments.pop("offline", False) or os.environ.get("WANDB_MODE") in ("offline", "dryrun"):
+        arguments["mode"] = "offline"
+    elif os.environ.get("WANDB_MODE", "online") == "online" and not wandb.api.api_key:
         log.warning("W&B: no key found, so the run is kept offline (`wandb sync` uploads it later)")
-        arguments["offline"] = True
+        arguments["mode"] = "offline"

@@ -1,7 +1,7 @@
 """Networks in their published form, and the surgery that puts a pooling into their sites and their head."""
 
 from poolbench.backbones.allcnn import AllCNN
-from poolbench.backbones.anatomy import Anatomy, anatomy_of, discover
+from poolbench.backbones.anatomy import Anatomy, discover
 from poolbench.backbones.assemble import Assembled, assemble
 from poolbench.backbones.cifar_resnet import CifarResNet
 from poolbench.backbones.digest import network_digest
@@ -21,7 +21,6 @@ __all__ = [
     "LeNet5",
     "Slides",
     "Subsample2d",
-    "anatomy_of",
     "assemble",
     "discover",
     "network_digest",

@@ -32,21 +32,25 @@ class Anatomy:
 def discover(network: nn.Module) -> Anatomy:
     """Find the anatomy of a network that declares none.
 
-    Sites are, in the order in which the network holds them: max and average poolings with a stride above 1, strided
-    convolutions, and `Subsample2d`. The head is the module `head`, `avgpool` or `global_pool` (the first of these
-    that holds no `nn.Linear`), the classifier is the module `classifier` or `fc`.
+    The head is the module `head`, `avgpool` or `global_pool` (the first of these that holds no `nn.Linear`), the
+    classifier is the module `classifier` or `fc`. Sites are, outside the head, in the order in which the network
+    holds them: max and average poolings with a stride above 1, strided convolutions, and `Subsample2d`. What a
+    network calls as a function is not seen.
     """
-    sites = tuple(name for name, module in network.named_modules() if _is_site(module))
     children = dict(network.named_children())
     heads = [name for name in HEAD_NAMES if name in children and first_linear(children[name]) is None]
     classifiers = [name for name in CLASSIFIER_NAMES if name in children and first_linear(children[name]) is not None]
-    return Anatomy(sites, heads[0] if heads else None, classifiers[0] if classifiers else None)
+    head = heads[0] if heads else None
+    sites = tuple(
+        name for name, module in network.named_modules() if _is_site(module) and (not head or not _within(name, head))
+    )
+    return Anatomy(sites, head, classifiers[0] if classifiers else None)
 
 
-def anatomy_of(network: nn.Module) -> Anatomy:
-    """Return the anatomy that a network declares, else what is found."""
+def declared_anatomy(network: nn.Module) -> Anatomy | None:
+    """Return the anatomy that a network declares, if it does."""
     declared = getattr(network, "anatomy", None)
-    return declared if isinstance(declared, Anatomy) else discover(network)
+    return declared if isinstance(declared, Anatomy) else None
 
 
 def first_linear(module: nn.Module) -> tuple[str, nn.Linear] | None:
@@ -54,9 +58,16 @@ def first_linear(module: nn.Module) -> tuple[str, nn.Linear] | None:
     return next(((name, inner) for name, inner in module.named_modules() if isinstance(inner, nn.Linear)), None)
 
 
+def _within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
+
+
 def _is_site(module: nn.Module) -> bool:
     if isinstance(module, Subsample2d):
         return True
+    # A pooling with dilation or with indices has no counterpart among the operators.
+    if isinstance(module, nn.MaxPool2d) and (module.return_indices or module.dilation not in (1, (1, 1))):
+        return False
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d | nn.Conv2d):
         stride = module.stride if isinstance(module.stride, tuple) else (module.stride,)
         return max(stride) > 1

@@ -4,17 +4,28 @@ from torch import Tensor, nn
 
 
 class PooledConv2d(nn.Conv2d):
-    """A convolution at stride 1 followed by `pool`, with weight and bias under the names they had."""
+    """A convolution at stride 1 followed by `pool`, with weight and bias under the names they had.
+
+    Args:
+        conv: the strided convolution; its weight and bias are taken over as they are.
+        pool: the operator that reduces in the stride's place.
+    """
 
     def __init__(self, conv: nn.Conv2d, pool: nn.Module) -> None:
-        nn.Module.__init__(self)
-        # The convolution's own settings and tensors, with the stride taken over by the pooling: building a new one
-        # would draw weights only to throw them away.
-        for name, value in vars(conv).items():
-            if not name.startswith("_") or name == "_reversed_padding_repeated_twice":
-                self.__dict__[name] = value
-        self._parameters = dict(conv._parameters)
-        self.stride = (1, 1)
+        # On the meta device nothing is drawn and nothing allocated for the tensors that `conv` brings.
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            (conv.kernel_size[0], conv.kernel_size[1]),
+            stride=1,
+            padding=conv.padding if isinstance(conv.padding, str) else (conv.padding[0], conv.padding[1]),
+            dilation=(conv.dilation[0], conv.dilation[1]),
+            groups=conv.groups,
+            bias=conv.bias is not None,
+            padding_mode=conv.padding_mode,
+            device="meta",
+        )
+        self.weight, self.bias = conv.weight, conv.bias
         self.pool = pool
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

@@ -4,11 +4,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from poolbench.errors import ConfigurationError
+
 
 def add_to(commands: Any) -> None:
     """Add `poolbench report`."""
     command = commands.add_parser("report", help="tables and figures from an experiment's records")
     command.add_argument("folder", type=Path, help="the experiment's folder, such as results/quickstart")
+    command.add_argument("--svg", type=Path, help="also draw the tables as they stand in the terminal into this file")
     command.set_defaults(run=run)
 
 
@@ -18,7 +21,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     from poolbench.report import make_report
 
-    console = Console()
-    made = make_report(arguments.folder, console=console)
-    console.print("written: " + ", ".join(str(path) for path in made.files), highlight=False, soft_wrap=True)
+    from poolbench.report.terminal import open_console
+
+    console = Console(record=True, width=100) if arguments.svg else open_console()
+    make_report(arguments.folder, console=console)
+    if arguments.svg:
+        try:
+            console.save_svg(str(arguments.svg), title=f"poolbench report {arguments.folder}")
+        except OSError as error:
+            raise ConfigurationError(f"--svg: {arguments.svg} cannot be written: {error.strerror or error}") from error
     return 0

@@ -28,12 +28,12 @@ def cost(network: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
     >>> cost(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), (3, 2, 2))
     {'parameters': 26, 'parameters_trainable': 26, 'multiply_adds': 24}
     """
-    probe = copy.deepcopy(network).eval()
     # A network need not have parameters; where its first one (or buffer) lies and in which dtype, it wants its input.
-    first = next(itertools.chain(probe.parameters(), probe.buffers()), torch.empty(0))
+    first = next(itertools.chain(network.parameters(), network.buffers()), torch.empty(0))
     dtype = first.dtype if first.is_floating_point() else torch.float32
     devices = [first.device] if first.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        probe = copy.deepcopy(network).eval()
         probe(torch.zeros(1, *input_shape, device=first.device, dtype=dtype))
     return {
         "parameters": sum(p.numel() for p in network.parameters()),

@@ -146,6 +146,7 @@ def operator_speed(
 
 def copy_speed(shape: Shape, *, layout: str, dtype: str, budget_s: float, half_width: float = 0.02) -> dict[str, Any]:
     """Return the row of the floor: copying the input and an output, beside the forward pass of `nn.MaxPool2d`."""
+    row = _place(shape, layout, dtype) | {"operator": COPY}
     images, maximum = _images(shape, layout, dtype), shape.maximum()
     output = maximum(images)
 
@@ -153,7 +154,6 @@ def copy_speed(shape: Shape, *, layout: str, dtype: str, budget_s: float, half_w
         images.clone()
         output.clone()
 
-    row = _place(shape, layout, dtype) | {"operator": COPY}
     return row | _compare("forward", copy, _forward(maximum, images), budget_s=budget_s, half_width=half_width)
 
 

@@ -110,7 +110,6 @@ def network_speed(
     images = torch.randn(batch_size, *input_shape, generator=draw).to(device).contiguous(memory_format=layout)
     target = torch.randint(num_classes, (batch_size,), generator=draw).to(device)
     one = images[:1].contiguous(memory_format=layout)
-    networks = [copy.deepcopy(network).to(device).to(memory_format=layout) for network in _apart(arm, reference)]
 
     def timed(actions: Sequence[Callable[[], object]]) -> Timed:
         bounds: dict[str, Any] = {"budget_s": budget_s, "half_width": half_width, "synchronize": _waiting(device)}
@@ -118,15 +117,16 @@ def network_speed(
 
     # Dropout and stochastic poolings draw from torch's own streams.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        networks = [copy.deepcopy(network).to(device).to(memory_format=layout) for network in _apart(arm, reference)]
         # The modes are set once: going through a network's modules for each call would count in a small one's latency.
         for network in networks:
             network.eval()
-        inference = timed([_forward(network, images, dtype) for network in networks])
-        latency = timed([_forward(network, one, dtype) for network in networks])
+        inference = timed([inference_step(network, images, dtype) for network in networks])
+        latency = timed([inference_step(network, one, dtype) for network in networks])
         for network in networks:
             network.train()
         training = timed(
-            [_step(network, images, target, optimizer_factory, label_smoothing, dtype) for network in networks]
+            [training_step(network, images, target, optimizer_factory, label_smoothing, dtype) for network in networks]
         )
     return {
         "training": asdict(Quantity.rate(training, batch_size)),
@@ -144,7 +144,9 @@ def _waiting(device: torch.device) -> Callable[[], None]:
     return partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
 
 
-def _forward(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Callable[[], object]:
+def inference_step(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Callable[[], object]:
+    """Return a forward pass over `images`, by autocast where `dtype` is not float32; the network's mode is its own."""
+
     def forward() -> Tensor:
         with torch.inference_mode(), torch.autocast(images.device.type, dtype, enabled=dtype is not torch.float32):
             return network(images)
@@ -152,7 +154,7 @@ def _forward(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Callable
     return forward
 
 
-def _step(
+def training_step(
     network: nn.Module,
     images: Tensor,
     target: Tensor,
@@ -160,6 +162,10 @@ def _step(
     label_smoothing: float,
     dtype: torch.dtype,
 ) -> Callable[[], object]:
+    """Return a whole training step on one batch: gradients cleared, forward, loss, backward, optimiser.
+
+    Its learning rate is zero; see `network_speed`, whose arguments these are. `dtype` is autocast's unless float32.
+    """
     optimizer = optimizer_factory(network.parameters())
     for group in optimizer.param_groups:
         group["lr"] = 0 * group["lr"]  # a number or a tensor

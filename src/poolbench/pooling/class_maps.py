@@ -18,7 +18,7 @@ class ClassMaps(HeadPool2d):
         pool: the head that pools the class maps, (B, num_classes, H, W) → (B, num_classes).
 
     Raises:
-        ValueError: `pool` does not keep the width (found at the first forward).
+        ValueError: an argument breaks its rule, or `pool` does not keep the width (found at the first forward).
 
     Source: Lin, Chen and Yan, Network In Network (2014), section 3.2, with global average pooling.
     """
@@ -27,6 +27,9 @@ class ClassMaps(HeadPool2d):
 
     def __init__(self, channels: int, num_classes: int, pool: nn.Module) -> None:
         super().__init__()
+        for name, number in (("channels", channels), ("num_classes", num_classes)):
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise ValueError(f"`{name}` must be a whole number of at least 1, got {number!r}")
         if not isinstance(pool, nn.Module):
             raise ValueError(f"`pool` must be a module or a specification of one, got {pool!r}")
         self.conv = nn.Conv2d(channels, num_classes, kernel_size=1)

@@ -40,7 +40,7 @@ class MixedPool2d(WindowPool2d):
         super().__init__(kernel_size, stride, padding, ceil_mode)
         if per not in ("layer", "channel"):
             raise ValueError(f"`per` must be 'layer' or 'channel', got {per!r}")
-        if per == "channel" and (not isinstance(channels, int) or channels < 1):
+        if per == "channel" and (not isinstance(channels, int) or isinstance(channels, bool) or channels < 1):
             raise ValueError(f"`channels` must be the number of channels for per='channel', got {channels!r}")
         self.per = per
         self.logit = nn.Parameter(torch.zeros(channels if per == "channel" and channels else 1))
@@ -49,8 +49,9 @@ class MixedPool2d(WindowPool2d):
         """Pool (B, C, H, W) → (B, C, H', W')."""
         largest = F.max_pool2d(x_BCHW, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
         mean = F.avg_pool2d(x_BCHW, self.kernel_size, self.stride, self.padding, self.ceil_mode, False)
-        # Four dimensions, so that a float32 share lifts half-precision maps to float32 until the sum is made.
-        share = self.logit.sigmoid().view(1, -1, 1, 1)
+        # A float32 share of four dimensions lifts half-precision maps to float32 until the sum is made.
+        wide = torch.promote_types(self.logit.dtype, torch.float32)
+        share = self.logit.to(wide).sigmoid().view(1, -1, 1, 1)
         return (share * largest + (1 - share) * mean).to(x_BCHW.dtype)
 
     def extra_repr(self) -> str:

@@ -38,7 +38,7 @@ class StridedConv2d(WindowPool2d):
         activation: str | None = "relu",
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode)
-        if not isinstance(channels, int) or channels < 1:
+        if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
             raise ValueError(f"`channels` must be a whole number of at least 1, got {channels!r}")
         if activation not in ("relu", None):
             raise ValueError(f"`activation` must be 'relu' or null, got {activation!r}")

@@ -1,0 +1,113 @@
+"""A window operator into every site of a network."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from poolbench.backbones.construct import Spec, construct, shown_arguments, takes
+from poolbench.backbones.native import Native
+from poolbench.backbones.site import GEOMETRY, Geometry, Site, site_of
+from poolbench.backbones.trace import pass_zeros, refusal, shown_size
+from poolbench.errors import ConfigurationError, UnsupportedError
+from poolbench.spec import TARGET, locate
+
+SLOT = "pooling.downsample"
+# What fills the sites for a variant that leaves the slot out.
+REFERENCE: Spec = {TARGET: "poolbench.pooling.MaxPool2d"}
+
+
+def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[dict[str, Any]], list[nn.Module]]:
+    """Put the operator of `spec` into every site; return the audit's rows and the operators.
+
+    A new operator's starting weights are drawn from (seed, "site NAME"). Where the network reduces by a strided
+    convolution of its own and the operator is one, the network is left as it is.
+
+    Raises:
+        ConfigurationError: an argument is wrong, or it is no window operator.
+        UnsupportedError: there is no site, or the operator does not fit a site's map.
+    """
+    if spec is not None and not native.anatomy.sites:
+        raise UnsupportedError(
+            f"`{SLOT}`: {native.name} has no site to act on: it holds no max or average pooling with a stride, no "
+            "strided convolution and no Subsample2d as a module (calls such as F.max_pool2d cannot be exchanged)"
+        )
+    chosen = REFERENCE if spec is None else spec
+    target = locate(chosen[TARGET])
+    if getattr(target, "kind", "window") != "window" or not takes(chosen, "kernel_size"):
+        raise ConfigurationError(
+            f"`{SLOT}` ({chosen[TARGET]}) must be a window operator, whose constructor takes kernel_size and stride; "
+            "a pooling of the whole map belongs into `pooling.head`"
+        )
+    rows, operators = [], []
+    for name in native.anatomy.sites:
+        site = site_of(name, native.network.get_submodule(name), native.calls[name])
+        # By name, so that a constructor which hands on `**kwargs` is given the geometry too.
+        given = {key: value for key, value in site.geometry.arguments().items() if takes(chosen, key)}
+        operator = construct(
+            {**given, **chosen},
+            {"channels": site.channels},
+            where=f"{SLOT} at site {name}",
+            seed=seed,
+            stream=f"site {name}",
+        )
+        # Only now, so that a wrong argument is found on every network.
+        if site.strided and getattr(target, "is_convolution", False):
+            rows.append(_row(site, site.module, "", site.native, own=False))
+            continue
+        geometry = _geometry(site, chosen)
+        filled = site.with_operator(operator)
+        _check_shapes(native.name, site, filled, operator, geometry, chosen)
+        native.replace(name, filled)
+        arguments = shown_arguments(chosen, without=GEOMETRY)
+        rows.append(_row(site, operator, arguments, geometry, own=geometry != site.geometry))
+        operators.append(operator)
+    return rows, operators
+
+
+def _row(site: Site, operator: nn.Module, arguments: str, geometry: Geometry, *, own: bool) -> dict[str, Any]:
+    return {
+        "name": site.name,
+        "native": type(site.module).__name__,
+        "operator": type(operator).__name__,
+        "arguments": arguments,
+        "geometry": "own" if own else "equal",
+        **geometry.shown(),
+        "input_shape": list(site.calls[0].into),
+        "output_shape": list(site.calls[0].out),
+    }
+
+
+def _geometry(site: Site, spec: Spec) -> Geometry:
+    """Return the site's geometry with what the operator has of its own in it.
+
+    A constructor that takes no stride or padding makes windows side by side, without any. One that takes no ceil_mode
+    either gives another shape, which is refused, or has the site's windows.
+    """
+    fixed = {key: value for key, value in (("stride", None), ("padding", 0)) if not takes(spec, key)}
+    try:
+        return site.geometry.with_own(fixed | {key: spec[key] for key in GEOMETRY if key in spec})
+    except ValueError as error:
+        raise ConfigurationError(f"`{SLOT}` ({spec[TARGET]}): {error}") from error
+
+
+def _check_shapes(
+    network: str, site: Site, filled: nn.Module, operator: nn.Module, geometry: Geometry, spec: Spec
+) -> None:
+    """Raise unless what now stands at the site gives the shapes that the network had there."""
+    kind = type(operator).__name__
+    for call in site.calls:
+        try:
+            output = pass_zeros(filled, call.into)
+        except Exception as error:  # an operator of one's own may raise anything
+            raise refusal(
+                error, f"site {site.name} of {network}: {kind} ({geometry}) fails on the map {shown_size(call.into)}"
+            ) from error
+        if not isinstance(output, Tensor):
+            raise ConfigurationError(f"`{SLOT}` ({spec[TARGET]}) must give a tensor, got {type(output).__name__}")
+        if tuple(output.shape[1:]) != call.out:
+            untaken = [key for key in GEOMETRY if not takes(spec, key)]
+            hint = f"; its constructor takes no {' and no '.join(f'`{key}`' for key in untaken)}" if untaken else ""
+            raise UnsupportedError(
+                f"site {site.name} of {network}: {kind} ({geometry}) makes {shown_size(output.shape[1:])} of the map "
+                f"{shown_size(call.into)}, but every operator must give {shown_size(call.out)} there{hint}"
+            )

@@ -1,0 +1,96 @@
+"""A forward pass of zeros: what shapes its parts meet, and where it ends if it cannot go through."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from poolbench.errors import ConfigurationError, UnsupportedError
+
+BATCH = 2
+Shape = tuple[int, ...]
+
+
+class Call(NamedTuple):
+    """Shapes, without the batch's dimension, of what one call of a module took and gave."""
+
+    into: Shape
+    out: Shape
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a forward pass showed.
+
+    Args:
+        calls: the calls of each watched module that the pass came through, in its order. A module that is called
+            twice, as where one pooling serves two places, has two.
+        out: shape of what the network gave for an image.
+    """
+
+    calls: dict[str, list[Call]]
+    out: Shape
+
+
+def trace(network: nn.Module, image_shape: Sequence[int], *, watched: Collection[str] = (), name: str) -> Trace:
+    """Pass zeros of `image_shape` (C, H, W) through a network and note the calls of the `watched` modules.
+
+    Raises:
+        UnsupportedError: sizes do not fit; the last layer that was reached is named.
+        ConfigurationError: anything else is wrong in the network.
+    """
+    calls: dict[str, list[Call]] = {}
+    reached = "its input"
+
+    def enter(part: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        nonlocal reached
+        met = f", given {shown_size(inputs[0].shape[1:])}" if inputs and isinstance(inputs[0], Tensor) else ""
+        reached = f"{part} ({type(module).__name__}{met})"
+
+    def leave(part: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+            calls.setdefault(part, []).append(Call(tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
+
+    hooks = [module.register_forward_pre_hook(partial(enter, part)) for part, module in network.named_modules() if part]
+    hooks += [network.get_submodule(part).register_forward_hook(partial(leave, part)) for part in watched]
+    channels, height, width = image_shape
+    try:
+        output = pass_zeros(network, image_shape)
+    except Exception as error:  # a network or operator of one's own may raise anything
+        place = f"{name} cannot serve images of {height}x{width} with {channels} channels; the last layer reached was"
+        raise refusal(error, f"{place} {reached}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(output, Tensor):
+        raise ConfigurationError(f"{name} must give a tensor of logits (B, num_classes), got {type(output).__name__}")
+    return Trace(calls, tuple(output.shape[1:]))
+
+
+@torch.no_grad()
+def pass_zeros(module: nn.Module, shape: Sequence[int]) -> Any:
+    """Return what `module` gives in evaluation mode for a batch of two zeros of `shape`."""
+    was_training = module.training
+    try:
+        return module.eval()(torch.zeros(BATCH, *shape))
+    finally:
+        module.train(was_training)
+
+
+def refusal(error: Exception, what: str) -> ConfigurationError:
+    """Return the error for a pass that failed: sizes that do not fit, as torch says it, or a mistake in the code."""
+    misfit = isinstance(error, RuntimeError | ValueError | IndexError) and not isinstance(error, NotImplementedError)
+    kind = UnsupportedError if misfit else ConfigurationError
+    return kind(f"{what}: {error}" if misfit else f"{what}: {type(error).__name__}: {error}")
+
+
+def shown_size(shape: Sequence[int]) -> str:
+    """Return a shape in words.
+
+    >>> shown_size((16, 8, 8))
+    '16x8x8'
+    """
+    return "x".join(map(str, shape))

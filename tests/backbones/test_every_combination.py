@@ -1,0 +1,145 @@
+"""Every backbone with every variant, found by listing the folders."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from poolbench.backbones import Assembled
+from poolbench.errors import UnsupportedError
+from poolbench.paths import conf_dir
+
+BACKBONES, VARIANTS = (
+    sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) for group in ("backbone", "pooling")
+)
+AUDIT_KEYS = {
+    *("name", "native", "operator", "arguments", "geometry", "kernel_size", "stride", "padding", "ceil_mode"),
+    *("input_shape", "output_shape"),
+}
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 16, 16)], ids=str)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_it_learns_or_says_why_not(
+    assemble: Callable[..., Assembled], backbone: str, variant: str, shape: tuple[int, int, int]
+) -> None:
+    refusal = None
+    try:
+        made = assemble(backbone, variant, shape=shape)
+    except UnsupportedError as error:
+        refusal = str(error)
+    if refusal is not None:
+        assert backbone in refusal
+        assert re.search(r"\d+x\d+", refusal), "sizes are named"
+        assert backbone != "slides", "the plainest network serves every variant"
+        return
+    assert made.network.training
+    assert all(row.keys() == AUDIT_KEYS for row in made.sites)
+    logits = made.network(torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)))
+    assert logits.shape == (2, 10)
+    logits.logsumexp(1).sum().backward()
+    bad = [n for n, p in made.network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not bad
+
+
+def test_head_that_widens_needs_a_classifier(assemble: Callable[..., Assembled]) -> None:
+    text = r"gives 20 features of the map 10x6x6, but no classifier follows the head of allcnn: it must keep .* 10"
+    with pytest.raises(UnsupportedError, match=text):
+        assemble("allcnn", "avg_max_concat")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_parameters_that_two_arms_share_start_equal(assemble: Callable[..., Assembled], backbone: str) -> None:
+    shape = (1, 18, 18)
+    seen: dict[int, dict[tuple[str, torch.Size], torch.Tensor]] = {0: {}, 1: {}}
+    met_again = 0
+    for variant in VARIANTS:
+        for seed, known in seen.items():
+            try:
+                network = assemble(backbone, variant, shape=shape, seed=seed).network
+            except UnsupportedError:
+                continue
+            for name, parameter in network.named_parameters():
+                first = known.setdefault((name, parameter.shape), parameter)
+                met_again += first is not parameter
+                assert torch.equal(first, parameter), f"{variant}: {name} starts elsewhere"
+    assert met_again > len(VARIANTS)
+    weights = [key for key in seen[0] if key[0].endswith("conv1.weight")]
+    assert weights
+    assert not any(torch.equal(seen[0][key], seen[1][key]) for key in weights)
+
+
+def test_rebuilt_linear_layer_keeps_its_bias_and_the_later_layers(assemble: Callable[..., Assembled]) -> None:
+    flat, gap = (assemble("slides", variant).network.state_dict() for variant in ("max", "gap"))
+    assert gap["classifier.0.weight"].shape == (120, 32)
+    assert flat["classifier.0.weight"].shape == (120, 2048)
+    kept = [name for name in flat if name != "classifier.0.weight"]
+    assert "classifier.0.bias" in kept
+    assert all(torch.equal(flat[name], gap[name]) for name in kept)
+
+
+def test_rebuilt_linear_layer_depends_on_the_seed_and_the_width_alone(assemble: Callable[..., Assembled]) -> None:
+    name = "classifier.0.weight"
+    gap, gmp, other = (
+        assemble("slides", variant, seed=seed).network.state_dict()[name]
+        for variant, seed in (("gap", 0), ("gmp", 0), ("gap", 1))
+    )
+    assert torch.equal(gap, gmp)
+    assert not torch.equal(gap, other)
+
+
+@pytest.mark.parametrize("variant", ["max", "strided_conv", "class_maps_gap"])
+def test_nothing_of_the_caller_is_drawn_from(assemble: Callable[..., Assembled], variant: str) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    for backbone in ("allcnn", "resnet20"):
+        assemble(backbone, variant).audit()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_assembled_twice_is_equal_whatever_was_drawn_between(assemble: Callable[..., Assembled]) -> None:
+    first = assemble("allcnn", "strided_conv").network.state_dict()
+    torch.rand(7)
+    second = assemble("allcnn", "strided_conv").network.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_parameters_of_the_pooling(assemble: Callable[..., Assembled]) -> None:
+    counts = {
+        variant: assemble(backbone, variant).parameters_pooling
+        for backbone, variant in [
+            ("slides", "max"),
+            ("slides", "mixed"),
+            ("slides", "strided_conv"),
+            ("slides", "class_maps_gap"),
+        ]
+    }
+    assert counts == {
+        "max": 0,
+        "mixed": 2,
+        "strided_conv": 16 * 16 * 4 + 16 + 32 * 32 * 4 + 32,
+        "class_maps_gap": 32 * 10 + 10,
+    }
+    assert assemble("resnet20", "strided_conv").parameters_pooling == 0
+
+
+def test_head_group_goes_before_the_variants_own(assemble: Callable[..., Assembled]) -> None:
+    made = assemble("slides", "adaptive", "gmp")
+    assert made.head == {
+        "native": "Flatten",
+        "operator": "GlobalMaxPool2d",
+        "arguments": "",
+        "features": 32,
+        "gives_logits": False,
+    }
+    assert [row["operator"] for row in made.sites] == ["MaxPool2d", "MaxPool2d"]
+
+
+def test_head_that_gives_logits_leaves_no_classifier(assemble: Callable[..., Assembled]) -> None:
+    made = assemble("slides", "class_maps_gap")
+    assert made.head["gives_logits"]
+    assert made.head["arguments"] == "pool=GlobalAvgPool2d"
+    assert not any(name.startswith("classifier") for name in made.network.state_dict())

@@ -1,0 +1,202 @@
+"""What single window operators promise beyond the conformance suite."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from poolbench.pooling import AvgPool2d, AvgTopKPool2d, MaxPool2d, MinPool2d, MixedPool2d, StridedConv2d
+
+
+def images(*size: int) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def pooled_and_gradient(operator: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    x = x.clone().requires_grad_()
+    pooled = operator(x)
+    (gradient,) = torch.autograd.grad((pooled * torch.arange(pooled.numel()).view_as(pooled)).sum(), x)
+    return pooled, gradient
+
+
+# ---- avg_topk ----
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_top_1_is_the_maximum_also_with_ties(ceil_mode: bool) -> None:
+    x = images(2, 3, 8, 7).relu()
+    top, expected = AvgTopKPool2d(3, 2, 1, ceil_mode, k=1), nn.MaxPool2d(3, 2, 1, ceil_mode=ceil_mode)
+    torch.testing.assert_close(pooled_and_gradient(top, x), pooled_and_gradient(expected, x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_top_n_is_the_mean(ceil_mode: bool) -> None:
+    x = images(2, 3, 8, 7)
+    top, expected = AvgTopKPool2d(3, 2, 1, ceil_mode, k=9), AvgPool2d(3, 2, 1, ceil_mode)
+    torch.testing.assert_close(pooled_and_gradient(top, x), pooled_and_gradient(expected, x))
+
+
+@pytest.mark.parametrize("k", range(1, 10))
+@pytest.mark.parametrize("relu", [False, True])
+def test_every_k_at_the_border(k: int, relu: bool) -> None:
+    # A corner has four values, an edge six: fewer than k for some.
+    x = images(2, 2, 5, 5).relu() if relu else images(2, 2, 5, 5)
+    (pooled, gradient), ones = pooled_and_gradient(AvgTopKPool2d(3, 1, 1, k=k), x), torch.ones(2, 2, 5, 5)
+    corner = x[..., :2, :2].flatten(2).sort(-1, descending=True).values[..., : min(k, 4)].mean(-1)
+    torch.testing.assert_close(pooled[..., 0, 0], corner)
+    torch.testing.assert_close(gradient.sum(), torch.arange(ones.numel()).sum().double())
+
+
+def test_ties_take_the_first_in_the_order_of_reading() -> None:
+    x = torch.tensor([[[[1.0, 5.0, 0.0], [1.0, 1.0, 0.0]]]], requires_grad=True)
+    AvgTopKPool2d((2, 3), k=3)(x).backward(torch.tensor([[[[3.0]]]]))
+    assert x.grad is not None
+    assert x.grad.tolist() == [[[[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]]]
+
+
+def test_minus_infinity_is_a_value_and_padding_is_none() -> None:
+    x = torch.tensor([[[[3.0, -torch.inf], [-torch.inf, -torch.inf]]]], requires_grad=True)
+    pooled = AvgTopKPool2d(3, 2, 1, k=5)(x)
+    assert pooled.item() == -torch.inf
+    pooled.backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[[[0.25, 0.25], [0.25, 0.25]]]]
+
+
+def test_a_window_with_nan_keeps_the_whole_gradient() -> None:
+    x = torch.full((1, 1, 4, 4), torch.nan, requires_grad=True)
+    AvgTopKPool2d(2, k=3)(x).sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad.sum(), torch.tensor(4.0))
+
+
+def test_a_batch_that_is_worked_on_in_parts() -> None:
+    x = torch.randn(5, 64, 64, 64)  # an image has as many outputs as a part holds
+    operator = AvgTopKPool2d(2, k=2)
+    whole, single = pooled_and_gradient(operator, x), [operator(image[None]) for image in x]
+    assert torch.equal(whole[0], torch.cat(single))
+    assert whole[1].count_nonzero() == 2 * whole[0].numel() - 2  # the first output's gradient was given as 0
+
+
+def test_a_large_window_counts_beyond_a_byte() -> None:
+    x = torch.zeros(1, 1, 17, 17, requires_grad=True)
+    AvgTopKPool2d(17, k=280)(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.count_nonzero() == 280
+
+
+def test_keeps_one_byte_for_each_value() -> None:
+    kept: list[Tensor] = []
+    x = torch.randn(2, 4, 8, 8, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # type: ignore[func-returns-value]
+        AvgTopKPool2d(2, k=2)(x)
+    assert sum(t.nbytes for t in kept) == x.numel()
+
+
+def test_half_precision_sums_in_float32() -> None:
+    # In float16, 2048 + 1 is 2048: a sum made there would lose the ones.
+    x = torch.ones(1, 1, 8, 8, dtype=torch.float16)
+    x[..., 0, 0] = 2048
+    assert AvgTopKPool2d(8, k=33)(x).item() == torch.tensor((2048 + 32) / 33).half().item()
+
+
+@pytest.mark.parametrize("k", [0, 5, -1, 2.0, True, None])
+def test_k_has_bounds(k: object) -> None:
+    with pytest.raises(ValueError, match=rf"`k` must be in 1..4 for kernel_size=2, got {k}"):
+        AvgTopKPool2d(2, k=k)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_equals_itself_on_a_gpu() -> None:
+    x, operator = images(2, 3, 9, 9).relu(), AvgTopKPool2d(3, 2, 1, k=5)
+    there = pooled_and_gradient(lambda x: operator(x.cuda()).cpu(), x)
+    torch.testing.assert_close(there, pooled_and_gradient(operator, x))
+
+
+# ---- min ----
+
+
+def test_padding_never_is_the_minimum() -> None:
+    x = images(1, 2, 4, 4).abs() + 1
+    assert MinPool2d(3, 2, 1)(x).min() == x.min()
+
+
+# ---- avg ----
+
+
+def test_padding_counts_as_zeros_only_on_request() -> None:
+    x = torch.ones(1, 1, 4, 4)
+    assert AvgPool2d(2, 2, 1)(x)[0, 0, 0, 0].item() == 1
+    assert AvgPool2d(2, 2, 1, count_include_pad=True)(x)[0, 0, 0, 0].item() == 0.25
+    with pytest.raises(ValueError, match="`count_include_pad` must be true or false, got 1"):
+        AvgPool2d(2, count_include_pad=1)  # type: ignore[arg-type]
+
+
+# ---- mixed ----
+
+
+@pytest.mark.parametrize("per", ["layer", "channel"])
+def test_mixed_learns_what_no_fixed_pooling_can(per: str) -> None:
+    x, shares = images(8, 2, 8, 8).float(), torch.tensor([0.2, 0.2] if per == "layer" else [0.2, 0.9]).view(1, 2, 1, 1)
+    target = shares * F.max_pool2d(x, 2) + (1 - shares) * F.avg_pool2d(x, 2)
+    operator = MixedPool2d(2, per=per, channels=2)
+    start = operator.logit.detach().clone()
+    optimizer = torch.optim.Adam(operator.parameters(), lr=0.2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        F.mse_loss(operator(x), target).backward()
+        optimizer.step()
+    assert (operator.logit - start).abs().min() > 0.5
+    fixed = min(F.mse_loss(pool(x), target).item() for pool in (MaxPool2d(2), AvgPool2d(2), MinPool2d(2)))
+    assert F.mse_loss(operator(x), target).item() < fixed / 100
+
+
+def test_mixed_starts_half_and_half_and_ends_at_the_fixed_ones() -> None:
+    x, operator = images(1, 2, 4, 4).float(), MixedPool2d(2)
+    torch.testing.assert_close(operator(x), (F.max_pool2d(x, 2) + F.avg_pool2d(x, 2)) / 2)
+    for logit, fixed in ((50.0, F.max_pool2d), (-50.0, F.avg_pool2d)):
+        nn.init.constant_(operator.logit, logit)
+        torch.testing.assert_close(operator(x), fixed(x, 2))
+
+
+def test_mixed_arguments() -> None:
+    with pytest.raises(ValueError, match="`per` must be 'layer' or 'channel', got 'map'"):
+        MixedPool2d(2, per="map")
+    with pytest.raises(ValueError, match="`channels` must be the number of channels for per='channel', got None"):
+        MixedPool2d(2, per="channel")
+    assert MixedPool2d(2, per="channel", channels=5).logit.shape == (5,)
+    assert "per='layer'" in repr(MixedPool2d(2))
+
+
+# ---- strided_conv ----
+
+
+def test_strided_conv_without_activation_is_torchs_convolution() -> None:
+    x, operator = images(2, 3, 6, 6).float(), StridedConv2d(3, 2, 1, channels=3, activation=None)
+    expected = F.conv2d(x, operator.conv.weight, operator.conv.bias, stride=2, padding=1)
+    torch.testing.assert_close(operator(x), expected)
+    assert (operator(x) < 0).any()
+    assert (StridedConv2d(3, 2, 1, channels=3)(x) >= 0).all()
+
+
+def test_strided_conv_arguments() -> None:
+    with pytest.raises(ValueError, match="`channels` must be a whole number of at least 1, got 0"):
+        StridedConv2d(2, channels=0)
+    with pytest.raises(ValueError, match="`activation` must be 'relu' or null, got 'gelu'"):
+        StridedConv2d(2, channels=1, activation="gelu")
+
+
+# ---- all ----
+
+
+def test_importing_operators_loads_only_torch() -> None:
+    program = (
+        "import sys; from poolbench.pooling import AvgTopKPool2d; "
+        "print({'hydra', 'omegaconf', 'lightning', 'wandb', 'torchvision', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -70,7 +70,9 @@ def identify(config: Mapping[str, Any], labels: Mapping[str, str], *, fingerprin
 
     `fingerprint` stands for the dataset's content, `device` is the resolved kind (`cpu`, `cuda`).
     """
-    what = {group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in IDENTITY_GROUPS}
+    what: dict[str, Any] = {
+        group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in IDENTITY_GROUPS
+    }
     what["content"], what["device"] = fingerprint, device
     block_id = digest({key: what[key] for key in ("backbone", "dataset", "content")})
     arm_id = digest(what)

@@ -271,5 +271,3 @@ def test_bfloat16_computes_in_bfloat16() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2), Spy())
     run(net, protocol=protocol(precision="bfloat16", epochs=1))
     assert set(seen) == {torch.bfloat16}
-
-

@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         console.width = 120
     console.print(
         f"{here['device_name']}, {here['cores']} cores, torch {here['versions']['torch']}, "
-        f"{arguments.threads} threads, allocator {allocator}; each operator alternates with nn.MaxPool2d; median ratio and its 95 % interval, "
-        "~ where the time ended before the interval was within 2 %",
+        f"{arguments.threads} threads, allocator {allocator}; each operator alternates with "
+        "nn.MaxPool2d; median ratio and its 95 % interval, ~ where the time ended before the interval was within 2 %",
         highlight=False,
     )
     shapes = [shape.smaller(8) for shape in SHAPES] if arguments.quick else list(SHAPES)

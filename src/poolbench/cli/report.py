@@ -20,7 +20,6 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from poolbench.report import make_report
-
     from poolbench.report.terminal import open_console
 
     console = Console(record=True, width=100) if arguments.svg else open_console()

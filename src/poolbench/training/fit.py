@@ -212,26 +212,23 @@ def fit(
     # Filling fresh memory with NaN makes no figure more repeatable and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     handler = signal.getsignal(signal.SIGINT)
-    runner = L.Trainer(
-        **{
-            "enable_model_summary": False,
-            "enable_progress_bar": False,
-            "enable_checkpointing": False,
-            "num_sanity_val_steps": 0,
-            "use_distributed_sampler": False,
-            "profiler": Silence(),
-        }
-        | further
-        | {
-            "accelerator": "cpu" if device.type == "cpu" else "gpu",
-            "devices": 1 if device.index is None else [device.index],
-            "logger": False,
-            "callbacks": [*further.get("callbacks", []), *callbacks, history],
-            "max_epochs": protocol.epochs,
-            "precision": LIGHTNING_PRECISION[protocol.precision],
-            "deterministic": protocol.deterministic,
-        }
-    )
+    arguments: dict[str, Any] = {
+        "enable_model_summary": False,
+        "enable_progress_bar": False,
+        "enable_checkpointing": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+        "profiler": Silence(),
+        **further,
+        "accelerator": "cpu" if device.type == "cpu" else "gpu",
+        "devices": 1 if device.index is None else [device.index],
+        "logger": False,
+        "callbacks": [*further.get("callbacks", []), *callbacks, history],
+        "max_epochs": protocol.epochs,
+        "precision": LIGHTNING_PRECISION[protocol.precision],
+        "deterministic": protocol.deterministic,
+    }
+    runner = L.Trainer(**arguments)
     try:
         with drawing(seed, "training"), warnings.catch_warnings():
             # Lightning 2.6 asks torch's tree library in a way that newer torch deprecates.

@@ -105,7 +105,8 @@ def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
             tags=list(cell.labels.values()),
         )
         mirrors.config({**cell.config, "labels": dict(cell.labels)})
-        record |= _train_and_measure(cell, mirrors, progress)
+        found = _train_and_measure(cell, mirrors, progress)
+        record |= found | {"times": record["times"] | found["times"]}
     except (Stopped, KeyboardInterrupt) as stop:
         record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
         raise
@@ -164,7 +165,7 @@ def _train_and_measure(cell: Cell, mirrors: Mirrors, progress: Progress | None) 
             "std": list(parts.images.std),
             "notes": list(parts.images.notes),
         },
-        "times": {"started": _now(), "load_s": loaded - began, "train_s": trained - training},
+        "times": {"load_s": loaded - began, "train_s": trained - training},
     }
     if fitted.diverged:
         return found | {"status": "diverged", "reason": fitted.diverged}

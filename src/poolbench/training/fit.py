@@ -218,6 +218,7 @@ def fit(
         "enable_checkpointing": False,
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,
+        "log_every_n_steps": 0,
         "profiler": Silence(),
         **further,
         "accelerator": "cpu" if device.type == "cpu" else "gpu",

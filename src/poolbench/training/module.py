@@ -54,6 +54,7 @@ class Classifier(L.LightningModule):
         self.seed = seed
         self.training_sums = EpochSums()
         self.validation_sums = EpochSums()
+        self.schedule: torch.optim.lr_scheduler.LRScheduler | None = None
         self.call: Callable[[Tensor], Tensor] = torch.compile(network) if protocol.compile else network
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -70,13 +71,24 @@ class Classifier(L.LightningModule):
         """Return the logits."""
         return self.call(images)
 
-    def configure_optimizers(self) -> Any:
-        """Build optimiser and schedule from the protocol."""
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Build optimiser and schedule from the protocol.
+
+        The schedule is stepped beside the optimiser, below: given to Lightning, it goes through some more of its hooks.
+        """
         optimizer = self.protocol.build_optimizer(self.network.parameters())
-        schedule = self.protocol.build_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
-        if schedule is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        self.schedule = self.protocol.build_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        return optimizer
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step the optimiser, and the schedule with it."""
+        super().optimizer_step(*args, **kwargs)
+        if self.schedule is not None:
+            self.schedule.step()
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Leave a batch where it is: the project's batches are made on the device."""
+        return batch
 
     def on_train_epoch_start(self) -> None:
         """Give dropout its stream of this epoch: what another part drew has no part in it."""

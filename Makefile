@@ -24,12 +24,13 @@ sweep: $(READY) ## run a named experiment: make sweep EXPERIMENT=cifar10_small
 report: $(READY) ## tables and figures of an experiment's records: make report EXPERIMENT=quickstart
 	$(BIN)/poolbench report $(RESULTS)
 
-bench: $(READY) ## operators against torch's own, and poolbench's training against a bare loop
+bench: $(READY) ## every benchmark: operators, data, training, pipeline, start, layout (about half an hour)
 	$(BIN)/poolbench bench
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/layout.py
 
 test: $(READY) ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(TESTS)

@@ -96,8 +96,12 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Any:
         table.add_column(name, justify="right", no_wrap=True)
     if rows:
         backward = next((f"{row['backward_max_ms']:.2f}" for row in rows if "backward_max_ms" in row), "")
-        table.add_row("nn.MaxPool2d", rows[0]["dtype"], f"{rows[0]['forward_max_ms']:.2f}", "1", backward, "1", "")
+        kept = next((f"{row['kept_max_mib']:.1f}" for row in rows if row.get("kept_max_mib") is not None), "")
+        table.add_row("nn.MaxPool2d", rows[0]["dtype"], f"{rows[0]['forward_max_ms']:.2f}", "1", backward, "1", kept)
     for row in rows:
+        if row.get("reason"):
+            table.add_row(row["operator"], row["dtype"], "–", row["reason"])
+            continue
         kept = "" if row["kept_mib"] is None else f"{row['kept_mib']:.1f}"
         cells = [cell for what in ("forward", "backward") for cell in _cells(row, what)]
         table.add_row(row["operator"], row["dtype"], *cells, kept)

@@ -37,14 +37,15 @@ def main() -> None:
         parser.error(f"no finished record in {folder}: run `poolbench train experiment=precision` first")
     table = Table(title="test accuracy, paired by seed", title_justify="left")
     for name in ("block", "precision", "memory format", "n", "accuracy %", "difference, points", "95 % interval"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for block, arms in accuracy.items():
         for how, by_seed in arms.items():
             shared = sorted(set(by_seed) & set(arms[BASE]))
             difference = np.array([by_seed[seed] - arms[BASE][seed] for seed in shared])
             told = ("–", "–") if how == BASE else _interval(difference)
             table.add_row(block, *how, str(len(by_seed)), f"{np.mean(list(by_seed.values())):.2f}", *told)
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=110)).print(table)
     for problem in problems:
         print(f"left out: {problem.path}: {problem.reason}")
 

@@ -15,6 +15,7 @@ from poolbench.backbones import Assembled, assemble
 from poolbench.data import Dataset, open_dataset
 from poolbench.errors import ConfigurationError
 from poolbench.record import Identity, identify, records_folder, speed_folder
+from poolbench.spec import own_code
 from poolbench.training import Mirrors, Protocol, resolve_device, trainer_arguments
 
 GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
@@ -75,7 +76,8 @@ class Cell:
         Protocol.of(config["protocol"])
         Mirrors.check(settings.loggers or {})
         fingerprint = open_dataset(config["dataset"]).fingerprint()
-        identity = identify(kept, labels, fingerprint=fingerprint, device=device.type)
+        own = own_code(kept)
+        identity = identify(kept, labels, fingerprint=fingerprint, device=device.type, own_code=own)
         return cls(kept, dict(labels), settings, identity, device)
 
     @property
@@ -120,7 +122,7 @@ class Cell:
         )
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Cell":
-        """Return the reference's cell of the same block and seed: this one with another `pooling`."""
-        config = {**self.config, "pooling": pooling}
+        """Return the reference's cell of the same block and seed: this one with `pooling` and no head of its own."""
+        config = {**self.config, "pooling": pooling, "head": None}
         labels = {**self.labels, "variant": label}
         return Cell.of(config, labels, replace(self.settings, loggers=None))

@@ -65,15 +65,25 @@ def digest(content: Any, length: int = 12) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def identify(config: Mapping[str, Any], labels: Mapping[str, str], *, fingerprint: str, device: str) -> Identity:
+def identify(
+    config: Mapping[str, Any],
+    labels: Mapping[str, str],
+    *,
+    fingerprint: str,
+    device: str,
+    own_code: Mapping[str, str] | None = None,
+) -> Identity:
     """Return the identity of the cell of this resolved `config`.
 
-    `fingerprint` stands for the dataset's content, `device` is the resolved kind (`cpu`, `cuda`).
+    `fingerprint` stands for the dataset's content, `device` is the resolved kind (`cpu`, `cuda`), `own_code` holds a
+    digest of the source of each class that is the user's own: edited, it is another arm.
     """
     what: dict[str, Any] = {
         group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in IDENTITY_GROUPS
     }
     what["content"], what["device"] = fingerprint, device
+    if own_code:
+        what["own_code"] = dict(own_code)
     block_id = digest({key: what[key] for key in ("backbone", "dataset", "content")})
     arm_id = digest(what)
     seed = int(config["seed"])

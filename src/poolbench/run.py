@@ -289,7 +289,10 @@ def evaluate(cell: Cell, folder: Path, record: Mapping[str, Any]) -> dict[str, f
 
     Raises `ConfigurationError` where the weights or the images are not those of the record.
     """
-    content = (folder / WEIGHTS_FILE).read_bytes()
+    try:
+        content = (folder / WEIGHTS_FILE).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{folder / WEIGHTS_FILE} cannot be read: {error.strerror or error}") from error
     if sha256(content).hexdigest() != record["files"][WEIGHTS_FILE]:
         raise ConfigurationError(f"{folder / WEIGHTS_FILE} is not the file that the record names: its digest differs")
     parts = open_parts(cell)

@@ -18,13 +18,13 @@ def speed_path(cell: Cell) -> Path:
     return cell.speed_folder / f"{cell.identity.arm_id}-{machine(cell.device)['machine_id']}.json"
 
 
-def measured(cell: Cell) -> bool:
-    """Whether a whole speed record of the arm on this machine is there."""
-    path = speed_path(cell)
-    return path.is_file() and any(
-        speed["arm_id"] == cell.identity.arm_id and speed["machine_id"] == machine(cell.device)["machine_id"]
-        for speed in read_speeds(cell.settings.folder)[0]
-    )
+def measured(cell: Cell, reference: Cell) -> bool:
+    """Whether the arm's speed beside this reference, on this machine with its present settings, is on record."""
+    if not speed_path(cell).is_file():
+        return False
+    now = _identity(cell, reference)
+    same = ("arm_id", "reference_arm_id", "machine_id", "threads", "allocator")
+    return any(all(speed.get(key) == now[key] for key in same) for speed in read_speeds(cell.settings.folder)[0])
 
 
 def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: float) -> dict[str, Any]:

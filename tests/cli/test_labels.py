@@ -31,28 +31,32 @@ def pooling(**downsample: Any) -> dict[str, Any]:
         ({"pooling": pooling(k=3, kernel_size=[3, 3])}, "avg_topk[k=3,kernel_size=[3,3]]"),
         ({"pooling": {"name": "mine"} | pooling(k=3)}, "mine"),
         ({"pooling": {"head": {"_target_": "poolbench.Gap"}}}, "avg_topk+Gap"),
+        ({"pooling": {"downsample": None}}, "avg_topk[downsample=null]"),
         ({"pooling": {"downsample": {"_target_": "my.pools.MyPool"}}}, "MyPool"),
         ({"pooling": {"downsample": {"_target_": "my.pools.MyPool", "beta": 2}}}, "MyPool[beta=2]"),
     ],
 )
 def test_variant(changes: dict, label: str) -> None:
-    assert labels(composed(**changes), WRITTEN)["variant"] == label
+    assert labels(composed(**changes), WRITTEN, {})["variant"] == label
 
 
 def test_the_optional_head_is_in_the_label() -> None:
-    assert labels(composed(head={}), WRITTEN, "adaptive")["variant"] == "avg_topk[head=adaptive]"
-    assert labels(composed(head={"output_size": 3}), WRITTEN, "adaptive")["variant"] == (
+    assert labels(composed(head={}), WRITTEN, {"head": "adaptive"})["variant"] == "avg_topk[head=adaptive]"
+    assert labels(composed(head={"output_size": 3}), WRITTEN, {"head": "adaptive"})["variant"] == (
         "avg_topk[head=adaptive,head.output_size=3]"
     )
 
 
 def test_backbone_and_dataset_say_what_was_changed_but_not_where_files_lie() -> None:
-    named = labels(composed(backbone={"width": 16}, dataset={"root": "/elsewhere", "image_size": 8}), WRITTEN)
+    named = labels(composed(backbone={"width": 16}, dataset={"root": "/elsewhere", "image_size": 8}), WRITTEN, {})
     assert (named["backbone"], named["dataset"]) == ("allcnn[width=16]", "digits[image_size=8]")
 
 
 def test_a_dataset_named_by_the_user_is_called_so() -> None:
-    assert labels(composed(dataset={"name": "cifar10-jpeg75", "image_size": 8}), WRITTEN)["dataset"] == "cifar10-jpeg75"
+    assert (
+        labels(composed(dataset={"name": "cifar10-jpeg75", "image_size": 8}), WRITTEN, {})["dataset"]
+        == "cifar10-jpeg75"
+    )
 
 
 def test_an_operator_of_ones_own_does_not_inherit_arguments() -> None:

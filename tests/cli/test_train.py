@@ -139,6 +139,55 @@ def test_an_operator_of_ones_own_is_an_arm_of_its_own(train, tmp_path: Path, min
     assert "MyPool[share=0.7]" in (tmp_path / "results" / "adhoc" / "accuracy.csv").read_text()
 
 
+def test_an_operator_of_ones_own_that_was_edited_is_trained_anew(train, tmp_path: Path, mine: str) -> None:
+    own = ("pooling=max", f"pooling.downsample._target_={mine}.MyPool")
+    assert train(*own) == 0
+    assert train(*own) == 0
+    assert len(records(tmp_path / "results" / "adhoc")) == 1
+    (tmp_path / "mypackage.py").write_text(MINE.replace("share=0.5", "share=0.25"))
+    sys.modules.pop(mine)
+    assert train(*own) == 0
+    arms = [json.loads(p.read_text())["arm_id"] for p in tmp_path.glob("results/adhoc/records/*/record.json")]
+    assert len(set(arms)) == 2
+
+
+def test_an_emptied_slot_is_not_tabled_under_the_variant(train, tmp_path: Path) -> None:
+    assert train("pooling=gap", "pooling.head=null") == 0
+    assert set(records(tmp_path / "results" / "adhoc")) == {"gap[head=null]/0"}
+
+
+def test_speed_is_measured_beside_the_reference_and_again_beside_another(train, tmp_path: Path) -> None:
+    def beside() -> dict[str, str]:
+        speeds = [json.loads(path.read_text()) for path in tmp_path.glob("results/adhoc/speed/*.json")]
+        return {speed["labels"]["variant"]: speed["reference_arm_id"] for speed in speeds}
+
+    quick = ("speed.measure=true", "speed.budget_s=0.01")
+    assert train("pooling=max,avg", *quick) == 0
+    assert train("pooling=avg", "head=gap", *quick) == 0
+    first = beside()
+    assert first["max"] == first["avg"] == first["avg[head=gap]"]
+    assert "max" in (tmp_path / "results" / "adhoc" / "throughput.csv").read_text()
+    assert train("pooling=avg", "reference=avg_topk", *quick) == 0
+    assert beside()["avg"] not in first.values()
+
+
+def test_an_epoch_without_validation_is_never_selected(train, tmp_path: Path) -> None:
+    assert train("protocol.epochs=4", "+trainer.check_val_every_n_epoch=2") == 0
+    (record,) = records(tmp_path / "results" / "adhoc").values()
+    assert [row["val_accuracy"] is None for row in record["history"]] == [True, False, True, False]
+    assert record["metrics"]["selected_epoch"] in (1, 3)
+    assert train("name=never", "+trainer.check_val_every_n_epoch=2") == 1
+    (record,) = records(tmp_path / "results" / "never").values()
+    assert "no epoch was validated" in record["reason"]
+
+
+def test_a_trainer_argument_may_be_an_object(train, tmp_path: Path) -> None:
+    stopping = "+trainer.callbacks=[{_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val_loss,patience:0}]"
+    assert train("protocol.epochs=40", stopping) == 0
+    (record,) = records(tmp_path / "results" / "adhoc").values()
+    assert len(record["history"]) < 40
+
+
 def test_a_yaml_and_a_network_of_ones_own(train, tmp_path: Path, mine: str) -> None:
     folder = tmp_path / "conf"
     for group, name, text in (
@@ -152,6 +201,9 @@ def test_a_yaml_and_a_network_of_ones_own(train, tmp_path: Path, mine: str) -> N
     ):
         (folder / group).mkdir(parents=True)
         (folder / group / f"{name}.yaml").write_text(text)
+    (folder / "pooling" / "nameless.yaml").write_text("downsample:\n  _target_: torch.nn.MaxPool2d\n")
+    assert train("pooling=nameless", f"--config-dir={folder}", "name=nameless") == 0
+    assert set(records(tmp_path / "results" / "nameless")) == {"nameless/0"}
     assert train("experiment=ours", "backbone=mynet", "--config-dir", str(folder)) == 0
     found = records(tmp_path / "results" / "ours")
     assert set(found) == {"max/0", "halfway/0"}
@@ -213,6 +265,11 @@ def test_what_cannot_be_is_listed_and_fails_nothing_unless_strict(
         (["dataset=cifar10", "dataset.root=absent"], "dataset.download=true"),
         (["dataset=image_folder", "dataset.root=absent"], "absent"),
         (["seed=range(0"], "range(0"),
+        (["seed=0,1", "protocol.epoch=2"], "Key 'epoch' is not in struct"),
+        (["force=maybe"], "`force` must be true or false"),
+        (["speed.budget_s=none"], "`speed.budget_s` must be a number above 0"),
+        (["name=../elsewhere"], "`name` must be the name of a folder inside `results_dir`"),
+        (["+trainer.strategy=ddp"], "`trainer.strategy` cannot be set"),
     ],
 )
 def test_bad_input_is_told_before_training(

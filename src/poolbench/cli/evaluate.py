@@ -47,8 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
 def find(run: str, results_dir: Path) -> Path:
     """Return the folder of a run by its path or id."""
     if (Path(run) / RECORD_FILE).is_file():
-        return Path(run)
-    known = {path.parent.name: path.parent for path in results_dir.glob(f"**/records/*/{RECORD_FILE}")}
-    if run not in known:
-        raise unknown_name(f"run in {results_dir}", run, known)
-    return known[run]
+        return Path(run).resolve()
+    folders = [path.parent.resolve() for path in sorted(results_dir.glob(f"**/records/*/{RECORD_FILE}"))]
+    found = [folder for folder in folders if folder.name == run]
+    if not found:
+        raise unknown_name(f"run in {results_dir}", run, {folder.name for folder in folders})
+    if len(found) > 1:
+        places = ", ".join(map(str, found))
+        raise ConfigurationError(f"run {run!r} is in several experiments; give the folder of one: {places}")
+    return found[0]

@@ -35,22 +35,26 @@ def own_class(pooling: dict[str, Any], written: Mapping[str, Any], overrides: li
 
 
 def labels(
-    config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]], head: str | None = None
+    config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]
 ) -> dict[str, str]:
     """Return the labels of backbone, variant and dataset.
 
-    `config` holds the composed groups, `written` the same groups as their YAML files say, `head` the choice of the
-    optional group.
+    `config` holds the composed groups, `written` the same groups as their YAML files say, `chosen` the choice of each
+    group: the name of one whose YAML gives none.
     """
-    named = {group: _named(config[group], written.get(group, {}), group) for group in ("backbone", "dataset")}
-    return named | {"variant": _variant(config, written, head)}
+    named = {
+        group: _named(config[group], written.get(group, {}), group, str(chosen.get(group) or group))
+        for group in ("backbone", "dataset")
+    }
+    variant = _variant(config, written, chosen.get("head"), str(chosen.get("pooling") or "pooling"))
+    return named | {"variant": variant}
 
 
-def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]], head: str | None) -> str:
+def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]], head: str | None, choice: str) -> str:
     pooling, before = config["pooling"], written.get("pooling", {})
-    if pooling["name"] != before.get("name", pooling["name"]):
-        return str(pooling["name"])
-    name = str(pooling["name"])
+    name = str(pooling.get("name") or choice)
+    if name != before.get("name", name):
+        return name
     differences = dict(_differences(pooling, before))
     for slot in ("downsample", "head"):
         target = differences.pop(f"{slot}.{TARGET}", None)
@@ -71,8 +75,8 @@ def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]
     return f"{name}[{','.join(parts)}]" if parts else name
 
 
-def _named(group: Mapping[str, Any], before: Mapping[str, Any], kind: str) -> str:
-    name = str(group.get("name", kind))
+def _named(group: Mapping[str, Any], before: Mapping[str, Any], kind: str, choice: str) -> str:
+    name = str(group.get("name") or choice)
     if name != before.get("name", name):
         return name
     left_out = NOT_IDENTITY.get(kind, frozenset())
@@ -85,11 +89,20 @@ def _named(group: Mapping[str, Any], before: Mapping[str, Any], kind: str) -> st
 
 
 def _differences(now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the keys (dotted) whose values are not what they were; what was dropped is not among them."""
-    flat_before = dict(_flat(before))
-    for key, value in _flat(now):
+    """Yield the keys (dotted) whose values are not what they were; a slot that was emptied is null."""
+    flat_now, flat_before = dict(_flat(now)), dict(_flat(before))
+    for key, value in flat_now.items():
         if key != "name" and (key not in flat_before or flat_before[key] != value):
             yield key, value
+    dropped = [key for key in flat_before if key not in flat_now and key != "name"]
+    for key in dict.fromkeys(_emptied(key, now) for key in dropped):
+        yield key, "null"
+
+
+def _emptied(key: str, now: Mapping[str, Any]) -> str:
+    """Return the shortest part of a dropped `key` that is not in `now`: a slot rather than each of its arguments."""
+    top = key.partition(".")[0]
+    return top if now.get(top) is None else key
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

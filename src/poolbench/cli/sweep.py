@@ -4,14 +4,15 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -51,6 +52,7 @@ def run_sweep(jobs: Sequence[Sequence[str]], composed: Sequence[DictConfig], lau
     console = Console(stderr=True)
     _log_to(console)
     first = composed[0]
+    _check_settings(first)
     _prepare_process(first)
     from poolbench.cell import Cell
     from poolbench.run import write_unsupported
@@ -60,7 +62,8 @@ def run_sweep(jobs: Sequence[Sequence[str]], composed: Sequence[DictConfig], lau
     if plan.unsupported and len(plan.cells) == 1:
         raise ConfigurationError(plan.unsupported[0])
     _require_writable({cell.settings.folder for cell in plan.cells})
-    references = [_reference_pooling(cell, config) for cell, config in zip(plan.cells, composed, strict=True)]
+    labelled = {cell.labels["variant"]: dict(cell.config["pooling"]) for cell in plan.cells}
+    references = [_reference_pooling(c, config, labelled) for c, config in zip(plan.cells, composed, strict=True)]
     for job, reason in plan.unsupported.items():
         write_unsupported(plan.cells[job], reason)
     todo = plan.todo
@@ -74,6 +77,26 @@ def run_sweep(jobs: Sequence[Sequence[str]], composed: Sequence[DictConfig], lau
         _measure_speeds(plan, references, console, first.speed)
     _report({cell.settings.folder for cell in plan.cells}, console)
     return _conclude(plan, todo, trained, console, strict=bool(first.strict))
+
+
+def _flag(config: DictConfig, key: str) -> bool:
+    value = OmegaConf.select(config, key)
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"`{key}` must be true or false, got {value!r}")
+    return value
+
+
+def _check_settings(config: DictConfig) -> None:
+    """Find what is wrong in the settings that belong to no cell."""
+    for key in ("force", "strict", "speed.measure"):
+        _flag(config, key)
+    for key in ("speed.budget_s", "speed.half_width"):
+        value = OmegaConf.select(config, key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+            raise ConfigurationError(f"`{key}` must be a number above 0, got {value!r}")
+    name = config.name
+    if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ConfigurationError(f"`name` must be the name of a folder inside `results_dir`, got {name!r}")
 
 
 def run_job(config: DictConfig, hydra: Any) -> dict[str, Any]:
@@ -108,16 +131,15 @@ def describe(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str, 
     chosen = plain(hydra.runtime.choices)
     written = written_groups(sources, chosen)
     groups["pooling"] = own_class(groups["pooling"], written.get("pooling", {}), list(hydra.overrides.task))
-    head = chosen.get("head")
     settings = Settings(
         results_dir=Path(str(config.results_dir)),
         name=str(config.name),
         reference=str(config.reference),
-        force=bool(config.force),
+        force=_flag(config, "force"),
         loggers=plain(config.get("logger")) or {},
         command=("poolbench", "train", *map(str, hydra.overrides.task)),
     )
-    return groups, labels(groups, written, head), settings
+    return groups, labels(groups, written, chosen), settings
 
 
 def _plan(described: Iterable[tuple[dict[str, Any], dict[str, str], Any]], cell_type: Any) -> Plan:
@@ -172,7 +194,7 @@ def _launch(
 ) -> None:
     """Let Hydra's launcher run the jobs that are to do."""
     kept = [list(jobs[job]) for job in todo]
-    if type(launcher).__name__ == "BasicLauncher":
+    if isinstance(launcher, BasicLauncher) and launcher.hydra_context:
         loader: Any = _Composed(launcher.hydra_context.config_loader, kept, [composed[job] for job in todo])
         launcher.hydra_context = HydraContext(config_loader=loader, callbacks=launcher.hydra_context.callbacks)
         with SweepProgress(console, len(todo)) as plan.progress:
@@ -270,13 +292,13 @@ def _measure_speeds(plan: Plan, references: Sequence[dict[str, Any]], console: C
     for job, cell in enumerate(plan.cells):
         if job not in plan.unsupported and cell.identity.arm_id not in arms and finished(cell.folder):
             arms[cell.identity.arm_id] = (cell, references[job])
-    missing = [(cell, pooling) for cell, pooling in arms.values() if not measured(cell)]
+    beside = [(cell, _reference_of(cell, plan, pooling)) for cell, pooling in arms.values()]
+    missing = [(cell, reference) for cell, reference in beside if cell.settings.force or not measured(cell, reference)]
     if not missing:
         return
     console.print(f"measuring the speed of {len(missing)} arms, each beside its reference", highlight=False)
-    for cell, pooling in missing:
+    for cell, reference in missing:
         try:
-            reference = _reference_of(cell, plan, pooling)
             measure_arm(cell, reference, budget_s=speed.budget_s, half_width=speed.half_width)
         except Exception as error:
             log.warning("speed of %s not measured: %s: %s", cell.title, type(error).__name__, error)
@@ -293,15 +315,15 @@ def _reference_of(cell: Any, plan: Plan, pooling: dict[str, Any]) -> Any:
     return cell.with_reference(pooling, name)
 
 
-def _reference_pooling(cell: Any, config: DictConfig) -> dict[str, Any]:
+def _reference_pooling(cell: Any, config: DictConfig, labelled: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the pooling group of the reference; a reference that does not exist is an error before training."""
     name = cell.settings.reference
     folders = [Path(s["path"]) for s in plain(config.hydra.runtime.config_sources) if s["schema"] == "file"]
     pooling = written_group(folders, "pooling", name)
     if pooling:
         return pooling
-    if cell.labels["variant"] == name:
-        return dict(cell.config["pooling"])
+    if name in labelled:
+        return labelled[name]
     raise unknown_name("reference", name, choices.names("pooling", folders))
 
 

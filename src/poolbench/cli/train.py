@@ -60,7 +60,7 @@ def sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     flags: list[str] = []
     overrides: list[str] = []
-    rest = iter(arguments)
+    rest = iter(part for argument in arguments for part in _apart(argument))
     for argument in rest:
         if argument in MULTIRUN:
             continue
@@ -76,6 +76,12 @@ def sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
+def _apart(argument: str) -> list[str]:
+    """Return `--flag=value` as flag and value."""
+    flag, equals, value = argument.partition("=")
+    return [flag, value] if equals and flag in WITH_VALUE else [argument]
+
+
 def _hydra(flags: list[str], overrides: list[str]) -> int:
     # Hydra would print its errors by itself and end with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -87,7 +93,9 @@ def _hydra(flags: list[str], overrides: list[str]) -> int:
     from poolbench.cli.task import run_task
 
     saved = sys.argv
-    sys.argv = [sys.argv[0], *flags, *overrides]
+    # Hydra asks the composed configuration for its mode, and blames a missing -m for any mistake in it.
+    shows = any(flag in flags for flag in ("--cfg", "-c", "--info", "-i", "--hydra-help", "--shell-completion", "-sc"))
+    sys.argv = [sys.argv[0], *flags, *([] if shows else ["--multirun"]), *overrides]
     handlers = {name: signal.signal(name, _stop) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(run_task)()

@@ -18,6 +18,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor, nn
 
 from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.spec import TARGET, build
 from poolbench.streams import drawing
 from poolbench.training.device import resolve_device
 from poolbench.training.mirrors import Mirrors
@@ -30,6 +31,11 @@ OWN_ARGUMENTS = {
     "precision": "protocol.precision",
     "deterministic": "protocol.deterministic",
     "logger": "logger=",
+}
+REFUSED = {
+    "strategy": "a cell is trained on one device",
+    "num_nodes": "a cell is trained on one device",
+    "fast_dev_run": "it trains nothing worth a record; use protocol.epochs=1 with dataset.train_images=N",
 }
 SECONDS_BETWEEN_STEPS = 0.5
 NOTHING = nullcontext()
@@ -124,7 +130,7 @@ class History(L.Callback):
         """Close the epoch; the validation of it has run by now."""
         assert isinstance(module, Classifier)
         train_loss, train_accuracy = module.training_sums.read()
-        val_loss, val_accuracy = module.validation_sums.read()
+        val_loss, val_accuracy = module.validated
         epoch = trainer.current_epoch
         row = {
             "epoch": epoch,
@@ -154,6 +160,8 @@ class History(L.Callback):
         """Highest accuracy, then lower loss, then earliest; with `select: last` always the newest."""
         if self.protocol.select == "last":
             return True
+        if not math.isfinite(accuracy):  # no validation in this epoch
+            return False
         score = (accuracy, -loss if math.isfinite(loss) else -math.inf)
         if self.best is None or score > self.best:
             self.best = score
@@ -167,12 +175,21 @@ def trainer_arguments(trainer: Mapping[str, Any]) -> dict[str, Any]:
     for name in trainer:
         if name in OWN_ARGUMENTS:
             raise ConfigurationError(f"`trainer.{name}` is set by `{OWN_ARGUMENTS[name]}` here; use that")
+        if name in REFUSED:
+            raise ConfigurationError(f"`trainer.{name}` cannot be set: {REFUSED[name]}")
         if name not in known:
             raise unknown_name("argument of `trainer` (lightning.Trainer)", name, known)
-    arguments = {name: value for name, value in trainer.items() if name not in ("accelerator", "devices")}
+    arguments = {name: _built(value, name) for name, value in trainer.items() if name not in ("accelerator", "devices")}
     if trainer.get("devices", 1) != 1:
         raise ConfigurationError(f"`trainer.devices` must be 1: a cell is trained on one, got {trainer['devices']!r}")
     return arguments
+
+
+def _built(value: Any, name: str) -> Any:
+    """Build what a trainer argument describes by `_target_`: a callback, a profiler, a list of them."""
+    if isinstance(value, list | tuple):
+        return [_built(item, name) for item in value]
+    return build(value, where=f"trainer.{name}") if isinstance(value, Mapping) and TARGET in value else value
 
 
 def fit(
@@ -209,6 +226,7 @@ def fit(
     module = Classifier(network.to(memory_format=protocol.torch_memory_format), protocol, seed=seed)
     further = trainer_arguments(trainer)
     was_deterministic = torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     # Filling fresh memory with NaN makes no figure more repeatable and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     handler = signal.getsignal(signal.SIGINT)
@@ -241,6 +259,9 @@ def fit(
     finally:
         signal.signal(signal.SIGINT, handler)
         torch.use_deterministic_algorithms(was_deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+    if not history.weights and not fitted.diverged:
+        raise ConfigurationError("no epoch was validated, so none can be selected; use protocol.select=last")
     if history.weights:
         network.load_state_dict(history.weights)
     return fitted

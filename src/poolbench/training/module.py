@@ -35,12 +35,13 @@ class EpochSums:
         self.targets.append(target)
 
     def read(self) -> tuple[float, float]:
-        """Return mean loss and accuracy (a fraction of 1) of what was added."""
+        """Return mean loss and accuracy (a fraction of 1) of what was added since the last reading, NaN for nothing."""
         if not self.losses:
             return float("nan"), float("nan")
         sizes = torch.tensor([len(target) for target in self.targets], dtype=torch.float64)
         losses = torch.stack(self.losses).double().cpu()
         hits = (torch.cat(self.predicted) == torch.cat(self.targets)).double().mean()
+        self.reset()
         return float((losses * sizes).sum() / sizes.sum()), float(hits)
 
 
@@ -54,6 +55,8 @@ class Classifier(L.LightningModule):
         self.seed = seed
         self.training_sums = EpochSums()
         self.validation_sums = EpochSums()
+        # Loss and accuracy of this epoch's validation, NaN where there was none.
+        self.validated = (float("nan"), float("nan"))
         self.schedule: torch.optim.lr_scheduler.LRScheduler | None = None
         self.call: Callable[[Tensor], Tensor] = torch.compile(network) if protocol.compile else network
 
@@ -94,6 +97,7 @@ class Classifier(L.LightningModule):
         """Give dropout its stream of this epoch: what another part drew has no part in it."""
         torch.manual_seed(seed_of(self.seed, "dropout", self.current_epoch))
         self.training_sums.reset()
+        self.validated = (float("nan"), float("nan"))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
@@ -115,6 +119,6 @@ class Classifier(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Make `val_loss` and `val_accuracy` known to callbacks, once an epoch."""
-        loss, accuracy = self.validation_sums.read()
-        self.log("val_loss", loss)
-        self.log("val_accuracy", accuracy)
+        self.validated = self.validation_sums.read()
+        self.log("val_loss", self.validated[0])
+        self.log("val_accuracy", self.validated[1])

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from rich.markup import escape
 from poolbench.cli import choices
 from poolbench.cli.labels import labels, own_class, plain, written_group, written_groups
 from poolbench.cli.progress import SweepProgress, outcome
+from poolbench.cli.train import COMMAND
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 
 log = logging.getLogger("poolbench")
@@ -137,7 +139,7 @@ def describe(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str, 
         reference=str(config.reference),
         force=_flag(config, "force"),
         loggers=plain(config.get("logger")) or {},
-        command=("poolbench", "train", *map(str, hydra.overrides.task)),
+        command=tuple(shlex.split(os.environ.get(COMMAND, ""))),
     )
     return groups, labels(groups, written, chosen), settings
 

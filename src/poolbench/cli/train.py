@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ Hydra's own flags work too (--cfg job, --config-dir DIR, --info, hydra/launcher=
 
 WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--package", "-p"}
 MULTIRUN = {"-m", "--multirun"}
+COMMAND = "POOLBENCH_COMMAND"
 
 
 def add_to(commands: Any) -> None:
@@ -85,6 +87,8 @@ def _apart(argument: str) -> list[str]:
 def _hydra(flags: list[str], overrides: list[str]) -> int:
     # Hydra would print its errors by itself and end with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # For the records, those of a launcher's workers too.
+    os.environ[COMMAND] = shlex.join(["poolbench", "train", *overrides, *flags])
     # Lightning's and wandb's imports take seconds: a mistake in the overrides is told without them.
     import hydra
     from hydra.errors import HydraException

@@ -13,15 +13,14 @@ number of threads are not part of it; the last is in the provenance.
 import hashlib
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
+from poolbench.whole_file import replacing
 
 SCHEMA = 1
 STATUSES = ("ok", "failed", "diverged", "interrupted", "unsupported")
@@ -112,19 +111,10 @@ def speed_folder(results_dir: str | Path, name: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: under a temporary name beside the target, synced, renamed."""
+    """Write a file whole or not at all, its folder made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(content)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

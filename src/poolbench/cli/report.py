@@ -1,6 +1,7 @@
 """`poolbench report`: tables and figures from records."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the report."""
+    from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
     from poolbench.report import make_report
@@ -26,7 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
     make_report(arguments.folder, console=console)
     if arguments.svg:
         try:
-            console.save_svg(str(arguments.svg), title=f"poolbench report {arguments.folder}")
+            # rich's template fetches its font from the network; a monospaced one of the reader's does.
+            template = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+            title = f"poolbench report {arguments.folder}"
+            console.save_svg(str(arguments.svg), title=title, code_format=template)
         except OSError as error:
             raise ConfigurationError(f"--svg: {arguments.svg} cannot be written: {error.strerror or error}") from error
     return 0

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from poolbench.data.decoding import digest_of
 from poolbench.data.images import HeldImages
+from poolbench.whole_file import replacing
 
 FOLDER = ".poolbench-cache"
 # Counted up when decoding changes what it gives for the same files.
@@ -90,7 +91,7 @@ class DecodedCache:
                 _write_array(folder / f"{part}.npy", source.images.numpy())
                 _write_array(folder / f"{part}_labels.npy", source.labels.numpy())
         text = json.dumps(facts | {"stamp": self.stamp}, indent=1)
-        with _replacing(folder / "facts.json") as file:
+        with replacing(folder / "facts.json") as file:
             file.write(text.encode())
 
     def _facts_in(self, folder: Path) -> dict[str, Any] | None:
@@ -119,24 +120,8 @@ def _read_part(folder: Path, part: str) -> HeldImages:
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
-    with _replacing(path) as file:
+    with replacing(path) as file:
         np.save(file, array, allow_pickle=False)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _writable(folder: Path) -> bool:

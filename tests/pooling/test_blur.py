@@ -90,6 +90,34 @@ def test_small_maps_are_blurred_too(blur_size: int, geometry: dict[str, int]) ->
     assert blurred == sum(4 * tap for at, tap in enumerate(taps) if (at - (blur_size - 1) // 2) % 2)
 
 
+# ---- one formula with the border in it, beside the way of two steps ----
+
+
+@each_size
+@each_geometry
+@pytest.mark.parametrize("kind", [MaxBlurPool2d, BlurPool2d])
+@pytest.mark.parametrize("size", [(16, 33), (13, 9), (4, 7)], ids=str)
+def test_the_border_in_the_formula_is_the_extended_map(
+    kind: type[nn.Module], blur_size: int, geometry: dict[str, int], size: tuple[int, int]
+) -> None:
+    x = images(2, 8, *size)
+    gradient = images(2, 8, *nn.MaxPool2d(**geometry)(x).shape[2:])  # type: ignore[arg-type]
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = []
+        for implementation in ("fast", "torch"):
+            leaf = x.clone().contiguous(memory_format=layout).requires_grad_()
+            y = kind(**geometry, blur_size=blur_size, implementation=implementation)(leaf)
+            found.append((y, *torch.autograd.grad(y, leaf, gradient)))
+        torch.testing.assert_close(found[0], found[1])
+
+
+def test_no_map_of_maxima_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the geometries that networks have, one formula does it, and the map alone is kept."""
+    monkeypatch.setattr(MaxBlurPool2d, "blurred", None)
+    for geometry, size in (((2, 2, 0), 32), ((3, 2, 1), 32), ((3, 2, 1), 7), ((2, 2, 0), 9)):
+        MaxBlurPool2d(*geometry)(images(1, 4, size, size))
+
+
 # ---- the operators ----
 
 SIZED: list[tuple[dict[str, Any], tuple[int, int]]] = [

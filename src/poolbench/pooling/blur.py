@@ -1,15 +1,17 @@
 """Poolings that blur before they take every s-th value: of maxima, of the map itself, of a convolution."""
 
 from collections.abc import Sequence
-from math import comb
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poolbench.pooling.binomial import binomial, is_mirrored_within, mirrored
+from poolbench.pooling.blurred_max import BlurredMax2d
 from poolbench.pooling.dense_max import DenseMax2d
 from poolbench.pooling.extension import extended
+from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.graph import Value, Window
 from poolbench.pooling.mean import weighted
 from poolbench.pooling.precision import answering, uncast, widened
@@ -19,17 +21,8 @@ from poolbench.pooling.window import WindowPool1d, WindowPool2d
 LARGEST = 7
 
 
-def binomial(size: int) -> list[float]:
-    """Return the binomial coefficients of a row of Pascal's triangle, divided by their sum.
-
-    >>> binomial(1), binomial(3)
-    ([1.0], [0.25, 0.5, 0.25])
-    """
-    return [comb(size - 1, at) / 2 ** (size - 1) for at in range(size)]
-
-
 class BinomialBlur2d(TapPool2d):
-    """Binomially weighted means of every window that lies in the map: the inner part of this module's operators.
+    """Binomially weighted means of windows: the inner part of this module's operators.
 
     Args:
         kernel_size, stride, implementation: see `WindowPool2d`.
@@ -54,8 +47,26 @@ class BinomialBlur2d(TapPool2d):
         self.trace()
 
     def formula(self, window: Window) -> Value:
-        """Return Σ w·x."""
-        return weighted(window.filled(0.0), self.taps)
+        """Return Σ w·x; at a border, with what lies beyond it as the mirror image of the window's own values."""
+        if window.valid is None:
+            return weighted(window.values, self.taps)
+        rows, columns = self.kernel_size
+        # The middle of a window always lies in the map, see `is_mirrored_within`.
+        down = mirrored([window.valid[at * columns + (columns - 1) // 2] for at in range(rows)])
+        across = mirrored([window.valid[(rows - 1) // 2 * columns + at] for at in range(columns)])
+        return weighted(window.filled(0.0), [a * b for a in down for b in across])
+
+    def at(self, x_BCHW: Tensor, first: tuple[int, int], shape: tuple[int, int]) -> Tensor:
+        """Return `shape` results, the first window beginning at place `first`; the map is continued by reflection."""
+        size = (x_BCHW.shape[-2], x_BCHW.shape[-1])
+        if self.implementation_for(x_BCHW)[0] != "torch" and all(
+            is_mirrored_within(self.kernel_size[a], self.stride[a], size[a], first[a], shape[a]) for a in (0, 1)
+        ):
+            padding = (-first[0], -first[1])
+            return self.by_kernel(x_BCHW, Geometry(self.kernel_size, self.stride, padding, (1, 1), shape))
+        more = [(-first[a], (shape[a] - 1) * self.stride[a] + first[a] + self.kernel_size[a] - size[a]) for a in (0, 1)]
+        y: Tensor = self(extended(x_BCHW, more[0], more[1], "reflect"))
+        return y
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Blur by torch's convolution of each channel."""
@@ -114,13 +125,8 @@ class BlurringPool2d(WindowPool2d):
 
         Of an even filter the half that is larger lies at the right and the lower side.
         """
-        begin = [-((size - 1) // 2) for size in self.blur.kernel_size] if first is None else first
-        more = [
-            (-begin[a], (shape[a] - 1) * self.stride[a] + begin[a] + self.blur.kernel_size[a] - z_BCHW.shape[2 + a])
-            for a in (0, 1)
-        ]
-        y: Tensor = self.blur(extended(z_BCHW, more[0], more[1], "reflect"))
-        return y
+        rows, columns = self.blur.kernel_size
+        return self.blur.at(z_BCHW, (-((rows - 1) // 2), -((columns - 1) // 2)) if first is None else first, shape)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes the blur of this map, `"fast"` or `"torch"`, and for the latter why."""
@@ -178,11 +184,18 @@ class MaxBlurPool2d(BlurringPool2d):
             blur_size=blur_size,
         )
         self.maxima = DenseMax2d(self.kernel_size, self.padding, self.dilation, implementation)
+        sizes = self.blur.kernel_size
+        self.at_once = None
+        if BlurredMax2d.serves(self.kernel_size, self.padding, self.dilation, sizes):
+            self.at_once = BlurredMax2d(self.kernel_size, self.stride, self.padding, sizes, implementation)
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
         height, width = x_BCHW.shape[-2:]
         shape = self.output_shape(height, width)
+        y_BCHW = None if self.at_once is None else self.at_once.at(x_BCHW, shape)
+        if y_BCHW is not None:
+            return y_BCHW
         return answering(x_BCHW, self.blurred(self.maxima(x_BCHW, self.dense(height, width)), shape))
 
 

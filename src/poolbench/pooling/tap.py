@@ -109,7 +109,10 @@ class TapPool2d(WindowPool2d):
         shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
         if self.implementation_for(x_BCHW)[0] == "torch":
             return self.plain(x_BCHW)
-        geometry = Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape)
+        return self.by_kernel(x_BCHW, Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape))
+
+    def by_kernel(self, x_BCHW: Tensor, geometry: Geometry) -> Tensor:
+        """Pool windows that lie where `geometry` says, by the compiled formula."""
         params, key = self._params(x_BCHW), self._key()
         y: Tensor = torch.ops.poolbench.window(x_BCHW, params, key, self.program.digest, geometry.as_list())
         return y

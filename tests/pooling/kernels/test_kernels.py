@@ -80,6 +80,37 @@ def test_equals_plain_torch(
         torch.testing.assert_close(one, other, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
 
 
+@dtypes
+@pytest.mark.parametrize(
+    ("geometry", "size", "streams"),
+    [
+        ({"kernel_size": 2}, (2, 3, 16, 32), True),
+        ({"kernel_size": 2}, (2, 3, 16, 64), True),
+        ({"kernel_size": 4}, (2, 3, 16, 96), True),
+        ({"kernel_size": 2}, (2, 3, 16, 36), False),  # rows begin within a cache line
+        ({"kernel_size": 2}, (2, 3, 17, 32), False),  # the last row belongs to no window
+        ({"kernel_size": 3, "stride": 2, "padding": 1}, (2, 3, 16, 32), False),
+    ],
+    ids=str,
+)
+def test_gradients_that_bypass_the_caches(
+    geometry: dict[str, Any],
+    size: tuple[int, ...],
+    streams: bool,
+    dtype: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(operator, "STREAMED", 0)
+    operator._plan.cache_clear()
+    specs = []
+    monkeypatch.setattr(operator, "kernel", lambda program, spec: specs.append(spec) or library.kernel(program, spec))
+    fast, plain = both(AvgTopKPool2d(**geometry, k=2), images(*size, dtype=dtype))
+    for one, other in zip(fast, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
+    assert [spec.streaming for spec in specs] == [False, streams]
+    operator._plan.cache_clear()
+
+
 @layouts
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("size", [(1, 64, 64, 64), (5, 48, 40, 24)], ids=str)

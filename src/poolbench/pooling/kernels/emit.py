@@ -39,6 +39,7 @@ class KernelSpec:
         lanes: results at a time.
         masked: whether there are windows at a border, or rows that no whole number of vectors fills.
         disjoint: whether no value belongs to two windows.
+        streaming: whether gradients are written past the caches; they are disjoint and fill whole cache lines.
     """
 
     derivative: bool
@@ -51,6 +52,7 @@ class KernelSpec:
     lanes: int
     masked: bool
     disjoint: bool
+    streaming: bool = False
 
     @property
     def accumulates_apart(self) -> bool:
@@ -137,6 +139,8 @@ class _Kernel:
         first, last = (b.sdiv(b.mul(units, t), threads) for t in (thread, b.add(thread, self.i(1))))
         with self.loop(first, last) as unit:
             (self.channels_last if self.spec.channels_last else self.contiguous)(unit)
+        if self.spec.streaming:
+            b.fence("seq_cst")  # other threads may read what went past the caches only behind this
         b.ret_void()
 
     # ---- small words ----
@@ -454,7 +458,9 @@ class _Kernel:
                     place = self.at(summed, b.add(starts[i], b.add(line.first, self.i(start))), self.sum_kind)
                     mask = line.belongs(start, group)
                     wide = self.interleaved({phase: by_tap[i, column] for phase, column in group.items()})
-                    if spec.disjoint:
+                    if spec.streaming and mask is None:
+                        lanes.stream(lanes.narrow(wide), place)
+                    elif spec.disjoint:
                         lanes.store(lanes.narrow(wide), place, mask)
                     else:
                         known = lanes.load(place, lanes.number, wide.type.count, mask)

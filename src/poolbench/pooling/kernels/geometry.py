@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# Bytes. A tensor's memory begins at a whole one.
+CACHE_LINE = 64
+
 
 @dataclass(frozen=True)
 class Geometry:

@@ -6,6 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from poolbench.pooling.kernels.geometry import CACHE_LINE
 from poolbench.pooling.kernels.program import Tape
 
 I1, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 16, 32, 64))
@@ -115,6 +116,12 @@ class Lanes:
             return
         name = f"llvm.masked.store.v{value.type.count}{_short(kind)}.p0"
         self.intrinsic(name, ir.VoidType(), [value, pointer, ir.Constant(I32, align), mask])
+
+    def stream(self, value: Code, pointer: Code) -> None:
+        """Put a vector of whole, aligned cache lines into memory, past the caches: they are not read before."""
+        module = self.builder.module
+        stored = self.builder.store(value, pointer, align=CACHE_LINE)
+        stored.set_metadata("nontemporal", module.add_metadata([ir.Constant(I32, 1)]))
 
     def run(self, tape: Tape, inputs: dict[str, Callable[[Any], Code]]) -> list[Code]:
         """Return what comes out of a tape; `inputs` gives each kind of leaf."""

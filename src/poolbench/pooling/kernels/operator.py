@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from poolbench.pooling.kernels.geometry import Geometry
+from poolbench.pooling.kernels.geometry import CACHE_LINE, Geometry
 from poolbench.pooling.kernels.library import Kernel, kernel
 from poolbench.pooling.kernels.plain import layout_of, spread_plain, wide_dtype
 from poolbench.pooling.kernels.program import Program
@@ -23,6 +23,8 @@ DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "b
 GPU_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # A longer formula would take seconds to compile and keep nothing in registers.
 MOST_OPERATIONS = 2500
+# Bytes of a gradient that no cache of a core holds: to write it, a cache would first read what it replaces.
+STREAMED = 8 * 2**20
 LANES = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 8}
 
 _programs: dict[str, Program] = {}
@@ -206,6 +208,7 @@ def _plan(
     from poolbench.pooling.kernels.emit import ARGUMENTS, KernelSpec
 
     batch, channels, height, width = size
+    lanes = _lanes(LANES[dtype], channels if channels_last else 0, geometry)
     spec = KernelSpec(
         derivative=derivative,
         channels_last=channels_last,
@@ -214,9 +217,10 @@ def _plan(
         stride=geometry.stride,
         padding=geometry.padding,
         dilation=geometry.dilation,
-        lanes=_lanes(LANES[dtype], channels if channels_last else 0, geometry),
+        lanes=lanes,
         masked=_masked(LANES[dtype], geometry, (height, width), channels_last),
         disjoint=geometry.is_disjoint,
+        streaming=derivative and not channels_last and _streams(geometry, size, lanes, dtype),
     )
     vectors = channels // spec.lanes
     # A thread takes whole images, or blocks of channels where there are too few of them.
@@ -238,7 +242,9 @@ def _plan(
         kernel(program, spec),
         tuple(values[name] for name in ARGUMENTS[8:]),
         # Whole cache lines, so that threads do not share one.
-        math.ceil((height * width * across * 4 + 64) / 64) * 64 if spec.accumulates_apart else 0,
+        math.ceil((height * width * across * 4 + CACHE_LINE) / CACHE_LINE) * CACHE_LINE
+        if spec.accumulates_apart
+        else 0,
         threads,
     )
 
@@ -254,6 +260,23 @@ def _lanes(most: int, channels: int, geometry: Geometry) -> int:
     while most > 4 and (most * 2 > geometry.shape[1] * 3 or most * geometry.stride[1] > 64):
         most //= 2
     return most
+
+
+def _streams(geometry: Geometry, size: tuple[int, ...], lanes: int, dtype: torch.dtype) -> bool:
+    """Return whether gradients are better written past the caches: see `STREAMED`.
+
+    Every vector is written whole, once, and is a number of aligned cache lines.
+    """
+    width, bytes_each = size[3], dtype.itemsize
+    return (
+        math.prod(size) * bytes_each >= STREAMED
+        and geometry.is_disjoint
+        and geometry.covers((size[2], size[3]))
+        and geometry.stride[1] == geometry.kernel_size[1]
+        and geometry.padding[1] == 0
+        and width * bytes_each % CACHE_LINE == 0
+        and lanes * geometry.stride[1] * bytes_each % CACHE_LINE == 0
+    )
 
 
 def _masked(most: int, geometry: Geometry, size: tuple[int, int], channels_last: bool) -> bool:

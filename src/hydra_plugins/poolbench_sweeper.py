@@ -18,7 +18,7 @@ class CellSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Compose every job, then plan, launch and report them. Ends the program with the sweep's exit status."""
-        from poolbench.cli.sweep import run_sweep
+        from poolbench.cli.composing import handle
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -27,4 +27,4 @@ class CellSweeper(BasicSweeper):
         overrides = OverridesParser.create(config_loader=loader).parse_overrides([*self._parse_config(), *arguments])
         jobs = self.split_arguments(overrides, None)[0]
         composed = [loader.load_sweep_config(self.config, list(job)) for job in jobs]
-        raise SystemExit(run_sweep(jobs, composed, self.launcher))
+        raise SystemExit(handle(jobs, composed, self.launcher))

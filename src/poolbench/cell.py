@@ -48,6 +48,64 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Design:
+    """What can be known of a cell without its data: its network for images as the dataset's YAML announces them."""
+
+    config: Mapping[str, Any]
+    labels: Mapping[str, str]
+    device: torch.device
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], labels: Mapping[str, str]) -> "Design":
+        """Return the design of this configuration; raise `ConfigurationError` for what is wrong in it.
+
+        `config` holds what that of a `Cell` holds.
+        """
+        kept = _checked(config)
+        Protocol.of(kept["protocol"])
+        return cls(kept, dict(labels), resolve_device(kept["trainer"] or {}))
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        size = self._announced("image_size")
+        return self._announced("channels"), size, size
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self._announced("num_classes")
+
+    @property
+    def title(self) -> str:
+        """The design in a line."""
+        return f"{self.labels['backbone']} · {self.labels['variant']} · {self.labels['dataset']}"
+
+    def protocol(self) -> Protocol:
+        """Return the recipe."""
+        return Protocol.of(self.config["protocol"])
+
+    def assemble(self) -> Assembled:
+        """Build the network with the variant in it, its starting weights drawn for the configuration's seed."""
+        return _assembled(self.config, self.input_shape, self.num_classes)
+
+    def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Design":
+        """Return the design of the reference: this one with `pooling` and no head of its own."""
+        return replace(
+            self, config={**self.config, "pooling": pooling, "head": None}, labels={**self.labels, "variant": label}
+        )
+
+    def _announced(self, key: str) -> int:
+        value = self.config["dataset"].get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigurationError(
+                f"`dataset.{key}` must be a whole number of at least 1 where no data is opened, got {value!r}: "
+                f"give dataset.{key}=…"
+            )
+        return value
+
+
+@dataclass(frozen=True)
 class Cell:
     """What is trained once: backbone × variant × dataset × seed, everything resolved."""
 
@@ -63,13 +121,7 @@ class Cell:
 
         `config` holds the groups (backbone, pooling, head or None, dataset, protocol, trainer) and `seed`.
         """
-        seed = config.get("seed")
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise ConfigurationError(f"`seed` must be a whole number of at least 0, got {seed!r}")
-        for group in ("backbone", "pooling", "dataset", "protocol"):
-            if not isinstance(config.get(group), Mapping):
-                raise ConfigurationError(f"`{group}` must be chosen: {group}=NAME, got {config.get(group)!r}")
-        kept = {group: config.get(group) for group in GROUPS} | {"seed": seed}
+        kept = _checked(config)
         trainer = config.get("trainer") or {}
         device = resolve_device(trainer)
         trainer_arguments(trainer)
@@ -111,18 +163,34 @@ class Cell:
     def assemble(self) -> Assembled:
         """Build the network with the variant in it, its starting weights drawn for the cell's seed."""
         dataset = self.dataset()
-        return assemble(
-            self.config["backbone"],
-            self.config["pooling"],
-            self.config.get("head"),
-            in_channels=dataset.channels,
-            image_size=(dataset.image_size, dataset.image_size),
-            num_classes=dataset.num_classes,
-            seed=self.seed,
-        )
+        shape = (dataset.channels, dataset.image_size, dataset.image_size)
+        return _assembled(self.config, shape, dataset.num_classes)
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Cell":
         """Return the reference's cell of the same block and seed: this one with `pooling` and no head of its own."""
         config = {**self.config, "pooling": pooling, "head": None}
         labels = {**self.labels, "variant": label}
         return Cell.of(config, labels, replace(self.settings, loggers=None))
+
+
+def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the groups and the seed of a configuration that has all that a network needs."""
+    seed = config.get("seed")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ConfigurationError(f"`seed` must be a whole number of at least 0, got {seed!r}")
+    for group in ("backbone", "pooling", "dataset", "protocol"):
+        if not isinstance(config.get(group), Mapping):
+            raise ConfigurationError(f"`{group}` must be chosen: {group}=NAME, got {config.get(group)!r}")
+    return {group: config.get(group) for group in GROUPS} | {"seed": seed}
+
+
+def _assembled(config: Mapping[str, Any], shape: tuple[int, int, int], num_classes: int) -> Assembled:
+    return assemble(
+        config["backbone"],
+        config["pooling"],
+        config.get("head"),
+        in_channels=shape[0],
+        image_size=(shape[1], shape[2]),
+        num_classes=num_classes,
+        seed=int(config["seed"]),
+    )

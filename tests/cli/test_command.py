@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from poolbench.cli import choices, main
-from poolbench.cli.train import sort_arguments
+from poolbench.cli.composing import sort_arguments
 from poolbench.errors import ConfigurationError
 
 

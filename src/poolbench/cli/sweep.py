@@ -21,7 +21,7 @@ from rich.markup import escape
 from poolbench.cli import choices
 from poolbench.cli.labels import labels, own_class, plain, written_group, written_groups
 from poolbench.cli.progress import SweepProgress, outcome
-from poolbench.cli.train import COMMAND
+from poolbench.cli.composing import COMMAND
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 
 log = logging.getLogger("poolbench")
@@ -59,8 +59,7 @@ def run_sweep(jobs: Sequence[Sequence[str]], composed: Sequence[DictConfig], lau
     from poolbench.cell import Cell
     from poolbench.run import write_unsupported
 
-    described = [describe(config, config.hydra) for config in composed]
-    plan = _plan(described, Cell)
+    plan = _plan([describe(config, config.hydra) for config in composed], Cell)
     if plan.unsupported and len(plan.cells) == 1:
         raise ConfigurationError(plan.unsupported[0])
     _require_writable({cell.settings.folder for cell in plan.cells})
@@ -124,15 +123,21 @@ def run_job(config: DictConfig, hydra: Any) -> dict[str, Any]:
     return {"run_id": cell.identity.run_id, "status": record["status"] if record else "claimed"}
 
 
-def describe(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str, str], Any]:
-    """Return a composed job as a cell's plain configuration, its labels and its settings."""
-    from poolbench.cell import Settings
-
+def described(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a composed job as a plain configuration and its labels."""
     groups = {group: plain(config.get(group)) for group in GROUPS} | {"seed": config.seed}
     sources = plain(hydra.runtime.config_sources)
     chosen = plain(hydra.runtime.choices)
     written = written_groups(sources, chosen)
     groups["pooling"] = own_class(groups["pooling"], written.get("pooling", {}), list(hydra.overrides.task))
+    return groups, labels(groups, written, chosen)
+
+
+def describe(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str, str], Any]:
+    """Return a composed job as a cell's plain configuration, its labels and its settings."""
+    from poolbench.cell import Settings
+
+    groups, names = described(config, hydra)
     settings = Settings(
         results_dir=Path(str(config.results_dir)),
         name=str(config.name),
@@ -141,15 +146,15 @@ def describe(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str, 
         loggers=plain(config.get("logger")) or {},
         command=tuple(shlex.split(os.environ.get(COMMAND, ""))),
     )
-    return groups, labels(groups, written, chosen), settings
+    return groups, names, settings
 
 
-def _plan(described: Iterable[tuple[dict[str, Any], dict[str, str], Any]], cell_type: Any) -> Plan:
+def _plan(jobs: Iterable[tuple[dict[str, Any], dict[str, str], Any]], cell_type: Any) -> Plan:
     """Make and check every cell; what is wrong in any of them is an error before the first runs."""
     from poolbench.record import finished
 
     cells, mistakes = [], []
-    for groups, names, settings in described:
+    for groups, names, settings in jobs:
         try:
             cells.append(cell_type.of(groups, names, settings))
         except UnsupportedError:

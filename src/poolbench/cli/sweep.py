@@ -19,9 +19,9 @@ from rich.logging import RichHandler
 from rich.markup import escape
 
 from poolbench.cli import choices
+from poolbench.cli.composing import COMMAND
 from poolbench.cli.labels import labels, own_class, plain, written_group, written_groups
 from poolbench.cli.progress import SweepProgress, outcome
-from poolbench.cli.composing import COMMAND
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 
 log = logging.getLogger("poolbench")

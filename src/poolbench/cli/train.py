@@ -18,6 +18,7 @@ keys: seed, name, results_dir, reference, force, strict, threads, allocator, spe
   protocol.*, dataset.*, backbone.*, pooling.downsample.*, pooling.head.*, +trainer.* (any lightning.Trainer argument)
 Hydra's own flags work too (--cfg job, --config-dir DIR, --info, hydra/launcher=...); -m is accepted and not needed."""
 
+
 def add_to(commands: Any) -> None:
     """Add `poolbench train`."""
     command = commands.add_parser(

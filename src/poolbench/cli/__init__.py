@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from poolbench.cli import bench, choices, evaluate, report, train
+from poolbench.cli import bench, choices, evaluate, export, report, train
 from poolbench.errors import ConfigurationError
 
 DESCRIPTION = "Which pooling should this network use, and how sure are we?"
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, report, bench, choices, evaluate):
+    for command in (train, report, bench, choices, evaluate, export):
         command.add_to(commands)
     return top
 

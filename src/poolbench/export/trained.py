@@ -1,0 +1,223 @@
+"""A trained cell out of the house: its network behind its normalisation, and what a user of the files must know."""
+
+import io
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from poolbench.cell import Design
+from poolbench.data import open_dataset
+from poolbench.errors import ConfigurationError
+from poolbench.export.network import (
+    INPUT,
+    ONNX_PACKAGES,
+    OUTPUT,
+    SUFFIXES,
+    TOLERANCE,
+    Exported,
+    exported,
+    require,
+    sizes_compared,
+    write,
+)
+from poolbench.run import WEIGHTS_FILE
+
+
+class Normalised(nn.Module):
+    """A network behind the normalisation that it was trained with, `(x − 255·mean) / (255·std)` for each channel.
+
+    Takes images (B, C, H, W) of levels 0..255, uint8; returns logits (B, K).
+
+    Args:
+        network: takes normalised images (B, C, H, W), float32.
+        mean: of each channel, as a fraction of 255.
+        std: likewise.
+
+    >>> images = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
+    >>> Normalised(nn.Flatten(), mean=[0.5], std=[0.25])(images)
+    tensor([[-2.,  2.]])
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, network: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        # The arithmetic of `poolbench.data.Batches`, to the last bit.
+        centre = torch.tensor([255 * value for value in mean], dtype=torch.float32)
+        scale = torch.tensor([1 / (255 * value) for value in std], dtype=torch.float32)
+        self.register_buffer("centre", centre.view(-1, 1, 1))
+        self.register_buffer("scale", scale.view(-1, 1, 1))
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (B, K) of images (B, C, H, W), uint8."""
+        return self.network((images.to(torch.float32) - self.centre) * self.scale)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained cell's network, ready to be exported, and what belongs beside its files.
+
+    Args:
+        network: images (B, C, H, W) of levels 0..255, uint8 → logits (B, K); with the kept weights, in evaluation.
+        input_shape: (C, H, W) of an image.
+        num_classes: K.
+        record: the cell's.
+    """
+
+    network: Normalised
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    record: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, folder: Path, record: Mapping[str, Any]) -> "Trained":
+        """Return the network that the cell of `record`, kept in `folder`, left behind. Its data is not opened.
+
+        Raises `ConfigurationError` where the cell has no weights, or not those that the record names.
+        """
+        if record["status"] != "ok":
+            raise ConfigurationError(f"{record['run_id']} is {record['status']}, it has no weights: {record['reason']}")
+        data = record["data"]
+        design = Design.of(_announced(record), record["labels"])
+        network = design.assemble().network
+        weights = torch.load(io.BytesIO(_weights(folder, record)), weights_only=True, map_location="cpu")
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"the weights of {record['run_id']} do not fit the network of its configuration: was its code changed "
+                f"since? {' '.join(str(error).split())}"
+            ) from error
+        normalised = Normalised(network.float(), mean=data["mean"], std=data["std"])
+        return cls(normalised, design.input_shape, design.num_classes, record)
+
+    def exported(self, format: str, *, batch: int | None = None, check: bool = True) -> Exported:
+        """Return the network in a format, as `export_network` makes it."""
+        return exported(
+            self.network, self.input_shape, format=format, input_dtype=torch.uint8, batch=batch, check=check
+        )
+
+    def description(self, made: Mapping[str, Exported], *, batch: int | None) -> dict[str, Any]:
+        """Return what a user of the files must know of them; `made` is what was exported, by file name."""
+        data, labels = self.record["data"], self.record["labels"]
+        channels, height, width = self.input_shape
+        open_or_fixed: str | int = "batch" if batch is None else batch
+        compared = {
+            "sizes_of_batches": list(sizes_compared(batch)),
+            "images": "random levels",
+            "tolerance": f"{TOLERANCE:g} of the largest logit of a batch",
+        }
+        return {
+            "run_id": self.record["run_id"],
+            "labels": dict(labels),
+            "weights_sha256": self.record["files"][WEIGHTS_FILE],
+            "files": {
+                name: {
+                    "format": one.format,
+                    "sha256": sha256(one.content).hexdigest(),
+                    "largest_difference": one.difference,
+                }
+                | ({} if one.opset is None else {"opset": one.opset})
+                for name, one in made.items()
+            },
+            "input": {
+                "name": INPUT,
+                "shape": [open_or_fixed, channels, height, width],
+                "dtype": "uint8",
+                "meaning": f"levels 0..255 of {'grey' if channels == 1 else 'RGB' if channels == 3 else 'the'} images, "
+                f"{height} x {width}, resized as {labels['dataset']} does; not normalised",
+            },
+            "output": {
+                "name": OUTPUT,
+                "shape": [open_or_fixed, self.num_classes],
+                "dtype": "float32",
+                "meaning": "logits, no softmax",
+                "classes": list(data["classes"]),
+            },
+            "num_classes": self.num_classes,
+            "normalisation": {
+                "where": "in the graph: the caller does nothing",
+                "formula": "(x - 255 mean) / (255 std)",
+                "mean": list(data["mean"]),
+                "std": list(data["std"]),
+            },
+            "precision": {"exported": "float32", "trained": self.record["config"]["protocol"].get("precision")},
+            "comparison": compared if any(one.difference is not None for one in made.values()) else None,
+            "versions": versions(sorted({one.format for one in made.values()})),
+        }
+
+
+def versions(formats: Sequence[str]) -> dict[str, str]:
+    """Return the versions of what made and compared files of these formats."""
+    found = {"python": platform.python_version()}
+    for name in ("poolbench", "torch", *(ONNX_PACKAGES if "onnx" in formats else ())):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # onnxruntime, where nothing was compared
+            continue
+    return found
+
+
+def write_trained(
+    trained: Trained, folder: Path, formats: Sequence[str], *, batch: int | None = None, check: bool = True
+) -> dict[Path, Exported]:
+    """Write a trained cell's network in `formats` into `folder`, and `RUN_ID.json` that says how to use it.
+
+    The folder is made where it is missing. Everything is made and compared before the first file is written; returns
+    what was exported, by path. Raises what `export_network` raises.
+    """
+    for format in formats:
+        require(format, check=check)
+    _require_writable(folder)
+    name = trained.record["run_id"]
+    made = {f"{name}{SUFFIXES[format]}": trained.exported(format, batch=batch, check=check) for format in formats}
+    described = json.dumps(trained.description(made, batch=batch), indent=1, allow_nan=False) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be made: {error.strerror or error}") from error
+    write({folder / file: one.content for file, one in made.items()} | {folder / f"{name}.json": described.encode()})
+    return {folder / file: one for file, one in made.items()}
+
+
+def _require_writable(folder: Path) -> None:
+    """Raise `ConfigurationError`, before anything is made, where `folder` can be neither written nor made."""
+    place = folder
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{folder} cannot be written: {place} is not a folder that this user may write to")
+
+
+def _announced(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record's configuration on the CPU, its dataset announcing what the data turned out to be."""
+    config, data = dict(record["config"]), record["data"]
+    dataset = dict(config["dataset"])
+    dataset["channels"] = dataset.get("channels") or len(data["mean"])
+    dataset["num_classes"] = dataset.get("num_classes") or len(data["classes"])
+    dataset["image_size"] = dataset.get("image_size") or open_dataset(config["dataset"]).image_size
+    trainer = {**(config.get("trainer") or {}), "accelerator": "cpu"}
+    return config | {"dataset": dataset, "trainer": trainer}
+
+
+def _weights(folder: Path, record: Mapping[str, Any]) -> bytes:
+    path = folder / WEIGHTS_FILE
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
+    if sha256(content).hexdigest() != record["files"][WEIGHTS_FILE]:
+        raise ConfigurationError(f"{path} is not the file that the record names: its digest differs")
+    return content

@@ -1,6 +1,7 @@
 """What can be counted and asked of an operator: parameters, work, bytes, declared properties, compiled kernels."""
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,17 +11,18 @@ from torch import nn
 
 import poolbench.pooling
 from operator_page.catalogue import Entry
-from poolbench.measure.cost import cost
 from poolbench.pooling.window import WindowPool1d
+from poolbench.pooling.work import Work
 
 CHANNELS = 64
 WINDOW_MAP = (32, 32)
 HEAD_MAP = (8, 8)
-FLOAT_BYTES = 4
+# The other window of which the work is told, with the stride and padding that it has in networks.
+WIDER = {"kernel_size": 3, "stride": 2, "padding": 1}
 # What `implementation_for` says of a machine, not of an operator.
 NO_COMPILER = "no kernels on this machine"
 NO_KERNEL = "the operator has no kernel"
-# Operations of a traced formula in a reader's words; what costs nothing has none.
+# Operations of a traced formula in a reader's words.
 WORDS = {
     "add": "additions",
     "sub": "additions",
@@ -33,14 +35,6 @@ WORDS = {
     "sqrt": "square roots",
     "gt": "comparisons",
     "ge": "comparisons",
-    "where": "choices",
-    "and": "logical operations",
-    "or": "logical operations",
-    "not": "logical operations",
-    "unordered": "NaN checks",
-    "poison": "NaN checks",
-    "stop": "",
-    "via": "",
 }
 
 
@@ -51,8 +45,9 @@ class Facts:
     Args:
         parameters: how many learned numbers it adds.
         shapes: name and shape of each parameter.
-        operations: elementary operations for one result, None where its formula is not traced.
-        multiply_adds: of one image, as torch's FlopCounterMode sees them.
+        operations: which operations one result takes, None where its formula is not traced.
+        work: of one image, None for what is not poolbench's own.
+        wider: operations for one result of a window of 3x3 with stride 2 and padding 1, None for a head.
         outputs: results for one image.
         kernel: whether there is a compiled kernel.
         kernel_reason: why there is none.
@@ -63,7 +58,8 @@ class Facts:
     parameters: int
     shapes: Mapping[str, tuple[int, ...]]
     operations: Mapping[str, int] | None
-    multiply_adds: int
+    work: Work | None
+    wider: float | None
     outputs: int
     kernel: bool
     kernel_reason: str
@@ -85,13 +81,9 @@ class Facts:
         return bool(self.says("is_random", False))
 
     @property
-    def work(self) -> str:
-        """The work of one result of a window operator, or of one image for a head, in a few words."""
-        if self.operations is not None:
-            return f"{sum(self.operations.values())} operations"
-        if self.says("kind") == "window":
-            return f"{shown_count(self.multiply_adds / self.outputs)} multiply-adds" if self.multiply_adds else "–"
-        return f"{shown_count(self.multiply_adds)} multiply-adds" if self.multiply_adds else "–"
+    def of_a_result(self) -> float | None:
+        """How many operations one result of a window operator takes."""
+        return None if self.work is None else self.work.operations / self.outputs
 
 
 def facts(entry: Entry) -> Facts:
@@ -101,17 +93,17 @@ def facts(entry: Entry) -> Facts:
     operator = entry.built(geometry_of(entry), map_size=map_size)
     with torch.no_grad():
         shape = tuple(operator(torch.zeros(8, CHANNELS, height, width)).shape)
-    counted = cost(operator, (CHANNELS, height, width))
     given: Any = entry.as_users_build_it()
     choice, reason = "torch", NO_KERNEL
     if hasattr(given, "implementation_for"):
         choice, reason = given.implementation_for(torch.zeros(1, CHANNELS, 8, 8))
     operations = getattr(given, "operations", None)
     return Facts(
-        parameters=counted["parameters"],
+        parameters=sum(parameter.numel() for parameter in operator.parameters()),
         shapes={name: tuple(p.shape) for name, p in operator.named_parameters()},
-        operations=None if operations is None else in_words(operations() if callable(operations) else operations),
-        multiply_adds=counted["multiply_adds"],
+        operations=None if operations is None else in_words(operations),
+        work=_work(operator, map_size),
+        wider=_wider(entry) if window else None,
         outputs=torch.Size(shape[1:]).numel(),
         kernel=choice == "fast" or reason.startswith(NO_COMPILER),
         kernel_reason=reason,
@@ -120,17 +112,31 @@ def facts(entry: Entry) -> Facts:
     )
 
 
+def _work(operator: Any, map_size: tuple[int, int]) -> Work | None:
+    """Return what an operator says of its work, None where it says nothing."""
+    return operator.work((CHANNELS, *map_size)) if hasattr(operator, "work") else None
+
+
+def _wider(entry: Entry) -> float | None:
+    """Return how many operations a result takes in a window of 3x3 with stride 2, None where that is not served."""
+    served = getattr(entry.target, "geometries", None)
+    if served is not None and not any(_is_served(WIDER, geometry) for geometry in served):
+        return None
+    operator: Any = entry.built(WIDER, map_size=WINDOW_MAP)
+    work = _work(operator, WINDOW_MAP)
+    return None if work is None else work.operations / (CHANNELS * math.prod(operator.output_shape(*WINDOW_MAP)))
+
+
 def in_words(operations: Mapping[str, int]) -> dict[str, int]:
     """Return how often each kind of operation is done, under a reader's word for it.
 
-    >>> in_words({"sub": 1, "add": 2, "gt": 3, "stop": 1})
+    >>> in_words({"sub": 1, "add": 2, "gt": 3})
     {'additions': 3, 'comparisons': 3}
     """
     found: dict[str, int] = {}
     for name in sorted(operations, key=lambda name: (list(WORDS).index(name) if name in WORDS else len(WORDS), name)):
         word = WORDS.get(name, name)
-        if word:
-            found[word] = found.get(word, 0) + operations[name]
+        found[word] = found.get(word, 0) + operations[name]
     return found
 
 
@@ -163,13 +169,15 @@ def both(value: int | Sequence[int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def shown_count(number: float) -> str:
-    """Return a number with its thousands apart, with one decimal if it is none of the whole ones.
+def shown_count(number: float | None) -> str:
+    """Return a number with its thousands apart, with one decimal unless that is 0.
 
-    >>> shown_count(16384), shown_count(2.5)
-    ('16,384', '2.5')
+    >>> shown_count(16384), shown_count(2.5), shown_count(None)
+    ('16,384', '2.5', '–')
     """
-    return f"{int(number):,}" if number == int(number) else f"{number:,.1f}"
+    if number is None:
+        return "–"
+    return f"{number:,.1f}".removesuffix(".0")
 
 
 def _is_served(wanted: Mapping[str, Any], served: Mapping[str, Any]) -> bool:

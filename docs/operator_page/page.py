@@ -14,7 +14,7 @@ from torch import Tensor
 from operator_page.catalogue import Entry, own_parameters
 from operator_page.docstring import Docstring, described, parse, short_source
 from operator_page.example import as_text, shown
-from operator_page.facts import CHANNELS, FLOAT_BYTES, NO_KERNEL, Facts, one_dimensional, shown_count
+from operator_page.facts import CHANNELS, HEAD_MAP, NO_KERNEL, WINDOW_MAP, Facts, one_dimensional, shown_count
 from operator_page.markup import cell, marked
 from operator_page.photograph import CREDIT, Panel, gain, how
 from poolbench.errors import ConfigurationError
@@ -111,10 +111,11 @@ def _introduction(operators: Sequence[Described], docs: Path) -> str:
         "How to read it:",
         f"- **Parameters** are learned numbers, for {CHANNELS} channels and a window of 2×2 with stride 2 (a last map "
         "of 8×8 and 10 classes for a head).\n"
-        "- **Work**: where an operator is given by a formula, the elementary operations (comparisons, sums, products, "
-        "exponentials) for one result, counted from the formula. Elsewhere the multiply-adds of convolutions and "
-        "matrix products as torch's `FlopCounterMode` sees them, for one result of a window operator and for one image "
-        "of a head; `–` where it sees none, as it counts neither comparisons nor sums nor sorting.\n"
+        "- **Operations** are those that an operator itself does in evaluation, since torch's counter of operations "
+        "sees none in a pooling: additions, products, divisions, comparisons, roots, exponentials, logarithms and "
+        "powers, 1 each, so that a multiply-add is 2. For one result of a window operator, and for one image of a "
+        "head. Choices, checks for NaN, copies and what is made of parameters alone count nothing. It is the "
+        "operator's `work((C, H, W))`, which gives the bytes as well.\n"
         "- **Numbers**: a 4×4 map with its windows outlined (for heads two channels of it) and what the operator makes "
         "of it, to three decimals.\n"
         "- **Pictures**: the same photograph, pooled strongly and enlarged again without smoothing. Learned operators "
@@ -128,7 +129,7 @@ def _introduction(operators: Sequence[Described], docs: Path) -> str:
 def _windows_table(operators: Sequence[Described]) -> str:
     """Two tables: what each is, and what holds of it."""
     what = _table(
-        ["name", "what", "source", "", "parameters", "work of a result"],
+        ["name", "what", "source", "", "parameters", "operations, 2×2", "3×3, stride 2"],
         [
             [
                 _link(o),
@@ -136,7 +137,8 @@ def _windows_table(operators: Sequence[Described]) -> str:
                 marked(short_source(o.docstring.labelled("Source"))) or "–",
                 o.learns,
                 shown_count(o.facts.parameters),
-                o.facts.work,
+                shown_count(o.facts.of_a_result),
+                shown_count(o.facts.wider),
             ]
             for o in operators
         ],
@@ -182,7 +184,7 @@ def _heads_table(operators: Sequence[Described]) -> str:
             "source",
             "parameters",
             "features of 64 channels",
-            "multiply-adds",
+            "operations",
             "a constant stays",
             "places may change places",
             "values",
@@ -195,7 +197,7 @@ def _heads_table(operators: Sequence[Described]) -> str:
                 marked(short_source(o.docstring.labelled("Source"))) or "–",
                 shown_count(o.facts.parameters),
                 shown_count(o.facts.outputs),
-                shown_count(o.facts.multiply_adds) if o.facts.multiply_adds else "–",
+                shown_count(o.facts.work.operations) if o.facts.work else "–",
                 _yes(o.facts.says("keeps_constants")),
                 _yes(o.facts.says("permutes")),
                 _domain(o),
@@ -423,29 +425,31 @@ def _cost(operator: Described) -> str:
         parts.append(f"{shown_count(facts.parameters)} {noun} ({shapes}{drawn})")
     else:
         parts.append("no parameters")
-    if facts.operations is not None:
-        counted = ", ".join(
-            f"{count} {name if count > 1 else _singular(name)}" for name, count in facts.operations.items()
-        )
-        parts.append(f"for one result {counted}" + (" (in evaluation)" if facts.is_random else ""))
-    elif facts.multiply_adds:
-        of = f"{shown_count(facts.multiply_adds / facts.outputs)} for one result" if entry.kind == "window" else ""
-        parts.append(f"multiply-adds {of or shown_count(facts.multiply_adds) + ' for one image'}")
-    else:
-        parts.append("no multiply-adds that torch counts")
-    if entry.kind == "window":
-        read = int(facts.says("window_size", 4))
-        parts.append(
-            f"at least {(read + 1) * FLOAT_BYTES} bytes for one result in float32 ({read} values read, 1 written)"
-        )
-    else:
-        read, written = CHANNELS * 64, facts.outputs
-        parts.append(
-            f"at least {shown_count((read + written) * FLOAT_BYTES)} bytes for one image in float32 "
-            f"({shown_count(read)} values read, {shown_count(written)} written)"
-        )
-    at = "a window of 2×2 with stride 2" if entry.kind == "window" else "a last map of 8×8"
+    if facts.work is not None:
+        parts += [
+            _operations(operator),
+            f"at least {shown_count(facts.work.bytes_read)} bytes read and {shown_count(facts.work.bytes_written)} "
+            "written for one image in float32",
+        ]
+    map_size = "×".join(map(str, WINDOW_MAP if entry.kind == "window" else HEAD_MAP))
+    at = (
+        f"a map of {map_size}, a window of 2×2 with stride 2" if entry.kind == "window" else f"a last map of {map_size}"
+    )
     return f"**Cost** at {CHANNELS} channels and {at}: " + "; ".join(parts) + "."
+
+
+def _operations(operator: Described) -> str:
+    facts = operator.facts
+    if operator.entry.kind == "head":
+        count = facts.work.operations if facts.work else None
+        return f"{shown_count(count)} operations for one image"
+    said = f"{shown_count(facts.of_a_result)} operations for one result"
+    if facts.operations:
+        named = (f"{count} {name if count > 1 else _singular(name)}" for name, count in facts.operations.items())
+        said += f" ({', '.join(named)})"
+    if facts.wider is not None:
+        said += f", {shown_count(facts.wider)} with a window of 3×3, stride 2 and padding 1"
+    return said + (", in evaluation" if facts.is_random else "")
 
 
 def _pictures(operator: Described) -> str:

@@ -3,7 +3,7 @@
 A *window* operator takes `(kernel_size, stride=None, padding=0, ceil_mode=False, *, its own arguments)` and gives the
 output shape of `torch.nn.MaxPool2d` for every input size. A *head* takes the last map `(B, C, H, W)` to features
 `(B, F)`. Class attributes say the rest: `kind` (`"window"` or `"head"`), `is_convolution` (a network's own strided
-convolution already is this operator), `gives_logits` (no classifier follows).
+convolution already is this operator), `gives_logits` (no classifier follows). `work` says what each costs.
 """
 
 from poolbench.pooling.ada import AdaPool1d, AdaPool2d
@@ -70,6 +70,7 @@ from poolbench.pooling.tree import TreePool1d, TreePool2d
 from poolbench.pooling.wavelet import WaveletPool1d, WaveletPool2d
 from poolbench.pooling.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalMaxPool2d
 from poolbench.pooling.window import WindowPool1d, WindowPool2d, output_size, pair
+from poolbench.pooling.work import Work
 
 __all__ = [
     "AdaPool1d",
@@ -159,6 +160,7 @@ __all__ = [
     "WaveletPool2d",
     "WindowPool1d",
     "WindowPool2d",
+    "Work",
     "output_size",
     "pair",
 ]

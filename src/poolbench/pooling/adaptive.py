@@ -7,6 +7,7 @@ from torch import Tensor
 
 from poolbench.pooling.head import HeadPool2d
 from poolbench.pooling.window import pair
+from poolbench.pooling.work import of_cells
 
 
 class AdaptivePool2dFlatten(HeadPool2d):
@@ -33,6 +34,10 @@ class AdaptivePool2dFlatten(HeadPool2d):
         if height < self.output_size[0] or width < self.output_size[1]:
             raise ValueError(f"`output_size` must be at most the map's size {height}x{width}, got {self.output_size}")
 
+    def features_of(self, channels: int) -> int:
+        """Return C · rows · columns."""
+        return channels * self.output_size[0] * self.output_size[1]
+
     def extra_repr(self) -> str:
         """Show the grid."""
         return f"output_size={self.output_size}"
@@ -51,6 +56,10 @@ class AdaptiveAvgPool2dFlatten(AdaptivePool2dFlatten):
         self.check_map(x_BCHW)
         return F.adaptive_avg_pool2d(x_BCHW, self.output_size).flatten(1)
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return as many as the cells have values: additions and a division."""
+        return channels * of_cells(height, width, [self.output_size], maximum=False)
+
 
 class AdaptiveMaxPool2dFlatten(AdaptivePool2dFlatten):
     """The largest value of each cell of a grid, flattened.
@@ -64,3 +73,7 @@ class AdaptiveMaxPool2dFlatten(AdaptivePool2dFlatten):
         """Pool (B, C, H, W) → (B, C · rows · columns)."""
         self.check_map(x_BCHW)
         return F.adaptive_max_pool2d(x_BCHW, self.output_size).flatten(1)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return one less than each cell has values."""
+        return channels * of_cells(height, width, [self.output_size], maximum=True)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from poolbench.pooling.head import HeadPool2d, whole_number
 from poolbench.pooling.precision import uncast, widened
+from poolbench.pooling.work import of_softmax
 
 
 class AttentionPool2d(HeadPool2d):
@@ -55,6 +56,11 @@ class AttentionPool2d(HeadPool2d):
             groups_BKDN = x_BCN.unflatten(1, (self.heads, channels // self.heads))
             y_BKD = torch.matmul(groups_BKDN, weights_BKN.unsqueeze(-1)).squeeze(-1)
         return y_BKD.flatten(1).to(x_BCHW.dtype), weights_BKN
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2·heads·C·n for the scores of n places, 5n − 2 for each softmax, 2·C·n for the weighted sums."""
+        places = height * width
+        return 2 * (self.heads + 1) * channels * places + self.heads * of_softmax(places)
 
     def extra_repr(self) -> str:
         """Show the number of heads."""

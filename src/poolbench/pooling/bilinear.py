@@ -6,6 +6,7 @@ from torch import Tensor
 
 from poolbench.pooling.head import HeadPool2d
 from poolbench.pooling.precision import uncast, widened
+from poolbench.pooling.work import ABSOLUTE
 
 # The exporter to ONNX takes a summand of 1e-8 or less for 0 and drops it.
 NEAR_ZERO = 1e-7
@@ -66,6 +67,18 @@ class BilinearPool2d(HeadPool2d):
         if self.signed_sqrt:
             z_BF = signed_root(z_BF)
         return F.normalize(z_BF) if self.l2 else z_BF
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2·C²·n + C² for the mean products of n places, and what finishing C² features takes."""
+        return channels**2 * (2 * height * width + 1) + self.finishing(channels**2)
+
+    def finishing(self, features: int) -> int:
+        """Return 5 for each feature's signed root, and 3 for its part in the length and its division by that, and 1."""
+        return (ABSOLUTE + 3) * features * self.signed_sqrt + (3 * features + 1) * self.l2
+
+    def features_of(self, channels: int) -> int:
+        """Return C²."""
+        return channels**2
 
     def extra_repr(self) -> str:
         """Show what follows the products."""

@@ -1,5 +1,6 @@
 """Poolings that blur before they take every s-th value: of maxima, of the map itself, of a convolution."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from poolbench.pooling.mean import weighted
 from poolbench.pooling.precision import answering, uncast, widened
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d, WindowPool2d
+from poolbench.pooling.work import of_convolution
 
 LARGEST = 7
 
@@ -128,6 +130,11 @@ class BlurringPool2d(WindowPool2d):
         rows, columns = self.blur.kernel_size
         return self.blur.at(z_BCHW, (-((rows - 1) // 2), -((columns - 1) // 2)) if first is None else first, shape)
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return C·H'·W'·(2m² − 1): a product for each number of the filter, and their sum."""
+        rows, columns = self.output_shape(height, width)
+        return sum(self.blur.operations.values()) * channels * rows * columns
+
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes the blur of this map, `"fast"` or `"torch"`, and for the latter why."""
         return self.blur.implementation_for(x_BCHW)
@@ -197,6 +204,14 @@ class MaxBlurPool2d(BlurringPool2d):
         if y_BCHW is not None:
             return y_BCHW
         return answering(x_BCHW, self.blurred(self.maxima(x_BCHW, self.dense(height, width)), shape))
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of both steps: k² − 1 comparisons for each maximum at stride 1, and the blur.
+
+        The formula of both at once shares comparisons among neighbours and is not what is counted.
+        """
+        maxima = self.maxima.operations_on(channels, *self.dense(height, width))
+        return maxima + super().operations_on(channels, height, width)
 
 
 class MaxBlurPool1d(WindowPool1d, MaxBlurPool2d):
@@ -325,6 +340,13 @@ class BlurredStridedConv2d(BlurringPool2d):
         # Autocast makes it narrower than the map, which is then for what follows.
         like = y_BCHW if y_BCHW.element_size() < x_BCHW.element_size() else x_BCHW
         return answering(like, self.blurred(y_BCHW, shape))
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2C·k² + 1 for each result of the convolution at stride 1, 1 for its ReLU, and the blur."""
+        results = channels * math.prod(self.dense(height, width))
+        convolved = of_convolution(channels * self.window_size, results, bias=True)
+        activated = 0 if self.activation is None else results
+        return convolved + activated + super().operations_on(channels, height, width)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes the blur of this map, `"fast"` or `"torch"`, and for the latter why."""

@@ -1,10 +1,11 @@
 """One map for each class, pooled straight to the logits."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from poolbench.pooling.head import HeadPool2d
+from poolbench.pooling.work import of_convolution
 
 
 class ClassMaps(HeadPool2d):
@@ -47,3 +48,20 @@ class ClassMaps(HeadPool2d):
                 f"got {tuple(logits_BN.shape[1:])} from {type(self.pool).__name__}"
             )
         return logits_BN
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2C + 1 for each value of a class map, and the operations of the head that pools them.
+
+        Raises:
+            ValueError: that head has no `work`.
+        """
+        work: Any = getattr(self.pool, "work", None)
+        if work is None:
+            raise ValueError(f"`pool` must have `work` for this head to have it, got {type(self.pool).__name__}")
+        classes = self.conv.out_channels
+        maps = of_convolution(channels, classes * height * width, bias=True)
+        return maps + int(work((classes, height, width)).operations)
+
+    def features_of(self, channels: int) -> int:
+        """Return the number of classes."""
+        return self.conv.out_channels

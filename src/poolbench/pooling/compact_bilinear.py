@@ -54,6 +54,14 @@ class CompactBilinearPool2d(BilinearPool2d):
         sketch_BF = sketch_BF.scatter_add(1, place_P.expand_as(products_BP), products_BP * sign_P)
         return self.finished(sketch_BF).to(x_BCHW.dtype)
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2·C²·n + C² for the mean products of n places, 2·C² to sketch them, and what finishing F takes."""
+        return channels**2 * (2 * height * width + 3) + self.finishing(self.features)
+
+    def features_of(self, channels: int) -> int:
+        """Return F."""
+        return self.features
+
     def extra_repr(self) -> str:
         """Show the number of features and what follows the sketch."""
         return f"features={self.features}, {super().extra_repr()}"

@@ -45,6 +45,10 @@ class DenseMax2d(nn.Module):
             return "torch", "a window of one value needs no kernel"
         return self.max.implementation_for(x_BCHW)
 
+    def operations_on(self, channels: int, rows: int, columns: int) -> int:
+        """Return the comparisons of `rows` x `columns` windows: one less than a whole window has values, for each."""
+        return sum(self.max.operations.values()) * channels * rows * columns
+
     def forward(self, x_BCHW: Tensor, shape: tuple[int, int]) -> Tensor:
         """Return the maxima of the first `shape` windows, counted from the first of the padded map."""
         rows, columns = self.whole(x_BCHW.shape[-2], x_BCHW.shape[-1])

@@ -104,6 +104,19 @@ class FractionalMaxPool2d(WindowPool2d):
                 y = self._along(y, axis + (1 if last else 2), shape[axis])
         return answering(x_BCHW, y.permute(0, 3, 1, 2) if last else y)
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the comparisons along the rows, C·H·W'·(r − 1), then along the columns, C·H'·W'·(r − 1).
+
+        r is the size of the largest region along a dimension; smaller ones take as many.
+        """
+        (rows, columns), shared = self.output_shape(height, width), int(self.overlapping)
+
+        def largest(size: int, count: int) -> int:
+            return 1 if count >= size else -(-(size - shared) // count) + shared
+
+        across = height * columns * (largest(width, columns) - 1)
+        return channels * (across + rows * columns * (largest(height, rows) - 1))
+
     def _along(self, x: Tensor, dim: int, count: int) -> Tensor:
         """Return the maxima of `count` regions along one dimension."""
         shared = int(self.overlapping)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from poolbench.pooling.head import HeadPool2d
 from poolbench.pooling.precision import widened
+from poolbench.pooling.work import of_sort
 
 
 class GAMPPool2d(HeadPool2d):
@@ -38,16 +39,28 @@ class GAMPPool2d(HeadPool2d):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
-        height, width = x_BCHW.shape[-2:]
-        k = self.k if isinstance(self.k, int) else max(1, int(self.k * (height * width) + 0.5))
-        if k > height * width:
-            raise ValueError(f"`k` must be at most the number of values of the map, {height}x{width}, got {k}")
+        k = self.taken_of(*x_BCHW.shape[-2:])
         x_BCN = x_BCHW.flatten(2)
         if torch.onnx.is_in_onnx_export():  # which knows no stable sort, and passes no gradient
             top_BCK = x_BCN.topk(k, dim=-1).values
         else:  # torch.topk does not say which of equal values it takes
             top_BCK = x_BCN.sort(dim=-1, descending=True, stable=True).values[..., :k]
         return widened(top_BCK).mean(-1).to(x_BCHW.dtype)
+
+    def taken_of(self, height: int, width: int) -> int:
+        """Return how many values are taken of a map of this size.
+
+        Raises:
+            ValueError: the map has fewer.
+        """
+        k = self.k if isinstance(self.k, int) else max(1, int(self.k * (height * width) + 0.5))
+        if k > height * width:
+            raise ValueError(f"`k` must be at most the number of values of the map, {height}x{width}, got {k}")
+        return k
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return for each channel the comparisons of a sort, n·⌈log₂ n⌉, and k for the mean of k values."""
+        return channels * (of_sort(height * width) + self.taken_of(height, width))
 
     def extra_repr(self) -> str:
         """Show k."""

@@ -51,6 +51,14 @@ class GlobalGeMPool2d(HeadPool2d):
         mean_BC = (x_BCN / scale_BC1).pow(p_C.view(-1, 1)).mean(-1)
         return (scale_BC1.squeeze(-1) * mean_BC.pow(1 / p_C)).to(x_BCHW.dtype)
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return C·(5n + 1) of n places.
+
+        For each value: its comparisons with ε and for the largest, its division, its power, its share in the mean. The
+        largest takes one less; root and scale are the last 2.
+        """
+        return channels * (5 * height * width + 1)
+
     def extra_repr(self) -> str:
         """Show ε and how many exponents are learned."""
         return f"eps={self.eps}, per={self.per!r}"

@@ -60,6 +60,14 @@ class GlobalLogSumExp2d(HeadPool2d):
         y_BC1 = base_BC1 + (below_BCN * beta).exp().mean(-1, keepdim=True).log() / beta
         return y_BC1.squeeze(-1).to(x_BCHW.dtype)
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return C·(6n + 2) of n places.
+
+        For each value: its comparison for the largest, its difference from it, which is clamped, its product with β,
+        the exponential, its share in the mean. The largest takes one less; logarithm, 1/β and sum are the last 3.
+        """
+        return channels * (6 * height * width + 2)
+
     def extra_repr(self) -> str:
         """Show β, or how many are learned and from where."""
         return f"beta={self.beta}" + ("" if self.log_beta is None else f", learned=True, per={self.per!r}")

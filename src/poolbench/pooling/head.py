@@ -1,12 +1,17 @@
 """What every head shares."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import nn
 
+from poolbench.pooling.work import Work, checked_shape, work_of
+
 
 class HeadPool2d(nn.Module):
-    """A pooling of the whole last map (B, C, H, W) → (B, F); a subclass brings `forward`.
+    """A pooling of the whole last map (B, C, H, W) → (B, F); a subclass brings `forward` and `operations_on`.
+
+    Where F is not C, it brings `features_of` as well.
 
     `gives_logits` says that F is the number of classes and that no classifier follows.
 
@@ -22,6 +27,33 @@ class HeadPool2d(nn.Module):
     permutes: bool = True
     domain: str = "real"
     onnx: str | None = None
+
+    def work(self, input_shape: Sequence[int], itemsize: int = 4) -> Work:
+        """Return what one image costs in evaluation, as `poolbench.pooling.work` counts.
+
+        Args:
+            input_shape: of the map without its batch, (C, H, W).
+            itemsize: bytes of a value, 4 for float32.
+
+        Raises:
+            ValueError: an argument breaks its rule.
+        """
+        channels, height, width = checked_shape(input_shape, "C, H, W")
+        return work_of(
+            self,
+            self.operations_on(channels, height, width),
+            values_in=channels * height * width,
+            values_out=self.features_of(channels),
+            itemsize=itemsize,
+        )
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of one image: what a subclass brings for `work`."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `operations_on` to have `work`")
+
+    def features_of(self, channels: int) -> int:
+        """Return how many features a map of so many channels has."""
+        return channels
 
 
 def whole_number(name: str, value: object, *, least: int = 1) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil, log
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from poolbench.pooling.avg import AvgPool2d
 from poolbench.pooling.precision import answering, widened
 from poolbench.pooling.window import WindowPool1d, WindowPool2d
+from poolbench.pooling.work import SIGMOID, of_convolution
 
 LOGITS = ("projection", "bottleneck")
 LARGEST = 20.0
@@ -115,6 +116,20 @@ class LIPPool2d(WindowPool2d):
         share_BCHW = self.mean(widened(x_BCHW) / self.range * weight_BCHW) / self.mean(weight_BCHW)
         return answering(x_BCHW, share_BCHW * self.range)
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of G, and for each result those of two means and their ratio.
+
+        G: its layers, 1 for each ReLU, 5 for each value's c·sigmoid. Then 3 for each value, e^G and x·e^G of the
+        scaled map, and 2 for each result beside its two means, the ratio and the scale.
+        """
+        places = height * width
+        layers: list[Any] = list(self.logit)
+        logits = sum(layer.operations_on(height, width) for layer in layers)
+        logits += sum(layer.conv.out_channels for layer in layers[:-1]) * places
+        rows, columns = self.output_shape(height, width)
+        means = 2 * self.mean.operations_on(channels, height, width)
+        return logits + (1 + SIGMOID + 3) * channels * places + means + 2 * channels * rows * columns
+
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes the means of this map, `"fast"` or `"torch"`, and for the latter why."""
         return self.mean.implementation_for(widened(x_BCHW))
@@ -151,6 +166,15 @@ class ConvNorm2d(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         self.scale = nn.Parameter(torch.ones(out))
         self.shift = nn.Parameter(torch.zeros(out))
+
+    def operations_on(self, height: int, width: int) -> int:
+        """Return 2·k²·channels for each result of the convolution, 10 for each to normalise it, 8 for each channel.
+
+        The 10: 3 for the largest size, 1 to scale, 1 for the mean, 1 to take it off, 2 for the variance, 2 to scale
+        and shift.
+        """
+        out, places = self.conv.out_channels, height * width
+        return of_convolution(self.conv.weight[0].numel(), out * places, bias=False) + out * (10 * places + 8)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Convolve and normalise."""

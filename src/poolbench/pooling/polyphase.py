@@ -12,6 +12,7 @@ from poolbench.pooling.draws import Draws
 from poolbench.pooling.extension import extended
 from poolbench.pooling.precision import answering, is_channels_last, widened
 from poolbench.pooling.window import WindowPool1d, WindowPool2d
+from poolbench.pooling.work import ABSOLUTE, of_convolution
 
 PADDING_MODES = ("circular", "replicate")
 DRAWS = ("gumbel", "softmax")
@@ -80,6 +81,17 @@ class PolyphasePool2d(WindowPool2d):
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes the maxima of this map, `"fast"` or `"torch"`, and for the latter why."""
         return super().implementation_for(x_BCHW) if self.maxima is None else self.maxima.implementation_for(x_BCHW)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the comparisons of the dense maxima, k² − 1 each, and what a subclass needs for its choice."""
+        rows, columns = self.output_shape(height, width)
+        places = rows * self.stride[0], columns * self.stride[1]
+        maxima = 0 if self.maxima is None else self.maxima.operations_on(channels, *places)
+        return maxima + self.choosing(channels, *places)
+
+    def choosing(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of the choice, the components having height · width places together."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `choosing` to have `work`")
 
     def extra_repr(self) -> str:
         """Show the geometry and what the components are of."""
@@ -211,6 +223,16 @@ class AdaptivePolyphasePool2d(PolyphasePool2d):
         share_BP = power_BP / power_BP.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
         return torch.where(power_BP.isinf(), 1.0, share_BP).mul(DIGITS).round()
 
+    def choosing(self, channels: int, height: int, width: int) -> int:
+        """Return 4 for each value besides |z|^p, and 3 for each component.
+
+        The 4: its share in the largest and the smallest value, its division by the larger, its addition (or, of
+        p = ∞, its comparison). |z|^p takes 1 of p = 2, 2 of p = 1 and ∞, else 3. A component's: its share of the
+        largest sum, which is scaled, and its comparison; 1 is left over.
+        """
+        power = {2.0: 1, 1.0: ABSOLUTE, float("inf"): ABSOLUTE}.get(self.norm, ABSOLUTE + 1)
+        return (4 + power) * channels * height * width + 3 * self.stride[0] * self.stride[1] + 1
+
     def extra_repr(self) -> str:
         """Show the geometry and the norm."""
         return f"{super().extra_repr()}, norm={self.norm}"
@@ -313,6 +335,19 @@ class LearnedPolyphasePool2d(PolyphasePool2d):
         # The mean of a convolution's channels is the convolution with the mean of their filters, at a fraction of it.
         last = widened(self._convolved(hidden, self.second.weight.mean(0, keepdim=True)))
         return last.mean((1, 2, 3)).view(-1, phases) / scale_B.view(-1, 1)
+
+    def choosing(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of the scores: of both convolutions, of their scale, and the comparison.
+
+        With h hidden channels and m = 9, or 3 in one dimension: 2·C·m·h for each place, 2·h for bias and ReLU, and
+        2·h·m for the second convolution, which is one with the mean of its filters; 4 for each value to find the
+        largest size and divide by it; 1 for each place for the mean; for each component 2, and h to scale the bias.
+        """
+        places, hidden = height * width, self.first.out_channels
+        first = of_convolution(self.first.weight[0].numel(), hidden * places, bias=True) + hidden * places
+        second = of_convolution(self.second.weight[0].numel(), places, bias=False)
+        scale = (ABSOLUTE + 2) * channels * places
+        return scale + first + second + places + (2 + hidden) * self.stride[0] * self.stride[1]
 
     def _convolved(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return a convolution of the same size, with what lies beyond the border by `padding_mode`."""

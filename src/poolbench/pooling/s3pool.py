@@ -71,8 +71,8 @@ class S3Pool2d(WindowPool2d):
         """Pool (B, C, H, W) → (B, C, H', W')."""
         sizes = x_BCHW.shape[-2:]
         shape = self.output_shape(sizes[0], sizes[1])
-        places = [min(shape[a] * self.stride[a], sizes[a] + self.padding[a]) for a in (0, 1)]
-        z_BCHW = self.maxima(x_BCHW, (places[0], places[1]))
+        places = self._places(sizes[0], sizes[1])
+        z_BCHW = self.maxima(x_BCHW, places)
         if not self.training:
             return answering(x_BCHW, self.mean(z_BCHW))
         # In the order of memory, so that the gradient keeps the layout as well.
@@ -81,6 +81,18 @@ class S3Pool2d(WindowPool2d):
         for axis in (0, 1):
             y = taken(y, axis + (1 if last else 2), self._chosen(axis, places[axis], shape[axis]))
         return answering(x_BCHW, y.permute(0, 3, 1, 2) if last else y)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return k² − 1 comparisons for each maximum at stride 1, and s² operations for each mean of s x s of them."""
+        rows, columns = self.output_shape(height, width)
+        means = sum(self.mean.operations.values()) * channels * rows * columns
+        return self.maxima.operations_on(channels, *self._places(height, width)) + means
+
+    def _places(self, height: int, width: int) -> tuple[int, int]:
+        """Return how many rows and columns z has."""
+        rows, columns = self.output_shape(height, width)
+        below, right = height + self.padding[0], width + self.padding[1]
+        return min(rows * self.stride[0], below), min(columns * self.stride[1], right)
 
     def _chosen(self, axis: int, places: int, count: int) -> Tensor:
         """Return `count` rows or columns of `places`, in their order, drawn cell by cell."""

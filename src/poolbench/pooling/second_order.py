@@ -66,6 +66,22 @@ class SecondOrderPool2d(HeadPool2d):
             y_BCC, z_BCC = torch.matmul(y_BCC, step_BCC), torch.matmul(step_BCC, z_BCC)
         return scale_B11.sqrt() * y_BCC
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2·C·n to centre n places, 2·C²·n + C² for the covariance, and what its root takes.
+
+        The root: 5·C² for trace, scale, first step, and 2·C³ for that; 6·C³ + 2·C² for each step after it; C² for the
+        scale at the end.
+        """
+        places, square, cube = height * width, channels**2, channels**3
+        covariance = 2 * channels * places + square * (2 * places + 1)
+        if not self.iterations:
+            return covariance
+        return covariance + 6 * square + 1 + 2 * cube + (self.iterations - 1) * (6 * cube + 2 * square)
+
+    def features_of(self, channels: int) -> int:
+        """Return C·(C + 1)/2."""
+        return channels * (channels + 1) // 2
+
     def extra_repr(self) -> str:
         """Show the number of steps."""
         return f"iterations={self.iterations}"

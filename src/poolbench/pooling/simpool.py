@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from poolbench.pooling.head import HeadPool2d, positive_number, whole_number
 from poolbench.pooling.precision import uncast, widened
+from poolbench.pooling.work import of_softmax
 
 SHIFT = 1e-6
 
@@ -72,6 +73,20 @@ class SimPool2d(HeadPool2d):
     def _groups(self, x_BNC: Tensor) -> Tensor:
         """Part the channels: (B, N, C) → (B, heads, N, C / heads)."""
         return x_BNC.unflatten(2, (self.heads, x_BNC.shape[2] // self.heads)).transpose(1, 2)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of n places: (7C + 3)·n to normalise, query, keys, weights, the weighted sum.
+
+        Query: C·n for the mean, 2·C² for the product, C for the scale. Keys: 2·C²·n. Weights: 2·C·n for the scores and
+        5n − 2 for each softmax. Weighted sum: 2·C·n; with γ 4·C·n more for minimum, difference, shift and power, and
+        C for the root.
+        """
+        places, values = height * width, channels * height * width
+        normal = (7 * channels + 3) * places
+        query = values + 2 * channels**2 + channels
+        weights = 2 * channels * values + 2 * values + self.heads * of_softmax(places)
+        powers = 0 if self.gamma is None else 4 * values - 1 + channels
+        return normal + query + weights + 2 * values + powers
 
     def extra_repr(self) -> str:
         """Show heads and γ."""

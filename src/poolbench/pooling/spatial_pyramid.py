@@ -8,6 +8,7 @@ from torch import Tensor
 
 from poolbench.pooling.head import HeadPool2d
 from poolbench.pooling.precision import widened
+from poolbench.pooling.work import of_cells
 
 
 class SpatialPyramidPool2d(HeadPool2d):
@@ -51,6 +52,15 @@ class SpatialPyramidPool2d(HeadPool2d):
             return torch.cat([F.adaptive_max_pool2d(x_BCHW, n).flatten(1) for n in self.levels], dim=1)
         x = widened(x_BCHW)
         return torch.cat([F.adaptive_avg_pool2d(x, n).flatten(1) for n in self.levels], dim=1).to(x_BCHW.dtype)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return as many as all cells have values, for maxima one less for each cell."""
+        grids = [(n, n) for n in self.levels]
+        return channels * of_cells(height, width, grids, maximum=self.mode == "max")
+
+    def features_of(self, channels: int) -> int:
+        """Return C · Σ n²."""
+        return channels * sum(n * n for n in self.levels)
 
     def extra_repr(self) -> str:
         """Show levels and mode."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from poolbench.pooling.precision import answering, is_channels_last, uncast, widened
 from poolbench.pooling.window import WindowPool1d, WindowPool2d
+from poolbench.pooling.work import of_convolution
 
 
 class SpectralPool2d(WindowPool2d):
@@ -67,6 +68,13 @@ class SpectralPool2d(WindowPool2d):
             else:
                 y = torch.matmul(torch.matmul(by_row, y), by_column.T)
         return answering(x_BCHW, y)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2·C·H'·W·(H + W'): the products with the two matrices, which are made once."""
+        rows, columns = self.output_shape(height, width)
+        return channels * (
+            of_convolution(height, rows * width, bias=False) + of_convolution(width, rows * columns, bias=False)
+        )
 
 
 class SpectralPool1d(WindowPool1d, SpectralPool2d):

@@ -1,5 +1,6 @@
 """A strided convolution in the place of a pooling."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.pooling.window import WindowPool2d
+from poolbench.pooling.work import of_convolution
 
 
 class StridedConv2d(WindowPool2d):
@@ -62,6 +64,12 @@ class StridedConv2d(WindowPool2d):
             x_BCHW = F.pad(x_BCHW, (0, max(right, 0), 0, max(below, 0)))
         y_BCHW = self.conv(x_BCHW)
         return y_BCHW if self.activation is None else F.relu(y_BCHW)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2C·k² + 1 for each result, and 1 for its ReLU."""
+        results = channels * math.prod(self.output_shape(height, width))
+        convolved = of_convolution(channels * self.window_size, results, bias=True)
+        return convolved + (0 if self.activation is None else results)
 
     def extra_repr(self) -> str:
         """Show what the inner convolution does not."""

@@ -80,8 +80,16 @@ class TapPool2d(WindowPool2d):
 
     @property
     def operations(self) -> dict[str, int]:
-        """How often each elementary operation is done for one result, in evaluation."""
-        return self.programs[False].value.count()
+        """How often each operation is done for one result, in evaluation: what `poolbench.pooling.work` counts."""
+        return self.programs[False].value.arithmetic()
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of all windows, each those of the formula that runs in a whole window.
+
+        The formula may be cleverer than its definition: ranks, for instance, come from a network of comparisons.
+        """
+        rows, columns = self.output_shape(height, width)
+        return sum(self.operations.values()) * channels * rows * columns
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""

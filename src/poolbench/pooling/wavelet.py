@@ -10,6 +10,7 @@ from torch import Tensor
 
 from poolbench.pooling.precision import answering, is_channels_last, uncast, widened
 from poolbench.pooling.window import WindowPool1d, WindowPool2d
+from poolbench.pooling.work import of_convolution
 
 _THREE = sqrt(3)
 _TEN = sqrt(10)
@@ -120,6 +121,12 @@ class WaveletPool2d(WindowPool2d):
         weight = torch.outer(high, wide).expand(y.shape[1], 1, len(self.taps[0]), len(self.taps[1]))
         with uncast(y):
             return answering(x_BCHW, F.conv2d(y, weight, stride=self.stride, groups=y.shape[1]))
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2·L² for each result, a convolution with the filter of L x L numbers."""
+        rows, columns = self.output_shape(height, width)
+        taps = len(self.taps[0]) * len(self.taps[1])
+        return of_convolution(taps, channels * rows * columns, bias=False)
 
     def _extended(self, x: Tensor, dim: int, count: int) -> Tensor:
         """Return the values that `count` places of the filter need along a dimension, beyond the map as well."""

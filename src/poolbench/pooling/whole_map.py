@@ -19,6 +19,10 @@ class GlobalAvgPool2d(HeadPool2d):
         """Pool (B, C, H, W) → (B, C)."""
         return x_BCHW.mean((2, 3))
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return C·n of n places: n − 1 additions and a division."""
+        return channels * height * width
+
 
 class GlobalMaxPool2d(HeadPool2d):
     """The largest value of each channel's map: (B, C, H, W) → (B, C).
@@ -33,6 +37,10 @@ class GlobalMaxPool2d(HeadPool2d):
         """Pool (B, C, H, W) → (B, C)."""
         return x_BCHW.amax((2, 3))
 
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return C·(n − 1) of n places."""
+        return channels * (height * width - 1)
+
 
 class AvgMaxConcat2d(HeadPool2d):
     """The means of all channels, then their largest values: (B, C, H, W) → (B, 2C).
@@ -44,3 +52,11 @@ class AvgMaxConcat2d(HeadPool2d):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, 2C)."""
         return torch.cat([x_BCHW.mean((2, 3)), x_BCHW.amax((2, 3))], dim=1)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return C·(2n − 1) of n places."""
+        return channels * (2 * height * width - 1)
+
+    def features_of(self, channels: int) -> int:
+        """Return 2C."""
+        return 2 * channels

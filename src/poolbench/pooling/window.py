@@ -5,6 +5,8 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from poolbench.pooling.work import Work, checked_shape, work_of
+
 IMPLEMENTATIONS = ("fast", "torch", "triton")
 
 
@@ -44,7 +46,7 @@ def _plain(value: Any) -> Any:
 
 
 class WindowPool2d(nn.Module):
-    """A pooling over sliding windows: holds and checks the geometry; a subclass brings `pool`.
+    """A pooling over sliding windows: holds and checks the geometry; a subclass brings `pool` and `operations_on`.
 
     Args:
         kernel_size: height and width of the window, or one number for both.
@@ -177,6 +179,31 @@ class WindowPool2d(nn.Module):
                 f"got {height}x{width}"
             )
         return shape[0], shape[1]
+
+    def work(self, input_shape: Sequence[int], itemsize: int = 4) -> Work:
+        """Return what one image costs in evaluation, as `poolbench.pooling.work` counts.
+
+        Args:
+            input_shape: of the map without its batch, (C, H, W); (C, L) for a one-dimensional operator.
+            itemsize: bytes of a value, 4 for float32.
+
+        Raises:
+            ValueError: an argument breaks its rule, or the map is smaller than the window.
+        """
+        shape = checked_shape(input_shape, "C, H, W" if self.spatial == 2 else "C, L")
+        channels, (height, width) = shape[0], (1, *shape[1:])[-2:]
+        rows, columns = self.output_shape(height, width)
+        return work_of(
+            self,
+            self.operations_on(channels, height, width),
+            values_in=channels * height * width,
+            values_out=channels * rows * columns,
+            itemsize=itemsize,
+        )
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of one image: what a subclass brings for `work`. In one dimension, the height is 1."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `operations_on` to have `work`")
 
     def extra_repr(self) -> str:
         """Show the geometry, as torch's own layers do."""

@@ -41,11 +41,13 @@ def blurred(operator: Any, z: Tensor, shape: tuple[int, int], first: tuple[int, 
     filters = [weights(count) for count in sides(operator)]
     for row in range(shape[0]):
         for column in range(shape[1]):
+            weighted = []
             for down, high in enumerate(filters[0]):
                 for across, wide in enumerate(filters[1]):
                     at = mirrored(row * operator.stride[0] + first[0] + down, z.shape[2])
                     to = mirrored(column * operator.stride[1] + first[1] + across, z.shape[3])
-                    result[:, :, row, column] += high * wide * z[:, :, at, to]
+                    weighted.append(high * wide * z[:, :, at, to])
+            result[:, :, row, column] = torch.stack(weighted).sum(0)
     return result
 
 
@@ -99,10 +101,9 @@ def blurred_convolution(operator: Any, x: Tensor) -> Tensor:
     weight, bias = operator.conv.weight.flatten(2), operator.conv.bias
 
     def convolution(values: list[Any]) -> Tensor:
-        total = bias.expand(x.shape[0], -1).clone()
-        for place, value in enumerate(values):
-            if value is not None:
-                total = total + value @ weight[:, :, place].T
+        inside = [place for place, value in enumerate(values) if value is not None]
+        filters = torch.cat([weight[:, :, place] for place in inside], 1)
+        total = torch.cat([values[place] for place in inside], 1) @ filters.T + bias
         return total if operator.activation is None else total.clamp(min=0)
 
     z = windows(operator, x, dense(operator, x), convolution)

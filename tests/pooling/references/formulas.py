@@ -41,13 +41,14 @@ def falling(values: Tensor) -> Tensor:
     return values.sort(-1, descending=True).values
 
 
-def top_mean(values: Tensor, k: int) -> Tensor:
-    return falling(values)[..., :k].mean(-1)
+def top(values: Tensor, k: int) -> Tensor:
+    return values.topk(min(k, values.shape[-1]), -1).values
 
 
 def t_max_avg(operator: TMaxAvgPool2d, values: Tensor, places: list[int]) -> Tensor:
-    deciding = values.amax(-1) if operator.rule == "max" else falling(values)[..., : operator.k].amin(-1)
-    return torch.where(deciding >= operator.threshold, values.amax(-1), top_mean(values, operator.k))
+    largest = top(values, operator.k)
+    deciding = largest[..., 0 if operator.rule == "max" else -1]
+    return torch.where(deciding >= operator.threshold, largest[..., 0], largest.mean(-1))
 
 
 def mixture(operator: MixedPool2d, values: Tensor, places: list[int]) -> Tensor:
@@ -80,8 +81,9 @@ def tree(operator: TreePool2d, values: Tensor, places: list[int]) -> Tensor:
 
 
 def mam(values: Tensor) -> Tensor:
-    reach = values.amax(-1) - values.amin(-1)
-    return torch.where(reach > values.mean(-1), reach, (values.amax(-1) + values.mean(-1)) / 2)
+    largest, mean = values.amax(-1), values.mean(-1)
+    reach = largest - values.amin(-1)
+    return torch.where(reach > mean, reach, (largest + mean) / 2)
 
 
 def geometric(alpha: float, values: Tensor) -> Tensor:
@@ -90,7 +92,8 @@ def geometric(alpha: float, values: Tensor) -> Tensor:
 
 def rank_weighted(operator: RankWeightedPool2d, values: Tensor, places: list[int]) -> Tensor:
     weights = geometric(operator.alpha, values)
-    return (falling(values) * weights).sum(-1) / (weights.sum() if operator.normalize else 1)
+    total = (falling(values) * weights).sum(-1)
+    return total / weights.sum() if operator.normalize else total
 
 
 def rank_stochastic(operator: RankStochasticPool2d, values: Tensor, places: list[int]) -> Tensor:
@@ -100,7 +103,8 @@ def rank_stochastic(operator: RankStochasticPool2d, values: Tensor, places: list
 
 def ordinal(operator: OrdinalPool2d, values: Tensor, places: list[int]) -> Tensor:
     weights = operator.logit.softmax(0)[: values.shape[-1]].transpose(0, 1)
-    return (falling(values) * weights).sum(-1) / weights.sum(-1)
+    total = (falling(values) * weights).sum(-1)
+    return total if len(places) == operator.window_size else total / weights.sum(-1)
 
 
 def median(values: Tensor) -> Tensor:
@@ -140,7 +144,7 @@ REFERENCES: dict[type[nn.Module], Reference] = {
     MaxPool2d: simple(lambda values: values.amax(-1)),
     MinPool2d: simple(lambda values: values.amin(-1)),
     AvgPool2d: simple(lambda values: values.sum(-1) / values.shape[-1]),
-    AvgTopKPool2d: by_window(lambda operator, values, places: top_mean(values, operator.k)),
+    AvgTopKPool2d: by_window(lambda operator, values, places: top(values, operator.k).mean(-1)),
     TMaxAvgPool2d: by_window(t_max_avg),
     MixedPool2d: by_window(mixture),
     RandomMixedPool2d: simple(lambda values: (values.amax(-1) + values.mean(-1)) / 2),

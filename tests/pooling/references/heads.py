@@ -23,12 +23,12 @@ from poolbench.pooling.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalM
 Reference = Callable[[Any, Tensor], Tensor]
 
 
-def by_channel(number: Callable[[Any, list[float], int], float]) -> Reference:
-    """Make one feature of each channel: `number` gets the head, the channel's values and its place."""
+def by_channel(number: Callable[[Any, Tensor, int], Tensor]) -> Reference:
+    """Make one feature of each channel: `number` gets the head, the channel's values (N,) and its place."""
 
     def reference(head: Any, x: Tensor) -> Tensor:
-        rows = [[number(head, values, c) for c, values in enumerate(image.flatten(1).tolist())] for image in x]
-        return torch.tensor(rows, dtype=x.dtype)
+        rows = [torch.stack([number(head, values, c) for c, values in enumerate(image.flatten(1))]) for image in x]
+        return torch.stack(rows)
 
     return reference
 
@@ -56,7 +56,7 @@ def mean_of_cell(cell: Tensor) -> Tensor:
 
 
 def largest_of_cell(cell: Tensor) -> Tensor:
-    return cell.sort(-1).values[..., -1]
+    return cell.max(-1).values
 
 
 def spatial_pyramid(head: SpatialPyramidPool2d, x: Tensor) -> Tensor:
@@ -70,36 +70,36 @@ def class_maps(head: ClassMaps, x: Tensor) -> Tensor:
     return REFERENCES[type(head.pool)](head.pool, maps)
 
 
-def gamp(head: GAMPPool2d, values: list[float], channel: int) -> float:
+def gamp(head: GAMPPool2d, values: Tensor, channel: int) -> Tensor:
     k = head.k if isinstance(head.k, int) else max(1, int(head.k * len(values) + 0.5))
-    return sum(sorted(values, reverse=True)[:k]) / k
+    return values.sort(descending=True).values[:k].sum() / k
 
 
-def gem(head: GlobalGeMPool2d, values: list[float], channel: int) -> float:
+def gem(head: GlobalGeMPool2d, values: Tensor, channel: int) -> Tensor:
     p = head.p.tolist()[channel if head.per == "channel" else 0]
-    return (sum(max(v, head.eps) ** p for v in values) / len(values)) ** (1 / p)
+    return ((values.clamp(min=head.eps) ** p).sum() / len(values)) ** (1 / p)
 
 
-def log_sum_exp(head: GlobalLogSumExp2d, values: list[float], channel: int) -> float:
+def log_sum_exp(head: GlobalLogSumExp2d, values: Tensor, channel: int) -> Tensor:
     beta = head.beta
     if head.log_beta is not None:
         beta = math.exp(head.log_beta.tolist()[channel if head.per == "channel" else 0])
-    return math.log(sum(math.exp(beta * v) for v in values) / len(values)) / beta
+    return torch.log(torch.exp(beta * values).sum() / len(values)) / beta
 
 
-def softmax(scores: list[float]) -> list[float]:
-    total = sum(math.exp(s) for s in scores)
-    return [math.exp(s) / total for s in scores]
+def softmax(scores: Tensor) -> Tensor:
+    powers = torch.exp(scores)
+    return powers / powers.sum()
 
 
 def attention(head: AttentionPool2d, places: Tensor) -> Tensor:
     channels, width = len(places), len(places) // head.heads
     features = []
     for group, query in enumerate(head.query):
-        weights = softmax([float(query @ place) / math.sqrt(channels) for place in places.T])
+        weights = softmax(torch.stack([query @ place for place in places.T]) / math.sqrt(channels))
         for channel in range(group * width, (group + 1) * width):
-            features.append(sum(w * v for w, v in zip(weights, places[channel].tolist(), strict=True)))
-    return torch.tensor(features, dtype=places.dtype)
+            features.append((weights * places[channel]).sum())
+    return torch.stack(features)
 
 
 def simpool(head: SimPool2d, places: Tensor) -> Tensor:
@@ -110,27 +110,26 @@ def simpool(head: SimPool2d, places: Tensor) -> Tensor:
         spread = ((place - mean) ** 2).sum() / channels
         normal.append(head.norm.weight * (place - mean) / torch.sqrt(spread + 1e-6) + head.norm.bias)
     query = head.query.weight @ (places.sum(1) / places.shape[1])
-    least = min(float(place.min()) for place in normal)
+    least = torch.stack(normal).min()
     features = []
     for group in range(head.heads):
         part = slice(group * width, (group + 1) * width)
         keys = [(head.key.weight @ place)[part] for place in normal]
-        weights = softmax([float(query[part] @ key) / math.sqrt(width) for key in keys])
+        weights = softmax(torch.stack([query[part] @ key for key in keys]) / math.sqrt(width))
         for channel in range(group * width, (group + 1) * width):
-            values = [float(place[channel]) for place in normal]
+            values = torch.stack([place[channel] for place in normal])
             if head.gamma is None:
-                features.append(sum(w * v for w, v in zip(weights, values, strict=True)))
+                features.append((weights * values).sum())
             else:
-                powers = [(v - least + 1e-6) ** head.gamma for v in values]
-                features.append(sum(w * v for w, v in zip(weights, powers, strict=True)) ** (1 / head.gamma))
-    return torch.tensor(features, dtype=places.dtype)
+                features.append((weights * (values - least + 1e-6) ** head.gamma).sum() ** (1 / head.gamma))
+    return torch.stack(features)
 
 
 def finished(head: BilinearPool2d, z: Tensor) -> Tensor:
     """Take roots as defined at 0 by `signed_root`, then the division by the length."""
     if head.signed_sqrt:
-        z = torch.tensor([v / math.sqrt(abs(v) + 1e-7) for v in z.tolist()], dtype=z.dtype)
-    return z / math.sqrt(sum(v * v for v in z.tolist())) if head.l2 else z
+        z = z / torch.sqrt(z.abs() + 1e-7)
+    return z / torch.sqrt((z * z).sum()).clamp(min=1e-12) if head.l2 else z
 
 
 def bilinear(head: BilinearPool2d, places: Tensor) -> Tensor:
@@ -156,13 +155,10 @@ def second_order(head: SecondOrderPool2d, places: Tensor) -> Tensor:
     """Step each eigenvalue by itself: the steps never mix eigenvectors."""
     covariance = torch.cov(places, correction=0)
     values, vectors = torch.linalg.eigh(covariance)
-    roots = []
-    for value in values.tolist():
-        y, z = value / float(covariance.trace()), 1.0
-        for _ in range(head.iterations):
-            y, z = y * (3 - z * y) / 2, (3 - z * y) / 2 * z
-        roots.append(y * math.sqrt(float(covariance.trace())))
-    matrix = vectors @ torch.diag(torch.tensor(roots, dtype=places.dtype)) @ vectors.T
+    y, z = values / covariance.trace(), torch.ones_like(values)
+    for _ in range(head.iterations):
+        y, z = y * (3 - z * y) / 2, (3 - z * y) / 2 * z
+    matrix = vectors @ torch.diag(y * torch.sqrt(covariance.trace())) @ vectors.T
     matrix = matrix if head.iterations else covariance
     return torch.cat([matrix[row, row:] for row in range(len(matrix))])
 
@@ -176,10 +172,10 @@ REFERENCES: dict[type[nn.Module], Reference] = {
     ClassMaps: class_maps,
     CompactBilinearPool2d: by_image(compact_bilinear),
     GAMPPool2d: by_channel(gamp),
-    GlobalAvgPool2d: by_channel(lambda head, values, channel: sum(values) / len(values)),
+    GlobalAvgPool2d: by_channel(lambda head, values, channel: values.sum() / len(values)),
     GlobalGeMPool2d: by_channel(gem),
     GlobalLogSumExp2d: by_channel(log_sum_exp),
-    GlobalMaxPool2d: by_channel(lambda head, values, channel: max(values)),
+    GlobalMaxPool2d: by_channel(lambda head, values, channel: values.max()),
     SecondOrderPool2d: by_image(second_order),
     SimPool2d: by_image(simpool),
     SpatialPyramidPool2d: spatial_pyramid,

@@ -47,22 +47,22 @@ def components(operator: Any, image: Tensor) -> list[Tensor]:
     return found
 
 
-def best(operator: Any, x: Tensor, score: Callable[[Tensor], float]) -> Tensor:
+def best(operator: Any, x: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
     results = []
     for image in x:
         parts = components(operator, image)
-        scores = [score(part) for part in parts]
-        largest = max(scores)
+        scores = torch.stack([score(part) for part in parts])
+        largest = scores.max()
         # Sums of the same numbers in another order are equal.
-        equal = [abs(number - largest) <= abs(largest) * 4e-7 for number in scores]
-        results.append(parts[equal.index(True)])
+        equal = (scores - largest).abs() <= largest.abs() * 4e-7
+        results.append(parts[equal.tolist().index(True)])
     return torch.stack(results) if results else x.new_zeros(0, x.shape[1], *operator.output_shape(*x.shape[2:]))
 
 
 def adaptive(operator: Any, x: Tensor) -> Tensor:
-    def norm(part: Tensor) -> float:
-        sizes = [abs(number) for number in part.flatten().tolist()]
-        return max(sizes) if operator.norm == float("inf") else sum(size**operator.norm for size in sizes)
+    def norm(part: Tensor) -> Tensor:
+        sizes = part.flatten().double().abs()
+        return sizes.max() if operator.norm == float("inf") else (sizes**operator.norm).sum()
 
     return best(operator, x, norm)
 
@@ -81,9 +81,9 @@ def convolved(operator: Any, image: Tensor, weight: Tensor, bias: Tensor | float
 
 
 def learned(operator: Any, x: Tensor) -> Tensor:
-    def score(part: Tensor) -> float:
+    def score(part: Tensor) -> Tensor:
         hidden = convolved(operator, part, operator.first.weight, operator.first.bias).clamp(min=0)
-        return convolved(operator, hidden, operator.second.weight, 0.0).mean().item()
+        return convolved(operator, hidden, operator.second.weight, 0.0).mean().double()
 
     return best(operator, x, score)
 

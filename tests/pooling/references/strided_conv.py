@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from pooling.references.windows import Reference
 from torch import Tensor, nn
@@ -18,8 +17,8 @@ def convolution(operator: Any, x: Tensor) -> Tensor:
     for row in range(rows):
         for column in range(columns):
             top, left = row * stride_h, column * stride_w
-            window = x[:, None, :, top : top + kernel_h, left : left + kernel_w]
-            pooled[:, :, row, column] = torch.sum(window * operator.conv.weight, (2, 3, 4)) + operator.conv.bias
+            window = x[:, :, top : top + kernel_h, left : left + kernel_w]
+            pooled[:, :, row, column] = window.flatten(1) @ operator.conv.weight.flatten(1).T + operator.conv.bias
     return pooled if operator.activation is None else pooled.clamp(min=0)
 
 

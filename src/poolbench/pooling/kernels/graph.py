@@ -34,6 +34,8 @@ SIGNATURES = {
     "exp2": "f:f",
     "log2": "f:f",
 }
+# What counts as no operation: choices, logic, checks for NaN, and what is there for the derivative alone.
+FREE = ("where", "and", "or", "not", "unordered", "poison", "stop", "via")
 LEAVES = ("tap", "valid", "count", "param", "uniform", "gradient", "const")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolbench.pooling.kernels.gradient import gradients
-from poolbench.pooling.kernels.graph import LEAVES, Value, Window, digest, needed
+from poolbench.pooling.kernels.graph import FREE, LEAVES, Value, Window, digest, needed
 
 # One operation of a tape: its name, the places of its arguments on the tape, and which input or constant a leaf is.
 Operation = tuple[str, tuple[int, ...], Any]
@@ -37,6 +37,14 @@ class Tape:
     def count(self) -> dict[str, int]:
         """Return how often each operation is done."""
         return dict(Counter(op for op, _, _ in self.operations if op not in LEAVES))
+
+    def arithmetic(self) -> dict[str, int]:
+        """Return how often each operation is done that counts as work, see `poolbench.pooling.work`."""
+        of_map: list[bool] = []
+        for op, arguments, _ in self.operations:
+            of_map.append(op == "tap" or any(of_map[at] for at in arguments))
+        counted = zip(self.operations, of_map, strict=True)
+        return dict(Counter(op for (op, _, _), is_of_map in counted if is_of_map and op not in (*FREE, *LEAVES)))
 
 
 @dataclass(frozen=True, eq=False)

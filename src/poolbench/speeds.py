@@ -11,6 +11,7 @@ from poolbench.cell import Cell
 from poolbench.measure.implementations import implementations, summary
 from poolbench.measure.machine import allocator_in_force, machine
 from poolbench.measure.speed import network_speed
+from poolbench.measure.stopwatch import stopwatch_for
 from poolbench.record import SCHEMA, read_speeds, write_json
 
 
@@ -25,7 +26,12 @@ def measured(cell: Cell, reference: Cell) -> bool:
         return False
     now = _identity(cell, reference)
     same = ("arm_id", "reference_arm_id", "machine_id", "threads", "allocator")
-    return any(all(speed.get(key) == now[key] for key in same) for speed in read_speeds(cell.settings.folder)[0])
+    compiled = cell.protocol().compile
+    return any(
+        # Older records do not say it: nothing was compiled for them.
+        all(speed.get(key) == now[key] for key in same) and speed.get("compiled", False) == compiled
+        for speed in read_speeds(cell.settings.folder)[0]
+    )
 
 
 def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: float) -> dict[str, Any]:
@@ -46,6 +52,7 @@ def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: flo
         dtype=protocol.dtype,
         memory_format=protocol.torch_memory_format,
     )
+    stopwatch = stopwatch_for(cell.device)
     quantities = network_speed(
         arm,
         other,
@@ -55,8 +62,10 @@ def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: flo
         device=cell.device,
         precision=protocol.precision,
         memory_format=protocol.memory_format,
-        optimizer_factory=partial(protocol.build_optimizer),
+        optimizer_factory=protocol.build_optimizer,
         label_smoothing=protocol.label_smoothing,
+        compiled=protocol.compile,
+        stopwatch=stopwatch,
         budget_s=budget_s,
         half_width=half_width,
     )
@@ -64,6 +73,8 @@ def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: flo
         "memory_format": protocol.memory_format,
         "precision": protocol.precision,
         "batch_size": protocol.batch_size,
+        "compiled": protocol.compile,
+        "clock": stopwatch.name,
         "implementation": summary(look(arm)),
         "reference_implementation": summary(look(other)),
         "quantities": quantities,

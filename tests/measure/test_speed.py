@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from poolbench.measure.speed import Quantity, network_speed
+from poolbench.measure import speed
+from poolbench.measure.speed import Quantity, SideBySide, network_speed, speed_by_batch_size
 from poolbench.measure.timing import Pair, Timing
 
 
@@ -33,24 +34,32 @@ class Watched(nn.Module):
         return self.classifier(self.drop(self.norm(features)).flatten(1))
 
 
-def measure(arm: nn.Module, reference: nn.Module, **changes: Any) -> dict[str, dict[str, Any]]:
+def conditions(**changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "input_shape": (2, 6, 6),
         "num_classes": 3,
-        "batch_size": 4,
         "device": torch.device("cpu"),
         "precision": "float32",
         "memory_format": "channels_last",
         "optimizer_factory": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
         "budget_s": 0.01,
     }
-    return network_speed(arm, reference, **(arguments | changes))
+    return arguments | changes
+
+
+def measure(arm: nn.Module, reference: nn.Module, **changes: Any) -> dict[str, dict[str, Any]]:
+    return network_speed(arm, reference, batch_size=4, **conditions(**changes))
+
+
+def by_batch_size(arm: nn.Module, sizes: list[int], **changes: Any) -> list[dict[str, Any]]:
+    return list(speed_by_batch_size(arm, Watched(4, []), batch_sizes=sizes, **conditions(**changes)))
 
 
 def test_every_quantity_is_there() -> None:
     found = measure(Watched(4, []), Watched(8, []))
     assert {name: quantity["unit"] for name, quantity in found.items()} == {
         "training": "images/s",
+        "forward_backward": "images/s",
         "inference": "images/s",
         "latency": "ms",
     }
@@ -87,7 +96,7 @@ def test_conditions_are_the_stated_ones(precision: str, dtype: torch.dtype, layo
     assert set(seen) == {
         (4, False, False, dtype, layout),  # inference
         (1, False, False, dtype, layout),  # latency
-        (4, True, True, dtype, layout),  # training
+        (4, True, True, dtype, layout),  # training, forward_backward
     }
 
 
@@ -119,6 +128,100 @@ def test_nothing_of_the_callers_changes() -> None:
     assert all(map(torch.equal, before, after))
     assert [network.training for network in networks] == [True, False]
     assert all(parameter.grad is None for network in networks for parameter in network.parameters())
+
+
+def test_forward_and_backward_leave_the_optimizer_out() -> None:
+    def none(parameters: Any) -> torch.optim.Optimizer:
+        raise AssertionError("no optimizer is built")
+
+    seen: list[tuple[Any, ...]] = []
+    both = SideBySide(Watched(4, seen), Watched(4, []), **conditions(optimizer_factory=none))
+    assert both.measure("forward_backward", 4).unit == "images/s"
+    assert {(images, training, grad) for images, training, grad, *_ in seen} == {(4, True, True)}
+    assert all(parameter.grad is not None for parameter in both.networks[0].parameters())
+
+
+def test_both_are_compiled_before_the_timing_where_the_protocol_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+
+    def compile_slowly(network: nn.Module) -> nn.Module:
+        network.register_forward_pre_hook(lambda *_: events.append("call"))
+        events.append("compiled")
+        return network
+
+    def alternate_noted(*actions: Any, **bounds: Any) -> Pair:
+        events.append("timing")
+        return PAIR
+
+    monkeypatch.setattr(torch, "compile", compile_slowly)
+    monkeypatch.setattr(speed, "alternate", alternate_noted)
+    measure(Watched(4, []), Watched(4, []), compiled=True)
+    assert events[:5] == ["compiled", "compiled", "call", "call", "timing"]
+    assert events.count("compiled") == 8  # each quantity anew
+    events.clear()
+    measure(Watched(4, []), Watched(4, []))
+    assert set(events) == {"timing"}
+
+
+class Limited(Watched):
+    """A network for whose batches the memory is enough up to four images, or two where gradients are kept."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Limited":
+        return Limited(self.conv.out_channels, self.seen)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > (2 if torch.is_grad_enabled() else 4):
+            raise self.error
+        return super().forward(images)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried\nmore"), "CUDA out of memory. Tried"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "DefaultCPUAllocator: can't allocate memory"),
+        (MemoryError(), "MemoryError"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_said_and_smaller_ones_are_reported(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Limited, "error", error, raising=False)
+    rows = by_batch_size(Limited(4, []), [8, 2, 4, 16])
+    assert [(row["quantity"], row["batch_size"]) for row in rows] == [
+        ("latency", 1),
+        *((quantity, size) for size in (2, 4, 8, 16) for quantity in ("inference", "forward_backward", "training")),
+    ]
+    reasons = {(row["quantity"], row["batch_size"]): row["reason"] for row in rows if row["reason"]}
+    assert reasons == {
+        ("forward_backward", 4): f"out of memory at batch size 4: {told}",
+        ("training", 4): f"out of memory at batch size 4: {told}",
+        ("inference", 8): f"out of memory at batch size 8: {told}",
+        ("forward_backward", 8): "not tried: batch size 4 did not fit into memory",
+        ("training", 8): "not tried: batch size 4 did not fit into memory",
+        ("forward_backward", 16): "not tried: batch size 4 did not fit into memory",
+        ("training", 16): "not tried: batch size 4 did not fit into memory",
+        ("inference", 16): "not tried: batch size 8 did not fit into memory",
+    }
+    assert all(("median" in row) == (not row["reason"]) for row in rows)
+
+
+def test_what_cannot_run_for_another_cause_stops_nothing_else() -> None:
+    class Fails(Watched):
+        def __deepcopy__(self, memo: dict[int, Any]) -> "Fails":
+            return Fails(self.conv.out_channels, self.seen)
+
+        def forward(self, images: Tensor) -> Tensor:
+            if self.training and len(images) == 1:
+                raise ValueError("Expected more than 1 value per channel")
+            return super().forward(images)
+
+    rows = by_batch_size(Fails(4, []), [1, 2])
+    reasons = {(row["quantity"], row["batch_size"]): row["reason"] for row in rows if row["reason"]}
+    assert reasons == {
+        (quantity, 1): "ValueError: Expected more than 1 value per channel"
+        for quantity in ("forward_backward", "training")
+    }
 
 
 # Medians 0.5 and 0.25 s, so that the first takes twice as long; eight repeats have their extremes for an interval.

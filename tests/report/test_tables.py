@@ -305,6 +305,20 @@ class TestThroughput:
         assert itself["training_ratio"] == 1.0
         assert math.isnan(itself["training_ratio_ci95_low"])
 
+    def test_older_records_lack_what_was_not_measured_then(self, results: Any) -> None:
+        older, arm = results.add("max"), results.add("avg")
+        results.speed(older, older)
+        newer = {"unit": "images/s", "median": 500.0, "ratio": 0.9, "ratio_ci95_low": 0.89, "ratio_ci95_high": 0.91}
+        quantities = {"training": newer, "forward_backward": {**newer, "settled": True}}
+        results.speed(arm, older, quantities=quantities, compiled=True, clock="processor")
+        made = report(results)
+        before = row(made, "throughput", "max")
+        assert before[["forward_backward_ratio", "forward_backward_settled", "compiled"]].isna().all()
+        assert before["clock"] == ""
+        after = row(made, "throughput", "avg")
+        assert (after["forward_backward_images_per_s"], after["forward_backward_ratio"]) == (500.0, 0.9)
+        assert (after["forward_backward_settled"], after["compiled"], after["clock"]) == (True, True, "processor")
+
     def test_summary_takes_the_machine_with_most_arms(self, results: Any) -> None:
         reference, arm = results.add("max"), results.add("avg")
         for record in (reference, arm):

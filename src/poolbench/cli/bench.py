@@ -1,4 +1,4 @@
-"""`poolbench bench`: speed and memory of operators, against torch's own max pooling."""
+"""`poolbench bench`: speed and memory of operators beside torch's own max pooling, or speed of whole networks."""
 
 import argparse
 from typing import Any
@@ -10,24 +10,64 @@ LAYOUTS = ("contiguous", "channels_last")
 DTYPES = ("float32", "bfloat16")
 
 
+USAGE = """Without KEY=VALUE: time the window operators of conf/pooling beside nn.MaxPool2d, alternating in one process.
+
+With KEY=VALUE, as `poolbench train` takes them: time whole networks beside their reference, without any data.
+
+  poolbench bench avg_topk softpool --layout channels_last
+  poolbench bench backbone=slides pooling=avg_topk,avg --batch-sizes 1,8,32,128 --csv speed.csv
+  poolbench bench backbone=resnet18 pooling='glob(*)' dataset=cifar10 dataset.image_size=64 protocol=fast
+
+keys: backbone, pooling, head, dataset, protocol, trainer, reference, threads, allocator and all that is in them."""
+OF_OPERATORS = ("quick", "layout", "dtype", "implementation")
+OF_NETWORKS = ("batch_sizes", "half_width", "config_dir", "multirun")
+
+
 def add_to(commands: Any) -> None:
     """Add `poolbench bench`."""
     command = commands.add_parser(
         "bench",
-        help="speed and memory of operators, against torch's own",
-        description="Time the window operators of conf/pooling beside nn.MaxPool2d, alternating in one process.",
+        help="speed of operators beside torch's own, and of networks beside their reference",
+        description=USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("variants", nargs="*", help="variants with a window operator; without it, all of them")
-    command.add_argument("--quick", action="store_true", help="smaller batches and less time: a first look")
-    command.add_argument("--layout", choices=LAYOUTS, action="append", help="memory layout (both)")
-    command.add_argument("--dtype", choices=DTYPES, action="append", help="dtype (float32)")
-    command.add_argument(
+    _add_flags(command)
+    # Flags may stand between variants or overrides too, which argparse does not let a subcommand have.
+    command.add_argument("rest", nargs=argparse.REMAINDER, metavar="VARIANT | KEY=VALUE", help="see above")
+    command.set_defaults(run=lambda known: run(_all_parsed(known)))
+
+
+def _add_flags(command: argparse.ArgumentParser) -> None:
+    both = command.add_argument_group("operators and networks")
+    both.add_argument("--threads", type=int, help="threads (1: the trustworthy figures)")
+    both.add_argument("--budget", type=float, metavar="SECONDS", help="for each measurement, at most (2; networks 10)")
+    both.add_argument("--csv", metavar="FILE", help="also write the rows to this file")
+    operators = command.add_argument_group("operators")
+    operators.add_argument(
+        "--quick", action="store_true", default=None, help="smaller batches, less time: a first look"
+    )
+    operators.add_argument("--layout", choices=LAYOUTS, action="append", help="memory layout (both)")
+    operators.add_argument("--dtype", choices=DTYPES, action="append", help="dtype (float32)")
+    operators.add_argument(
         "--implementation", choices=("fast", "torch"), help="compiled kernels where there are, or torch (as configured)"
     )
-    command.add_argument("--threads", type=int, default=1, help="threads (1: the trustworthy figures)")
-    command.add_argument("--budget", type=float, help="seconds for each measurement, at most")
-    command.add_argument("--csv", help="also write the rows to this file")
-    command.set_defaults(run=run)
+    networks = command.add_argument_group("networks")
+    networks.add_argument(
+        "--batch-sizes", metavar="N,N", help="images a batch, each measured (1 and the protocol's batch_size)"
+    )
+    networks.add_argument(
+        "--half-width", type=float, help="of the ratio's interval, relative, at which a measurement ends (0.01)"
+    )
+    networks.add_argument("--config-dir", "-cd", metavar="DIR", help="a further folder of configurations")
+    networks.add_argument("-m", "--multirun", action="store_true", default=None, help="accepted, and not needed")
+
+
+def _all_parsed(known: argparse.Namespace) -> argparse.Namespace:
+    """Return the arguments with the flags among the rest as flags, and what remains as `variants`."""
+    parser = argparse.ArgumentParser(prog="poolbench bench")
+    _add_flags(parser)
+    parser.add_argument("variants", nargs="*")
+    return parser.parse_intermixed_args(known.rest, namespace=known)
 
 
 def window_specs(variants: list[str]) -> dict[str, dict[str, Any]]:
@@ -46,11 +86,34 @@ def window_specs(variants: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print and perhaps write the rows."""
-    if arguments.threads < 1:
+    """Measure, print and perhaps write the rows; return the exit status."""
+    if arguments.threads is not None and arguments.threads < 1:
         raise ConfigurationError(f"--threads must be at least 1, got {arguments.threads}")
     if arguments.budget is not None and arguments.budget <= 0:
         raise ConfigurationError(f"--budget must be above 0 seconds, got {arguments.budget}")
+    of_networks = [argument for argument in arguments.variants if "=" in argument]
+    kind, others = ("networks", OF_OPERATORS) if of_networks else ("operators", OF_NETWORKS)
+    for name in others:
+        if getattr(arguments, name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            other = "operators" if of_networks else "networks"
+            raise ConfigurationError(
+                f"{flag} is for {other}; {kind} are timed here, since "
+                + (
+                    f"{of_networks[0]} is an override"
+                    if of_networks
+                    else "there is no override such as backbone=slides"
+                )
+            )
+    if of_networks:
+        from poolbench.cli.bench_network import run_networks
+
+        return run_networks(arguments)
+    return _run_operators(arguments)
+
+
+def _run_operators(arguments: argparse.Namespace) -> int:
+    threads = arguments.threads or 1
     specs = window_specs(arguments.variants)
     if arguments.implementation:
         specs = {name: {**spec, "implementation": arguments.implementation} for name, spec in specs.items()}
@@ -62,14 +125,14 @@ def run(arguments: argparse.Namespace) -> int:
     from poolbench.pooling.kernels.library import COMPILED
 
     allocator = set_allocator("keep")
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(threads)
     here = machine(torch.device("cpu"))
     console = Console()
     if not console.is_terminal:
         console.width = 120
     console.print(
         f"{here['device_name']}, {here['cores']} cores, torch {here['versions']['torch']}, "
-        f"{arguments.threads} threads, allocator {allocator}; each operator alternates with "
+        f"{threads} threads, allocator {allocator}; each operator alternates with "
         "nn.MaxPool2d; median ratio and its 95 % interval, ~ where the time ended before the interval was within 2 %",
         highlight=False,
     )

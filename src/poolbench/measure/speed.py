@@ -1,15 +1,17 @@
-"""Speed of a network beside its reference: training step, inference, latency."""
+"""Speed of a network beside its reference: training step, forward and backward, inference, latency."""
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poolbench.measure.memory_limit import is_out_of_memory, memory_kept_free
+from poolbench.measure.stopwatch import Stopwatch, stopwatch_for
 from poolbench.measure.timing import Interval, Pair, Timing, alone, alternate, median_interval
 from poolbench.streams import stream
 
@@ -17,6 +19,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 Optimizers = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Timed = Pair | Timing
+QUANTITIES = ("training", "forward_backward", "inference", "latency")
 
 
 @dataclass(frozen=True)
@@ -65,83 +68,175 @@ class Quantity:
         return cls(unit, *ends, repeats, timed.settled)
 
 
-def network_speed(
-    arm: nn.Module,
-    reference: nn.Module,
-    *,
-    input_shape: Sequence[int],
-    num_classes: int,
-    batch_size: int,
-    device: torch.device,
-    precision: str,
-    memory_format: str,
-    optimizer_factory: Optimizers,
-    label_smoothing: float = 0.0,
-    budget_s: float,
-    half_width: float = 0.02,
-) -> dict[str, dict[str, Any]]:
-    """Return speed of `arm`, and its ratio to `reference`, the two timed in turn on generated images.
+class SideBySide:
+    """Copies of an arm and of its reference on one device, timed in turn on generated images.
 
-    `training` is a whole step (forward, loss, backward, optimiser) and `inference` a forward pass in evaluation
-    mode, both in images/s at `batch_size`, so that a ratio above 1 means that the arm is faster; `latency` is the
-    forward pass of one image in ms, where a ratio below 1 means so. Copies are measured, and torch's generators are
-    given back as they were: nothing of the caller changes. The learning rate is set to zero, which spares no work
-    and keeps the weights where they started however long it takes.
+    `training` is a whole step (forward, loss, backward, optimiser), `forward_backward` the same without the optimiser,
+    `inference` a forward pass in evaluation mode, all in images/s, so that a ratio above 1 means that the arm is
+    faster; `latency` is the forward pass of a batch in ms, where a ratio below 1 means so. Torch's generators are given
+    back as they were: nothing of the caller changes. The learning rate is set to zero, which spares no work and keeps
+    the weights where they started however long it takes.
 
     Args:
         arm: gives logits for images.
         reference: likewise; the arm itself is timed alone, with ratio 1.
         input_shape: (C, H, W).
         num_classes: K.
-        batch_size: images a batch.
         device: where it runs.
         precision: `float32`, or `bfloat16` / `float16` by autocast.
         memory_format: `contiguous` or `channels_last`.
         optimizer_factory: builds the optimiser over parameters.
         label_smoothing: of the loss.
-        budget_s: seconds for each of the three, at most (a measurement has at least 8 repeats, whatever they take).
+        compiled: run both through `torch.compile`, which is done before anything is timed.
+        budget_s: seconds for each measurement, at most (it has at least 8 repeats, whatever they take).
         half_width: relative half-width of the ratio's interval at which a measurement ends.
+        stopwatch: times the calls; None: what suits the device (`poolbench.measure.stopwatch`).
+    """
+
+    def __init__(
+        self,
+        arm: nn.Module,
+        reference: nn.Module,
+        *,
+        input_shape: Sequence[int],
+        num_classes: int,
+        device: torch.device,
+        precision: str,
+        memory_format: str,
+        optimizer_factory: Optimizers,
+        label_smoothing: float = 0.0,
+        compiled: bool = False,
+        budget_s: float,
+        half_width: float = 0.02,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
+        self.layout, self.dtype = MEMORY_FORMATS[memory_format], DTYPES[precision]
+        self.input_shape, self.num_classes, self.device = tuple(input_shape), num_classes, device
+        self.optimizer_factory, self.label_smoothing = optimizer_factory, label_smoothing
+        self.compiled = compiled
+        self.bounds: dict[str, Any] = {
+            "budget_s": budget_s,
+            "half_width": half_width,
+            "stopwatch": stopwatch or stopwatch_for(device),
+        }
+        with self._random_numbers_kept():
+            self.networks = [
+                copy.deepcopy(network).to(device).to(memory_format=self.layout) for network in _apart(arm, reference)
+            ]
+
+    def _random_numbers_kept(self) -> AbstractContextManager[None]:
+        """Give torch's own streams back as they were: dropout and stochastic poolings draw from them."""
+        return torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
+
+    def measure(self, quantity: str, batch_size: int) -> Quantity:
+        """Return one of `QUANTITIES` at `batch_size` images a batch."""
+        with self._random_numbers_kept():
+            actions = self._actions(quantity, batch_size)
+            timed = alone(*actions, **self.bounds) if len(actions) == 1 else alternate(*actions, **self.bounds)
+        return Quantity.milliseconds(timed) if quantity == "latency" else Quantity.rate(timed, batch_size)
+
+    def _actions(self, quantity: str, batch_size: int) -> list[Callable[[], object]]:
+        draw = stream(0, "speed")
+        images = torch.randn(batch_size, *self.input_shape, generator=draw)
+        images = images.to(self.device).contiguous(memory_format=self.layout)
+        target = torch.randint(self.num_classes, (batch_size,), generator=draw).to(self.device)
+        # The modes are set once: going through a network's modules for each call would count in a small one's latency.
+        for network in self.networks:
+            network.train(quantity in ("training", "forward_backward"))
+        networks = self._compiled() if self.compiled else self.networks
+        if quantity in ("inference", "latency"):
+            actions = [inference_step(network, images, self.dtype) for network in networks]
+        elif quantity == "forward_backward":
+            actions = [
+                forward_backward_step(network, images, target, self.label_smoothing, self.dtype) for network in networks
+            ]
+        else:
+            actions = [
+                training_step(network, images, target, self.optimizer_factory, self.label_smoothing, self.dtype)
+                for network in networks
+            ]
+        if self.compiled:
+            for action in actions:
+                action()
+        return actions
+
+    def forget(self) -> None:
+        """Give back the memory that a measurement which failed left taken."""
+        for network in self.networks:
+            network.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _compiled(self) -> list[Any]:
+        """Return the networks compiled anew: what was compiled for another batch size would be made general instead."""
+        torch.compiler.reset()
+        return [torch.compile(network) for network in self.networks]
+
+
+def network_speed(arm: nn.Module, reference: nn.Module, *, batch_size: int, **conditions: Any) -> dict[str, Any]:
+    """Return speed of `arm`, and its ratio to `reference`: every quantity, latency for one image.
+
+    Args:
+        arm: gives logits for images.
+        reference: likewise.
+        batch_size: images a batch.
+        conditions: the further arguments of `SideBySide`.
 
     Returns:
-        `training`, `inference` and `latency`, each as `Quantity` has it.
+        `training`, `forward_backward`, `inference` and `latency`, each as `Quantity` has it.
     """
-    layout, dtype = MEMORY_FORMATS[memory_format], DTYPES[precision]
-    draw = stream(0, "speed")
-    images = torch.randn(batch_size, *input_shape, generator=draw).to(device).contiguous(memory_format=layout)
-    target = torch.randint(num_classes, (batch_size,), generator=draw).to(device)
-    one = images[:1].contiguous(memory_format=layout)
-
-    def timed(actions: Sequence[Callable[[], object]]) -> Timed:
-        bounds: dict[str, Any] = {"budget_s": budget_s, "half_width": half_width, "synchronize": _waiting(device)}
-        return alone(*actions, **bounds) if len(actions) == 1 else alternate(*actions, **bounds)
-
-    # Dropout and stochastic poolings draw from torch's own streams.
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        networks = [copy.deepcopy(network).to(device).to(memory_format=layout) for network in _apart(arm, reference)]
-        # The modes are set once: going through a network's modules for each call would count in a small one's latency.
-        for network in networks:
-            network.eval()
-        inference = timed([inference_step(network, images, dtype) for network in networks])
-        latency = timed([inference_step(network, one, dtype) for network in networks])
-        for network in networks:
-            network.train()
-        training = timed(
-            [training_step(network, images, target, optimizer_factory, label_smoothing, dtype) for network in networks]
-        )
+    both = SideBySide(arm, reference, **conditions)
     return {
-        "training": asdict(Quantity.rate(training, batch_size)),
-        "inference": asdict(Quantity.rate(inference, batch_size)),
-        "latency": asdict(Quantity.milliseconds(latency)),
+        quantity: asdict(both.measure(quantity, 1 if quantity == "latency" else batch_size)) for quantity in QUANTITIES
     }
+
+
+def speed_by_batch_size(
+    arm: nn.Module, reference: nn.Module, *, batch_sizes: Iterable[int], **conditions: Any
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each batch size and quantity, from small to large, as soon as it is measured.
+
+    A row has `quantity`, `batch_size`, `reason`, and what `Quantity` has. Latency is that of one image. A batch that
+    does not fit into memory has a `reason` and no figures, and so have the larger ones of that quantity, untried; so
+    has what cannot run at that size for another cause.
+
+    Args:
+        arm: gives logits for images.
+        reference: likewise.
+        batch_sizes: images a batch; each is measured once.
+        conditions: the further arguments of `SideBySide`.
+    """
+    both = SideBySide(arm, reference, **conditions)
+    full: dict[str, int] = {}
+    places = [("latency", 1)] + [
+        (quantity, size) for size in sorted(set(batch_sizes)) for quantity in QUANTITIES[::-1] if quantity != "latency"
+    ]
+    for quantity, size in places:
+        place = {"quantity": quantity, "batch_size": size}
+        if quantity in full:
+            yield place | {"reason": f"not tried: batch size {full[quantity]} did not fit into memory"}
+            continue
+        found, reason = None, ""
+        try:
+            with memory_kept_free(both.device):
+                found = both.measure(quantity, size)
+        except (RuntimeError, MemoryError, ValueError) as error:
+            if is_out_of_memory(error):
+                full[quantity] = size
+                reason = f"out of memory at batch size {size}: {_first_line(error)}"
+            else:
+                reason = f"{type(error).__name__}: {_first_line(error)}"
+        if found is None:
+            both.forget()
+        yield place | (asdict(found) if found else {}) | {"reason": reason}
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _apart(arm: nn.Module, reference: nn.Module) -> list[nn.Module]:
     return [arm] if arm is reference else [arm, reference]
-
-
-def _waiting(device: torch.device) -> Callable[[], None]:
-    """Return what waits until the device has done all it was given."""
-    return partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
 
 
 def inference_step(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Callable[[], object]:
@@ -154,6 +249,23 @@ def inference_step(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Ca
     return forward
 
 
+def forward_backward_step(
+    network: nn.Module, images: Tensor, target: Tensor, label_smoothing: float, dtype: torch.dtype
+) -> Callable[[], object]:
+    """Return a training step without its optimiser: gradients cleared, forward, loss, backward.
+
+    The arguments are those of `training_step`.
+    """
+    parameters = list(network.parameters())
+
+    def step() -> None:
+        for parameter in parameters:
+            parameter.grad = None
+        _loss(network, images, target, label_smoothing, dtype).backward()
+
+    return step
+
+
 def training_step(
     network: nn.Module,
     images: Tensor,
@@ -164,25 +276,26 @@ def training_step(
 ) -> Callable[[], object]:
     """Return a whole training step on one batch: gradients cleared, forward, loss, backward, optimiser.
 
-    Its learning rate is zero; see `network_speed`, whose arguments these are. `dtype` is autocast's unless float32.
+    Its learning rate is zero; see `SideBySide`, whose arguments these are. `dtype` is autocast's unless float32.
     """
     optimizer = optimizer_factory(network.parameters())
     for group in optimizer.param_groups:
         group["lr"] = 0 * group["lr"]  # a number or a tensor
-    kind = images.device.type
     # As Lightning does: float16's small gradients are scaled, the other dtypes' are not.
-    scaler = torch.amp.GradScaler(kind, enabled=dtype is torch.float16)
+    scaler = torch.amp.GradScaler(images.device.type, enabled=dtype is torch.float16)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(kind, dtype, enabled=dtype is not torch.float32):
-            logits = network(images)
-            loss = F.cross_entropy(logits.float(), target, label_smoothing=label_smoothing)
-        scaler.scale(loss).backward()
+        scaler.scale(_loss(network, images, target, label_smoothing, dtype)).backward()
         scaler.step(optimizer)
         scaler.update()
 
     return step
+
+
+def _loss(network: nn.Module, images: Tensor, target: Tensor, label_smoothing: float, dtype: torch.dtype) -> Tensor:
+    with torch.autocast(images.device.type, dtype, enabled=dtype is not torch.float32):
+        return F.cross_entropy(network(images).float(), target, label_smoothing=label_smoothing)
 
 
 def _seconds(timed: Timed) -> Interval:

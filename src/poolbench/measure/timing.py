@@ -1,8 +1,13 @@
 """Timing two things side by side: in turn, in one process, until the interval of their ratio is narrow enough.
 
-A machine drifts and has neighbours; what is timed minutes apart cannot be compared. Alternating, a slow moment meets
-both. Medians and their intervals are distribution-free (order statistics), since times have a long tail. The interval
-is looked at after each repeat and decides when to end, which makes its 95 % a little generous.
+A machine drifts and has neighbours; what is timed minutes apart cannot be compared. Many short timings alternate, so
+that a slow moment meets both, and the ratio is the median over the pairs of adjacent timings, none left out. Medians
+and their intervals are distribution-free (order statistics), since times have a long tail. The interval decides when
+to end, which makes its 95 % a little generous.
+
+What a neighbour does to one timing of a pair and not to the other, no median mends where it happens most of the time:
+so the ratio is taken by a stopwatch (`poolbench.measure.stopwatch`) that does not run while the neighbour has the
+processor, where there is one. The figures themselves are seconds that passed.
 """
 
 import time
@@ -12,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import quantile_test
 
-Action = Callable[[], object]
-Clock = Callable[[], float]
+from poolbench.measure.stopwatch import Action, Clock, Stopwatch, WallStopwatch
 
-# A timing shorter than this is made of several calls, so that the clock's grain and the loop do not count.
-LEAST_SECONDS = 0.002
+# A timing shorter than this is made of several calls, so that the clock's grain and the loop do not count. Timings
+# four times as long, of a call this short, were disturbed several times as much by a busy neighbour.
+LEAST_SECONDS = 0.0005
 MOST_INNER_CALLS = 1000
 # The first call of a step is nearly twice as slow; after five nothing changes any more.
 WARM_UP_CALLS = (2, 5)
@@ -64,16 +69,18 @@ class Pair:
         first: seconds a call of the first, one value a repeat.
         second: seconds a call of the second, likewise.
         settled: whether the ratio's interval became as narrow as asked for.
+        ratios: first over second of each repeat, by the stopwatch that compares; empty: those of the seconds.
     """
 
     first: tuple[float, ...]
     second: tuple[float, ...]
     settled: bool
+    ratios: tuple[float, ...] = ()
 
     @property
     def ratio(self) -> Interval:
-        """Seconds of the first over seconds of the second, repeat by repeat."""
-        return median_interval(_by_repeat(self.first, self.second))
+        """Time of the first over time of the second, repeat by repeat."""
+        return median_interval(self.ratios or _by_repeat(self.first, self.second))
 
 
 def median_interval(values: Sequence[float] | np.ndarray) -> Interval:
@@ -96,9 +103,9 @@ def alternate(
     budget_s: float,
     half_width: float = 0.02,
     min_repeats: int = 8,
-    max_repeats: int = 200,
+    max_repeats: int = 10_000,
     inner: int | None = None,
-    synchronize: Action = lambda: None,
+    stopwatch: Stopwatch | None = None,
     clock: Clock = time.perf_counter,
 ) -> Pair:
     """Time `first` and `second` in turn, each repeat in the other order.
@@ -113,21 +120,21 @@ def alternate(
         half_width: of the ratio's interval, relative.
         min_repeats: at least so many timings of each; an interval needs 6.
         max_repeats: at most so many.
-        inner: calls that make one timing; None: as many as last 2 ms, found for each of the two while warming up.
-        synchronize: waits for the device.
-        clock: seconds; replaced in tests.
+        inner: calls that make one timing; None: as many as last 0.5 ms, found for each of the two while warming up.
+        stopwatch: times the calls; None: one of `clock`.
+        clock: seconds, for the budget; replaced in tests.
     """
-    times, settled = _take_turns(
+    (one, other), settled = _take_turns(
         (first, second),
-        lambda times: median_interval(_by_repeat(*times)).half_width <= half_width,
+        lambda found: median_interval(_by_repeat(*(compared for _, compared in found))).half_width <= half_width,
         budget_s=budget_s,
         min_repeats=min_repeats,
         max_repeats=max_repeats,
         inner=inner,
-        synchronize=synchronize,
+        stopwatch=stopwatch or WallStopwatch(clock),
         clock=clock,
     )
-    return Pair(tuple(times[0]), tuple(times[1]), settled)
+    return Pair(tuple(one[0]), tuple(other[0]), settled, tuple(float(r) for r in _by_repeat(one[1], other[1])))
 
 
 def alone(
@@ -136,82 +143,81 @@ def alone(
     budget_s: float,
     half_width: float = 0.02,
     min_repeats: int = 8,
-    max_repeats: int = 200,
+    max_repeats: int = 10_000,
     inner: int | None = None,
-    synchronize: Action = lambda: None,
+    stopwatch: Stopwatch | None = None,
     clock: Clock = time.perf_counter,
 ) -> Timing:
     """Time `action` by itself; it ends as `alternate` does, by the interval of the median.
 
     The arguments are those of `alternate`.
     """
-    times, settled = _take_turns(
+    ((seconds, _),), settled = _take_turns(
         (action,),
-        lambda times: median_interval(times[0]).half_width <= half_width,
+        lambda found: median_interval(found[0][0]).half_width <= half_width,
         budget_s=budget_s,
         min_repeats=min_repeats,
         max_repeats=max_repeats,
         inner=inner,
-        synchronize=synchronize,
+        stopwatch=stopwatch or WallStopwatch(clock),
         clock=clock,
     )
-    return Timing(tuple(times[0]), settled)
+    return Timing(tuple(seconds), settled)
 
 
 def _by_repeat(first: Sequence[float], second: Sequence[float]) -> np.ndarray:
     return np.asarray(first) / np.asarray(second)
 
 
+# Seconds a call that passed, and those to compare by, one value a repeat.
+Found = tuple[list[float], list[float]]
+
+
 def _take_turns(
     actions: Sequence[Action],
-    narrow: Callable[[list[list[float]]], bool],
+    narrow: Callable[[list[Found]], bool],
     *,
     budget_s: float,
     min_repeats: int,
     max_repeats: int,
     inner: int | None,
-    synchronize: Action,
+    stopwatch: Stopwatch,
     clock: Clock,
-) -> tuple[list[list[float]], bool]:
+) -> tuple[list[Found], bool]:
     """Return the seconds a call of each action, by repeat, and whether `narrow` ended it."""
     if not 1 <= min_repeats <= max_repeats:
         raise ValueError(f"`min_repeats` must be in 1..max_repeats={max_repeats}, got {min_repeats}")
     if inner is not None and inner < 1:
         raise ValueError(f"`inner` must be at least 1, got {inner}")
     end = clock() + budget_s
-    calls = [_warm_up(action, budget_s / 10, synchronize, clock) for action in actions]
+    calls = [_warm_up(action, budget_s / 10, stopwatch, clock) for action in actions]
     if inner is not None:
         calls = [inner] * len(actions)
-    times: list[list[float]] = [[] for _ in actions]
-    settled = False
-    while not settled and len(times[0]) < max_repeats:
-        forwards = len(times[0]) % 2 == 0
-        for which in range(len(actions)) if forwards else reversed(range(len(actions))):
-            times[which].append(_time(actions[which], calls[which], synchronize, clock))
-        if len(times[0]) >= min_repeats:
-            settled = narrow(times)
-            if clock() >= end:
-                break
-    return times, settled
+    found: list[Found] = [([], []) for _ in actions]
+    settled, repeats, look = False, 0, min_repeats
+    while not settled and repeats < max_repeats:
+        for which in range(len(actions)) if repeats % 2 == 0 else reversed(range(len(actions))):
+            passed, compared = stopwatch(actions[which], calls[which])
+            found[which][0].append(passed / calls[which])
+            found[which][1].append(compared / calls[which])
+        repeats += 1
+        over = repeats >= min_repeats and clock() >= end
+        if over or repeats in (look, max_repeats):
+            # Computing the interval disturbs what is timed and takes longer with more values: it is done ever rarer.
+            look = repeats + max(1, repeats // 20)
+            settled = narrow(found)
+        if over:
+            break
+    return found, settled
 
 
-def _warm_up(action: Action, budget_s: float, synchronize: Action, clock: Clock) -> int:
+def _warm_up(action: Action, budget_s: float, stopwatch: Stopwatch, clock: Clock) -> int:
     """Call `action` until it is warm; return how many calls make one timing."""
     least, most = WARM_UP_CALLS
     began = clock()
     shortest = float("inf")
     for call in range(most):
-        shortest = min(shortest, _time(action, 1, synchronize, clock))
+        shortest = min(shortest, stopwatch(action, 1)[0])
         if call + 1 >= least and clock() - began >= budget_s:
             break
     return max(1, min(MOST_INNER_CALLS, round(LEAST_SECONDS / max(shortest, 1e-9))))
-
-
-def _time(action: Action, calls: int, synchronize: Action, clock: Clock) -> float:
-    """Return the seconds of one of `calls` calls."""
-    synchronize()
-    began = clock()
-    for _ in range(calls):
-        action()
-    synchronize()
-    return (clock() - began) / calls

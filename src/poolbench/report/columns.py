@@ -116,11 +116,23 @@ THROUGHPUT = (
     Column("precision", "text", "", "number format of the computation"),
     Column("batch_size", "count", "images", "images in a batch, for training and inference; latency has one"),
     *_speed("training_images_per_s", "training_ratio", "images/s", "training steps", "above 1: faster than it"),
+    *_speed(
+        "forward_backward_images_per_s",
+        "forward_backward_ratio",
+        "images/s",
+        "training steps without the optimiser's part",
+        "above 1: faster than it",
+    ),
     *_speed("inference_images_per_s", "inference_ratio", "images/s", "forward passes", "above 1: faster than it"),
     *_speed("latency_ms", "latency_ratio", "ms", "forward pass of one image", "below 1: faster than it"),
+    Column("compiled", "flag", "", "whether both ran through `torch.compile`; empty: not, in older records"),
+    Column(
+        "clock", "text", "", "time that the ratios are of: `processor`, `wall` (all that passed) or the GPU's `events`"
+    ),
     Column("allocator", "text", "", "`keep`: freed memory is kept for reuse; `system`: as the system has it"),
     Column("machine_id", "text", "", "digest of what the machine is; rows with the same one are of one machine"),
     Column("training_settled", "flag", "", "whether the repeats made the interval narrow enough, in training"),
+    Column("forward_backward_settled", "flag", "", "the same, in forward and backward passes"),
     Column("inference_settled", "flag", "", "the same, in inference"),
     Column("latency_settled", "flag", "", "the same, in latency"),
     Column("speed_reference", "text", "", "the variant that the ratios are taken to"),

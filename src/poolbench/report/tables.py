@@ -18,6 +18,7 @@ MACHINE = ("machine_id", "device", "device_name", "threads", "memory_format", "p
 # A quantity of the speed record and the columns that its figures and its ratio go to.
 QUANTITIES = (
     ("training", "training_images_per_s", "training_ratio"),
+    ("forward_backward", "forward_backward_images_per_s", "forward_backward_ratio"),
     ("inference", "inference_images_per_s", "inference_ratio"),
     ("latency", "latency_ms", "latency_ratio"),
 )
@@ -185,6 +186,8 @@ def _throughput(arms: Sequence[Arm], speeds: Sequence[Record]) -> tuple[pd.DataF
             **_keys(arm),
             **{key: speed.get(key) for key in (*MACHINE, "allocator", "measured")},
             "threads": _count(speed.get("threads")),
+            "compiled": compiled if isinstance(compiled := speed.get("compiled"), bool) else None,
+            "clock": speed.get("clock") or "",
             "batch_size": _count(speed.get("batch_size")),
             "speed_reference": reference[1].variant if reference else speed.get("reference"),
             **{key: speed.get(key) or "" for key in ("implementation", "reference_implementation")},

@@ -1,0 +1,272 @@
+"""`poolbench bench backbone=… pooling=…`: speed of whole networks beside their reference, without any data."""
+
+import argparse
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from poolbench.cli import choices
+from poolbench.cli.composing import composed
+from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
+
+BUDGET_S = 10.0
+# Two benches of a pair, each within 1 %, are within 2 % of each other.
+HALF_WIDTH = 0.01
+PACKAGES = ("torch", "torchvision", "lightning", "numpy")
+COLUMNS = (
+    *("backbone", "dataset", "variant", "reference", "quantity", "batch_size", "unit"),
+    *("median", "ci95_low", "ci95_high", "ratio", "ratio_ci95_low", "ratio_ci95_high", "repeats", "settled"),
+    *("clock", "input_shape", "memory_format", "precision", "compiled", "threads", "allocator"),
+    *("device", "device_name", "machine_id", "cores", "driver", "implementation", "reference_implementation"),
+    *("poolbench", "python", *PACKAGES, "measured", "reason"),
+)
+
+
+def run_networks(arguments: argparse.Namespace) -> int:
+    """Compose what the overrides ask for and measure it; return the exit status."""
+    half_width = HALF_WIDTH if arguments.half_width is None else arguments.half_width
+    if half_width <= 0:
+        raise ConfigurationError(f"--half-width must be above 0, got {half_width}")
+    names = [argument for argument in arguments.variants if "=" not in argument]
+    if names:
+        raise ConfigurationError(f"{names[0]!r} is no override KEY=VALUE: pooling={names[0]}?")
+    sizes = batch_sizes(arguments.batch_sizes)
+    budget_s = BUDGET_S if arguments.budget is None else arguments.budget
+
+    def bench(jobs: Any, configurations: Sequence[Any], launcher: Any) -> int:
+        with _rows_to(arguments.csv) as writer:
+            return _bench(configurations, writer, arguments.threads, sizes, budget_s=budget_s, half_width=half_width)
+
+    flags = ["--config-dir", arguments.config_dir] if arguments.config_dir else []
+    return composed([*arguments.variants, *flags], bench, command="bench")
+
+
+def batch_sizes(text: str | None) -> list[int] | None:
+    """Return the batch sizes of `1,8,32`, None for None.
+
+    >>> batch_sizes("32,1,8")
+    [1, 8, 32]
+    """
+    if text is None:
+        return None
+    sizes = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if min(sizes) < 1:
+        raise ConfigurationError(f"--batch-sizes must be whole numbers of at least 1, as in 1,8,32, got {text!r}")
+    return sorted(set(sizes))
+
+
+def _rows_to(path: str | None) -> AbstractContextManager[Any]:
+    """Open the file before anything is measured: one that cannot be written is an error now."""
+    if path is None:
+        return nullcontext()
+    try:
+        return Path(path).open("w", newline="")
+    except OSError as error:
+        raise ConfigurationError(f"--csv: {path} cannot be written: {error.strerror or error}") from error
+
+
+def _bench(
+    configurations: Sequence[Any],
+    file: Any,
+    threads: int | None,
+    sizes: list[int] | None,
+    *,
+    budget_s: float,
+    half_width: float,
+) -> int:
+    from poolbench.measure.machine import set_allocator
+
+    set_allocator(str(configurations[0].allocator))
+    import torch
+    from rich.console import Console
+
+    pairs = _pairs(configurations)
+    table = csv.DictWriter(file, COLUMNS) if file else None
+    if table:
+        table.writeheader()
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    console.print(
+        f"each beside its reference, alternating in one process; medians, 95 % intervals; ~ where the {budget_s:g} s "
+        f"ended before the interval of the ratio was within ±{half_width:.1%}; ratio of images/s: above 1 is faster, "
+        "of ms: below 1",
+        highlight=False,
+    )
+    for configuration, design, reference in pairs:
+        torch.set_num_threads(_threads(configuration, threads))
+        rows = []
+        for row in _rows(design, reference, sizes, budget_s=budget_s, half_width=half_width):
+            rows.append(row)
+            if table:
+                table.writerow(row)
+                file.flush()  # whatever happens to a larger batch, the smaller ones are reported
+        console.print(_table(rows))
+    return 0
+
+
+def _threads(configuration: Any, asked: int | None) -> int:
+    found = asked if asked is not None else configuration.threads
+    if found is None:
+        return 1
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise ConfigurationError(f"`threads` must be a whole number of at least 1, or null, got {found!r}")
+    return found
+
+
+def _pairs(configurations: Iterable[Any]) -> list[tuple[Any, Any, Any]]:
+    """Return each different arm's configuration and design with its reference's; mistakes are told together."""
+    from poolbench.cell import Design
+    from poolbench.cli.sweep import described
+
+    jobs = [(configuration, *described(configuration, configuration.hydra)) for configuration in configurations]
+    labelled = {names["variant"]: groups["pooling"] for _, groups, names in jobs}
+    found: list[tuple[Any, Any, Any]] = []
+    mistakes: list[str] = []
+    for configuration, groups, names in jobs:
+        try:
+            _threads(configuration, None)
+            design = Design.of(groups, names)
+            design.input_shape, design.num_classes  # noqa: B018 (what the dataset does not announce is told now)
+            name = str(configuration.reference)
+            reference = design.with_reference(_reference_pooling(configuration, name, labelled), name)
+        except ConfigurationError as error:
+            if str(error) not in mistakes:
+                mistakes.append(str(error))
+            continue
+        # Another seed draws other weights, which take as long.
+        same = [{**one.config, "seed": 0, "threads": other.threads} for other, one, _ in found]
+        if {**design.config, "seed": 0, "threads": configuration.threads} not in same:
+            found.append((configuration, design, reference))
+    if mistakes:
+        raise ConfigurationError("\n  ".join(mistakes))
+    return found
+
+
+def _reference_pooling(configuration: Any, name: str, labelled: Mapping[str, Any]) -> dict[str, Any]:
+    from poolbench.cli.labels import plain, written_group
+
+    sources = plain(configuration.hydra.runtime.config_sources)
+    folders = [Path(source["path"]) for source in sources if source["schema"] == "file"]
+    pooling = written_group(folders, "pooling", name) or labelled.get(name)
+    if not pooling:
+        raise unknown_name("reference", name, choices.names("pooling", folders))
+    return pooling
+
+
+def _rows(
+    design: Any, reference: Any, sizes: list[int] | None, *, budget_s: float, half_width: float
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an arm; one with a reason alone where its network cannot be."""
+    import torch
+
+    from poolbench.measure.implementations import implementations, summary
+    from poolbench.measure.machine import allocator_in_force, machine
+    from poolbench.measure.speed import speed_by_batch_size
+    from poolbench.measure.stopwatch import stopwatch_for
+
+    protocol, here, stopwatch = design.protocol(), machine(design.device), stopwatch_for(design.device)
+    place = dict.fromkeys(COLUMNS, "") | {
+        **{key: design.labels[key] for key in ("backbone", "dataset", "variant")},
+        "reference": reference.labels["variant"],
+        "clock": stopwatch.name,
+        "input_shape": "×".join(map(str, design.input_shape)),
+        "memory_format": protocol.memory_format,
+        "precision": protocol.precision,
+        "compiled": protocol.compile,
+        "threads": torch.get_num_threads(),
+        "allocator": allocator_in_force(),
+        **{key: here[key] for key in ("device", "device_name", "machine_id", "cores", "driver", "python")},
+        "poolbench": version("poolbench"),
+        **{key: here["versions"].get(key, "") for key in PACKAGES},
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    try:
+        arm = design.assemble().network
+        other = arm if design.config == reference.config else reference.assemble().network
+    except UnsupportedError as error:
+        yield place | {"reason": str(error)}
+        return
+    for column, network in (("implementation", arm), ("reference_implementation", other)):
+        ran = implementations(
+            network,
+            design.input_shape,
+            device=design.device,
+            dtype=protocol.dtype,
+            memory_format=protocol.torch_memory_format,
+        )
+        place[column] = summary(ran)
+    yield from (
+        place | row
+        for row in speed_by_batch_size(
+            arm,
+            other,
+            batch_sizes=sizes or sorted({1, protocol.batch_size}),
+            input_shape=design.input_shape,
+            num_classes=design.num_classes,
+            device=design.device,
+            precision=protocol.precision,
+            memory_format=protocol.memory_format,
+            optimizer_factory=protocol.build_optimizer,
+            label_smoothing=protocol.label_smoothing,
+            compiled=protocol.compile,
+            stopwatch=stopwatch,
+            budget_s=budget_s,
+            half_width=half_width,
+        )
+    )
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    first = rows[0]
+    compiled = ", compiled" if first["compiled"] else ""
+    title = (
+        f"{first['backbone']} · {first['variant']} · {first['dataset']} beside {first['reference']}: "
+        f"{first['input_shape']}, {first['memory_format']}, {first['precision']}{compiled}, "
+        f"{first['device_name']}, {first['threads']} thread{'s' * (first['threads'] != 1)}, "
+        f"allocator {first['allocator']}; ratio of {CLOCKS[first['clock']]}"
+    )
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("quantity", no_wrap=True)
+    for name in ("batch", "median"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("ratio", justify="right")
+    table.add_column("repeats", justify="right", no_wrap=True)
+    for row in rows:
+        if row["reason"]:
+            table.add_row(row["quantity"], str(row["batch_size"]), "–", "", escape(row["reason"]), "")
+            continue
+        ratio = _with_interval(row, "ratio", "ratio_ci95", lambda value: f"{value:.3f}")
+        median = _with_interval(row, "median", "ci95", _figure)
+        if not row["settled"]:  # the reference itself has no ratio to settle
+            ratio, median = (ratio, f"~{median}") if row["ratio_ci95_low"] is None else (f"~{ratio}", median)
+        table.add_row(
+            row["quantity"], str(row["batch_size"]), escape(median), row["unit"], escape(ratio), str(row["repeats"])
+        )
+    return table
+
+
+CLOCKS = {"processor": "processor time", "wall": "time passed", "events": "the GPU's time"}
+
+
+def _with_interval(row: Mapping[str, Any], name: str, interval: str, form: Callable[[float], str]) -> str:
+    low, high = row[f"{interval}_low"], row[f"{interval}_high"]
+    ends = "" if low is None else f" [{form(low)}, {form(high)}]"
+    return form(row[name]) + ends
+
+
+def _figure(value: float) -> str:
+    """Return four digits, and thousands in full.
+
+    >>> _figure(0.123456), _figure(45678.9)
+    ('0.1235', '45,679')
+    """
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"

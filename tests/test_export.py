@@ -36,6 +36,15 @@ class TakesTwo(nn.MaxPool2d):
         return super().forward(x.view(2, *x.shape[1:]))
 
 
+class Cells(nn.Module):
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.adaptive_max_pool2d(x, self.size).flatten(1)
+
+
 class Adds(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1) + 1
@@ -122,8 +131,14 @@ def test_no_variant_is_listed_that_is_not_there() -> None:
 
 @pytest.mark.slow
 @FORMATS
-@pytest.mark.parametrize("variant", ["avg_topk", "global_gem"])
-@pytest.mark.parametrize("backbone", ["slides", "keras_cnn", "lenet5", "allcnn", "resnet20", "resnet18"])
+@pytest.mark.parametrize(
+    ("backbone", "variant"),
+    [
+        *((name, "avg_topk") for name in ("slides", "keras_cnn", "lenet5", "allcnn", "resnet20", "resnet18")),
+        *((name, "global_gem") for name in ("keras_cnn", "allcnn", "resnet18")),
+        *(("lenet5", name) for name in ("adaptive", "adaptive_max", "spatial_pyramid")),
+    ],
+)
 def test_every_native_backbone_can_be_exported(backbone: str, variant: str, format: str, tmp_path: Path) -> None:
     made = network(backbone, variant, (1, 20, 20))
     done = export_network(made, (1, 20, 20), tmp_path / "network", format=format, input_dtype=torch.uint8)
@@ -149,6 +164,14 @@ def test_files_need_neither_poolbench_nor_the_paths_of_this_machine(tmp_path: Pa
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (7, 9)])
+def test_cells_of_unequal_sizes_which_onnx_lacks(size: tuple[int, int], tmp_path: Path) -> None:
+    done = export_network(Cells(size), (2, 5, 7), tmp_path / "a")
+    assert done.difference == 0
+    done = export_network(Cells(size), (2, 5, 7), tmp_path / "a", batch=1)
+    assert done.difference == 0
 
 
 def test_normalisation_is_that_of_the_batches() -> None:

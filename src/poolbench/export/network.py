@@ -228,9 +228,26 @@ def _content(
             dynamic_shapes=shapes,
             input_names=[INPUT],
             output_names=outputs,
+            custom_translation_table={torch.ops.aten.adaptive_max_pool2d.default: _adaptive_max},
         )
         assert program is not None
         return _serialised(program.model_proto), program.model_proto.opset_import[0].version
+
+
+def _adaptive_max(x: Any, output_size: Sequence[int]) -> tuple[Any, Any]:
+    """Return `F.adaptive_max_pool2d` in operations of ONNX, which has it only where the cells are of one size.
+
+    Cell i of n begins at floor(i·H/n) and ends before ceil((i+1)·H/n). The indices, which nothing here asks for, are
+    not made.
+    """
+    import onnxscript
+
+    op: Any = onnxscript.opset18
+    for axis, size, count in zip((-2, -1), x.shape[-2:], output_size, strict=True):
+        cells = [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+        parts = [op.ReduceMax(op.Slice(x, [begin], [end], [axis]), [axis], keepdims=1) for begin, end in cells]
+        x = op.Concat(*parts, axis=axis)
+    return x, x
 
 
 def _saved(program: ExportedProgram) -> bytes:

@@ -22,7 +22,7 @@ from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
 from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
 from poolbench.measure.accuracy import metrics, outcomes
-from poolbench.measure.cost import cost
+from poolbench.measure.audit import audited
 from poolbench.measure.implementations import implementations
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
@@ -209,7 +209,7 @@ def _arm_facts(cell: Cell) -> dict[str, Any]:
         dataset = cell.dataset()
         assembled = cell.assemble()
         shape = (dataset.channels, dataset.image_size, dataset.image_size)
-        pooled = {"parameters_pooling": assembled.parameters_pooling}
+        audit, cost = audited(assembled, batch_size=cell.protocol().batch_size, device=cell.device)
         ran = implementations(
             assembled.network,
             shape,
@@ -218,8 +218,8 @@ def _arm_facts(cell: Cell) -> dict[str, Any]:
             memory_format=cell.protocol().torch_memory_format,
         )
         _FACTS[cell.identity.arm_id] = {
-            "audit": assembled.audit() | {"implementations": ran},
-            "cost": cost(assembled.network, shape) | pooled,
+            "audit": audit | {"implementations": ran},
+            "cost": cost,
         }
     return _FACTS[cell.identity.arm_id]
 

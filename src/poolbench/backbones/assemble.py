@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from poolbench.backbones.construct import NAME, Spec
-from poolbench.backbones.digest import network_digest
+from poolbench.backbones.digest import Placed, arm_digest
 from poolbench.backbones.fill_head import fill_head
 from poolbench.backbones.fill_sites import fill_sites
 from poolbench.backbones.native import Native
@@ -32,7 +32,10 @@ class Assembled:
         network: images (B, C, H, W) → logits (B, num_classes).
         sites: a row for each site, in the order of the forward pass.
         head: what stands between the last map and the classifier.
+        left: what pools or strides and is left as it is: its name, its kind and why.
+        weights: which trained weights were loaded and survive; None where none were.
         operators: the variant's modules inside the network.
+        placed: these and the network's own head, each with its place.
         input_shape: (C, H, W) of an image.
         again: builds the same for another `seed`.
     """
@@ -40,7 +43,10 @@ class Assembled:
     network: nn.Module
     sites: list[dict[str, Any]]
     head: dict[str, Any]
+    left: list[dict[str, Any]]
+    weights: dict[str, Any] | None
     operators: list[nn.Module] = field(repr=False)
+    placed: list[Placed] = field(repr=False)
     input_shape: tuple[int, int, int]
     again: Callable[..., "Assembled"] = field(repr=False)
 
@@ -51,8 +57,12 @@ class Assembled:
 
     def audit(self) -> dict[str, Any]:
         """Return sites, head and the network's digest, the same for every seed and for arms of equal networks."""
-        digest = network_digest(self.again(seed=0).network, self.input_shape)
-        return {"sites": self.sites, "head": self.head, "network_digest": digest}
+        # Starting values that are drawn would differ from seed to seed.
+        drawn = any(True for part in self.placed for _ in part.module.parameters())
+        made = self.again(seed=0) if drawn else self
+        digest = arm_digest(made.network, made.placed)
+        found = {"sites": self.sites, "head": self.head, "left_alone": self.left, "network_digest": digest}
+        return found if self.weights is None else found | {"starting_weights": self.weights}
 
 
 def assemble(
@@ -88,15 +98,18 @@ def assemble(
     if unknown:
         raise unknown_name("slot in `pooling`", unknown[0], SLOTS)
     downsample = _slot(pooling.get("downsample"), "pooling.downsample")
-    own_head = _slot(head, "head")
+    chosen_head = _slot(head, "head")
     # Trial passes may draw, be it in a layer that takes its shape from its first input.
     with drawing(seed, "assemble"):
         native = Native.of(backbone, in_channels=in_channels, image_size=image_size, num_classes=num_classes, seed=seed)
-        sites, operators = fill_sites(native, downsample, seed=seed)
-        if own_head is None:
+        before = dict(native.network.named_parameters())
+        left = [_left_row(native, name, why) for name, why in native.left.items()]
+        own_head = native.anatomy.head and native.network.get_submodule(native.anatomy.head)
+        sites, filled = fill_sites(native, downsample, seed=seed)
+        if chosen_head is None:
             chosen, where = _slot(pooling.get("head"), "pooling.head"), "pooling.head"
         else:
-            chosen, where = own_head, "head"
+            chosen, where = chosen_head, "head"
         described, heads = fill_head(native, chosen, where=where, num_classes=num_classes, seed=seed)
         shape = (in_channels, *image_size)
         logits = trace(native.network, shape, name=native.name).out
@@ -105,7 +118,21 @@ def assemble(
             f"{native.name} must give {num_classes} logits for an image of {num_classes} classes, got shape {logits}; "
             "a constructor that takes `num_classes` by name is given it"
         )
-    return Assembled(native.network.train(), sites, described, operators + heads, shape, again)
+    weights = None if native.weights is None else native.weights.kept(before, native.network)
+    placed = filled + heads
+    operators = [part.module for part in placed if part.module is not own_head]
+    return Assembled(native.network.train(), sites, described, left, weights, operators, placed, shape, again)
+
+
+def _left_row(native: Native, name: str, why: str) -> dict[str, Any]:
+    call = native.calls[name][0] if name in native.calls else None
+    return {
+        "name": name,
+        "native": type(native.network.get_submodule(name)).__name__ if call else "",
+        "input_shape": list(call.into) if call else [],
+        "output_shape": list(call.out) if call else [],
+        "reason": why,
+    }
 
 
 def _slot(value: Any, where: str) -> Spec | None:

@@ -1,12 +1,16 @@
 """A head between a network's last map and its classifier, which follows the head's width."""
 
+import copy
 import math
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from poolbench.backbones.anatomy import first_linear
+from poolbench.backbones.anatomy import behind, first_linear, within
 from poolbench.backbones.construct import Spec, construct, shown_arguments
+from poolbench.backbones.digest import Placed
 from poolbench.backbones.native import Native
 from poolbench.backbones.trace import BATCH, Call, pass_zeros, refusal, shown_size
 from poolbench.errors import ConfigurationError, UnsupportedError
@@ -16,8 +20,8 @@ from poolbench.streams import drawing
 
 def fill_head(
     native: Native, spec: Spec | None, *, where: str, num_classes: int, seed: int
-) -> tuple[dict[str, Any], list[nn.Module]]:
-    """Put the head of `spec` before the classifier; return the audit's row and the head, if it is a new one.
+) -> tuple[dict[str, Any], list[Placed]]:
+    """Put the head of `spec` before the classifier; return the audit's row and what stands there, if anything.
 
     The head's starting weights are drawn from (seed, "head"). Its constructor may ask for `channels`, `map_size`
     and `num_classes`. `where` names the slot for messages.
@@ -37,7 +41,8 @@ def fill_head(
     own, call = native.network.get_submodule(part), native.calls[part][0]
     width = math.prod(call.out)
     if spec is None:
-        return _row(type(own).__name__, type(own).__name__, "", width, gives_logits=False), []
+        placed = [Placed(part, own, call.into, is_cut=False)] if len(call.into) == 3 else []
+        return _row(type(own).__name__, type(own).__name__, "", width, gives_logits=False), placed
     if len(call.into) != 3:
         raise UnsupportedError(
             f"`{where}`: {part!r} of {native.name} must be given a map (C, H, W) to be exchanged, "
@@ -54,18 +59,88 @@ def fill_head(
     features = _features(head, spec, call, where=where, name=native.name)
     gives_logits = bool(getattr(head, "gives_logits", False))
     kind = type(head).__name__
-    native.replace(part, head)
-    if native.anatomy.classifier is None:
+    follow = _Follow.of(native, part)
+    # What comes next may want a map, if only of one place.
+    native.replace(part, nn.Sequential(head, nn.Unflatten(1, (features, 1, 1))) if follow.wants_map else head)
+    if follow.consumer is None:
         if features != width:
             raise UnsupportedError(
                 f"`{where}` ({kind}) gives {features} features of the map {shown_size(call.into)}, but no classifier "
                 f"follows the head of {native.name}: it must keep the width, {width}"
             )
     elif gives_logits:
-        native.replace(native.anatomy.classifier, nn.Identity())
+        native.replace(part, head)
+        for name in (*follow.norms, native.anatomy.classifier or follow.consumer):
+            native.replace(name, nn.Identity())
+    elif features != width:
+        for name in follow.norms:
+            native.replace(name, _norm(native.network.get_submodule(name), width, features, name))
+        _widen(native, follow.consumer, features, seed=seed)
+    return _row(type(own).__name__, kind, shown_arguments(spec), features, gives_logits=gives_logits), [
+        Placed(part, head, call.into, is_cut=False)
+    ]
+
+
+@dataclass(frozen=True)
+class _Follow:
+    """What comes behind a head.
+
+    Args:
+        consumer: the first linear layer or 1x1 convolution, whose width follows the head's; None where there is none.
+        norms: normalisations before it, whose widths do, too.
+        wants_map: whether the first layer is given a map (C, 1, 1), not features.
+    """
+
+    consumer: str | None
+    norms: tuple[str, ...]
+    wants_map: bool
+
+    @classmethod
+    def of(cls, native: Native, head: str) -> "_Follow":
+        """Return what follows the network's own head."""
+        modules = dict(native.network.named_modules())
+        norms: list[str] = []
+        consumer, declared = None, native.anatomy.classifier
+        later = behind(native.network, native.calls, head)
+        for name in later:
+            module = modules[name]
+            if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)):
+                consumer = name
+                break
+            if any(True for _ in module.parameters()):
+                norms.append(name)
+        if consumer is None and declared is not None:
+            found = first_linear(native.network.get_submodule(declared))
+            if found is None:
+                raise ConfigurationError(f"`backbone`: the classifier {declared!r} of {native.name} holds no nn.Linear")
+            consumer = f"{declared}.{found[0]}" if found[0] else declared
+        elif consumer is not None and declared is None:
+            consumer = None if isinstance(modules[consumer], nn.Conv2d) else consumer
+        first = native.calls[later[0]][0].into if later else ()
+        is_own = not any(within(name, head) for name in norms)
+        return cls(consumer, tuple(norms) if is_own and consumer else (), len(first) == 3)
+
+
+def _norm(old: nn.Module, width: int, features: int, name: str) -> nn.Module:
+    """Return a normalisation of `features` channels in the place of one of `width`."""
+    new = copy.deepcopy(old)
+    if isinstance(new, nn.LayerNorm) and tuple(new.normalized_shape) == (width,):
+        new.normalized_shape = (features,)
+    elif isinstance(new, nn.BatchNorm1d | nn.BatchNorm2d) and new.num_features == width:
+        new.num_features = features
+        for key, value in (("running_mean", torch.zeros(features)), ("running_var", torch.ones(features))):
+            if getattr(new, key) is not None:
+                setattr(new, key, value)
     else:
-        _widen(native, native.anatomy.classifier, features, seed=seed)
-    return _row(type(own).__name__, kind, shown_arguments(spec), features, gives_logits=gives_logits), [head]
+        new = nn.Identity()
+    if not isinstance(new, nn.Identity):
+        for key, value in (("weight", torch.ones(features)), ("bias", torch.zeros(features))):
+            if getattr(new, key) is not None:
+                setattr(new, key, nn.Parameter(value))
+        return new
+    raise UnsupportedError(
+        f"{name} ({type(old).__name__}) behind the head is made for {width} features and cannot be made for {features}"
+    )
 
 
 def _row(native: str, operator: str, arguments: str, features: int | None, *, gives_logits: bool) -> dict[str, Any]:
@@ -94,19 +169,17 @@ def _features(head: nn.Module, spec: Spec, call: Call, *, where: str, name: str)
     return output.shape[1]
 
 
-def _widen(native: Native, classifier: str, width: int, *, seed: int) -> None:
-    """Let the classifier's first layer follow the head's width; its bias is kept."""
-    found = first_linear(native.network.get_submodule(classifier))
-    if found is None:
-        raise ConfigurationError(f"`backbone`: the classifier {classifier!r} of {native.name} holds no nn.Linear")
-    inner, old = found
-    if old.in_features == width:
-        return
-    part = f"{classifier}.{inner}" if inner else classifier
-    with drawing(seed, f"weight {part} {old.out_features}x{width}"):
-        new = nn.Linear(
-            width, old.out_features, bias=old.bias is not None, device=old.weight.device, dtype=old.weight.dtype
-        )
+def _widen(native: Native, part: str, width: int, *, seed: int) -> None:
+    """Let the first layer behind the head follow its width; its bias is kept."""
+    old = native.network.get_submodule(part)
+    assert isinstance(old, nn.Linear | nn.Conv2d)
+    made = old.weight.shape[0]
+    new: nn.Linear | nn.Conv2d
+    with drawing(seed, f"weight {part} {made}x{width}"), torch.device(old.weight.device):
+        if isinstance(old, nn.Conv2d):
+            new = nn.Conv2d(width, made, 1, bias=old.bias is not None, dtype=old.weight.dtype)
+        else:
+            new = nn.Linear(width, made, bias=old.bias is not None, dtype=old.weight.dtype)
     if old.bias is not None:
         new.bias = old.bias
     native.replace(part, new)

@@ -1,10 +1,12 @@
 """A window operator into every site of a network."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from poolbench.backbones.construct import Spec, construct, shown_arguments, takes
+from poolbench.backbones.digest import Placed
 from poolbench.backbones.native import Native
 from poolbench.backbones.site import GEOMETRY, Geometry, Site, site_of
 from poolbench.backbones.trace import pass_zeros, refusal, shown_size
@@ -16,8 +18,8 @@ SLOT = "pooling.downsample"
 REFERENCE: Spec = {TARGET: "poolbench.pooling.MaxPool2d"}
 
 
-def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[dict[str, Any]], list[nn.Module]]:
-    """Put the operator of `spec` into every site; return the audit's rows and the operators.
+def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[dict[str, Any]], list[Placed]]:
+    """Put the operator of `spec` into every site; return the audit's rows and the operators in their places.
 
     A new operator's starting weights are drawn from (seed, "site NAME"). Where the network reduces by a strided
     convolution of its own and the operator is one, the network is left as it is.
@@ -28,8 +30,8 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
     """
     if spec is not None and not native.anatomy.sites:
         raise UnsupportedError(
-            f"`{SLOT}`: {native.name} has no site to act on: it holds no max or average pooling with a stride, no "
-            "strided convolution and no Subsample2d as a module (calls such as F.max_pool2d cannot be exchanged)"
+            f"`{SLOT}`: {native.name} has no site to act on: no max or average pooling with a stride, no strided "
+            f"convolution and no Subsample2d{_left(native.left)}"
         )
     chosen = REFERENCE if spec is None else spec
     target = locate(chosen[TARGET])
@@ -38,7 +40,7 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
             f"`{SLOT}` ({chosen[TARGET]}) must be a window operator, whose constructor takes kernel_size and stride; "
             "a pooling of the whole map belongs into `pooling.head`"
         )
-    rows, operators = [], []
+    rows, placed = list[dict[str, Any]](), list[Placed]()
     for name in native.anatomy.sites:
         site = site_of(name, native.network.get_submodule(name), native.calls[name])
         # By name, so that a constructor which hands on `**kwargs` is given the geometry too.
@@ -60,8 +62,19 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
         native.replace(name, filled)
         arguments = shown_arguments(chosen, without=GEOMETRY)
         rows.append(_row(site, operator, arguments, geometry, own=geometry != site.geometry))
-        operators.append(operator)
-    return rows, operators
+        sides = zip(site.calls[0].out[1:], geometry.stride, geometry.kernel_size, strict=True)
+        shape = (site.channels, *(max(out * stride, kernel) for out, stride, kernel in sides))
+        placed.append(Placed(name, operator, shape, is_cut=True))
+    return rows, placed
+
+
+def _left(left: Mapping[str, str]) -> str:
+    """Return what was found but is no site, for a message."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in left.items():
+        reasons.setdefault(why, []).append(name)
+    found = [f"{names[0]}{' and the like' if len(names) > 1 else ''}: {why}" for why, names in reasons.items()]
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def _row(site: Site, operator: nn.Module, arguments: str, geometry: Geometry, *, own: bool) -> dict[str, Any]:

@@ -1,14 +1,21 @@
 """A network in its published form, before anything is exchanged in it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
-from poolbench.backbones.anatomy import Anatomy, declared_anatomy, discover
+from poolbench.backbones.anatomy import Anatomy, declared_anatomy, discover, left_alone
 from poolbench.backbones.construct import NAME, Spec, construct
+from poolbench.backbones.function_pools import expose_pools
+from poolbench.backbones.site import is_strided
+from poolbench.backbones.starting_weights import StartingWeights, starting_weights
 from poolbench.backbones.trace import Call, trace
-from poolbench.errors import ConfigurationError
+from poolbench.errors import ConfigurationError, unknown_name
+
+# What becomes of the strided convolutions: an operator stands for their stride, or they are left as they are.
+STRIDED = "strided_convolutions"
+POOLED, KEPT = "pooled", "kept"
 
 
 @dataclass(frozen=True)
@@ -19,13 +26,17 @@ class Native:
         network: the network; surgery changes it.
         name: what messages call it.
         anatomy: where it can be operated on; sites in the order of the forward pass.
-        calls: the calls of each site and of the head.
+        calls: the calls of each module.
+        left: what pools or strides and is left as it is, by name, and why.
+        weights: where trained weights came from, None where there are none.
     """
 
     network: nn.Module
     name: str
     anatomy: Anatomy
     calls: Mapping[str, list[Call]]
+    left: Mapping[str, str] = field(default_factory=dict)
+    weights: StartingWeights | None = None
 
     @classmethod
     def of(cls, spec: Spec, *, in_channels: int, image_size: tuple[int, int], num_classes: int, seed: int) -> "Native":
@@ -35,28 +46,30 @@ class Native:
             ConfigurationError: an argument is wrong, or the anatomy names what is not there.
             UnsupportedError: the network cannot serve images of this size.
         """
-        name = str(spec.get(NAME, "backbone"))
+        name = str(spec.get("model") or spec.get(NAME, "backbone"))
+        strided = spec.get(STRIDED, POOLED)
+        if strided not in (POOLED, KEPT):
+            raise unknown_name(f"`backbone.{STRIDED}`", str(strided), (POOLED, KEPT))
         context = {"in_channels": in_channels, "num_classes": num_classes, "image_size": image_size}
-        network = construct(spec, context, where="backbone", seed=seed, stream="backbone")
-        declared = declared_anatomy(network)
-        anatomy = declared or discover(network)
-        modules = dict(network.named_modules(remove_duplicate=False))
-        for part in (*anatomy.sites, anatomy.head, anatomy.classifier):
-            if part is not None and part not in modules:
-                raise ConfigurationError(f"`backbone`: the anatomy of {name} names {part!r}, but it has no such module")
-        watched = [*anatomy.sites, *([anatomy.head] if anatomy.head else [])]
-        calls = trace(network, (in_channels, *image_size), watched=watched, name=name).calls
-        for part in watched:
-            if declared and part not in calls:
-                raise ConfigurationError(
-                    f"`backbone`: the anatomy of {name} names {part!r}, but its forward pass takes no map through it"
-                )
-        reached = Anatomy(
-            sites=tuple(part for part in calls if part in anatomy.sites),
-            head=anatomy.head if anatomy.head in calls else None,
-            classifier=anatomy.classifier,
-        )
-        return cls(network, name, reached, calls)
+        own = {key: value for key, value in spec.items() if key != STRIDED}
+        network = construct(own, context, where="backbone", seed=seed, stream="backbone")
+        weights, shape = starting_weights(network), (in_channels, *image_size)
+        declared, reasons = declared_anatomy(network), dict[str, str]()
+        if declared is None:
+            network, reasons = expose_pools(network, shape)
+        else:
+            _check(declared, network, name)
+        calls = trace(network, shape, name=name).calls
+        anatomy = discover(network, calls) if declared is None else _reached(declared, calls, name)
+        left = dict(left_alone(network, anatomy, calls))
+        left |= {f"{part or name} (a function)": reason for part, reason in reasons.items()}
+        if strided == KEPT:
+            kept = [part for part in anatomy.sites if is_strided(network.get_submodule(part))]
+            left = dict.fromkeys(kept, f"strided convolutions are kept (backbone.{STRIDED}={KEPT})") | left
+            anatomy = Anatomy(
+                tuple(part for part in anatomy.sites if part not in kept), anatomy.head, anatomy.classifier
+            )
+        return cls(network, name, anatomy, calls, left, weights)
 
     def replace(self, part: str, module: nn.Module) -> None:
         """Put `module` in the place of `part`, under every name that the network has for it."""
@@ -64,3 +77,20 @@ class Native:
         names = [name for name, found in self.network.named_modules(remove_duplicate=False) if found is old]
         for name in names:
             self.network.set_submodule(name, module)
+
+
+def _check(anatomy: Anatomy, network: nn.Module, name: str) -> None:
+    modules = dict(network.named_modules(remove_duplicate=False))
+    for part in (*anatomy.sites, anatomy.head, anatomy.classifier):
+        if part is not None and part not in modules:
+            raise ConfigurationError(f"`backbone`: the anatomy of {name} names {part!r}, but it has no such module")
+
+
+def _reached(anatomy: Anatomy, calls: Mapping[str, list[Call]], name: str) -> Anatomy:
+    """Return a declared anatomy, its sites in the order of the forward pass."""
+    for part in (*anatomy.sites, *([anatomy.head] if anatomy.head else [])):
+        if part not in calls:
+            raise ConfigurationError(
+                f"`backbone`: the anatomy of {name} names {part!r}, but its forward pass takes no map through it"
+            )
+    return Anatomy(tuple(part for part in calls if part in anatomy.sites), anatomy.head, anatomy.classifier)

@@ -75,7 +75,7 @@ class Site:
     @property
     def strided(self) -> bool:
         """Whether the network itself reduces here by a strided convolution or by subsampling."""
-        return isinstance(self.module, nn.Conv2d | Subsample2d)
+        return is_strided(self.module)
 
     def with_operator(self, operator: nn.Module) -> nn.Module:
         """Return what stands at the site once `operator` is put there."""
@@ -87,6 +87,11 @@ class Site:
                 "be taken out and given to a pooling"
             )
         return PooledConv2d(self.module, operator)
+
+
+def is_strided(module: nn.Module) -> bool:
+    """Whether a module reduces by a stride of its own: a convolution, or subsampling."""
+    return isinstance(module, nn.Conv2d | Subsample2d)
 
 
 def site_of(name: str, module: nn.Module, calls: Sequence[Call]) -> Site:

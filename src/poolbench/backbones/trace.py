@@ -1,6 +1,6 @@
 """A forward pass of zeros: what shapes its parts meet, and where it ends if it cannot go through."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,8 +26,8 @@ class Trace:
     """What a forward pass showed.
 
     Args:
-        calls: the calls of each watched module that the pass came through, in its order. A module that is called
-            twice, as where one pooling serves two places, has two.
+        calls: the calls of each module that takes a tensor and gives one, in the order in which the modules first
+            end. A module that is called twice, as where one pooling serves two places, has two.
         out: shape of what the network gave for an image.
     """
 
@@ -35,8 +35,8 @@ class Trace:
     out: Shape
 
 
-def trace(network: nn.Module, image_shape: Sequence[int], *, watched: Collection[str] = (), name: str) -> Trace:
-    """Pass zeros of `image_shape` (C, H, W) through a network and note the calls of the `watched` modules.
+def trace(network: nn.Module, image_shape: Sequence[int], *, name: str) -> Trace:
+    """Pass zeros of `image_shape` (C, H, W) through a network and note the calls of its modules.
 
     Raises:
         UnsupportedError: sizes do not fit; the last layer that was reached is named.
@@ -54,8 +54,9 @@ def trace(network: nn.Module, image_shape: Sequence[int], *, watched: Collection
         if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
             calls.setdefault(part, []).append(Call(tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
 
-    hooks = [module.register_forward_pre_hook(partial(enter, part)) for part, module in network.named_modules() if part]
-    hooks += [network.get_submodule(part).register_forward_hook(partial(leave, part)) for part in watched]
+    parts = [(part, module) for part, module in network.named_modules() if part]
+    hooks = [module.register_forward_pre_hook(partial(enter, part)) for part, module in parts]
+    hooks += [module.register_forward_hook(partial(leave, part)) for part, module in parts]
     channels, height, width = image_shape
     try:
         output = pass_zeros(network, image_shape)

@@ -2,9 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from poolbench.cli import bench, choices, evaluate, export, report, train
+from poolbench.cli import bench, choices, cost, evaluate, export, inspect, report, train
 from poolbench.errors import ConfigurationError
 
 DESCRIPTION = "Which pooling should this network use, and how sure are we?"
@@ -13,10 +13,18 @@ EXAMPLES = """examples:
   poolbench train -m backbone=slides,lenet5 pooling='glob(*)' dataset=digits seed='range(0,5)'
   poolbench train experiment=quickstart     a whole named sweep
   poolbench report results/quickstart       tables and figures from its records
+  poolbench inspect backbone=torchvision backbone.model=resnet50 pooling=avg   sites, shapes, what is left alone
+  poolbench cost backbone=slides pooling=max,avg,lip                           parameters, work, memory
   poolbench bench                           speed and memory of operators, against torch's own
   poolbench list pooling                    what there is, a line each
 
 exit status: 0 all well, 1 some cell failed (the others finished), 2 usage"""
+
+WITH_OVERRIDES: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train.train,
+    "inspect": inspect.inspect,
+    "cost": cost.cost,
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, report, bench, choices, evaluate, export):
+    for command in (train, report, inspect, cost, bench, choices, evaluate, export):
         command.add_to(commands)
     return top
 
@@ -37,9 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments[:1] == ["train"] and not {"-h", "--help"} & set(arguments[1:]):
-            # What follows is Hydra's: argparse would stumble over its flags.
-            return train.train(arguments[1:])
+        if arguments[:1] and arguments[0] in WITH_OVERRIDES and not {"-h", "--help"} & set(arguments[1:]):
+            # What follows is Hydra's, in part: argparse would stumble over its flags.
+            return WITH_OVERRIDES[arguments[0]](arguments[1:])
         known = parser().parse_args(arguments)
         return known.run(known)
     except ConfigurationError as error:

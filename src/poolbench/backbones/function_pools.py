@@ -1,0 +1,231 @@
+"""Poolings that a network calls as functions: made modules, so that surgery can reach them.
+
+Only the forward method that holds such a call is rewritten, by torch.fx and with everything that it calls left as it
+is; so a network need not be traceable as a whole.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
+
+from poolbench.backbones.trace import pass_zeros
+
+# What torch calls when a function pools, whatever name it was called by.
+CALLED = {
+    F.max_pool2d, torch.max_pool2d, torch._C._nn.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d,
+    torch._C._nn.adaptive_max_pool2d, torch.mean, torch.Tensor.mean, torch.amax, torch.Tensor.amax,
+}  # fmt: skip
+MAP = (2, 3)
+
+
+class MapMean2d(nn.Module):
+    """The mean of each channel over a whole map, as x.mean((2, 3)) gives it: (B, C, H, W) → (B, C)."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Average the map."""
+        return x_BCHW.mean(MAP)
+
+
+class MapMax2d(nn.Module):
+    """The largest value of each channel in a whole map, as x.amax((2, 3)) gives it: (B, C, H, W) → (B, C)."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Take the maximum of the map."""
+        return x_BCHW.amax(MAP)
+
+
+def expose_pools(network: nn.Module, image_shape: Sequence[int]) -> tuple[nn.Module, dict[str, str]]:
+    """Return the network with the poolings that it calls as functions made modules, and why some could not be.
+
+    The modules are named as torch.fx names calls (`max_pool2d`, `max_pool2d_1`, `mean`), inside of the module whose
+    forward method called them. Parameters and buffers keep their names and are the same objects.
+
+    Args:
+        network: changed in place, save where its own forward method is rewritten: then another module is returned.
+        image_shape: (C, H, W) of an image, passed through once to see which functions are called.
+
+    Returns:
+        the network, and the reason by the name of each module (the network's own is "") that could not be rewritten.
+    """
+    reasons: dict[str, str] = {}
+    for name in _callers(network, image_shape):
+        module = network.get_submodule(name)
+        try:
+            rewritten = _rewritten(module)
+        except Exception as error:  # torch.fx raises what the forward method makes of a stand-in
+            first = str(error).strip().splitlines()[:1]
+            reasons[name] = f"its forward method cannot be rewritten: {type(error).__name__}: {''.join(first)}"
+            continue
+        if rewritten is None:
+            continue
+        if not name:
+            network = rewritten
+        else:
+            for alias in [n for n, m in network.named_modules(remove_duplicate=False) if m is module]:
+                network.set_submodule(alias, rewritten)
+    return network, reasons
+
+
+class _Calls(TorchFunctionMode):
+    """Notes in which module a function pools."""
+
+    def __init__(self, stack: list[str]) -> None:
+        super().__init__()
+        self.stack, self.found = stack, list[str]()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in CALLED and args and isinstance(args[0], Tensor) and args[0].ndim == 4:
+            self.found.append(self.stack[-1] if self.stack else "")
+        return func(*args, **(kwargs or {}))
+
+
+def _callers(network: nn.Module, image_shape: Sequence[int]) -> list[str]:
+    """Return the names of the modules that pool by a function in their own forward method."""
+    stack: list[str] = []
+    hooks = []
+    for name, module in network.named_modules():
+        hooks.append(module.register_forward_pre_hook(partial(lambda name, *_: stack.append(name), name)))
+        hooks.append(module.register_forward_hook(lambda *_: stack.pop() and None, always_call=True))
+    calls = _Calls(stack)
+    try:
+        with calls:
+            pass_zeros(network, image_shape)
+    except Exception:  # the trace that follows meets it, too, and tells where
+        return []
+    finally:
+        for hook in hooks:
+            hook.remove()
+    own = [name for name in dict.fromkeys(calls.found) if not _is_torchs(network.get_submodule(name))]
+    # Those inside first, so that what is taken over by the outer one is rewritten already.
+    return sorted(own, key=lambda name: -(name.count(".") + bool(name)))
+
+
+def _is_torchs(module: nn.Module) -> bool:
+    return type(module).__module__.startswith(("torch.nn.", "poolbench.pooling"))
+
+
+class _Tracer(fx.Tracer):
+    """Follows one forward method, into nothing that it calls."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return True
+
+
+def _rewritten(module: nn.Module) -> nn.Module | None:
+    """Return the module with its calls of poolings made modules; None where none of them can be."""
+    graphs = {mode: _graph(module, mode) for mode in (True, False)}
+    if str(graphs[True]) != str(graphs[False]):
+        raise RuntimeError("it does something else in training than in evaluation")
+    graph = graphs[module.training]
+    taken = {name for name, _ in itertools.chain(module.named_children(), module.named_parameters(recurse=False))}
+    made: dict[str, nn.Module] = {}
+    for node in list(graph.nodes):
+        pool = _module_for(node)
+        if pool is None:
+            continue
+        name = next(n for n in _numbered(_word(node)) if n not in taken and not hasattr(module, n))
+        taken.add(name)
+        made[name] = pool
+        with graph.inserting_after(node):
+            call = graph.call_module(name, (_bound(node)["input"],))
+        node.replace_all_uses_with(call)
+        graph.erase_node(node)
+    if not made:
+        return None
+    for name, pool in made.items():
+        module.add_module(name, pool.train(module.training))
+    graph.lint()
+    rewritten = fx.GraphModule(module, graph, type(module).__name__)
+    # What the forward method does not touch is not taken over by torch.fx, but belongs to the network.
+    for kind in ("_modules", "_parameters", "_buffers"):
+        for name, value in getattr(module, kind).items():
+            getattr(rewritten, kind).setdefault(name, value)
+    for name, value in vars(module).items():
+        if name not in vars(rewritten) and not name.startswith("_"):
+            setattr(rewritten, name, value)
+    return rewritten.train(module.training)
+
+
+def _graph(module: nn.Module, training: bool) -> fx.Graph:
+    was, module.training = module.training, training
+    try:
+        return _Tracer().trace(module)
+    finally:
+        module.training = was
+
+
+def _numbered(word: str) -> Any:
+    return itertools.chain([word], (f"{word}_{number}" for number in itertools.count(1)))
+
+
+def _word(node: fx.Node) -> str:
+    return str(node.target if node.op == "call_method" else getattr(node.target, "__name__", node.target)).strip("_")
+
+
+def _module_for(node: fx.Node) -> nn.Module | None:
+    """Return the module that does what a call does, None where it is no pooling of a whole map or by windows."""
+    if node.op not in ("call_function", "call_method"):
+        return None
+    kind = node.target if node.op == "call_method" else _NAMES.get(cast(Callable[..., Any], node.target))
+    bound = _bound(node)
+    known = {key: value for key, value in bound.items() if key != "input"}
+    if not isinstance(bound.get("input"), fx.Node) or any(isinstance(v, fx.Node) for v in known.values()):
+        return None
+    if kind in ("mean", "amax"):
+        return _whole(str(kind), known)
+    if known.pop("return_indices", False):
+        return None
+    match kind:
+        case "max_pool2d":
+            return nn.MaxPool2d(**known)
+        case "avg_pool2d":
+            return nn.AvgPool2d(**known)
+        case "adaptive_avg_pool2d":
+            return nn.AdaptiveAvgPool2d(**known)
+        case "adaptive_max_pool2d":
+            return nn.AdaptiveMaxPool2d(**known)
+    return None
+
+
+def _whole(kind: str, arguments: Mapping[str, Any]) -> nn.Module | None:
+    """Return the module of a mean or maximum over dimensions, None where they are not the map's two."""
+    dim = arguments.get("dim")
+    if not isinstance(dim, list | tuple) or not all(isinstance(d, int) for d in dim) or arguments.get("dtype"):
+        return None
+    if sorted(d % 4 for d in dim) != list(MAP):
+        return None
+    if not arguments.get("keepdim", False):
+        return MapMean2d() if kind == "mean" else MapMax2d()
+    return nn.AdaptiveAvgPool2d(1) if kind == "mean" else nn.AdaptiveMaxPool2d(1)
+
+
+_NAMES: dict[Callable[..., Any], str] = {
+    F.max_pool2d: "max_pool2d", torch.max_pool2d: "max_pool2d",
+    F.avg_pool2d: "avg_pool2d", F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
+    F.adaptive_max_pool2d: "adaptive_max_pool2d", torch.mean: "mean", torch.amax: "amax",
+}  # fmt: skip
+_PARAMETERS = {
+    "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
+    "avg_pool2d": (
+        "input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"
+    ),
+    "adaptive_avg_pool2d": ("input", "output_size"),
+    "adaptive_max_pool2d": ("input", "output_size", "return_indices"),
+    "mean": ("input", "dim", "keepdim", "dtype"),
+    "amax": ("input", "dim", "keepdim"),
+}  # fmt: skip
+
+
+def _bound(node: fx.Node) -> dict[str, Any]:
+    """Return the arguments of a call by name; the map is `input`."""
+    name = node.target if node.op == "call_method" else _NAMES.get(cast(Callable[..., Any], node.target))
+    names = _PARAMETERS.get(str(name), ())
+    return {"input": node.kwargs.get("self"), **dict(zip(names, node.args, strict=False)), **node.kwargs}

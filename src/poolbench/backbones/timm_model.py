@@ -1,0 +1,68 @@
+"""Any network of timm's, by name."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from poolbench.backbones.starting_weights import ATTRIBUTE, StartingWeights, start_from, weights_in
+from poolbench.backbones.stems import PUBLISHED, put_stem
+from poolbench.backbones.torchvision_model import unknown_model
+from poolbench.errors import ConfigurationError, DataError
+
+
+def timm_model(
+    model: str | None,
+    in_channels: int,
+    num_classes: int,
+    weights: str | None = None,
+    stem: str = PUBLISHED,
+    **options: Any,
+) -> nn.Module:
+    """Return a network of timm's, which the extra `timm` installs.
+
+    Args:
+        model: its name, as `timm.list_models` has it.
+        in_channels: channels of an image.
+        num_classes: number of classes.
+        weights: None: drawn; `"DEFAULT"`: timm's own, downloaded; else a path of a file that torch.save wrote.
+        stem: `"published"`, or `"small"` for images of about 32x32, see `stems`.
+        options: further arguments of `timm.create_model`.
+
+    Raises:
+        ConfigurationError: timm is not installed, or there is no such network or argument.
+        DataError: the weights cannot be had.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise ConfigurationError(
+            "`backbone=timm` needs timm, which is not installed: pip install 'poolbench[timm]'"
+        ) from error
+    names = timm.list_models()
+    if model is None or model not in names:
+        raise unknown_model("timm", model, names)
+    trained = weights == "DEFAULT"
+    try:
+        network: Any = timm.create_model(
+            model, pretrained=trained, in_chans=in_channels, num_classes=num_classes, **options
+        )
+    except Exception as error:
+        if not trained:
+            raise
+        raise DataError(
+            f"`backbone.weights`: those of {model} cannot be downloaded ({type(error).__name__}: {error}); give the "
+            "path of a file of them as backbone.weights"
+        ) from error
+    put_stem(network, model, stem)
+    if trained:
+        # timm itself leaves the classifier out where the number of classes is another one.
+        names = [name for name, _ in network.named_parameters()]
+        written = network.pretrained_cfg
+        exchanged = num_classes != written.get("num_classes")
+        last = [name for name in names if exchanged and name.startswith(str(written.get("classifier")))]
+        loaded = tuple(name for name in names if name not in last)
+        setattr(network, ATTRIBUTE, StartingWeights(f"timm {model}", loaded, tuple(last)))
+    elif weights is not None:
+        start_from(network, weights_in(Path(weights)), weights)
+    return network

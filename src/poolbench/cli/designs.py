@@ -1,0 +1,69 @@
+"""What commands share that look at networks without training: designs out of overrides, and their flags."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from poolbench.cli.composing import composed
+from poolbench.errors import ConfigurationError, UnsupportedError
+
+# Gets the designs that can be, with the reasons of those that cannot, by title; returns the exit status.
+Look = Callable[[list[Any], dict[str, str], argparse.Namespace], int]
+
+
+def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Look, *, command: str) -> int:
+    """Compose designs from the overrides among `arguments`, and look at them; return the exit status.
+
+    A design that cannot be assembled is an error if it is the only one; else it is told, and the others are looked at.
+
+    Args:
+        arguments: overrides, Hydra's flags and the command's own.
+        flags: parser of the command's own.
+        look: what is done; each design comes with its network, as (design, assembled).
+        command: the command's name.
+    """
+    known, rest = flags.parse_known_args(list(arguments))
+
+    def handle(jobs: Sequence[Any], configurations: Sequence[Any], launcher: Any) -> int:
+        from poolbench.cell import Design
+        from poolbench.cli.sweep import described
+
+        designs = [Design.of(*described(configuration, configuration.hydra)) for configuration in configurations]
+        made, refused = [], {}
+        for design in designs:
+            try:
+                made.append((design, design.assemble()))
+            except UnsupportedError as error:
+                if len(designs) == 1:
+                    raise
+                refused[design.title] = str(error)
+        return look(made, refused, known)
+
+    return composed(rest, handle, command=command)
+
+
+def console() -> Any:
+    """Return a console on standard output, wide enough where there is no terminal."""
+    from rich.console import Console
+
+    found = Console()
+    return found if found.is_terminal else Console(width=max(160, found.width))
+
+
+def write_text(path: str, text: str, flag: str) -> None:
+    """Write a file whole; what hinders it is the error of a flag."""
+    from poolbench.whole_file import replacing
+
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(Path(path)) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise ConfigurationError(f"{flag}: {path} cannot be written: {error.strerror or error}") from error
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write what `--json` asks for."""
+    write_text(path, json.dumps(value, indent=1) + "\n", "--json")

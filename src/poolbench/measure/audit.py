@@ -1,0 +1,46 @@
+"""The audit of an arm with what each of its sites costs, and the arm's cost."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from poolbench.backbones import Assembled
+from poolbench.measure.cost import Part, costs
+from poolbench.measure.memory import peak_on_gpu
+
+
+def audited(assembled: Assembled, *, batch_size: int, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the audit and the cost of an arm.
+
+    The audit is that of `Assembled.audit`; each site's row has further: `parameters` and `multiply_adds` of what
+    stands there, the convolution included where a strided one was parted, and `receptive_field`, the side in pixels
+    (rows, columns) of the patch of the image that a value behind the site sees. The cost is that of
+    `poolbench.measure.cost.cost` with `parameters_pooling`.
+
+    Args:
+        assembled: the network with the variant in it.
+        batch_size: images of the training step whose memory is counted.
+        device: of the training; on a GPU the peak is what its allocator says of a step that is run.
+    """
+    audit = assembled.audit()
+    names = [row["name"] for row in audit["sites"]]
+    found = costs(
+        assembled.network, assembled.input_shape, operators=assembled.operators, parts=names, batch_size=batch_size
+    )
+    audit["sites"] = [row | _cost_of(found.parts[row["name"]]) for row in audit["sites"]]
+    figures = found.figures | {"parameters_pooling": assembled.parameters_pooling}
+    if device.type == "cuda":
+        figures |= {
+            "peak_bytes": peak_on_gpu(assembled.network, assembled.input_shape, batch_size, device),
+            "memory_method": "allocator",
+        }
+    return audit, figures
+
+
+def _cost_of(part: Part) -> Mapping[str, Any]:
+    return {
+        "parameters": part.parameters,
+        "multiply_adds": part.multiply_adds,
+        "receptive_field": None if part.sight is None else [round(side) for side in part.sight.size],
+    }

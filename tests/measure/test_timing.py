@@ -128,6 +128,14 @@ def test_noise_is_repeated_until_the_interval_is_narrow() -> None:
     assert pair.ratio.half_width <= 0.02
 
 
+@pytest.mark.parametrize(("least_s", "budget_s", "lasted"), [(5.0, 60.0, 5.0), (5.0, 2.0, 2.0), (0.0, 60.0, 0.35)])
+def test_a_narrow_interval_ends_it_no_sooner_than_asked(least_s: float, budget_s: float, lasted: float) -> None:
+    clock = Clock()
+    pair = alternate(clock.work("a", 0.02), clock.work("b", 0.01), budget_s=budget_s, least_s=least_s, clock=clock)
+    assert pair.settled
+    assert clock.now - 100 == pytest.approx(lasted, abs=0.05)
+
+
 def test_the_interval_is_looked_at_less_often_as_it_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
 

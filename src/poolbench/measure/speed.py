@@ -19,6 +19,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 Optimizers = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Timed = Pair | Timing
+# Of its budget, what a measurement takes at least, however narrow its interval is before.
+LEAST_SHARE = 0.2
 QUANTITIES = ("training", "forward_backward", "inference", "latency")
 
 
@@ -88,7 +90,8 @@ class SideBySide:
         optimizer_factory: builds the optimiser over parameters.
         label_smoothing: of the loss.
         compiled: run both through `torch.compile`, which is done before anything is timed.
-        budget_s: seconds for each measurement, at most (it has at least 8 repeats, whatever they take).
+        budget_s: seconds for each measurement, at most, and a fifth of them at least (it has at least 8 repeats,
+            whatever they take).
         half_width: relative half-width of the ratio's interval at which a measurement ends.
         stopwatch: times the calls; None: what suits the device (`poolbench.measure.stopwatch`).
     """
@@ -116,6 +119,7 @@ class SideBySide:
         self.compiled = compiled
         self.bounds: dict[str, Any] = {
             "budget_s": budget_s,
+            "least_s": budget_s * LEAST_SHARE,
             "half_width": half_width,
             "stopwatch": stopwatch or stopwatch_for(device),
         }

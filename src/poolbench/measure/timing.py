@@ -101,9 +101,10 @@ def alternate(
     second: Action,
     *,
     budget_s: float,
+    least_s: float = 0.0,
     half_width: float = 0.02,
     min_repeats: int = 8,
-    max_repeats: int = 10_000,
+    max_repeats: int = 100_000,
     inner: int | None = None,
     stopwatch: Stopwatch | None = None,
     clock: Clock = time.perf_counter,
@@ -117,6 +118,8 @@ def alternate(
         first: what is timed.
         second: what it is compared with.
         budget_s: seconds, warm-up included.
+        least_s: seconds that it lasts at least, where the budget allows: one moment's timings are more alike than those
+            of the next, so many of them in a short while make an interval that is too narrow.
         half_width: of the ratio's interval, relative.
         min_repeats: at least so many timings of each; an interval needs 6.
         max_repeats: at most so many.
@@ -128,6 +131,7 @@ def alternate(
         (first, second),
         lambda found: median_interval(_by_repeat(*(compared for _, compared in found))).half_width <= half_width,
         budget_s=budget_s,
+        least_s=least_s,
         min_repeats=min_repeats,
         max_repeats=max_repeats,
         inner=inner,
@@ -141,9 +145,10 @@ def alone(
     action: Action,
     *,
     budget_s: float,
+    least_s: float = 0.0,
     half_width: float = 0.02,
     min_repeats: int = 8,
-    max_repeats: int = 10_000,
+    max_repeats: int = 100_000,
     inner: int | None = None,
     stopwatch: Stopwatch | None = None,
     clock: Clock = time.perf_counter,
@@ -156,6 +161,7 @@ def alone(
         (action,),
         lambda found: median_interval(found[0][0]).half_width <= half_width,
         budget_s=budget_s,
+        least_s=least_s,
         min_repeats=min_repeats,
         max_repeats=max_repeats,
         inner=inner,
@@ -178,6 +184,7 @@ def _take_turns(
     narrow: Callable[[list[Found]], bool],
     *,
     budget_s: float,
+    least_s: float,
     min_repeats: int,
     max_repeats: int,
     inner: int | None,
@@ -189,7 +196,8 @@ def _take_turns(
         raise ValueError(f"`min_repeats` must be in 1..max_repeats={max_repeats}, got {min_repeats}")
     if inner is not None and inner < 1:
         raise ValueError(f"`inner` must be at least 1, got {inner}")
-    end = clock() + budget_s
+    began = clock()
+    end, earliest = began + budget_s, began + min(least_s, budget_s)
     calls = [_warm_up(action, budget_s / 10, stopwatch, clock) for action in actions]
     if inner is not None:
         calls = [inner] * len(actions)
@@ -201,8 +209,9 @@ def _take_turns(
             found[which][0].append(passed / calls[which])
             found[which][1].append(compared / calls[which])
         repeats += 1
-        over = repeats >= min_repeats and clock() >= end
-        if over or repeats in (look, max_repeats):
+        now = clock()
+        over = repeats >= min_repeats and now >= end
+        if over or repeats == max_repeats or (repeats >= look and now >= earliest):
             # Computing the interval disturbs what is timed and takes longer with more values: it is done ever rarer.
             look = repeats + max(1, repeats // 20)
             settled = narrow(found)

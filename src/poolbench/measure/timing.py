@@ -23,6 +23,9 @@ from poolbench.measure.stopwatch import Action, Clock, Stopwatch, WallStopwatch
 # four times as long, of a call this short, were disturbed several times as much by a busy neighbour.
 LEAST_SECONDS = 0.0005
 MOST_INNER_CALLS = 1000
+# A call shorter than this is made once untimed before each timing: it would feel what the other left in the caches,
+# and as the order changes, every other ratio would err to the other side, which leaves the median nothing to hold on.
+BRIEF_SECONDS = 0.005
 # The first call of a step is nearly twice as slow; after five nothing changes any more.
 WARM_UP_CALLS = (2, 5)
 
@@ -198,13 +201,17 @@ def _take_turns(
         raise ValueError(f"`inner` must be at least 1, got {inner}")
     began = clock()
     end, earliest = began + budget_s, began + min(least_s, budget_s)
-    calls = [_warm_up(action, budget_s / 10, stopwatch, clock) for action in actions]
+    shortest = [_warm_up(action, budget_s / 10, stopwatch, clock) for action in actions]
+    brief = [seconds < BRIEF_SECONDS for seconds in shortest]
+    calls = [max(1, min(MOST_INNER_CALLS, round(LEAST_SECONDS / max(seconds, 1e-9)))) for seconds in shortest]
     if inner is not None:
         calls = [inner] * len(actions)
     found: list[Found] = [([], []) for _ in actions]
     settled, repeats, look = False, 0, min_repeats
     while not settled and repeats < max_repeats:
         for which in range(len(actions)) if repeats % 2 == 0 else reversed(range(len(actions))):
+            if brief[which]:
+                actions[which]()
             passed, compared = stopwatch(actions[which], calls[which])
             found[which][0].append(passed / calls[which])
             found[which][1].append(compared / calls[which])
@@ -220,8 +227,8 @@ def _take_turns(
     return found, settled
 
 
-def _warm_up(action: Action, budget_s: float, stopwatch: Stopwatch, clock: Clock) -> int:
-    """Call `action` until it is warm; return how many calls make one timing."""
+def _warm_up(action: Action, budget_s: float, stopwatch: Stopwatch, clock: Clock) -> float:
+    """Call `action` until it is warm; return the seconds of its shortest call."""
     least, most = WARM_UP_CALLS
     began = clock()
     shortest = float("inf")
@@ -229,4 +236,4 @@ def _warm_up(action: Action, budget_s: float, stopwatch: Stopwatch, clock: Clock
         shortest = min(shortest, stopwatch(action, 1)[0])
         if call + 1 >= least and clock() - began >= budget_s:
             break
-    return max(1, min(MOST_INNER_CALLS, round(LEAST_SECONDS / max(shortest, 1e-9))))
+    return shortest

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from poolbench.backbones import Assembled, CifarResNet, Subsample2d
 from poolbench.backbones.pooled_conv import PooledConv2d
 from poolbench.backbones.resnet18 import resnet18
+from poolbench.errors import ConfigurationError
 from poolbench.pooling import MaxPool2d
 from poolbench.streams import drawing
 
@@ -85,6 +87,48 @@ def test_any_plain_convolution_keeps_its_shape_and_tensors(conv: nn.Conv2d, size
     # The window's first value is the strided convolution's.
     pooled.pool = nn.Identity()
     assert torch.allclose(pooled(x_BCHW)[..., :: stride[0], :: stride[1]], conv(x_BCHW), atol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", ["resnet20", "resnet18", "slides", "allcnn", "lenet5"])
+def test_conv_max_has_the_parameters_of_strided_conv(assemble: Callable[..., Assembled], backbone: str) -> None:
+    control, strided = (assemble(backbone, variant) for variant in ("conv_max", "strided_conv"))
+    assert control.parameters_pooling == strided.parameters_pooling
+    there, here = (dict(made.network.named_parameters()) for made in (strided, control))
+    assert here.keys() == there.keys()
+    assert all(torch.equal(here[name], there[name]) for name in there), "they start equal too"
+
+
+@pytest.mark.parametrize("backbone", NATIVE)
+def test_behind_a_networks_own_convolution_no_second_one_is_put(
+    assemble: Callable[..., Assembled], backbone: str
+) -> None:
+    control, pooled = (assemble(backbone, variant) for variant in ("conv_max", "max"))
+    assert control.sites == pooled.sites
+    assert {row["operator"] for row in control.sites} == {"MaxPool2d"}
+    assert {row["native"] for row in control.sites} >= {"Conv2d"}
+    assert control.audit()["network_digest"] == pooled.audit()["network_digest"]
+    x_BCHW = images(2, 3, 32, 32)
+    assert torch.equal(control.network.eval()(x_BCHW), pooled.network.eval()(x_BCHW))
+
+
+def test_a_pooling_of_the_network_becomes_a_convolution_and_a_maximum(assemble: Callable[..., Assembled]) -> None:
+    made = assemble("slides", "conv_max")
+    assert {row["operator"] for row in made.sites} == {"ConvMaxPool2d"}
+    assert {row["arguments"] for row in made.sites} == {"activation=relu, implementation=fast"}
+
+
+def test_what_stands_behind_a_convolution_has_the_arguments_that_it_takes(
+    assemble: Callable[..., Assembled], conf: Callable[..., dict[str, Any]]
+) -> None:
+    variant = conf("pooling", "conv_max")
+    changed = {"implementation": "torch", "kernel_size": 3, "padding": 1, "ceil_mode": False}
+    own = variant | {"downsample": variant["downsample"] | changed}
+    rows = assemble("resnet20", own).sites
+    assert {row["arguments"] for row in rows} == {"implementation=torch"}
+    assert all((row["geometry"], row["kernel_size"], row["padding"]) == ("own", [3, 3], [1, 1]) for row in rows)
+    wrong = variant | {"downsample": variant["downsample"] | {"activation": "gelu"}}
+    with pytest.raises(ConfigurationError, match="`activation` must be 'relu' or null, got 'gelu'"):
+        assemble("resnet20", wrong)
 
 
 def test_subsampling_keeps_the_first_of_each_block() -> None:

@@ -1,5 +1,6 @@
 """Operators against those of torch, timm and kornia that are the same, and against one another where they meet."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from poolbench.pooling import (
     AvgTopKPool2d,
     BlurPool2d,
     BlurredStridedConv2d,
+    ConvMaxPool2d,
     FractionalMaxPool2d,
     GatedPool2d,
     LehmerPool2d,
@@ -272,6 +274,44 @@ def test_blurred_strided_conv_without_a_blur_is_a_strided_conv() -> None:
     blurred.conv.load_state_dict(plain.conv.state_dict())
     check_equal(blurred, plain, *both())
     check_equal(plain, lambda x: F.relu(F.conv2d(x, plain.conv.weight, plain.conv.bias, 2, 1)), *both())
+
+
+@implementations
+@each_geometry
+@pytest.mark.parametrize("activation", ["relu", None])
+def test_conv_max_is_torchs_convolution_then_torchs_maximum(
+    geometry: Any, activation: str | None, implementation: str
+) -> None:
+    kernel, stride, padding, ceil_mode = geometry
+    ours = ConvMaxPool2d(*geometry, channels=CHANNELS, activation=activation, implementation=implementation).double()
+    theirs = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
+
+    def composed(x: Tensor) -> Tensor:
+        with warnings.catch_warnings():
+            # Of a copy that it makes where the kernel is even.
+            warnings.filterwarnings("ignore", "Using padding='same'", UserWarning)
+            z = F.conv2d(x, ours.conv.weight, ours.conv.bias, padding="same")
+        return theirs(z if activation is None else z.relu())
+
+    check_equal(ours, composed, *both())
+
+
+@each_geometry
+def test_conv_max_has_the_parameters_of_strided_conv(geometry: Any) -> None:
+    learned = []
+    for kind in (ConvMaxPool2d, StridedConv2d):
+        torch.manual_seed(0)
+        learned.append(dict(kind(*geometry, channels=CHANNELS).named_parameters()))
+    assert learned[0].keys() == learned[1].keys()
+    assert all(torch.equal(learned[0][name], learned[1][name]) for name in learned[1]), "they start equal too"
+
+
+@implementations
+def test_conv_max_of_one_value_is_a_strided_conv(implementation: str) -> None:
+    arguments: dict[str, Any] = {"kernel_size": 1, "stride": 2, "channels": CHANNELS, "implementation": implementation}
+    pooled, strided = ConvMaxPool2d(**arguments).double(), StridedConv2d(**arguments).double()
+    pooled.load_state_dict(strided.state_dict())
+    check_equal(pooled, strided, *both())
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.5, 0.9])

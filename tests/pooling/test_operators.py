@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from poolbench.pooling import (
     AvgPool2d,
     AvgTopKPool2d,
+    ConvMaxPool1d,
+    ConvMaxPool2d,
     LehmerPool2d,
     MaxPool2d,
     MinPool2d,
@@ -179,11 +181,30 @@ def test_strided_conv_without_activation_is_torchs_convolution() -> None:
     assert (StridedConv2d(3, 2, 1, channels=3)(x) >= 0).all()
 
 
-def test_strided_conv_arguments() -> None:
+@pytest.mark.parametrize("kind", [StridedConv2d, ConvMaxPool2d, ConvMaxPool1d])
+def test_arguments_of_a_convolution(kind: type[StridedConv2d] | type[ConvMaxPool2d]) -> None:
     with pytest.raises(ValueError, match="`channels` must be a whole number of at least 1, got 0"):
-        StridedConv2d(2, channels=0)
+        kind(2, channels=0)
     with pytest.raises(ValueError, match="`activation` must be 'relu' or null, got 'gelu'"):
-        StridedConv2d(2, channels=1, activation="gelu")
+        kind(2, channels=1, activation="gelu")
+
+
+# ---- conv_max ----
+
+
+def test_maxima_have_values_of_the_convolved_map_only() -> None:
+    """With the activation left out, all of them may be below 0: neither padding nor what hangs over is a 0 then."""
+    operator = ConvMaxPool2d(3, 2, 1, ceil_mode=True, channels=1, activation=None)
+    nn.init.zeros_(operator.conv.weight)
+    nn.init.constant_(operator.conv.bias, -1.0)  # type: ignore[arg-type]
+    assert (operator(torch.ones(1, 1, 6, 6)) == -1).all()
+
+
+def test_conv_max_of_an_even_window_looks_ahead() -> None:
+    operator = ConvMaxPool1d(2, channels=1)
+    nn.init.ones_(operator.conv.weight)
+    # Sums with the next value, of the last one with a zero: 3, 6, 12, 8.
+    assert operator(torch.tensor([[[1.0, 2.0, 4.0, 8.0]]])).tolist() == [[[6.0, 12.0]]]
 
 
 # ---- power_mean, lehmer ----

@@ -27,6 +27,7 @@ from poolbench.pooling import (
     BlurPool2d,
     BlurringPool2d,
     ClassMaps,
+    ConvMaxPool2d,
     GlobalAvgPool2d,
     HeadPool2d,
     MaxBlurPool2d,
@@ -56,6 +57,7 @@ MORE_HEADS = {
 MORE_WINDOWS = {
     "aps": [{"norm": 1.0, "maximum": False}, {"norm": 3.0}, {"norm": float("inf")}],
     "blurred_strided_conv": [{"activation": None, "blur_size": 2}],
+    "conv_max": [{"activation": None}],
     "fractional_max": [{"overlapping": False}],
     "lps": [{"maximum": False, "hidden": 5}],
     "max_blur": [{"blur_size": 4}],
@@ -228,6 +230,8 @@ def test_taking_every_second_value_is_no_operation(operator: WindowPool2d) -> No
         (MaxBlurPool2d(2), 9 * 3 + 4 * 17),
         # 4 products and additions, a bias, ReLU.
         (StridedConv2d(2, channels=1), 4 * 10),
+        # The same at every place, and 3 comparisons.
+        (ConvMaxPool2d(2, channels=1), 16 * 10 + 4 * 3),
         # 16 values: looked at twice for the largest, divided, squared, added up; 4 components.
         (AdaptivePolyphasePool2d(2, maximum=False), 16 * 5 + 4 * 3 + 1),
     ],

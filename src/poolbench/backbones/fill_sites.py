@@ -22,7 +22,8 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
     """Put the operator of `spec` into every site; return the audit's rows and the operators in their places.
 
     A new operator's starting weights are drawn from (seed, "site NAME"). Where the network reduces by a strided
-    convolution of its own and the operator is one, the network is left as it is.
+    convolution of its own and the operator is one, the network is left as it is; where the operator names another to
+    stand behind a convolution (`behind_convolution`), that one is put there.
 
     Raises:
         ConfigurationError: an argument is wrong, or it is no window operator.
@@ -43,29 +44,44 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
     rows, placed = list[dict[str, Any]](), list[Placed]()
     for name in native.anatomy.sites:
         site = site_of(name, native.network.get_submodule(name), native.calls[name])
-        # By name, so that a constructor which hands on `**kwargs` is given the geometry too.
-        given = {key: value for key, value in site.geometry.arguments().items() if takes(chosen, key)}
-        operator = construct(
-            {**given, **chosen},
-            {"channels": site.channels},
-            where=f"{SLOT} at site {name}",
-            seed=seed,
-            stream=f"site {name}",
-        )
+        operator = _operator(site, chosen, seed)
         # Only now, so that a wrong argument is found on every network.
         if site.strided and getattr(target, "is_convolution", False):
             rows.append(_row(site, site.module, "", site.native, own=False))
             continue
-        geometry = _geometry(site, chosen)
+        put = _spec_at(site, chosen)
+        if put is not chosen:
+            operator = _operator(site, put, seed)
+        geometry = _geometry(site, put)
         filled = site.with_operator(operator)
-        _check_shapes(native.name, site, filled, operator, geometry, chosen)
+        _check_shapes(native.name, site, filled, operator, geometry, put)
         native.replace(name, filled)
-        arguments = shown_arguments(chosen, without=GEOMETRY)
+        arguments = shown_arguments(put, without=GEOMETRY)
         rows.append(_row(site, operator, arguments, geometry, own=geometry != site.geometry))
         sides = zip(site.calls[0].out[1:], geometry.stride, geometry.kernel_size, strict=True)
         shape = (site.channels, *(max(out * stride, kernel) for out, stride, kernel in sides))
         placed.append(Placed(name, operator, shape, is_cut=True))
     return rows, placed
+
+
+def _operator(site: Site, spec: Spec, seed: int) -> nn.Module:
+    """Return a new operator for a site."""
+    # By name, so that a constructor which hands on `**kwargs` is given the geometry too.
+    given = {key: value for key, value in site.geometry.arguments().items() if takes(spec, key)}
+    where, stream = f"{SLOT} at site {site.name}", f"site {site.name}"
+    return construct({**given, **spec}, {"channels": site.channels}, where=where, seed=seed, stream=stream)
+
+
+def _spec_at(site: Site, spec: Spec) -> Spec:
+    """Return what goes into a site: where the network's own convolution is, an operator may name another for itself.
+
+    Of the operator's arguments that one gets those that it takes.
+    """
+    other = getattr(locate(spec[TARGET]), "behind_convolution", None)
+    if other is None or not site.strided:
+        return spec
+    named = {TARGET: f"{other.__module__}.{other.__qualname__}"}
+    return named | {key: value for key, value in spec.items() if key != TARGET and takes(named, key)}
 
 
 def _left(left: Mapping[str, str]) -> str:

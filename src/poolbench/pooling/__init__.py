@@ -3,7 +3,8 @@
 A *window* operator takes `(kernel_size, stride=None, padding=0, ceil_mode=False, *, its own arguments)` and gives the
 output shape of `torch.nn.MaxPool2d` for every input size. A *head* takes the last map `(B, C, H, W)` to features
 `(B, F)`. Class attributes say the rest: `kind` (`"window"` or `"head"`), `is_convolution` (a network's own strided
-convolution already is this operator), `gives_logits` (no classifier follows). `work` says what each costs.
+convolution already is this operator), `behind_convolution` (what stands behind one in its place), `gives_logits` (no
+classifier follows). `work` says what each costs.
 """
 
 from poolbench.pooling.ada import AdaPool1d, AdaPool2d
@@ -24,6 +25,7 @@ from poolbench.pooling.blur import (
 )
 from poolbench.pooling.class_maps import ClassMaps
 from poolbench.pooling.compact_bilinear import CompactBilinearPool2d
+from poolbench.pooling.conv_max import ConvMaxPool1d, ConvMaxPool2d
 from poolbench.pooling.dense_max import DenseMax2d
 from poolbench.pooling.fractional_max import FractionalMaxPool1d, FractionalMaxPool2d
 from poolbench.pooling.gamp import GAMPPool2d
@@ -94,6 +96,8 @@ __all__ = [
     "BlurringPool2d",
     "ClassMaps",
     "CompactBilinearPool2d",
+    "ConvMaxPool1d",
+    "ConvMaxPool2d",
     "ConvNorm2d",
     "DenseMax2d",
     "FractionalMaxPool1d",

@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from poolbench.pooling.binomial import binomial, is_mirrored_within, mirrored
 from poolbench.pooling.blurred_max import BlurredMax2d
+from poolbench.pooling.convolution import convolution
 from poolbench.pooling.dense_max import DenseMax2d
 from poolbench.pooling.extension import extended
 from poolbench.pooling.kernels.geometry import Geometry
@@ -316,15 +317,8 @@ class BlurredStridedConv2d(BlurringPool2d):
         blur_size: int = 3,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, implementation=implementation, blur_size=blur_size)
-        if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
-            raise ValueError(f"`channels` must be a whole number of at least 1, got {channels!r}")
-        if activation not in ("relu", None):
-            raise ValueError(f"`activation` must be 'relu' or null, got {activation!r}")
         self.activation = activation
-        self.conv = nn.Conv2d(channels, channels, self.kernel_size, padding=self.padding)
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="linear" if activation is None else "relu")
-        assert self.conv.bias is not None
-        nn.init.zeros_(self.conv.bias)
+        self.conv = convolution(channels, self.kernel_size, padding=self.padding, activation=activation)
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""

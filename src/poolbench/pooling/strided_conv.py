@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from poolbench.pooling.convolution import convolution
 from poolbench.pooling.window import WindowPool2d
 from poolbench.pooling.work import of_convolution
 
@@ -44,15 +45,8 @@ class StridedConv2d(WindowPool2d):
         implementation: str = "fast",
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, implementation=implementation)
-        if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
-            raise ValueError(f"`channels` must be a whole number of at least 1, got {channels!r}")
-        if activation not in ("relu", None):
-            raise ValueError(f"`activation` must be 'relu' or null, got {activation!r}")
         self.activation = activation
-        self.conv = nn.Conv2d(channels, channels, self.kernel_size, self.stride, self.padding)
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="linear" if activation is None else "relu")
-        assert self.conv.bias is not None
-        nn.init.zeros_(self.conv.bias)
+        self.conv = convolution(channels, self.kernel_size, self.stride, self.padding, activation=activation)
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""

@@ -70,10 +70,15 @@ class WindowPool2d(nn.Module):
     stride gives the result shifted by one, away from the border), `is_random` (draws in training), `domain` (the
     values that the formula is for: `"real"`, `"nonnegative"` or `"positive"`), `geometries` (arguments that it serves,
     None for all) and `onnx` (why it cannot be exported to ONNX, None where it can).
+
+    `behind_convolution` is for an operator that has a convolution of its own: the class that stands in its place where
+    the network itself reduces by a strided convolution, or a shortcut subsamples, so that there are never two. None
+    means the operator itself.
     """
 
     kind: ClassVar[str] = "window"
     is_convolution: ClassVar[bool] = False
+    behind_convolution: ClassVar["type[WindowPool2d] | None"] = None
     keeps_constants: ClassVar[bool] = True
     keeps_range: ClassVar[bool] = True
     is_equivariant: ClassVar[bool] = True

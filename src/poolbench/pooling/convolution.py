@@ -1,0 +1,33 @@
+"""The learned convolution of the operators that have one in the place of a pooling, or before it."""
+
+from torch import nn
+
+
+def convolution(
+    channels: int,
+    kernel_size: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    *,
+    activation: str | None,
+) -> nn.Conv2d:
+    """Return a convolution that keeps the number of channels, with a bias.
+
+    Weights start by He's rule for what `activation` follows, the bias at 0. Operators of equal channels and kernels
+    draw the same starting weights.
+
+    Raises:
+        ValueError: `channels` or `activation` breaks its rule.
+
+    >>> convolution(3, (2, 2), activation="relu")
+    Conv2d(3, 3, kernel_size=(2, 2), stride=(1, 1))
+    """
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+        raise ValueError(f"`channels` must be a whole number of at least 1, got {channels!r}")
+    if activation not in ("relu", None):
+        raise ValueError(f"`activation` must be 'relu' or null, got {activation!r}")
+    conv = nn.Conv2d(channels, channels, kernel_size, stride, padding)
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="linear" if activation is None else "relu")
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv

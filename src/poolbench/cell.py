@@ -4,6 +4,8 @@ Everything here happens before training: a wrong argument, a window larger than 
 is found for every cell of a sweep before the first one runs.
 """
 
+import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +13,16 @@ from typing import Any
 
 import torch
 
-from poolbench.backbones import Assembled, assemble
+from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble
 from poolbench.data import Dataset, open_dataset
-from poolbench.errors import ConfigurationError
+from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.measure.matching import KINDS, Match, match
 from poolbench.record import Identity, identify, records_folder, speed_folder
 from poolbench.spec import own_code
 from poolbench.training import Mirrors, Protocol, resolve_device, trainer_arguments
 
 GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
+MATCH = "match"
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,8 @@ class Design:
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Design":
         """Return the design of the reference: this one with `pooling` and no head of its own."""
-        return replace(
-            self, config={**self.config, "pooling": pooling, "head": None}, labels={**self.labels, "variant": label}
-        )
+        config = {**self.config, "pooling": pooling, "head": None, MATCH: None}
+        return replace(self, config=config, labels={**self.labels, "variant": label})
 
     def _announced(self, key: str) -> int:
         value = self.config["dataset"].get(key)
@@ -119,7 +122,8 @@ class Cell:
     def of(cls, config: Mapping[str, Any], labels: Mapping[str, str], settings: Settings) -> "Cell":
         """Return the cell of this configuration; raise `ConfigurationError` for what is wrong in it.
 
-        `config` holds the groups (backbone, pooling, head or None, dataset, protocol, trainer) and `seed`.
+        `config` holds the groups (backbone, pooling, head or None, dataset, protocol, trainer) and `seed`; and where
+        the arm is matched with the reference, `match`: `by` (`params` or `macs`) and `reference`, its pooling.
         """
         kept = _checked(config)
         trainer = config.get("trainer") or {}
@@ -168,7 +172,7 @@ class Cell:
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Cell":
         """Return the reference's cell of the same block and seed: this one with `pooling` and no head of its own."""
-        config = {**self.config, "pooling": pooling, "head": None}
+        config = {**self.config, "pooling": pooling, "head": None, MATCH: None}
         labels = {**self.labels, "variant": label}
         return Cell.of(config, labels, replace(self.settings, loggers=None))
 
@@ -181,16 +185,38 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     for group in ("backbone", "pooling", "dataset", "protocol"):
         if not isinstance(config.get(group), Mapping):
             raise ConfigurationError(f"`{group}` must be chosen: {group}=NAME, got {config.get(group)!r}")
-    return {group: config.get(group) for group in GROUPS} | {"seed": seed}
+    wanted = config.get(MATCH)
+    if wanted is not None and wanted.get("by") not in KINDS:
+        raise unknown_name("`match`", str(wanted.get("by")), KINDS)
+    kept = {group: config.get(group) for group in GROUPS} | {"seed": seed}
+    return kept if wanted is None else kept | {MATCH: wanted}
 
 
 def _assembled(config: Mapping[str, Any], shape: tuple[int, int, int], num_classes: int) -> Assembled:
+    """Return the network of a configuration, matched with the reference's where that is asked for."""
+    groups = json.dumps([config["backbone"], config["pooling"], config.get("head")], sort_keys=True)
+    wanted = config.get(MATCH)
+    if wanted is None:
+        return _build(groups, shape, num_classes, seed=int(config["seed"]))
+    found = _matched(groups, json.dumps(wanted, sort_keys=True), shape, num_classes)
+    made = _build(groups, shape, num_classes, seed=int(config["seed"]), width=Width(found.width, found.phase))
+    return replace(made, match=found.shown())
+
+
+def _build(
+    groups: str, shape: tuple[int, int, int], num_classes: int, *, seed: int, width: Width = OWN_WIDTH
+) -> Assembled:
+    backbone, pooling, head = json.loads(groups)
+    size = (shape[1], shape[2])
     return assemble(
-        config["backbone"],
-        config["pooling"],
-        config.get("head"),
-        in_channels=shape[0],
-        image_size=(shape[1], shape[2]),
-        num_classes=num_classes,
-        seed=int(config["seed"]),
+        backbone, pooling, head, in_channels=shape[0], image_size=size, num_classes=num_classes, seed=seed, width=width
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _matched(groups: str, wanted: str, shape: tuple[int, int, int], num_classes: int) -> Match:
+    """Return the arm's width; it is the same for every seed, and looked for once."""
+    asked = json.loads(wanted)
+    backbone = json.loads(groups)[0]
+    reference = _build(json.dumps([backbone, asked["reference"], None]), shape, num_classes, seed=0)
+    return match(asked["by"], lambda width: _build(groups, shape, num_classes, seed=0, width=width), reference)

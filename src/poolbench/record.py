@@ -6,8 +6,8 @@ written under a temporary name, synced and renamed, so that a half-written one i
 measured for an arm and a machine, not for a seed: `RESULTS_DIR/EXPERIMENT/speed/ARM-MACHINE.json`.
 
 The identity of a record is a digest of what determines its result: the configuration of backbone, pooling, head,
-dataset, protocol and trainer, the resolved kind of device and the seed. Where files lie, loggers, launchers and the
-number of threads are not part of it; the last is in the provenance.
+dataset, protocol and trainer, what the arm is matched with, the resolved kind of device and the seed. Where files lie,
+loggers, launchers and the number of threads are not part of it; the last is in the provenance.
 """
 
 import hashlib
@@ -81,6 +81,8 @@ def identify(
         group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in IDENTITY_GROUPS
     }
     what["content"], what["device"] = fingerprint, device
+    if config.get("match"):
+        what["match"] = config["match"]
     if own_code:
         what["own_code"] = dict(own_code)
     block_id = digest({key: what[key] for key in ("backbone", "dataset", "content")})

@@ -9,10 +9,12 @@ from poolbench.backbones.keras_cnn import KerasCNN
 from poolbench.backbones.lenet5 import LeNet5
 from poolbench.backbones.slides import Slides
 from poolbench.backbones.subsample import Subsample2d
+from poolbench.backbones.widen import OWN_WIDTH, Width
 
 # resnet18 stands in a module of its own, `poolbench.backbones.resnet18`: importing torchvision takes seconds, which
 # a cell without it should not pay.
 __all__ = [
+    "OWN_WIDTH",
     "AllCNN",
     "Anatomy",
     "Assembled",
@@ -21,6 +23,7 @@ __all__ = [
     "LeNet5",
     "Slides",
     "Subsample2d",
+    "Width",
     "assemble",
     "discover",
     "network_digest",

@@ -17,6 +17,7 @@ from poolbench.backbones.fill_head import fill_head
 from poolbench.backbones.fill_sites import fill_sites
 from poolbench.backbones.native import Native
 from poolbench.backbones.trace import trace
+from poolbench.backbones.widen import OWN_WIDTH, Width
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.spec import TARGET
 from poolbench.streams import drawing
@@ -34,10 +35,12 @@ class Assembled:
         head: what stands between the last map and the classifier.
         left: what pools or strides and is left as it is: its name, its kind and why.
         weights: which trained weights were loaded and survive; None where none were.
+        width: of the network's layers.
         operators: the variant's modules inside the network.
         placed: these and the network's own head, each with its place.
         input_shape: (C, H, W) of an image.
         again: builds the same for another `seed`.
+        match: how its width was found, where the arm was matched with the reference.
     """
 
     network: nn.Module
@@ -45,10 +48,12 @@ class Assembled:
     head: dict[str, Any]
     left: list[dict[str, Any]]
     weights: dict[str, Any] | None
+    width: Width
     operators: list[nn.Module] = field(repr=False)
     placed: list[Placed] = field(repr=False)
     input_shape: tuple[int, int, int]
     again: Callable[..., "Assembled"] = field(repr=False)
+    match: dict[str, Any] | None = None
 
     @property
     def parameters_pooling(self) -> int:
@@ -62,7 +67,8 @@ class Assembled:
         made = self.again(seed=0) if drawn else self
         digest = arm_digest(made.network, made.placed)
         found = {"sites": self.sites, "head": self.head, "left_alone": self.left, "network_digest": digest}
-        return found if self.weights is None else found | {"starting_weights": self.weights}
+        further = {"starting_weights": self.weights, "match": self.match}
+        return found | {key: value for key, value in further.items() if value is not None}
 
 
 def assemble(
@@ -74,6 +80,7 @@ def assemble(
     image_size: tuple[int, int],
     num_classes: int,
     seed: int,
+    width: Width = OWN_WIDTH,
 ) -> Assembled:
     """Build `backbone` with the variant `pooling` in it.
 
@@ -86,14 +93,14 @@ def assemble(
         image_size: (H, W) of an image.
         num_classes: width of the logits.
         seed: for the starting weights.
+        width: of the network's layers.
 
     Raises:
         ConfigurationError: a name or argument is wrong.
         UnsupportedError: the parts do not fit together for images of this size; site, sizes and rule are named.
     """
-    again = partial(
-        assemble, backbone, pooling, head, in_channels=in_channels, image_size=image_size, num_classes=num_classes
-    )
+    images: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size, "num_classes": num_classes}
+    again = partial(assemble, backbone, pooling, head, **images, width=width)
     unknown = [key for key in pooling if key not in (NAME, *SLOTS)]
     if unknown:
         raise unknown_name("slot in `pooling`", unknown[0], SLOTS)
@@ -101,7 +108,7 @@ def assemble(
     chosen_head = _slot(head, "head")
     # Trial passes may draw, be it in a layer that takes its shape from its first input.
     with drawing(seed, "assemble"):
-        native = Native.of(backbone, in_channels=in_channels, image_size=image_size, num_classes=num_classes, seed=seed)
+        native = Native.of(backbone, **images, seed=seed, width=width)
         before = dict(native.network.named_parameters())
         left = [_left_row(native, name, why) for name, why in native.left.items()]
         own_head = native.anatomy.head and native.network.get_submodule(native.anatomy.head)
@@ -121,7 +128,7 @@ def assemble(
     weights = None if native.weights is None else native.weights.kept(before, native.network)
     placed = filled + heads
     operators = [part.module for part in placed if part.module is not own_head]
-    return Assembled(native.network.train(), sites, described, left, weights, operators, placed, shape, again)
+    return Assembled(native.network.train(), sites, described, left, weights, width, operators, placed, shape, again)
 
 
 def _left_row(native: Native, name: str, why: str) -> dict[str, Any]:

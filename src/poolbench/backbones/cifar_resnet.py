@@ -1,5 +1,7 @@
 """The residual networks for small images."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,16 +13,20 @@ from poolbench.backbones.subsample import Subsample2d
 class Shortcut(nn.Module):
     """The shortcut without parameters (option A): subsample, and append channels of zeros."""
 
-    def __init__(self, extra_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.extra_channels = extra_channels
+        self.in_channels, self.channels = in_channels, channels
         self.subsample: nn.Module = Subsample2d(stride)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Take (B, C, H, W) to the shape of the block's output."""
         x_BCHW = self.subsample(x_BCHW)
-        before = self.extra_channels // 2
-        return F.pad(x_BCHW, (0, 0, 0, 0, before, self.extra_channels - before))
+        extra = self.channels - self.in_channels
+        return F.pad(x_BCHW, (0, 0, 0, 0, extra // 2, extra - extra // 2))
+
+    def widen(self, scale: Callable[[int], int]) -> None:
+        """Follow a network's change of width."""
+        self.in_channels, self.channels = scale(self.in_channels), scale(self.channels)
 
 
 class BasicBlock(nn.Module):
@@ -32,7 +38,7 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.shortcut = nn.Identity() if stride == 1 else Shortcut(channels - in_channels, stride)
+        self.shortcut = nn.Identity() if stride == 1 else Shortcut(in_channels, channels, stride)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Apply the block."""

@@ -11,6 +11,7 @@ from poolbench.backbones.function_pools import expose_pools
 from poolbench.backbones.site import is_strided
 from poolbench.backbones.starting_weights import StartingWeights, starting_weights
 from poolbench.backbones.trace import Call, trace
+from poolbench.backbones.widen import OWN_WIDTH, Width, widen
 from poolbench.errors import ConfigurationError, unknown_name
 
 # What becomes of the strided convolutions: an operator stands for their stride, or they are left as they are.
@@ -39,8 +40,19 @@ class Native:
     weights: StartingWeights | None = None
 
     @classmethod
-    def of(cls, spec: Spec, *, in_channels: int, image_size: tuple[int, int], num_classes: int, seed: int) -> "Native":
+    def of(
+        cls,
+        spec: Spec,
+        *,
+        in_channels: int,
+        image_size: tuple[int, int],
+        num_classes: int,
+        seed: int,
+        width: Width = OWN_WIDTH,
+    ) -> "Native":
         """Build the network of `spec`, its starting weights drawn from (seed, "backbone"), and trace it.
+
+        Another `width` makes it wider or narrower, see `widen`.
 
         Raises:
             ConfigurationError: an argument is wrong, or the anatomy names what is not there.
@@ -60,6 +72,11 @@ class Native:
         else:
             _check(declared, network, name)
         calls = trace(network, shape, name=name).calls
+        if width.factor != 1:
+            if weights is not None:
+                raise ConfigurationError("`match` changes the network's width: it has no use for `backbone.weights`")
+            widen(network, calls, width, shape, seed=seed, name=name)
+            calls = trace(network, shape, name=name).calls
         anatomy = discover(network, calls) if declared is None else _reached(declared, calls, name)
         left = dict(left_alone(network, anatomy, calls))
         left |= {f"{part or name} (a function)": reason for part, reason in reasons.items()}

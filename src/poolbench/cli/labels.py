@@ -50,6 +50,15 @@ def labels(
     return named | {"variant": variant}
 
 
+def with_setting(label: str, setting: str) -> str:
+    """Return a label with a further setting.
+
+    >>> with_setting("lip", "match=params"), with_setting("avg_topk[k=3]", "match=macs")
+    ('lip[match=params]', 'avg_topk[k=3,match=macs]')
+    """
+    return f"{label[:-1]},{setting}]" if label.endswith("]") else f"{label}[{setting}]"
+
+
 def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]], head: str | None, choice: str) -> str:
     pooling, before = config["pooling"], written.get("pooling", {})
     name = str(pooling.get("name") or choice)

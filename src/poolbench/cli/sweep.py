@@ -20,12 +20,13 @@ from rich.markup import escape
 
 from poolbench.cli import choices
 from poolbench.cli.composing import COMMAND
-from poolbench.cli.labels import labels, own_class, plain, written_group, written_groups
+from poolbench.cli.labels import labels, own_class, plain, with_setting, written_group, written_groups
 from poolbench.cli.progress import SweepProgress, outcome
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 
 log = logging.getLogger("poolbench")
 GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
+MATCHES = ("params", "macs")
 
 
 @dataclass
@@ -130,7 +131,16 @@ def described(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str,
     chosen = plain(hydra.runtime.choices)
     written = written_groups(sources, chosen)
     groups["pooling"] = own_class(groups["pooling"], written.get("pooling", {}), list(hydra.overrides.task))
-    return groups, labels(groups, written, chosen)
+    named = labels(groups, written, chosen)
+    if config.match is not None and named["variant"] != config.reference:
+        reference = written_group(
+            [Path(s["path"]) for s in sources if s["schema"] == "file"], "pooling", config.reference
+        )
+        if not reference:
+            raise ConfigurationError(f"`match` needs a reference that stands in conf/pooling, got {config.reference!r}")
+        groups["match"] = {"by": str(config.match), "reference": reference}
+        named["variant"] = with_setting(named["variant"], f"match={config.match}")
+    return groups, named
 
 
 def describe(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str, str], Any]:

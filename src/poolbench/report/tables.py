@@ -158,14 +158,21 @@ def called(operator: str, arguments: str | None) -> str:
 
 def _parameters_row(arm: Arm) -> dict[str, Any]:
     cost, audit = _first(arm, "cost"), _first(arm, "audit")
-    sites, head = audit.get("sites") or [], audit.get("head") or {}
+    sites, head, matched = audit.get("sites") or [], audit.get("head") or {}, audit.get("match") or {}
     operators = Counter(called(str(site.get("operator")), site.get("arguments")) for site in sites)
     return {
         **_keys(arm),
         **{
             key: _count(cost.get(key))
-            for key in ("parameters", "parameters_trainable", "parameters_pooling", "multiply_adds")
+            for key in (
+                *("parameters", "parameters_trainable", "parameters_pooling", "multiply_adds"),
+                *("pooling_operations", "pooling_bytes_read", "pooling_bytes_written"),
+                *("kept_bytes", "peak_bytes", "memory_batch_size"),
+            )
         },
+        "memory_method": str(cost.get("memory_method") or ""),
+        "matched": str(matched.get("by") or ""),
+        "width": matched.get("width", 1.0) if audit else None,
         "head_operator": called(str(head["operator"]), head.get("arguments")) if head.get("operator") else "",
         "head_features": _count(head.get("features")),
         "downsample_operators": "; ".join(f"{name} ×{n}" if n > 1 else name for name, n in operators.items()),

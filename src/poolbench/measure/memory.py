@@ -82,22 +82,29 @@ def step_memory(network: nn.Module, images: Tensor) -> StepMemory:
     tracker = AliveBytes(sum(own.values()) + images.untyped_storage().nbytes())
     for tensor in (*owned, images):
         tracker.know(tensor)
-    kept: dict[int, int] = {}
+    saved: list[weakref.ref[Tensor]] = []
 
     def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage.nbytes()
         # An output that keeps itself would never be freed.
-        return tensor.detach()
+        found = tensor.detach()
+        saved.append(weakref.ref(found))
+        return found
 
     with tracker:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             output = network(images)
-        total = sum(kept.values())
-        output.sum().backward()
+        kept = _bytes_by_storage(saved)
+        if output.requires_grad:  # else nothing is learned, and there is no backward pass
+            output.sum().backward()
     network.zero_grad(set_to_none=True)
-    return StepMemory(total, tracker.peak)
+    return StepMemory(sum(size for key, size in kept.items() if key not in own), tracker.peak)
+
+
+def _bytes_by_storage(saved: Sequence[weakref.ref[Tensor]]) -> dict[int, int]:
+    """Return the bytes of each storage that is still there: what no output depends on is gone."""
+    there = (ref() for ref in saved)
+    storages = [tensor.untyped_storage() for tensor in there if tensor is not None]
+    return {storage._cdata: storage.nbytes() for storage in storages}
 
 
 def peak_on_gpu(network: nn.Module, input_shape: Sequence[int], batch_size: int, device: torch.device) -> int:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from poolbench.pooling import BlurPool2d, BlurringPool2d, ConvMaxPool2d, LIPPool2d, S3Pool2d, WaveletPool2d
+
 MARK = "_poolbench_sight"
 
 
@@ -75,10 +77,30 @@ def _leave(found: dict[str, Sight], name: str, module: nn.Module, inputs: tuple[
 
 
 def _reach(operator: nn.Module) -> tuple[float, float]:
-    """Return the values that a result depends on: the window, and what is blurred or weighted around it."""
-    more = int(getattr(operator, "blur_size", 1)) + int(getattr(operator, "logit_size", 1)) - 2
-    rows, columns = _pair(operator.kernel_size)
-    return rows + (more if rows > 1 or columns == 1 else 0), columns + more
+    """Return the sides of what a result depends on: the window, widened by what filters or weights around it.
+
+    Where the window lies may depend on more, as with polyphase and fractional pooling, and so may what normalises
+    the weights.
+    """
+    if isinstance(operator, BlurPool2d):  # its window only says where the filter lies
+        sides: list[Any] = [operator.blur.kernel_size]
+    elif isinstance(operator, WaveletPool2d):  # likewise
+        sides = [(len(operator.taps[0]), len(operator.taps[1]))]
+    else:
+        sides = [operator.kernel_size, *_around(operator)]
+    return (1 + sum(_pair(side)[0] - 1 for side in sides), 1 + sum(_pair(side)[1] - 1 for side in sides))
+
+
+def _around(operator: nn.Module) -> list[Any]:
+    """Return the sides of what an operator applies at every place, before its window or behind it, in evaluation."""
+    if isinstance(operator, BlurringPool2d):
+        return [operator.blur.kernel_size]
+    if isinstance(operator, S3Pool2d):
+        return [operator.mean.kernel_size]
+    if isinstance(operator, ConvMaxPool2d):
+        return [operator.conv.kernel_size]
+    layers: list[Any] = list(operator.logit) if isinstance(operator, LIPPool2d) else []
+    return [layer.conv.kernel_size for layer in layers]
 
 
 def _pair(value: Any) -> tuple[float, float]:
@@ -91,19 +113,24 @@ def _window(func: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
     if func is torch.conv2d:
         weight = arguments["weight"]
         return weight.shape[2:], arguments.get("stride", 1), arguments.get("dilation", 1)
-    if func is torch.max_pool2d or func is torch._C._nn.avg_pool2d:
+    if func in _NAMES:
         kernel = arguments["kernel_size"]
         return kernel, arguments.get("stride") or kernel, arguments.get("dilation", 1)
     return None
 
 
+_MAX = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
 _NAMES: dict[Callable[..., Any], tuple[str, ...]] = {
     torch.conv2d: ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
-    torch.max_pool2d: ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode"),
-    torch._C._nn.avg_pool2d: ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    torch.max_pool2d: _MAX,
+    # What torch writes in Python arrives under its own name, and nothing of what it calls.
+    F.max_pool2d: _MAX,
+    F.max_pool2d_with_indices: _MAX,
+    F.lp_pool2d: ("input", "norm_type", "kernel_size", "stride", "ceil_mode"),
+    F.avg_pool2d: ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
 }
 # What boils a map down to features keeps no places to speak of.
-_BLIND = {F.linear, F.adaptive_avg_pool2d, torch.bmm}
+_BLIND = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d, torch.bmm}
 
 
 class _Following(TorchFunctionMode):
@@ -114,7 +141,8 @@ class _Following(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if func in _BLIND:
+        # A linear layer along the last dimension of a map, the channels, is a convolution of side 1.
+        if func in _BLIND or (func is F.linear and args[0].ndim != 4):
             return result
         seen = [t for t in tree_leaves((args, dict(kwargs))) if isinstance(t, Tensor) and getattr(t, MARK, None)]
         if not seen:

@@ -95,6 +95,13 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
             highlight=False,
             markup=False,
         )
+    matched = audit.get("match")
+    if matched:
+        out.print(
+            f"matched by {matched['by']} at {matched['width']:.3f} times the width: {matched['reached']:,}, the reference "
+            f"has {matched['target']:,} ({matched['difference']:+.2%})",
+            highlight=False,
+        )
     out.print(
         f"{cost['parameters']:,} parameters ({cost['parameters_pooling']:,} of the poolings), "
         f"{cost['multiply_adds'] / 1e6:,.1f} M multiply-adds an image",

@@ -16,7 +16,8 @@ Look = Callable[[list[Any], dict[str, str], argparse.Namespace], int]
 def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Look, *, command: str) -> int:
     """Compose designs from the overrides among `arguments`, and look at them; return the exit status.
 
-    A design that cannot be assembled is an error if it is the only one; else it is told, and the others are looked at.
+    Cells that differ in their seed alone are one design. One that cannot be assembled is an error if it is the only
+    one; else it is told, and the others are looked at.
 
     Args:
         arguments: overrides, Hydra's flags and the command's own.
@@ -30,7 +31,12 @@ def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Lo
         from poolbench.cell import Design
         from poolbench.cli.sweep import described
 
-        designs = [Design.of(*described(configuration, configuration.hydra)) for configuration in configurations]
+        designs: list[Design] = []
+        for configuration in configurations:
+            design = Design.of(*described(configuration, configuration.hydra))
+            # Another seed draws other weights, of the same network.
+            if {**design.config, "seed": 0} not in [{**other.config, "seed": 0} for other in designs]:
+                designs.append(design)
         made, refused = [], {}
         for design in designs:
             try:

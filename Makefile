@@ -24,13 +24,16 @@ sweep: $(READY) ## run a named experiment: make sweep EXPERIMENT=cifar10_small
 report: $(READY) ## tables and figures of an experiment's records: make report EXPERIMENT=quickstart
 	$(BIN)/poolbench report $(RESULTS)
 
-bench: $(READY) ## every benchmark: operators, data, training, pipeline, start, layout (about half an hour)
+bench: $(READY) ## every benchmark: operators, data, training, pipeline, start, layout, audit, repeatability (about an hour)
 	$(BIN)/poolbench bench
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pipeline.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/layout.py
+	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/repeatability.py
+	$(BIN)/python benchmarks/neighbour.py
 
 docs: $(READY) ## docs/operators.md and its pictures, from docstrings and YAML
 	OMP_NUM_THREADS=1 $(BIN)/python docs/make_operators.py

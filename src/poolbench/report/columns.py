@@ -117,6 +117,12 @@ PARAMETERS = (
         "",
         "`fake`: counted without computing; `run`: counted in a run; `allocator`: as the GPU's allocator says",
     ),
+    Column(
+        "starting_weights",
+        "text",
+        "",
+        "the trained weights that were loaded, and the share of these parameters that the surgery kept",
+    ),
     Column("matched", "text", "", "`params` or `macs` where the arm was made as large as the reference"),
     Column("width", "number", "times its own", "width of the network's layers: 1 unless matched"),
     Column("head_operator", "text", "", "what turns the last map into the classifier's input, with its arguments"),

@@ -171,6 +171,7 @@ def _parameters_row(arm: Arm) -> dict[str, Any]:
             )
         },
         "memory_method": str(cost.get("memory_method") or ""),
+        "starting_weights": _weights(audit.get("starting_weights") or {}),
         "matched": str(matched.get("by") or ""),
         "width": matched.get("width", 1.0) if audit else None,
         "head_operator": called(str(head["operator"]), head.get("arguments")) if head.get("operator") else "",
@@ -178,6 +179,17 @@ def _parameters_row(arm: Arm) -> dict[str, Any]:
         "downsample_operators": "; ".join(f"{name} ×{n}" if n > 1 else name for name, n in operators.items()),
         "sites": len(sites) if audit else None,
     }
+
+
+def _weights(loaded: Mapping[str, Any]) -> str:
+    """Return which trained weights an arm starts from, and how many of them the surgery kept.
+
+    >>> _weights({"source": "IMAGENET1K_V1", "loaded": 1000, "kept": 750, "exchanged": ["fc.weight"]}), _weights({})
+    ('IMAGENET1K_V1, 75.0 % kept', '')
+    """
+    if not loaded:
+        return ""
+    return f"{loaded['source']}, {loaded['kept'] / max(loaded['loaded'], 1):.1%} kept".replace("%", " %")
 
 
 def _throughput(arms: Sequence[Arm], speeds: Sequence[Record]) -> tuple[pd.DataFrame, list[str]]:

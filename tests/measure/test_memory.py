@@ -89,7 +89,9 @@ class Item(nn.Module):
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_pass_that_computes_nothing_finds_what_one_that_is_run_finds(pooling: str) -> None:
     arm = made("slides", pooling, (1, 16, 16))
+    before = torch.get_rng_state()
     found = cost(arm.network, arm.input_shape, operators=arm.operators, batch_size=3)
+    assert torch.equal(torch.get_rng_state(), before)
     run = step_memory(arm.network.train(), torch.zeros(3, 1, 16, 16))
     assert found["memory_method"] == ("run" if pooling in FALLING_BACK else "fake")
     assert (found["kept_bytes"], found["peak_bytes"]) == (run.kept, run.peak)

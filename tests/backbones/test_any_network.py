@@ -177,6 +177,13 @@ def test_map_that_vanishes_before_a_site(assemble: Assemble, conf: Conf) -> None
         assemble(conf("backbone", "torchvision", model="vgg11_bn"), "avg", shape=(3, 16, 16))
 
 
+def test_transformers_know_the_size_of_their_images(assemble: Assemble, conf: Conf) -> None:
+    made = assemble(conf("backbone", "torchvision", model="vit_b_32"), "avg", shape=(3, 64, 64))
+    assert [(row["name"], row["kernel_size"]) for row in made.sites] == [("conv_proj", [32, 32])]
+    assert made.head["native"] == "", "its classifier reads a token, no map"
+    assert made.audit()["network_digest"] is not None
+
+
 # ---- trained weights ----
 
 

@@ -318,9 +318,7 @@ class Net(nn.Sequential):
 def test_convolution_with_a_forward_of_its_own_is_not_taken_apart(assemble: Assemble, own: Own) -> None:
     net = backbone(f"{own(OTHER_CONV)}.Net")
     for variant in ("strided_conv", "avg"):
-        with pytest.raises(
-            UnsupportedError, match=r"no site to act on.*0: a Standardised: only a plain"
-        ):
+        with pytest.raises(UnsupportedError, match=r"no site to act on.*0: a Standardised: only a plain"):
             assemble(net, variant, shape=(3, 8, 8))
     made = assemble(net, {"name": "own"}, shape=(3, 8, 8))
     assert [row["name"] for row in made.left] == ["0"]

@@ -29,17 +29,23 @@ class Placed:
         name: of the place.
         module: what stands there.
         shape: (C, H, W) of a map there.
-        is_cut: whether a smaller map shows as well what it computes.
+        window: sides of its window: of a map that is larger than a few of them, a part shows what it computes; None
+            where it takes the whole map.
     """
 
     name: str
     module: nn.Module
     shape: tuple[int, ...]
-    is_cut: bool
+    window: tuple[int, int] | None
 
     def digest(self) -> str | None:
         """Return the digest of the module for a map as it meets there."""
-        sides = [side if side <= LONGEST or not self.is_cut else LONGEST + side % PERIOD for side in self.shape[1:]]
+        sides = self.shape[1:]
+        if self.window is not None:
+            longest = [max(LONGEST, 2 * size) for size in self.window]
+            sides = tuple(
+                side if side <= most else most + side % PERIOD for side, most in zip(sides, longest, strict=True)
+            )
         return network_digest(self.module, (self.shape[0], *sides))
 
 

@@ -41,7 +41,7 @@ def fill_head(
     own, call = native.network.get_submodule(part), native.calls[part][0]
     width = math.prod(call.out)
     if spec is None:
-        placed = [Placed(part, own, call.into, is_cut=False)] if len(call.into) == 3 else []
+        placed = [Placed(part, own, call.into, None)] if len(call.into) == 3 else []
         return _row(type(own).__name__, type(own).__name__, "", width, gives_logits=False), placed
     if len(call.into) != 3:
         raise UnsupportedError(
@@ -77,7 +77,7 @@ def fill_head(
             native.replace(name, _norm(native.network.get_submodule(name), width, features, name))
         _widen(native, follow.consumer, features, seed=seed)
     return _row(type(own).__name__, kind, shown_arguments(spec), features, gives_logits=gives_logits), [
-        Placed(part, head, call.into, is_cut=False)
+        Placed(part, head, call.into, None)
     ]
 
 

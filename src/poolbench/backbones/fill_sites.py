@@ -60,7 +60,7 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
         rows.append(_row(site, operator, arguments, geometry, own=geometry != site.geometry))
         sides = zip(site.calls[0].out[1:], geometry.stride, geometry.kernel_size, strict=True)
         shape = (site.channels, *(max(out * stride, kernel) for out, stride, kernel in sides))
-        placed.append(Placed(name, operator, shape, is_cut=True))
+        placed.append(Placed(name, operator, shape, geometry.kernel_size))
     return rows, placed
 
 

@@ -1,7 +1,6 @@
 """Any of torchvision's classification networks, by name."""
 
 import difflib
-import inspect
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -53,8 +52,10 @@ def torchvision_model(
         raise unknown_model("torchvision", model, names)
     assert model is not None
     arguments = {**WITHOUT_AUXILIARY.get(model, {}), **DRAWN.get(model, {}), **options, "num_classes": num_classes}
-    if "image_size" in inspect.signature(torchvision.models.get_model_builder(model)).parameters:
+    if model.startswith("vit_"):
         arguments["image_size"] = image_size[0]
+    elif model.startswith("maxvit"):
+        arguments["input_size"] = image_size
     network = torchvision.models.get_model(model, weights=None, **arguments)
     first = first_convolution(network)
     if first is not None and network.get_submodule(first).in_channels != in_channels:

@@ -83,7 +83,8 @@ def pass_zeros(module: nn.Module, shape: Sequence[int]) -> Any:
 
 def refusal(error: Exception, what: str) -> ConfigurationError:
     """Return the error for a pass that failed: sizes that do not fit, as torch says it, or a mistake in the code."""
-    misfit = isinstance(error, RuntimeError | ValueError | IndexError) and not isinstance(error, NotImplementedError)
+    sizes = RuntimeError | ValueError | IndexError | AssertionError
+    misfit = isinstance(error, sizes) and not isinstance(error, NotImplementedError)
     kind = UnsupportedError if misfit else ConfigurationError
     return kind(f"{what}: {error}" if misfit else f"{what}: {type(error).__name__}: {error}")
 

@@ -98,8 +98,8 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
     matched = audit.get("match")
     if matched:
         out.print(
-            f"matched by {matched['by']} at {matched['width']:.3f} times the width: {matched['reached']:,}, the reference "
-            f"has {matched['target']:,} ({matched['difference']:+.2%})",
+            f"matched by {matched['by']} at {matched['width']:.3f} times the width: {matched['reached']:,}, the "
+            f"reference has {matched['target']:,} ({matched['difference']:+.2%})",
             highlight=False,
         )
     out.print(

@@ -145,6 +145,25 @@ def test_every_native_backbone_can_be_exported(backbone: str, variant: str, form
     assert done.difference is not None
 
 
+TORCHVISION = (
+    *("alexnet", "vgg11_bn", "vgg16_bn", "resnet18", "resnet50", "densenet121", "googlenet", "squeezenet1_1"),
+    *("mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "regnet_y_400mf"),
+)
+
+
+@pytest.mark.slow
+@FORMATS
+@pytest.mark.parametrize("variant", ["max", "avg", "strided_conv", "avg_topk", "max_blur", "gap"])
+@pytest.mark.parametrize(("library", "model"), [*(("torchvision", m) for m in TORCHVISION), ("timm", "resnet26d")])
+def test_networks_of_the_libraries_can_be_exported(
+    library: str, model: str, variant: str, format: str, tmp_path: Path
+) -> None:
+    size: dict[str, Any] = {"in_channels": 3, "image_size": (64, 64), "num_classes": 10}
+    made = assemble(spec("backbone", library) | {"model": model}, spec("pooling", variant), **size, seed=0).network
+    exported = export_network(made.eval(), (3, 64, 64), tmp_path / "network", format=format)
+    assert exported.difference is not None
+
+
 def test_files_need_neither_poolbench_nor_the_paths_of_this_machine(tmp_path: Path) -> None:
     made = network("slides", "avg_topk").eval()
     x = torch.arange(3 * 256, dtype=torch.int64).remainder(251).to(torch.uint8).view(3, *SHAPE)

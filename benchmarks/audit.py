@@ -76,13 +76,16 @@ def main() -> None:
         audited(assembled, batch_size=1, device=CPU)
         seconds.append((built - began, time.perf_counter() - built))
     first, later = sum(seconds[0]), statistics.median(sum(pair) for pair in seconds[1:] or seconds)
-    print(f"{arguments.model}, {arguments.pooling}, {arguments.size}x{arguments.size}, {torch.get_num_threads()} threads")
+    print(
+        f"{arguments.model}, {arguments.pooling}, {arguments.size}x{arguments.size}, {torch.get_num_threads()} threads"
+    )
     print(f"built, audited and costed: {first:.2f} s at first, {later:.2f} s again")
     for what in ("cost", "forward"):
         command = [sys.executable, __file__, "--memory-of", what, "--size", str(arguments.size)]
         command += ["--model", arguments.model, "--pooling", arguments.pooling]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        print(f"memory of {'the cost' if what == 'cost' else 'a forward pass of one image'}: {float(done.stdout):.0f} MiB")
+        said = {"cost": "the cost", "forward": "a forward pass of one image"}[what]
+        print(f"memory of {said}: {float(done.stdout):.0f} MiB")
 
 
 if __name__ == "__main__":

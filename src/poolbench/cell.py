@@ -95,7 +95,7 @@ class Design:
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Design":
         """Return the design of the reference: this one with `pooling` and no head of its own."""
-        config = {**self.config, "pooling": pooling, "head": None, MATCH: None}
+        config = _of_reference(self.config, pooling)
         return replace(self, config=config, labels={**self.labels, "variant": label})
 
     def _announced(self, key: str) -> int:
@@ -172,7 +172,7 @@ class Cell:
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Cell":
         """Return the reference's cell of the same block and seed: this one with `pooling` and no head of its own."""
-        config = {**self.config, "pooling": pooling, "head": None, MATCH: None}
+        config = _of_reference(self.config, pooling)
         labels = {**self.labels, "variant": label}
         return Cell.of(config, labels, replace(self.settings, loggers=None))
 
@@ -190,6 +190,11 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
         raise unknown_name("`match`", str(wanted.get("by")), KINDS)
     kept = {group: config.get(group) for group in GROUPS} | {"seed": seed}
     return kept if wanted is None else kept | {MATCH: wanted}
+
+
+def _of_reference(config: Mapping[str, Any], pooling: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the reference's pooling, which has no head of its own and is matched with nothing."""
+    return {key: value for key, value in config.items() if key != MATCH} | {"pooling": pooling, "head": None}
 
 
 def _assembled(config: Mapping[str, Any], shape: tuple[int, int, int], num_classes: int) -> Assembled:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from poolbench.backbones import Assembled
+from poolbench.backbones import Assembled, CifarResNet
 from poolbench.backbones.construct import construct
 from poolbench.backbones.trace import trace
 from poolbench.backbones.widen import Width, widen
@@ -56,9 +56,7 @@ def test_widened_networks_learn(conf: Conf, backbone: str, factor: float) -> Non
 def test_the_published_wide_residual_network_comes_out(conf: Conf) -> None:
     """Twice the width by the factor is twice the width by the constructor's argument."""
     wide = widened(conf, "resnet20", 2.0)
-    built = construct(
-        conf("backbone", "resnet20", width=32), {"in_channels": 3, "num_classes": 10}, where="b", seed=0, stream="b"
-    )
+    built = CifarResNet(in_channels=3, num_classes=10, depth=20, width=32)
     shapes = [{name: p.shape for name, p in network.named_parameters()} for network in (wide, built)]
     assert shapes[0] == shapes[1]
 

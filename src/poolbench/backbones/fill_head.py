@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.backbones.anatomy import behind, first_linear, within
+from poolbench.backbones.anatomy import behind, first_linear
 from poolbench.backbones.construct import Spec, construct, shown_arguments
 from poolbench.backbones.digest import Placed
 from poolbench.backbones.native import Native
@@ -117,8 +117,7 @@ class _Follow:
         elif consumer is not None and declared is None:
             consumer = None if isinstance(modules[consumer], nn.Conv2d) else consumer
         first = native.calls[later[0]][0].into if later else ()
-        is_own = not any(within(name, head) for name in norms)
-        return cls(consumer, tuple(norms) if is_own and consumer else (), len(first) == 3)
+        return cls(consumer, tuple(norms) if consumer else (), len(first) == 3)
 
 
 def _norm(old: nn.Module, width: int, features: int, name: str) -> nn.Module:

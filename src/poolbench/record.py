@@ -136,7 +136,7 @@ def _finite(value: Any) -> Any:
 
 def read_record(path: Path) -> dict[str, Any]:
     """Read one `record.json`; raise `ConfigurationError` that says why it is not a record."""
-    record = _read_json(path)
+    record = read_json(path)
     missing = [key for key in REQUIRED if key not in record]
     if missing:
         raise ConfigurationError(f"{path}: not a record: no {', '.join(missing)}")
@@ -173,14 +173,15 @@ def read_speeds(folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
 
 
 def _read_speed(path: Path) -> dict[str, Any]:
-    speed = _read_json(path)
+    speed = read_json(path)
     missing = [key for key in ("schema", "arm_id", "machine_id", "quantities", "labels") if key not in speed]
     if missing or speed["schema"] != SCHEMA:
         raise ConfigurationError(f"{path}: not a speed record of schema {SCHEMA}")
     return speed
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object; raise `ConfigurationError` that says why it does not."""
     try:
         content = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -28,6 +28,9 @@ MOST_INNER_CALLS = 1000
 BRIEF_SECONDS = 0.005
 # The first call of a step is nearly twice as slow; after five nothing changes any more.
 WARM_UP_CALLS = (2, 5)
+# An interval needs 6 values.
+LEAST_PLACEMENTS = 6
+LEAST_IN_PLACE = 3
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class Pair:
         first: seconds a call of the first, one value a repeat.
         second: seconds a call of the second, likewise.
         settled: whether the ratio's interval became as narrow as asked for.
-        ratios: first over second of each repeat, by the stopwatch that compares; empty: those of the seconds.
+        ratios: first over second of each repeat, or of each placement, by the stopwatch that compares; empty: those of
+            the seconds.
     """
 
     first: tuple[float, ...]
@@ -172,6 +176,53 @@ def alone(
         clock=clock,
     )
     return Timing(tuple(seconds), settled)
+
+
+def alternate_placed(
+    place: Callable[[], tuple[Action, Action]],
+    *,
+    budget_s: float,
+    least_s: float = 0.0,
+    half_width: float = 0.02,
+    placements: int = 50,
+    stopwatch: Stopwatch | None = None,
+    clock: Clock = time.perf_counter,
+) -> Pair:
+    """Time two things in turn in several placements of what they work on, and compare by placement.
+
+    Where tensors lie in memory decides a short call by some per cent, and stays as it is for a whole process: repeats
+    in one placement agree with each other and with no other process (Mytkowicz et al., ASPLOS 2009; Curtsinger and
+    Berger, ASPLOS 2013, who move things about for this reason). So the ratio is the median over placements of their
+    median ratios, and its interval is that of placements.
+
+    Args:
+        place: makes the two anew, elsewhere in memory.
+        budget_s: seconds, placing included; at least 6 placements of 3 repeats each are made, whatever they take.
+        least_s: seconds that it lasts at least, where the budget allows.
+        half_width: of the ratio's interval, relative, at which it ends.
+        placements: so many share the budget.
+        stopwatch: times the calls; None: one of `clock`.
+        clock: seconds, for the budget; replaced in tests.
+    """
+    began = clock()
+    first: list[float] = []
+    second: list[float] = []
+    ratios: list[float] = []
+    settled = False
+    while not settled and (len(ratios) < LEAST_PLACEMENTS or clock() < began + budget_s):
+        found = alternate(
+            *place(),
+            budget_s=budget_s / placements,
+            half_width=0.0,
+            min_repeats=LEAST_IN_PLACE,
+            stopwatch=stopwatch,
+            clock=clock,
+        )
+        first += found.first
+        second += found.second
+        ratios.append(found.ratio.median)
+        settled = median_interval(ratios).half_width <= half_width and clock() >= began + min(least_s, budget_s)
+    return Pair(tuple(first), tuple(second), settled, tuple(ratios))
 
 
 def _by_repeat(first: Sequence[float], second: Sequence[float]) -> np.ndarray:

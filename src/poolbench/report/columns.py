@@ -65,10 +65,61 @@ ACCURACY = (
         "difference_std", "number", "fraction of 1", "sample standard deviation of these differences (n_paired − 1)"
     ),
     Column(
-        "difference_ci95_low", "number", "fraction of 1", "lower end of the 95 % Student's t interval of their mean"
+        "difference_noise",
+        "text",
+        "",
+        "what the interval counts as noise: `seeds and images`, or `seeds` alone where images' outcomes are missing",
+    ),
+    Column("difference_seed_variance", "number", "fraction of 1, squared", "of difference_mean, from the seeds: s²/n"),
+    Column(
+        "difference_image_variance",
+        "number",
+        "fraction of 1, squared",
+        "of difference_mean, from the test images that all seeds share; empty where they do not count",
+    ),
+    Column("difference_se", "number", "fraction of 1", "standard error of difference_mean: root of the two together"),
+    Column("difference_df", "number", "1", "Satterthwaite's degrees of freedom of that standard error"),
+    Column("difference_ci95_low", "number", "fraction of 1", "difference_mean − t·difference_se, this arm by itself"),
+    Column("difference_ci95_high", "number", "fraction of 1", "difference_mean + t·difference_se, this arm by itself"),
+    Column("difference_p", "number", "1", "two-sided p of difference_mean = 0 by the same t, this arm by itself"),
+    Column("difference_p_seeds", "number", "1", "the same of the paired t over the seeds alone, for these test images"),
+    Column("difference_p_holm", "number", "1", "difference_p after Holm's correction for the arms of the block"),
+    Column(
+        "difference_holm_level", "number", "1", "confidence level at which Holm's procedure decides this arm: 1 − α/j"
     ),
     Column(
-        "difference_ci95_high", "number", "fraction of 1", "upper end of the 95 % Student's t interval of their mean"
+        "difference_holm_low",
+        "number",
+        "fraction of 1",
+        "lower end of the interval at that level; it excludes 0 exactly where difference_p_holm is below 0.05",
+    ),
+    Column("difference_holm_high", "number", "fraction of 1", "upper end of that interval"),
+    Column("margin", "number", "fraction of 1", "differences up to this were called a tie before the runs began"),
+    Column(
+        "verdict",
+        "text",
+        "",
+        "`reference`, `identical`, `too few runs`, `tie`, `better`, `worse`, `undecided`; "
+        "empty: nothing to compare with; see docs/statistics.md",
+    ),
+    Column(
+        "seeds_to_decide",
+        "count",
+        "seeds",
+        "further seeds after which an undecided arm would be decided, were all else as observed; empty: no number would",
+    ),
+    Column(
+        "below_image_se",
+        "flag",
+        "",
+        "whether the difference is smaller than the test set's own standard error, test_accuracy_image_se",
+    ),
+    Column(
+        "flags",
+        "text",
+        "",
+        "what is unequal between this arm and its reference, joined by `; `: geometry, recipe, seeds, code revision, "
+        "uncommitted changes",
     ),
     Column(
         "correlation_with_reference",

@@ -1,0 +1,51 @@
+"""What a report says, before it is written anywhere: terminal, Markdown, LaTeX, figures and page are views of this."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from poolbench.experiment import Experiment
+from poolbench.record import Problem
+from poolbench.report.across import Across
+from poolbench.report.arms import Block, Record
+from poolbench.report.comparability import NotCompared
+from poolbench.report.layout import View
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that a report holds.
+
+    Args:
+        folder: the results folder.
+        experiment: its question, and what others published about it.
+        blocks: backbones × datasets with their arms and records, in order.
+        tables: `accuracy`, `parameters`, `throughput`, `summary`: frames with the columns of `poolbench.report.columns`.
+        across: what holds over all data sets.
+        head: how the tables are to be read, a sentence each.
+        words: the verdict in words, a sentence each.
+        views: the blocks as tables for people.
+        warnings: what a reader must know before comparing.
+        not_compared: cells that did not finish.
+        problems: files that could not be read.
+        records: how many records count.
+    """
+
+    folder: Path
+    experiment: Experiment
+    blocks: list[Block]
+    tables: Mapping[str, pd.DataFrame]
+    across: Across
+    head: list[str]
+    words: list[str]
+    views: list[View]
+    warnings: list[str]
+    not_compared: list[NotCompared]
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def records(self) -> list[Record]:
+        """All records that count, block by block, arm by arm, by seed."""
+        return [record for block in self.blocks for arm in block.arms for record in arm.records.values()]

@@ -33,6 +33,7 @@ class Settings:
         results_dir: where experiments' folders lie.
         name: the experiment's name.
         reference: the variant that others are compared with.
+        margin: a difference up to this, either way, is a tie; fraction of 1.
         force: run finished cells again.
         loggers: logger specifications by name.
         command: the command line, for the record.
@@ -41,6 +42,7 @@ class Settings:
     results_dir: Path
     name: str
     reference: str
+    margin: float = 0.005
     force: bool = False
     loggers: Mapping[str, Mapping[str, Any]] | None = None
     command: tuple[str, ...] = ()

@@ -91,6 +91,11 @@ class Experiment:
         rows = tuple(Published.of(row, f"{place}`published[{index}]`") for index, row in enumerate(published))
         return cls(name, (question or "").strip(), (expected or "").strip(), rows)
 
+    @property
+    def says_something(self) -> bool:
+        """Whether there is more than the name."""
+        return bool(self.question or self.expected or self.published)
+
     def content(self) -> dict[str, Any]:
         """Return what the file holds."""
         return asdict(self) | {"published": [asdict(row) for row in self.published]}

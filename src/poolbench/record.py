@@ -23,8 +23,12 @@ from poolbench.errors import ConfigurationError
 from poolbench.whole_file import replacing
 
 SCHEMA = 1
+SEAL_DIGITS = 32
 STATUSES = ("ok", "failed", "diverged", "interrupted", "unsupported")
 RECORD_FILE = "record.json"
+OUTCOMES_FILE = "outcomes.npz"
+# A digest of all else in the record: one that was edited by hand does not fit it.
+SEAL = "seal"
 # A cell that ended in one of these would end so again: it is not run a second time unasked.
 FINISHED = ("ok", "diverged", "unsupported")
 
@@ -134,6 +138,14 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _sealed(record: Mapping[str, Any]) -> str | None:
+    """Return the seal that fits a record; None for one that the program would never have written."""
+    try:
+        return digest(record, SEAL_DIGITS)
+    except ValueError:  # a number that is not finite
+        return None
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """Read one `record.json`; raise `ConfigurationError` that says why it is not a record."""
     record = read_json(path)
@@ -146,6 +158,10 @@ def read_record(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: unknown status {record['status']!r}, not one of {', '.join(STATUSES)}")
     if record["run_id"] != path.parent.name:
         raise ConfigurationError(f"{path}: holds the run {record['run_id']!r}, its folder another: copied by hand?")
+    seal = record.pop(SEAL, None)
+    # Records of the first versions have no seal.
+    if seal is not None and seal != _sealed(record):
+        raise ConfigurationError(f"{path}: its content is not what was written: edited by hand?")
     return record
 
 
@@ -178,6 +194,12 @@ def _read_speed(path: Path) -> dict[str, Any]:
     if missing or speed["schema"] != SCHEMA:
         raise ConfigurationError(f"{path}: not a speed record of schema {SCHEMA}")
     return speed
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write `record.json`, sealed by a digest of its content."""
+    content = _finite({key: value for key, value in record.items() if key != SEAL})
+    write_json(path, {**content, SEAL: _sealed(content)})
 
 
 def read_json(path: Path) -> dict[str, Any]:

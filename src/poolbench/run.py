@@ -27,7 +27,7 @@ from poolbench.measure.implementations import implementations
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
 from poolbench.pooling.kernels.library import COMPILED
-from poolbench.record import RECORD_FILE, SCHEMA, finished, write_bytes, write_json
+from poolbench.record import OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
 from poolbench.training import Fitted, Mirrors, Progress, fit, predict
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def run_cell(cell: Cell, progress: Progress | None = None) -> dict[str, Any] | N
 def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
     """Write the record of a combination that cannot be."""
     record = _blank(cell) | {"status": "unsupported", "reason": reason}
-    write_json(cell.folder / RECORD_FILE, record)
+    write_record(cell.folder / RECORD_FILE, record)
     return record
 
 
@@ -127,7 +127,7 @@ def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
             "kernels_s": COMPILED.seconds - compiled,
             "ended": _now(),
         }
-        write_json(cell.folder / RECORD_FILE, record)
+        write_record(cell.folder / RECORD_FILE, record)
     return record
 
 
@@ -182,7 +182,7 @@ def _train_and_measure(cell: Cell, mirrors: Mirrors, progress: Progress | None) 
     found["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted)
     found["files"] = {
         WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
-        "outcomes.npz": _save(cell, "outcomes.npz", _npz(outcomes(logits, target).arrays())),
+        OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays())),
         "split.npz": _save(cell, "split.npz", _npz({"validation": parts.val_indices.numpy().astype(np.int32)})),
     }
     return found | {"status": "ok"}
@@ -261,6 +261,7 @@ def _blank(cell: Cell) -> dict[str, Any]:
         "experiment": cell.settings.name,
         "labels": dict(cell.labels),
         "reference": cell.settings.reference,
+        "margin": cell.settings.margin,
         "seed": cell.seed,
         "config": dict(cell.config),
         "metrics": {},

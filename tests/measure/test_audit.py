@@ -40,7 +40,15 @@ def test_sites_by_hand() -> None:
         {"parameters": 9 * 16 * 16 + 32, "multiply_adds": 9 * 16 * 16 * 1024, "receptive_field": [8, 8]},
         {"parameters": 9 * 32 * 32 + 64, "multiply_adds": 9 * 32 * 32 * 256, "receptive_field": [22, 22]},
     ]
+    work = [operator.work((c, n, n)) for operator, c, n in zip(made.operators, (16, 32), (32, 16), strict=True)]
+    for more, own in zip(expected, work, strict=True):
+        more |= {
+            "pooling_operations": own.operations,
+            "pooling_bytes_read": own.bytes_read,
+            "pooling_bytes_written": own.bytes_written,
+        }
     assert audit == before | {"sites": [row | more for row, more in zip(before["sites"], expected, strict=True)]}
+    assert figures["pooling_operations"] == sum(own.operations for own in work)
     assert figures["parameters_pooling"] == made.parameters_pooling == sum(row["parameters"] for row in expected)
     assert figures == cost(made.network, (3, 32, 32), operators=made.operators) | {"parameters_pooling": 11_616}
 

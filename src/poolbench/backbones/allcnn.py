@@ -11,8 +11,8 @@ class AllCNN(nn.Module):
     """Two 3x3 convolutions, max, two 3x3, max, a 3x3 without padding, 1x1, 1x1 to one map a class, mean, with ReLU.
 
     With a strided convolution in place of each max it is All-CNN-C, with 1,369,738 parameters for 3x32x32 images of
-    10 classes. The class maps are pooled straight to the logits, so a head must keep the width. Serves images of at
-    least 9x9.
+    10 classes. The class maps are pooled straight to the logits; a head that gives more features than there are classes
+    gets a linear classifier behind it. Serves images of at least 9x9.
 
     Args:
         width: channels of the first stage; the later ones have twice as many.

@@ -1,7 +1,12 @@
-"""A head between a network's last map and its classifier, which follows the head's width."""
+"""A head between a network's last map and its classifier, which follows the head's width.
+
+Where class maps are pooled straight to the logits, no classifier follows. A head of another width gets one.
+"""
 
 import copy
 import math
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +19,7 @@ from poolbench.backbones.digest import Placed
 from poolbench.backbones.native import Native
 from poolbench.backbones.trace import BATCH, Call, pass_zeros, refusal, shown_size
 from poolbench.errors import ConfigurationError, UnsupportedError
+from poolbench.pooling.adaptive import said_of_grid
 from poolbench.spec import TARGET, locate
 from poolbench.streams import drawing
 
@@ -25,6 +31,10 @@ def fill_head(
 
     The head's starting weights are drawn from (seed, "head"). Its constructor may ask for `channels`, `map_size`
     and `num_classes`. `where` names the slot for messages.
+
+    Where the network's own head gives the logits of class maps, and this one another width, a linear classifier from
+    its features to the classes is added behind it; the row's `note` says so, and what the head has to remark on its
+    map.
 
     Raises:
         ConfigurationError: an argument is wrong, or it is no head.
@@ -42,7 +52,8 @@ def fill_head(
     width = math.prod(call.out)
     if spec is None:
         placed = [Placed(part, own, call.into, None)] if len(call.into) == 3 else []
-        return _row(type(own).__name__, type(own).__name__, "", width, gives_logits=False), placed
+        row = _row(type(own).__name__, type(own).__name__, "", width, gives_logits=False, note=_own_note(own, call))
+        return row, placed
     if len(call.into) != 3:
         raise UnsupportedError(
             f"`{where}`: {part!r} of {native.name} must be given a map (C, H, W) to be exchanged, "
@@ -60,25 +71,53 @@ def fill_head(
     gives_logits = bool(getattr(head, "gives_logits", False))
     kind = type(head).__name__
     follow = _Follow.of(native, part)
-    # What comes next may want a map, if only of one place.
-    native.replace(part, nn.Sequential(head, nn.Unflatten(1, (features, 1, 1))) if follow.wants_map else head)
-    if follow.consumer is None:
-        if features != width:
-            raise UnsupportedError(
-                f"`{where}` ({kind}) gives {features} features of the map {shown_size(call.into)}, but no classifier "
-                f"follows the head of {native.name}: it must keep the width, {width}"
-            )
-    elif gives_logits:
+    added = follow.ends and features != width and width == num_classes
+    if follow.consumer is None and features != width and not added:
+        raise UnsupportedError(
+            f"`{where}` ({kind}) gives {features} features of the map {shown_size(call.into)}, but no classifier "
+            f"follows the head of {native.name}: it must keep the width, {width}"
+        )
+    stands = _classified(head, part, features, num_classes, seed=seed) if added else head
+    if follow.wants_map:  # be it only of one place
+        stands = nn.Sequential(stands, nn.Unflatten(1, (num_classes if added else features, 1, 1)))
+    native.replace(part, stands)
+    if follow.consumer is not None and gives_logits:
         native.replace(part, head)
         for name in (*follow.norms, native.anatomy.classifier or follow.consumer):
             native.replace(name, nn.Identity())
-    elif features != width:
+    elif follow.consumer is not None and features != width:
         for name in follow.norms:
             native.replace(name, _norm(native.network.get_submodule(name), width, features, name))
         _widen(native, follow.consumer, features, seed=seed)
-    return _row(type(own).__name__, kind, shown_arguments(spec), features, gives_logits=gives_logits), [
-        Placed(part, head, call.into, None)
-    ]
+    note = _note(head, map_size, features if added else None)
+    row = _row(type(own).__name__, kind, shown_arguments(spec), features, gives_logits=gives_logits, note=note)
+    return row, [Placed(part, head, call.into, None)]
+
+
+def _note(head: nn.Module, map_size: Sequence[int], added: int | None) -> str:
+    """Return what a head has to remark on its map, and whether a classifier of `added` features was put behind it."""
+    remark: Any = getattr(head, "remark", None)
+    notes = [] if remark is None else [str(remark(tuple(map_size)))]
+    if added is not None:
+        notes.append(
+            f"a linear classifier of {added} features was added: this head does not pool the class maps straight to "
+            "the logits"
+        )
+    return "; ".join(filter(None, notes))
+
+
+def _own_note(own: nn.Module, call: Call) -> str:
+    """Return what is to be said of a network's own head."""
+    if isinstance(own, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) and len(call.into) == len(call.out) == 3:
+        return said_of_grid(call.out[1:], call.into[1:])
+    return ""
+
+
+def _classified(head: nn.Module, part: str, features: int, num_classes: int, *, seed: int) -> nn.Module:
+    """Return the head with a linear classifier behind it, `pool` and `linear` by name."""
+    with drawing(seed, f"weight {part}.linear {num_classes}x{features}"):
+        linear = nn.Linear(features, num_classes)
+    return nn.Sequential(OrderedDict(pool=head, linear=linear))
 
 
 @dataclass(frozen=True)
@@ -89,11 +128,14 @@ class _Follow:
         consumer: the first linear layer or 1x1 convolution, whose width follows the head's; None where there is none.
         norms: normalisations before it, whose widths do, too.
         wants_map: whether the first layer is given a map (C, 1, 1), not features.
+        ends: whether no linear layer or convolution follows: where the width is that of the classes, the head gives
+            the logits of class maps.
     """
 
     consumer: str | None
     norms: tuple[str, ...]
     wants_map: bool
+    ends: bool
 
     @classmethod
     def of(cls, native: Native, head: str) -> "_Follow":
@@ -109,6 +151,7 @@ class _Follow:
                 break
             if any(True for _ in module.parameters()):
                 norms.append(name)
+        ends = consumer is None and declared is None
         if consumer is None and declared is not None:
             found = first_linear(native.network.get_submodule(declared))
             if found is None:
@@ -117,7 +160,7 @@ class _Follow:
         elif consumer is not None and declared is None:
             consumer = None if isinstance(modules[consumer], nn.Conv2d) else consumer
         first = native.calls[later[0]][0].into if later else ()
-        return cls(consumer, tuple(norms) if consumer else (), len(first) == 3)
+        return cls(consumer, tuple(norms) if consumer else (), len(first) == 3, ends)
 
 
 def _norm(old: nn.Module, width: int, features: int, name: str) -> nn.Module:
@@ -142,13 +185,16 @@ def _norm(old: nn.Module, width: int, features: int, name: str) -> nn.Module:
     )
 
 
-def _row(native: str, operator: str, arguments: str, features: int | None, *, gives_logits: bool) -> dict[str, Any]:
+def _row(
+    native: str, operator: str, arguments: str, features: int | None, *, gives_logits: bool, note: str = ""
+) -> dict[str, Any]:
     return {
         "native": native,
         "operator": operator,
         "arguments": arguments,
         "features": features,
         "gives_logits": gives_logits,
+        "note": note,
     }
 
 

@@ -84,7 +84,12 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
     head = audit["head"]
     own = head["native"] or "none"
     kept = "its own" if head["operator"] == own else f"{_called(head)} in the place of {own}"
-    out.print(f"head: {kept}, {head['features']} features" if head["native"] else "head: none", highlight=False)
+    note = f"; {head['note']}" if head["note"] else ""
+    out.print(
+        f"head: {kept}, {head['features']} features{note}" if head["native"] else "head: none",
+        highlight=False,
+        soft_wrap=True,
+    )
     _left_alone(out, audit["left_alone"])
     weights = audit.get("starting_weights")
     if weights:

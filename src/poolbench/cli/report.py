@@ -1,4 +1,4 @@
-"""`poolbench report`: tables and figures from records."""
+"""`poolbench report`: tables, figures and a page from records; two folders compared."""
 
 import argparse
 import re
@@ -10,8 +10,16 @@ from poolbench.errors import ConfigurationError
 
 def add_to(commands: Any) -> None:
     """Add `poolbench report`."""
-    command = commands.add_parser("report", help="tables and figures from an experiment's records")
+    command = commands.add_parser(
+        "report", help="tables, figures and a page from an experiment's records; two compared"
+    )
     command.add_argument("folder", type=Path, help="the experiment's folder, such as results/quickstart")
+    command.add_argument(
+        "other", type=Path, nargs="?", help="a second one: it is compared with the first, arm by arm, seed by seed"
+    )
+    command.add_argument(
+        "--into", type=Path, metavar="DIR", help="where the comparison of two folders goes (versus-FIRST in the second)"
+    )
     command.add_argument("--svg", type=Path, help="also draw the tables as they stand in the terminal into this file")
     command.set_defaults(run=run)
 
@@ -25,12 +33,21 @@ def run(arguments: argparse.Namespace) -> int:
     from poolbench.report.terminal import open_console
 
     console = Console(record=True, width=100) if arguments.svg else open_console()
-    make_report(arguments.folder, console=console)
+    if arguments.other:
+        from poolbench.report.versus import make_versus
+
+        make_versus(arguments.folder, arguments.other, into=arguments.into, console=console)
+    elif arguments.into:
+        raise ConfigurationError("--into belongs to the comparison of two folders; a report lies beside its records")
+    else:
+        make_report(arguments.folder, console=console)
     if arguments.svg:
         try:
             # rich's template fetches its font from the network; a monospaced one of the reader's does.
             template = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-            title = f"poolbench report {arguments.folder}"
+            title = " ".join(
+                ["poolbench report", str(arguments.folder), *([str(arguments.other)] if arguments.other else [])]
+            )
             console.save_svg(str(arguments.svg), title=title, code_format=template)
         except OSError as error:
             raise ConfigurationError(f"--svg: {arguments.svg} cannot be written: {error.strerror or error}") from error

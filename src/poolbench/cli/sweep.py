@@ -6,7 +6,7 @@ import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ from poolbench.cli.composing import COMMAND
 from poolbench.cli.labels import labels, own_class, plain, with_setting, written_group, written_groups
 from poolbench.cli.progress import SweepProgress, outcome
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
+from poolbench.experiment import Experiment, write_experiment
 
 log = logging.getLogger("poolbench")
 GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
+# Not of a cell: what a report says over all of them.
+OF_THE_WHOLE = ("question", "expected", "published", "margin")
 MATCHES = ("params", "macs")
 
 
@@ -55,7 +58,11 @@ def run_sweep(jobs: Sequence[Sequence[str]], composed: Sequence[DictConfig], lau
     console = Console(stderr=True)
     _log_to(console)
     first = composed[0]
-    _check_settings(first)
+    for config in composed:
+        _check_settings(config)
+    for key in OF_THE_WHOLE:
+        _check_one(key, composed)
+    experiment = Experiment.of(str(first.name), plain(first.question), plain(first.expected), plain(first.published))
     _prepare_process(first)
     from poolbench.cell import Cell
     from poolbench.run import write_unsupported
@@ -66,6 +73,9 @@ def run_sweep(jobs: Sequence[Sequence[str]], composed: Sequence[DictConfig], lau
     _require_writable({cell.settings.folder for cell in plan.cells})
     labelled = {cell.labels["variant"]: dict(cell.config["pooling"]) for cell in plan.cells}
     references = [_reference_pooling(c, config, labelled) for c, config in zip(plan.cells, composed, strict=True)]
+    if experiment.says_something:
+        for folder in sorted({cell.settings.folder for cell in plan.cells}):
+            write_experiment(folder, replace(experiment, name=folder.name))
     for job, reason in plan.unsupported.items():
         write_unsupported(plan.cells[job], reason)
     todo = plan.todo
@@ -88,6 +98,17 @@ def _flag(config: DictConfig, key: str) -> bool:
     return value
 
 
+def _check_one(key: str, composed: Sequence[DictConfig]) -> None:
+    """Raise where a setting of the whole experiment has several values: a comma makes a text a list of them."""
+    found = {str(plain(OmegaConf.select(config, key))): None for config in composed}
+    if len(found) > 1:
+        values = ", ".join(map(repr, found))
+        raise ConfigurationError(
+            f"`{key}` must be one for the whole experiment, got {len(found)}: {values}; a text with a comma needs "
+            f"quotes of its own: {key}='\"…, …\"'"
+        )
+
+
 def _check_settings(config: DictConfig) -> None:
     """Find what is wrong in the settings that belong to no cell."""
     for key in ("force", "strict", "speed.measure"):
@@ -96,6 +117,9 @@ def _check_settings(config: DictConfig) -> None:
         value = OmegaConf.select(config, key)
         if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
             raise ConfigurationError(f"`{key}` must be a number above 0, got {value!r}")
+    margin = config.margin
+    if not isinstance(margin, int | float) or isinstance(margin, bool) or not 0 <= margin < 100:
+        raise ConfigurationError(f"`margin` must be a number of points in 0..100, got {margin!r}")
     name = config.name
     if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise ConfigurationError(f"`name` must be the name of a folder inside `results_dir`, got {name!r}")
@@ -152,6 +176,7 @@ def describe(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str, 
         results_dir=Path(str(config.results_dir)),
         name=str(config.name),
         reference=str(config.reference),
+        margin=config.margin / 100,
         force=_flag(config, "force"),
         loggers=plain(config.get("logger")) or {},
         command=tuple(shlex.split(os.environ.get(COMMAND, ""))),

@@ -14,7 +14,8 @@ USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5)
   poolbench train pooling.downsample._target_=mypackage.MyPool dataset=digits
 
 groups (see `poolbench list GROUP`): backbone, pooling, head, dataset, protocol, trainer, logger, launcher, experiment
-keys: seed, name, results_dir, reference, force, strict, threads, allocator, speed.measure, speed.budget_s,
+keys: seed, name, question, expected, published, results_dir, reference, margin, force, strict, threads, allocator,
+  speed.measure, speed.budget_s,
   protocol.*, dataset.*, backbone.*, pooling.downsample.*, pooling.head.*, +trainer.* (any lightning.Trainer argument)
 Hydra's own flags work too (--cfg job, --config-dir DIR, --info, hydra/launcher=...); -m is accepted and not needed."""
 

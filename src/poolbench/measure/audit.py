@@ -14,8 +14,9 @@ def audited(assembled: Assembled, *, batch_size: int, device: torch.device) -> t
     """Return the audit and the cost of an arm.
 
     The audit is that of `Assembled.audit`; each site's row has further: `parameters` and `multiply_adds` of what
-    stands there, the convolution included where a strided one was parted, and `receptive_field`, the side in pixels
-    (rows, columns) of the patch of the image that a value behind the site sees. The cost is that of
+    stands there, the convolution included where a strided one was parted; `pooling_operations`, `pooling_bytes_read`
+    and `pooling_bytes_written`, its operator's own work; and `receptive_field`, the side in pixels (rows, columns) of
+    the patch of the image that a value behind the site sees. The cost is that of
     `poolbench.measure.cost.cost` with `parameters_pooling`.
 
     Args:
@@ -42,5 +43,6 @@ def _cost_of(part: Part) -> Mapping[str, Any]:
     return {
         "parameters": part.parameters,
         "multiply_adds": part.multiply_adds,
+        **part.pooling,
         "receptive_field": None if part.sight is None else [round(side) for side in part.sight.size],
     }

@@ -29,12 +29,14 @@ class Part:
         parameters: of it and what is in it.
         multiply_adds: as `cost` counts them.
         sight: what a value of its output sees of the image; None where that has no meaning.
+        pooling: the own work of the poolings in it, as `cost` counts it: `pooling_operations` and the like.
     """
 
     name: str
     parameters: int
     multiply_adds: int
     sight: Sight | None
+    pooling: dict[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def costs(
             sum(p.numel() for p in network.get_submodule(name).parameters()),
             seen.multiply_adds.get(name, 0),
             seen.sights.get(name),
+            _work(network, [inner for inner in pooling if f"{inner}.".startswith(f"{name}.")], seen.maps),
         )
         for name in parts
     }

@@ -10,16 +10,27 @@ from poolbench.pooling.window import pair
 from poolbench.pooling.work import of_cells
 
 
+def said_of_grid(grid: Sequence[int], map_size: Sequence[int]) -> str:
+    """Return what is to be said of a grid finer than the map, whose values then stand in several cells; else "".
+
+    Args:
+        grid: its rows and columns.
+        map_size: (H, W).
+    """
+    (rows, columns), (height, width) = grid, map_size
+    finer = rows > height or columns > width
+    return f"a {rows}x{columns} grid of a {height}x{width} map: values are repeated" if finer else ""
+
+
 class AdaptivePool2dFlatten(HeadPool2d):
     """A pooling to a grid of `output_size` cells, flattened; a subclass says how a cell is pooled.
 
     Args:
         output_size: rows and columns of the grid, or one number for both.
 
-    Shapes: (B, C, H, W) → (B, C · rows · columns). Cells overlap by a row or column where the size does not divide.
-
-    Raises:
-        ValueError: the map is smaller than the grid (values would merely be repeated).
+    Shapes: (B, C, H, W) → (B, C · rows · columns). Cells overlap by a row or column where the size does not divide. A
+    grid may be finer than the map, as in torch: then each value stands in several cells, and the features are more
+    without telling more. `remark` and the audit say so.
     """
 
     permutes = False
@@ -28,15 +39,17 @@ class AdaptivePool2dFlatten(HeadPool2d):
         super().__init__()
         self.output_size = pair("output_size", output_size)
 
-    def check_map(self, x_BCHW: Tensor) -> None:
-        """Raise unless the map has at least as many rows and columns as the grid."""
-        height, width = x_BCHW.shape[-2:]
-        if height < self.output_size[0] or width < self.output_size[1]:
-            raise ValueError(f"`output_size` must be at most the map's size {height}x{width}, got {self.output_size}")
-
     def features_of(self, channels: int) -> int:
         """Return C · rows · columns."""
         return channels * self.output_size[0] * self.output_size[1]
+
+    def remark(self, map_size: Sequence[int]) -> str:
+        """Say so where the grid is finer than the map.
+
+        >>> AdaptivePool2dFlatten(2).remark((1, 1)), AdaptivePool2dFlatten(2).remark((2, 3))
+        ('a 2x2 grid of a 1x1 map: values are repeated', '')
+        """
+        return said_of_grid(self.output_size, map_size)
 
     def extra_repr(self) -> str:
         """Show the grid."""
@@ -53,7 +66,6 @@ class AdaptiveAvgPool2dFlatten(AdaptivePool2dFlatten):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C · rows · columns)."""
-        self.check_map(x_BCHW)
         return F.adaptive_avg_pool2d(x_BCHW, self.output_size).flatten(1)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
@@ -71,7 +83,6 @@ class AdaptiveMaxPool2dFlatten(AdaptivePool2dFlatten):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C · rows · columns)."""
-        self.check_map(x_BCHW)
         return F.adaptive_max_pool2d(x_BCHW, self.output_size).flatten(1)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:

@@ -1,5 +1,6 @@
 """One map for each class, pooled straight to the logits."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -61,6 +62,11 @@ class ClassMaps(HeadPool2d):
         classes = self.conv.out_channels
         maps = of_convolution(channels, classes * height * width, bias=True)
         return maps + int(work((classes, height, width)).operations)
+
+    def remark(self, map_size: Sequence[int]) -> str:
+        """Return what the head that pools the class maps says."""
+        remark: Any = getattr(self.pool, "remark", None)
+        return "" if remark is None else str(remark(map_size))
 
     def features_of(self, channels: int) -> int:
         """Return the number of classes."""

@@ -11,7 +11,7 @@ from poolbench.pooling.work import Work, checked_shape, work_of
 class HeadPool2d(nn.Module):
     """A pooling of the whole last map (B, C, H, W) → (B, F); a subclass brings `forward` and `operations_on`.
 
-    Where F is not C, it brings `features_of` as well.
+    Where F is not C, it brings `features_of` as well; where a map's size is worth a word in the audit, `remark`.
 
     `gives_logits` says that F is the number of classes and that no classifier follows.
 
@@ -46,6 +46,10 @@ class HeadPool2d(nn.Module):
             values_out=self.features_of(channels),
             itemsize=itemsize,
         )
+
+    def remark(self, map_size: Sequence[int]) -> str:
+        """Return what the audit should say of this head on a map of (H, W); empty where there is nothing to say."""
+        return ""
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of one image: what a subclass brings for `work`."""

@@ -6,6 +6,7 @@ block and a block's name in the report.
 """
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,9 +90,14 @@ def fault(record: Record) -> str | None:
     for key in ("config", "metrics"):
         if not isinstance(record.get(key), Mapping):
             return f"{key} must be an object, is {type(record.get(key)).__name__}"
-    for key in ("cost", "audit", "data", "provenance"):
+    for key in ("cost", "audit", "data", "provenance", "files", "times"):
         if not isinstance(record.get(key) or {}, Mapping):
             return f"{key} must be an object, is {type(record[key]).__name__}"
+    if not isinstance(section(record, "provenance").get("versions") or {}, Mapping):
+        return "provenance.versions must be an object"
+    for key in ("block_id", "arm_id"):
+        if not isinstance(record.get(key), str):
+            return f"{key} must be a text, is {type(record.get(key)).__name__}"
     if record.get("status") not in STATUSES:
         return f"unknown status {record.get('status')!r}"
     return None
@@ -100,6 +106,25 @@ def fault(record: Record) -> str | None:
 def section(record: Record, key: str) -> Mapping[str, Any]:
     """Return a part of a record, empty where the record has none."""
     return record.get(key) or {}
+
+
+def number(value: Any) -> float:
+    """Return a metric's value, NaN for one that is null, not finite or not a number.
+
+    >>> number(None), number("0.9"), number(0.5)
+    (nan, nan, 0.5)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value) if math.isfinite(value) else math.nan
+
+
+def first(arm: "Arm", key: str) -> Mapping[str, Any]:
+    """Return a part of the first record of the arm that has it, finished ones first; empty where none has."""
+    for record in (*arm.finished.values(), *arm.records.values()):
+        if section(record, key):
+            return section(record, key)
+    return {}
 
 
 def group(records: Sequence[Record]) -> tuple[list[Block], list[str]]:

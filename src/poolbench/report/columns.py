@@ -4,17 +4,8 @@ This is the one definition: the tables are built in this order, `docs/tables.md`
 together.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: `kind` is `text`, `count` (a whole number), `number` or `flag` (True, False)."""
-
-    name: str
-    kind: str
-    unit: str
-    meaning: str
+from poolbench.report.across_columns import ACROSS, PAIRS
+from poolbench.report.column import Column
 
 
 def _statistics(name: str, unit: str, subject: str) -> tuple[Column, ...]:
@@ -78,10 +69,9 @@ ACCURACY = (
         "of difference_mean, from the test images that all seeds share; empty where they do not count",
     ),
     Column("difference_se", "number", "fraction of 1", "standard error of difference_mean: root of the two together"),
-    Column("difference_df", "number", "1", "Satterthwaite's degrees of freedom of that standard error"),
-    Column("difference_ci95_low", "number", "fraction of 1", "difference_mean − t·difference_se, this arm by itself"),
-    Column("difference_ci95_high", "number", "fraction of 1", "difference_mean + t·difference_se, this arm by itself"),
-    Column("difference_p", "number", "1", "two-sided p of difference_mean = 0 by the same t, this arm by itself"),
+    Column("difference_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval, this arm by itself"),
+    Column("difference_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval, this arm by itself"),
+    Column("difference_p", "number", "1", "two-sided p of difference_mean = 0, this arm by itself"),
     Column("difference_p_seeds", "number", "1", "the same of the paired t over the seeds alone, for these test images"),
     Column("difference_p_holm", "number", "1", "difference_p after Holm's correction for the arms of the block"),
     Column(
@@ -106,7 +96,7 @@ ACCURACY = (
         "seeds_to_decide",
         "count",
         "seeds",
-        "further seeds after which an undecided arm would be decided, were all else as observed; empty: no number would",
+        "further seeds that would decide an undecided arm, were all else as observed; empty: no number would",
     ),
     Column(
         "below_image_se",
@@ -235,11 +225,62 @@ SUMMARY = (
     ARM_ID,
 )
 
+PUBLISHED = (
+    *KEYS,
+    Column("published_test_accuracy", "number", "fraction of 1", "top-1 accuracy on the test set, as published"),
+    Column("published_test_accuracy_std", "number", "fraction of 1", "its standard deviation over runs, as published"),
+    Column("published_n_runs", "count", "runs", "the runs behind it, as published"),
+    Column("n_seeds", "count", "seeds", "finished cells of the arm of these names here; empty: there is none"),
+    Column("test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy"),
+    Column("test_accuracy_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval, as in accuracy.csv"),
+    Column("test_accuracy_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval"),
+    Column("gap", "number", "fraction of 1", "test_accuracy_mean − published_test_accuracy; no test is made of it"),
+    Column("recipe", "text", "", "how the training behind the published figure differs"),
+    Column("source", "text", "", "where it was published"),
+)
+
+
+def _both(name: str, kind: str, unit: str, meaning: str) -> tuple[Column, ...]:
+    return (
+        Column(f"{name}_a", kind, unit, f"{meaning}, in the first folder"),
+        Column(f"{name}_b", kind, unit, f"{meaning}, in the second folder"),
+    )
+
+
+COMPARISON = tuple(
+    column
+    for column in ACCURACY
+    if column.name.startswith("difference_")
+    or column.name in ("n_paired", "margin", "verdict", "seeds_to_decide", "flags")
+)
+VERSUS = (
+    *KEYS,
+    *_both("n_seeds", "count", "seeds", "finished cells"),
+    *_both("test_accuracy_mean", "number", "fraction of 1", "mean test accuracy"),
+    *_both("test_accuracy_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval"),
+    *_both("test_accuracy_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval"),
+    *COMPARISON,
+    *_both("parameters", "count", "parameters", "all parameters of the network"),
+    *_both("multiply_adds", "count", "operations", "multiply-adds of one image's forward pass"),
+    *_both("kept_bytes", "count", "bytes", "what autograd keeps of a batch for the backward pass"),
+    *_both("training_images_per_s", "number", "images/s", "training steps"),
+    *_both("training_ratio", "number", "1", "arm / its own reference, measured in turns"),
+    *_both("latency_ms", "number", "ms", "forward pass of one image"),
+    *_both("machine_id", "text", "", "digest of the machine that the speed was measured on"),
+    Column("training_speed_ratio", "number", "1", "second / first in images/s; empty unless measured on one machine"),
+    Column("latency_ratio", "number", "1", "second / first in ms; likewise"),
+    *_both("arm_id", "text", "", "digest of all that determines the result but the seed"),
+)
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "accuracy": ACCURACY,
     "parameters": PARAMETERS,
     "throughput": THROUGHPUT,
     "summary": SUMMARY,
+    "published": PUBLISHED,
+    "across": ACROSS,
+    "pairs": PAIRS,
+    "versus": VERSUS,
 }
 
 

@@ -7,24 +7,12 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from poolbench.report.arms import ABSENT, Arm, Block, Record, differing, listed, recipe, section
+from poolbench.report.arms import ABSENT, Arm, Block, Record, differing, listed, number, recipe, section
 
 METRICS = ("test_accuracy", "val_accuracy", "test_loss", "ece")
 # Longer lists of values say no more in a warning.
 MOST_NAMED = 4
-
-
-def number(value: Any) -> float:
-    """Return a metric's value, NaN for one that is null, not finite or not a number.
-
-    >>> number(None), number("0.9"), number(0.5)
-    (nan, nan, 0.5)
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return math.nan
-    return float(value) if math.isfinite(value) else math.nan
 
 
 @dataclass(frozen=True)

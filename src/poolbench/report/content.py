@@ -22,7 +22,8 @@ class Content:
         folder: the results folder.
         experiment: its question, and what others published about it.
         blocks: backbones × datasets with their arms and records, in order.
-        tables: `accuracy`, `parameters`, `throughput`, `summary`: frames with the columns of `poolbench.report.columns`.
+        tables: `accuracy`, `parameters`, `throughput`, `summary`, and where there is something to table `published`,
+            `across`, `pairs`: frames with the columns of `poolbench.report.columns`.
         across: what holds over all data sets.
         head: how the tables are to be read, a sentence each.
         words: the verdict in words, a sentence each.

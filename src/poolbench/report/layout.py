@@ -133,19 +133,20 @@ def view(block: Block, summary: pd.DataFrame) -> View:
     columns: list[tuple[Heading, list[str]]] = [
         (Heading("variant", "variant"), [str(row["variant"]) for row in rows]),
         (Heading("n", "n"), [count_text(row["n_seeds"]) for row in rows]),
-        (Heading("test acc. %", "test accuracy, %"), [_estimate(row, "test_accuracy") for row in rows]),
+        (Heading("test acc. %", "test accuracy, %"), [accuracy_text(row) for row in rows]),
     ]
     if any(given(row["difference_mean"]) for row in rows):
-        columns.append(
+        columns += [
             (
                 Heading("Δ, points", f"Δ to {code(reference) if not several else reference}, points"),
-                [_estimate(row, "difference", signed=True) for row in rows],
-            )
-        )
+                [difference_text(row) for row in rows],
+            ),
+            (Heading("verdict", "verdict"), [verdict_text(row) for row in rows]),
+        ]
     columns.append((Heading("params", "parameters", True), [count_text(row["parameters"]) for row in rows]))
     if own_parameters:
         columns.append((Heading("pool's", "of the pooling", True), [count_text(r["parameters_pooling"]) for r in rows]))
-    columns.append((Heading("MMACs", "multiply-adds, M", True), [_millions(row["multiply_adds"]) for row in rows]))
+    columns.append((Heading("MMACs", "multiply-adds, M", True), [millions_text(row["multiply_adds"]) for row in rows]))
     if speeds:
         columns += [
             (Heading("train ×", "training ×", True), [_ratio_text(row, "training") for row in rows]),
@@ -169,12 +170,45 @@ def view(block: Block, summary: pd.DataFrame) -> View:
     )
 
 
-def _estimate(row: Mapping[str, Any], name: str, *, signed: bool = False) -> str:
-    mean, low, high = (row[f"{name}_{part}"] for part in ("mean", "ci95_low", "ci95_high"))
-    return estimate_text(mean, low, high, signed=signed)
+def accuracy_text(row: Mapping[str, Any]) -> str:
+    """Return an arm's test accuracy with its own interval, in per cent."""
+    return estimate_text(*(row[f"test_accuracy_{part}"] for part in ("mean", "ci95_low", "ci95_high")))
 
 
-def _millions(value: Any) -> str:
+def difference_text(row: Mapping[str, Any]) -> str:
+    """Return the difference with the interval that decides the verdict; where nothing is decided, with its own."""
+    interval = "holm" if given(row["difference_holm_low"]) else "ci95"
+    mean, low, high = (row[f"difference_{part}"] for part in ("mean", f"{interval}_low", f"{interval}_high"))
+    return estimate_text(mean, low, high, signed=True)
+
+
+# Marks a verdict on arms that differ in more than the pooling, and a difference below the test set's own error.
+FLAGGED, SMALL = "⚑", "≈"
+
+
+def verdict_text(row: Mapping[str, Any]) -> str:
+    """Return the verdict as a table shows it, with its marks."""
+    if row["verdict"] in ("", "reference"):
+        return NOTHING
+    text = str(row["verdict"])
+    if given(row["seeds_to_decide"]):
+        text += f" (+{int(row['seeds_to_decide'])})"
+    if given(row.get("below_image_se")) and row["below_image_se"]:
+        text += f" {SMALL}"
+    return f"{text} {FLAGGED}" if row["flags"] else text
+
+
+def points_text(difference: Any) -> str:
+    """Return a difference of accuracies in points, with its sign.
+
+    >>> points_text(0.0123), points_text(-0.002)
+    ('+1.23', '−0.20')
+    """
+    return estimate_text(difference, None, None, signed=True)
+
+
+def millions_text(value: Any) -> str:
+    """Return a count in millions."""
     return figure_text(float(value) / 1e6) if given(value) else NOTHING
 
 
@@ -182,8 +216,8 @@ def _notes(row: Mapping[str, Any]) -> tuple[str, ...]:
     notes = []
     if row["identical_to"]:
         notes.append(f"identical to {row['identical_to']}")
-    if row["geometry"] == "own":
-        notes.append("own geometry")
+    if row["flags"]:
+        notes.append(f"{FLAGGED} {row['flags']}")
     if _unlike(row):
         notes.append(f"{UNLIKE} {row['implementation']}, its reference {row['reference_implementation']}")
     return tuple(notes)
@@ -225,14 +259,16 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
     ]
     if summary["difference_mean"].notna().any():
         lines.append(
-            "Δ: mean of the differences to the reference, seed by seed, with its own interval; "
-            "equal seeds share split, order, augmentation and starting weights."
+            "Δ: mean of the differences to the reference, seed by seed (equal seeds share split, order, augmentation "
+            "and starting weights), ± half the width of the interval that decides the verdict: seeds and test images "
+            "both count as noise, and Holm's procedure corrects for the number of variants in the block."
         )
+        lines.append(_verdicts(summary))
     errors = summary["test_accuracy_image_se"].dropna()
     size = f": here up to {errors.max() * 100:.2f} points" if len(errors) else ""
     lines.append(
-        "Not in these intervals: the test set is itself a sample, with a standard error of √(p(1−p)/images)"
-        + f"{size} on each accuracy."
+        "Not in the accuracies' own intervals: the test set is itself a sample, with a standard error of "
+        f"√(p(1−p)/images){size} on each."
     )
     if any(_unlike(row) for row in rows_by_arm(summary).values()):
         lines.append(
@@ -248,5 +284,22 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
             "Speed: train × is training images/s divided by the reference's (above 1: faster), ms one image's latency."
             + (" ~: the repeats ended before the interval was narrow." if unsettled else "")
         )
-    lines.append("No verdict is drawn here: several variants are compared, and no correction is made for their number.")
     return lines
+
+
+def _verdicts(summary: pd.DataFrame) -> str:
+    """Say how a verdict comes about, and what its marks mean."""
+    margins = sorted(set(summary["margin"].dropna() * 100))
+    margin = " or ".join(f"{value:g}" for value in margins) or "0"
+    text = (
+        f"Verdict: tie where the whole interval lies within the margin of {margin} points that was set beforehand; "
+        "better or worse where it excludes zero; else undecided"
+    )
+    if summary["seeds_to_decide"].notna().any():
+        text += ", with the number of further seeds that would decide it were all else as now"
+    marks = []
+    if (summary["flags"] != "").any():
+        marks.append(f"{FLAGGED} more than the pooling differs")
+    if summary["below_image_se"].fillna(False).any():
+        marks.append(f"{SMALL} the difference is below the test set's own standard error")
+    return text + "." + (f" {'; '.join(marks)}." if marks else "")

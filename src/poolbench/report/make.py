@@ -1,35 +1,43 @@
-"""From a results folder to its tables, its figure and the page of text."""
+"""From a results folder to its tables, its figures and its pages."""
 
+import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
-from poolbench.errors import ConfigurationError, unknown_name
-from poolbench.record import RECORD_FILE, Problem, read_records, read_speeds, write_bytes
-from poolbench.report import markdown, tables, terminal
-from poolbench.report.arms import Record, fault, group
+from poolbench.errors import ConfigurationError
+from poolbench.experiment import Experiment
+from poolbench.record import Problem, write_bytes
+from poolbench.report import latex, markdown, published, tables, terminal
+from poolbench.report.across import across
+from poolbench.report.arms import group
 from poolbench.report.comparability import NotCompared, not_compared, warnings
-from poolbench.report.layout import head_lines, view
+from poolbench.report.comparison import Compared, compare_blocks
+from poolbench.report.content import Content
+from poolbench.report.layout import head_lines, rows_by_arm, view
+from poolbench.report.loading import Loaded, check_exists, load
+from poolbench.report.words import verdict_words
 
-FIGURES = ("accuracy.svg", "accuracy.png")
-FILES = ("accuracy.csv", "parameters.csv", "throughput.csv", "summary.csv", "summary.md", *FIGURES)
+PAGE = "report.html"
+TEXTS = ("summary.md", "summary.tex", PAGE)
 
 
 @dataclass(frozen=True)
 class Report:
     """What was made of a folder's records.
 
-    `tables` holds `accuracy`, `parameters`, `throughput` and `summary`; `warnings` what a reader must know before
-    comparing; `not_compared` the cells that did not finish; `problems` the files that could not be read; `files` what
-    was written.
+    `tables` holds `accuracy`, `parameters`, `throughput` and `summary`, and over several data sets `across` and
+    `pairs`; `words` the verdict in words; `warnings` what a reader must know before comparing; `not_compared` the cells
+    that did not finish; `problems` the files that could not be read; `files` what was written.
     """
 
     folder: Path
     tables: dict[str, pd.DataFrame]
+    words: list[str]
     warnings: list[str]
     not_compared: list[NotCompared]
     problems: list[Problem]
@@ -37,74 +45,107 @@ class Report:
 
 
 def make_report(folder: Path, *, console: Console | None = None) -> Report:
-    """Read the records in `folder`, print their tables, and write the tables and the figure beside them.
+    """Read the records in `folder`, print their tables, and write tables, figures and pages beside them.
 
-    Each file is written under a temporary name and renamed; equal records give equal bytes.
+    Each file is written under a temporary name and renamed; equal records give equal bytes, so that two reports at once
+    do no harm.
 
     Raises `ConfigurationError` when the folder is absent, cannot be written or holds no record.
     """
     folder = Path(folder)
-    _check_exists(folder)
-    _check_writable(folder)
-    records, problems = _usable(folder, *read_records(folder))
-    speeds, unread = _usable_speeds(folder, *read_speeds(folder))
-    problems = problems + unread
-    if not records:
-        raise _no_records(folder, problems)
-
-    blocks, told = group(records)
-    made, told_of_speed = tables.build(blocks, speeds)
-    told = told + warnings(blocks) + told_of_speed
-    absent = not_compared(blocks)
-    head = head_lines(made["summary"])
-    views = [view(block, made["summary"]) for block in blocks]
+    check_exists(folder)
+    check_writable(folder)
+    content = gather(load(folder))
     console = console or terminal.open_console()
-    terminal.show(console, folder=folder, head=head, views=views, warnings=told, not_compared=absent, problems=problems)
+    terminal.show(console, content)
 
-    contents = {f"{name}.csv": tables.csv(table).encode() for name, table in made.items()}
-    contents["summary.md"] = markdown.summary(
+    files = table_files(content.tables) | {
+        "summary.md": markdown.summary(content).encode(),
+        "summary.tex": latex.tables(content.blocks, content.views, rows_by_arm(content.tables["summary"])).encode(),
+    }
+    # Imported here, when the tables are on the screen: they take as long to import as all else to compute.
+    from poolbench.report import figures, page
+
+    files |= figures.files(content)
+    files[PAGE] = page.html(content)
+    optional = {*figures.NAMES, *(f"{name}.{form}" for name in tables.NAMES for form in ("csv", "parquet"))}
+    written = write_files(folder, files, optional)
+    terminal.show_files(console, folder, written)
+    return Report(
         folder=folder,
-        head=head,
-        views=views,
-        blocks=blocks,
-        warnings=told,
-        not_compared=absent,
-        problems=problems,
-    ).encode()
-    # Imported here, when the tables are on the screen: matplotlib takes as long to import as all else to compute.
-    from poolbench.report import figures
-
-    contents |= figures.accuracy(blocks, made["summary"])
-    for name in FILES:
-        write_bytes(folder / name, contents[name])
-    files = [folder / name for name in FILES]
-    terminal.show_files(console, folder, files)
-    return Report(folder, made, told, absent, problems, files)
-
-
-def _check_exists(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    if folder.exists():
-        raise ConfigurationError(f"the results folder {folder} is a file; give the folder that holds `records/`")
-    if not folder.parent.is_dir():
-        raise ConfigurationError(f"there is no results folder {folder}, nor its parent {folder.parent}")
-    raise ConfigurationError(
-        f"there is no results folder {folder}: {unknown_name('results', folder.name, _results_in(folder.parent))}"
+        tables=dict(content.tables),
+        words=content.words,
+        warnings=content.warnings,
+        not_compared=content.not_compared,
+        problems=content.problems,
+        files=written,
     )
 
 
-def _results_in(parent: Path) -> list[str]:
-    """Return the names of the results folders in `parent`, those one level further down by their path."""
-    found = {path.parent for path in (*parent.glob("*/records"), *parent.glob("*/*/records")) if path.is_dir()}
-    return sorted(str(path.relative_to(parent)) for path in found)
+def gather(loaded: Loaded) -> Content:
+    """Return what the report of a results folder says."""
+    blocks, told = group(loaded.records)
+    compared = compare_blocks(blocks, loaded.outcomes)
+    made, told_of_speed = tables.build(blocks, loaded.speeds, compared)
+    over_all = across(blocks)
+    summary = made["summary"]
+    rows = rows_by_arm(summary)
+    return Content(
+        folder=loaded.folder,
+        experiment=loaded.experiment,
+        blocks=blocks,
+        tables=made | _published(loaded.experiment, made["accuracy"]) | over_all.tables(),
+        across=over_all,
+        head=head_lines(summary),
+        words=verdict_words(blocks, rows),
+        views=[view(block, summary) for block in blocks],
+        warnings=told + warnings(blocks) + _without_outcomes(compared) + told_of_speed,
+        not_compared=not_compared(blocks),
+        problems=loaded.problems,
+    )
 
 
-def _check_writable(folder: Path) -> None:
-    """Raise before anything is computed if the report could not be written afterwards."""
-    for name in FILES:
+def _published(experiment: Experiment, accuracy: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {"published": published.beside(experiment, accuracy)} if experiment.published else {}
+
+
+def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
+    """Say where intervals leave the test images out, and why."""
+    unknown = [one.unknown for one in compared.values() if one.unknown]
+    if not unknown:
+        return []
+    more = f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+    return [f"intervals count the seeds alone where images' outcomes are not known: {unknown[0]}{more}"]
+
+
+def table_files(made: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
+    """Return each table as CSV and as Parquet, by file name."""
+    files = {}
+    for name, table in made.items():
+        files[f"{name}.csv"] = tables.csv(table).encode()
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False, engine="pyarrow")
+        files[f"{name}.parquet"] = buffer.getvalue()
+    return files
+
+
+def write_files(folder: Path, files: Mapping[str, bytes], optional: Iterable[str] = ()) -> list[Path]:
+    """Write the files into the folder, each whole; remove those of `optional` that an earlier report left.
+
+    Raises `ConfigurationError` where a folder has the name of one of the files; nothing is written then.
+    """
+    for name in files:
         if (folder / name).is_dir():
             raise ConfigurationError(f"{folder / name} is a folder, and the report writes a file of that name; move it")
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    for name in set(optional) - set(files):
+        (folder / name).unlink(missing_ok=True)
+    return [folder / name for name in files]
+
+
+def check_writable(folder: Path) -> None:
+    """Raise before anything is computed if the report could not be written afterwards."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -113,48 +154,3 @@ def _check_writable(folder: Path) -> None:
             f"the results folder {folder} cannot be written ({error.strerror or error}); "
             "change its permissions, or copy it to where you may write and report the copy"
         ) from error
-
-
-def _usable(folder: Path, records: Sequence[Record], problems: Sequence[Problem]) -> tuple[list[Record], list[Problem]]:
-    """Part the records that can be tabled from those that cannot."""
-    kept: list[Record] = []
-    refused = list(problems)
-    for record in records:
-        reason = fault(record)
-        if reason is None:
-            kept.append(record)
-        else:
-            refused.append(Problem(folder / "records" / str(record["run_id"]) / RECORD_FILE, reason))
-    return kept, refused
-
-
-def _usable_speeds(
-    folder: Path, speeds: Sequence[Record], problems: Sequence[Problem]
-) -> tuple[list[Record], list[Problem]]:
-    """Part the speed records with figures from those without."""
-    kept: list[Record] = []
-    refused = list(problems)
-    for speed in speeds:
-        quantities = speed["quantities"]
-        if isinstance(quantities, dict) and all(isinstance(value or {}, dict) for value in quantities.values()):
-            kept.append(speed)
-        else:
-            path = folder / "speed" / f"{speed['arm_id']}-{speed['machine_id']}.json"
-            refused.append(Problem(path, "quantities must be an object of objects"))
-    return kept, refused
-
-
-def _no_records(folder: Path, problems: Sequence[Problem]) -> ConfigurationError:
-    """Return the error for a folder without records, with the likeliest mistake."""
-    message = f"no record in {folder}: expected {folder / 'records' / 'RUN_ID' / RECORD_FILE}"
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        return ConfigurationError(
-            f"{message}; not read: {'; '.join(f'{p.path}: {p.reason}' for p in problems[:3])}{more}"
-        )
-    if folder.name == "records" and any(folder.glob(f"*/{RECORD_FILE}")):
-        return ConfigurationError(f"{message}; did you mean {folder.parent}?")
-    inside = _results_in(folder)
-    if inside:
-        return ConfigurationError(f"{message}; did you mean one of {', '.join(str(folder / name) for name in inside)}?")
-    return ConfigurationError(f"{message}; `poolbench train name={folder.name} …` makes some")

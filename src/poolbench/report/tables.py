@@ -1,5 +1,6 @@
 """The tables as pandas frames, columns as `poolbench.report.columns` orders them, a row an arm in the blocks' order."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from poolbench.report.arms import Arm, Block, Record, section
-from poolbench.report.columns import ARM_ID, KEYS, TABLES, names
-from poolbench.report.comparability import METRICS, number
+from poolbench.report.arms import Arm, Block, Record, first, number, section
+from poolbench.report.columns import ARM_ID, COMPARISON, KEYS, TABLES, names
+from poolbench.report.comparability import METRICS
+from poolbench.report.comparison import Compared, geometry
 from poolbench.report.statistics import Estimate, Values, correlation, estimate
 
 KEY_NAMES = [column.name for column in KEYS]
@@ -24,11 +26,13 @@ QUANTITIES = (
 )
 
 
-def build(blocks: Sequence[Block], speeds: Sequence[Record]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+def build(
+    blocks: Sequence[Block], speeds: Sequence[Record], compared: Mapping[str, Compared]
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return the four tables by name, and warnings about the speed records."""
     arms = [arm for block in blocks for arm in block.arms]
-    accuracy = _accuracy(arms)
-    parameters = _frame("parameters", [_parameters_row(arm) for arm in arms])
+    accuracy = _accuracy(arms, compared)
+    parameters = frame("parameters", [_parameters_row(arm) for arm in arms])
     throughput, warnings = _throughput(arms, speeds)
     shown, more = _shown(throughput)
     summary = accuracy.merge(parameters.drop(columns=KEY_NAMES), on=ARM_ID.name, how="left", sort=False)
@@ -36,6 +40,9 @@ def build(blocks: Sequence[Block], speeds: Sequence[Record]) -> tuple[dict[str, 
     summary = _typed("summary", summary)
     tables = {"accuracy": accuracy, "parameters": parameters, "throughput": throughput, "summary": summary}
     return tables, warnings + more
+
+
+NAMES = ("accuracy", "parameters", "throughput", "summary", "published", "across", "pairs")
 
 
 def csv(table: pd.DataFrame) -> str:
@@ -56,7 +63,8 @@ def _typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, columns=names(table)).reset_index(drop=True)
 
 
-def _frame(table: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def frame(table: str, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return rows as the table of this name, its columns in order, each of its kind."""
     return _typed(table, pd.DataFrame(rows, columns=names(table), dtype="object"))
 
 
@@ -74,7 +82,7 @@ def values(arms: Sequence[Arm], metric: str) -> Values:
     return matrix
 
 
-def _accuracy(arms: Sequence[Arm]) -> pd.DataFrame:
+def _accuracy(arms: Sequence[Arm], compared: Mapping[str, Compared]) -> pd.DataFrame:
     columns: dict[str, Any] = {key: [_keys(arm)[key] for arm in arms] for key in (*KEY_NAMES, "arm_id")}
     matrices = {metric: values(arms, metric) for metric in METRICS}
     for metric, matrix in matrices.items():
@@ -83,9 +91,9 @@ def _accuracy(arms: Sequence[Arm]) -> pd.DataFrame:
         if metric == "test_accuracy":
             columns["n_seeds"] = found.n
     accuracy = matrices["test_accuracy"]
-    columns |= _paired(arms, accuracy)
+    columns |= _compared(arms, accuracy, compared)
     columns["identical_to"] = ["; ".join(arm.identical) for arm in arms]
-    columns["geometry"] = [_geometry(arm) for arm in arms]
+    columns["geometry"] = [geometry(arm) for arm in arms]
     for status in ("failed", "diverged", "unsupported", "interrupted"):
         columns[f"n_{status}"] = [arm.count(status) for arm in arms]
     images = np.array([_first_number(arm, "data", "test_images") for arm in arms])
@@ -93,6 +101,7 @@ def _accuracy(arms: Sequence[Arm]) -> pd.DataFrame:
         errors = np.sqrt(accuracy * (1.0 - accuracy) / images[:, None])
     columns["test_images"] = images
     columns["test_accuracy_image_se"] = estimate(errors).mean
+    columns["below_image_se"] = _below(columns["difference_mean"], columns["test_accuracy_image_se"])
     columns["reference"] = [arm.reference.variant if arm.reference else "" for arm in arms]
     return _typed("accuracy", pd.DataFrame(columns))
 
@@ -106,41 +115,57 @@ def _statistics(name: str, found: Estimate) -> dict[str, Any]:
     }
 
 
-def _paired(arms: Sequence[Arm], accuracy: Values) -> dict[str, Any]:
+def _compared(arms: Sequence[Arm], accuracy: Values, compared: Mapping[str, Compared]) -> dict[str, Any]:
     """Return the columns that compare each arm with its reference, seed by seed."""
     row_of = {arm.arm_id: row for row, arm in enumerate(arms)}
     others = np.full_like(accuracy, np.nan)
-    compared = np.zeros(len(arms), dtype=bool)
     for row, arm in enumerate(arms):
         if arm.reference and not arm.is_reference and arm.finished:
             others[row] = accuracy[row_of[arm.reference.arm_id]]
-            compared[row] = True
-    found = estimate(accuracy - others)
-    n_paired = pd.array([int(n) if known else None for n, known in zip(found.n, compared, strict=True)], dtype="Int64")
-    return {
-        "n_paired": n_paired,
-        **_statistics("difference", found),
-        "correlation_with_reference": correlation(accuracy, others),
+    rows = [comparison(compared[arm.arm_id]) for arm in arms]
+    return {column.name: [row.get(column.name) for row in rows] for column in COMPARISON} | {
+        "correlation_with_reference": correlation(accuracy, others)
     }
 
 
-def _geometry(arm: Arm) -> str:
-    audit = _first(arm, "audit")
-    if not audit:
-        return ""
-    return "own" if any(site.get("geometry") == "own" for site in audit.get("sites") or []) else "equal"
+def comparison(one: Compared) -> dict[str, Any]:
+    """Return the columns of one arm's comparison."""
+    told = {"verdict": one.verdict, "flags": "; ".join(one.flags)}
+    found, decision = one.found, one.decision
+    if found is None or decision is None:
+        return told
+    low, high = found.interval(0.95)
+    return told | {
+        "n_paired": found.n,
+        "difference_mean": found.mean,
+        "difference_std": found.std,
+        "difference_noise": one.noise,
+        "difference_seed_variance": found.seed_variance,
+        "difference_image_variance": found.image_variance,
+        "difference_se": found.se,
+        "difference_ci95_low": low,
+        "difference_ci95_high": high,
+        "difference_p": found.p,
+        "difference_p_seeds": found.p_seeds,
+        "difference_p_holm": decision.p_holm,
+        "difference_holm_level": decision.level,
+        "difference_holm_low": decision.low,
+        "difference_holm_high": decision.high,
+        "margin": one.margin,
+        "seeds_to_decide": decision.further_seeds,
+    }
 
 
-def _first(arm: Arm, key: str) -> Mapping[str, Any]:
-    """Return a part of the first record of the arm that has it, finished ones first."""
-    for record in (*arm.finished.values(), *arm.records.values()):
-        if section(record, key):
-            return section(record, key)
-    return {}
+def _below(differences: Sequence[float | None], errors: Values) -> list[bool | None]:
+    """Return whether each difference is smaller than the test set's standard error; None where one is unknown."""
+    return [
+        None if mean is None or math.isnan(mean) or math.isnan(error) else abs(mean) < float(error)
+        for mean, error in zip(differences, errors, strict=True)
+    ]
 
 
 def _first_number(arm: Arm, part: str, key: str) -> float:
-    return number(_first(arm, part).get(key))
+    return number(first(arm, part).get(key))
 
 
 def _count(value: Any) -> int | None:
@@ -157,7 +182,7 @@ def called(operator: str, arguments: str | None) -> str:
 
 
 def _parameters_row(arm: Arm) -> dict[str, Any]:
-    cost, audit = _first(arm, "cost"), _first(arm, "audit")
+    cost, audit = first(arm, "cost"), first(arm, "audit")
     sites, head, matched = audit.get("sites") or [], audit.get("head") or {}, audit.get("match") or {}
     operators = Counter(called(str(site.get("operator")), site.get("arguments")) for site in sites)
     return {
@@ -224,7 +249,7 @@ def _throughput(arms: Sequence[Arm], speeds: Sequence[Record]) -> tuple[pd.DataF
     warnings = []
     if strangers:
         warnings.append(f"{strangers} speed record{'s' * (strangers > 1)} of arms without a record here: not tabled")
-    return _frame("throughput", [row for _, row in keyed]), warnings
+    return frame("throughput", [row for _, row in keyed]), warnings
 
 
 def _shown(throughput: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

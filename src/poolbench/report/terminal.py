@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from poolbench.record import Problem
-from poolbench.report.comparability import NotCompared
+from poolbench.report import published
+from poolbench.report.content import Content
 from poolbench.report.layout import View
 
 # In a pipe or a log there is no width to ask for.
@@ -22,7 +22,9 @@ GAP = 2
 # A name up to this is shown on one line, one with settings breaks before them.
 ONE_LINE = 20
 LONGEST_LINE = 32
-ASCII = str.maketrans({"−": "-", "–": "-", "×": "x", "±": "+-", "Δ": "diff", "√": "sqrt", "…": "..."})
+ASCII = str.maketrans(
+    {"−": "-", "–": "-", "×": "x", "±": "+-", "Δ": "diff", "√": "sqrt", "…": "...", "⚑": "!", "≈": "~="}
+)
 
 
 def open_console() -> Console:
@@ -31,20 +33,17 @@ def open_console() -> Console:
     return console if console.is_terminal else Console(width=max(LOG_WIDTH, console.width))
 
 
-def show(
-    console: Console,
-    *,
-    folder: Path,
-    head: Sequence[str],
-    views: Sequence[View],
-    warnings: Sequence[str],
-    not_compared: Sequence[NotCompared],
-    problems: Sequence[Problem],
-) -> None:
-    """Print the blocks' tables, and after them all that a reader must know about them."""
+def show(console: Console, content: Content) -> None:
+    """Print the verdict, the blocks' tables, and after them all that a reader must know about them."""
     write = _Writer(console)
-    write.line(str(folder), "bold")
-    for line in head:
+    views = content.views
+    write.line(str(content.folder), "bold")
+    if content.experiment.question:
+        write.line(content.experiment.question)
+    for sentence in (*content.words, *content.across.words()):
+        write.item(sentence)
+    write.line()
+    for line in content.head:
         write.line(line, "dim")
     speeds = [view.speed for view in views if view.speed]
     for view in views:
@@ -59,9 +58,33 @@ def show(
     if speeds and len(set(speeds)) == 1:
         write.line()
         write.line(f"Speed: {speeds[0]}", "dim")
-    write.listing("Mind", list(warnings), "yellow")
-    write.listing("Not compared", [str(entry) for entry in not_compared], "yellow")
-    write.listing("Not read", [f"{_within(problem.path, folder)}: {problem.reason}" for problem in problems], "red")
+    table = content.tables.get("published")
+    if table is not None:
+        write.listing("Beside published figures", [_published(cells) for cells in published.cells(table)], "")
+    write.listing("Mind", content.warnings, "yellow")
+    write.listing("Not compared", [str(entry) for entry in content.not_compared], "yellow")
+    told = [f"{_within(problem.path, content.folder)}: {problem.reason}" for problem in content.problems]
+    write.listing("Not read", told, "red")
+
+
+def _published(cells: Sequence[str]) -> str:
+    backbone, dataset, variant, theirs, here, gap, recipe, source = cells
+    return f"{backbone} on {dataset}, {variant}: published {theirs}, here {here}, gap {gap} ({recipe}; {source})"
+
+
+def show_views(
+    console: Console, *, title: str, words: Sequence[str], views: Sequence[View], warnings: Sequence[str]
+) -> None:
+    """Print some blocks' tables under a title, with what is to be said of them."""
+    write = _Writer(console)
+    write.line(title, "bold")
+    for sentence in words:
+        write.item(sentence)
+    for view in views:
+        write.line()
+        write.line(view.title, "bold")
+        write.view(view)
+    write.listing("Mind", warnings, "yellow")
 
 
 def show_files(console: Console, folder: Path, files: Sequence[Path]) -> None:
@@ -104,16 +127,19 @@ class _Writer:
                 self.line()
             self.console.print(table)
 
+    def item(self, entry: str) -> None:
+        # Two columns, so that the further lines of a long entry are seen to belong to it.
+        item = Table.grid(padding=(0, 1, 0, 0))
+        item.add_row("-", Text(self.text(entry), overflow="fold"))
+        self.console.print(item)
+
     def listing(self, title: str, entries: Sequence[str], style: str) -> None:
         if not entries:
             return
         self.line()
         self.line(f"{title} ({len(entries)})", f"bold {style}")
         for entry in entries[:MOST_LISTED]:
-            # Two columns, so that the further lines of a long entry are seen to belong to it.
-            item = Table.grid(padding=(0, 1, 0, 0))
-            item.add_row("-", Text(self.text(entry), overflow="fold"))
-            self.console.print(item)
+            self.item(entry)
         if len(entries) > MOST_LISTED:
             self.line(f"  and {len(entries) - MOST_LISTED} more: summary.md lists all")
 

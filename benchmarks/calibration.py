@@ -1,0 +1,240 @@
+"""Are the verdicts as sure as they say? Simulated records with a known truth, judged as a report judges real ones.
+
+An arm a is right on image i with seed s where
+
+    μ[a] + z[i] + u[a, i] + w[s] + v[a, s] + e[a, s, i] > 0,
+
+all terms normal: how hard the image is, how hard for this arm, how good a seed is for all arms and for this one, and
+what is left. `--results` prints the same three variance components of the paired differences for real records, so that
+a reader sees which of the simulated noises is like theirs.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
+from turns import markdown
+
+from poolbench.report.paired import Paired, paired
+from poolbench.report.verdicts import BETTER, TIE, WORSE, decide
+
+CLEAR = (BETTER, WORSE)
+MARGIN = 0.005
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What makes outcomes vary: standard deviations of the latent terms, the rest's being 1."""
+
+    name: str
+    images: int
+    accuracy: float
+    image: float = 1.5
+    arm_image: float = 0.0
+    seed: float = 0.05
+    arm_seed: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Standard deviation of all terms together."""
+        return math.sqrt(1 + self.image**2 + self.arm_image**2 + self.seed**2 + self.arm_seed**2)
+
+
+# Test sets from 600 images (the quickstart's digits) to 10,000 (CIFAR-10's); from no noise but each outcome's own to
+# much of every kind.
+NOISES = (
+    Noise("600 images, outcomes alone", 600, 0.93),
+    Noise("600 images, like digits", 600, 0.93, image=4, arm_image=1.0, arm_seed=0.1),
+    Noise("600 images, like translated digits", 600, 0.20, image=3, arm_image=0.8, arm_seed=0.08),
+    Noise("600 images, unlike images", 600, 0.80, arm_image=1.0),
+    Noise("600 images, unlike seeds", 600, 0.30, arm_image=0.3, arm_seed=0.15),
+    Noise("2,000 images, some of all", 2_000, 0.90, arm_image=0.4, arm_seed=0.06),
+    Noise("10,000 images, like CIFAR-10's", 10_000, 0.90, image=3, arm_image=0.6, arm_seed=0.04),
+    Noise("10,000 images, unlike seeds", 10_000, 0.75, arm_image=0.3, arm_seed=0.10),
+)
+
+
+def outcomes(noise: Noise, arms: int, seeds: int, differences: Sequence[float], draw: np.random.Generator) -> NDArray:
+    """Return whether each arm with each seed is right on each image, (arms, seeds, images)."""
+    normal = draw.standard_normal
+    n = noise.images
+    # The accuracy over all images, seeds and arms is Φ(μ / total).
+    centres = noise.total * ndtri(noise.accuracy + np.asarray(differences, dtype=float))
+    fixed = noise.image * normal(n, dtype=np.float32) + noise.seed * normal((seeds, 1), dtype=np.float32)
+    right = np.empty((arms, seeds, n), dtype=np.int8)
+    for arm in range(arms):
+        latent = normal((seeds, n), dtype=np.float32)
+        latent += fixed
+        latent += noise.arm_image * normal(n, dtype=np.float32)
+        latent += centres[arm] + noise.arm_seed * normal((seeds, 1), dtype=np.float32)
+        right[arm] = latent > 0
+    return right
+
+
+def family(right: NDArray) -> list[Paired]:
+    """Return each arm's paired difference to the first."""
+    return [paired((d := own - right[0]).mean(axis=1), d) for own in right[1:]]
+
+
+def seeds_alone(one: Paired, level: float) -> float:
+    """Half-width of Student's t over the seeds."""
+    return float(stdtrit(one.n - 1, (1 + level) / 2) * math.sqrt(one.seed_variance))
+
+
+def satterthwaite(one: Paired, level: float) -> float:
+    """Half-width of Student's t with both variances and Satterthwaite's degrees of freedom."""
+    squares = sum(variance**2 / df for variance, df in one.parts)
+    if not squares:
+        return 0.0
+    return float(stdtrit(one.se**4 / squares, (1 + level) / 2) * one.se)
+
+
+def as_reported(one: Paired, level: float) -> float:
+    """Half-width as the report has it."""
+    low, high = one.interval(level)
+    return (high - low) / 2
+
+
+METHODS: dict[str, Callable[[Paired, float], float]] = {
+    "t over seeds": seeds_alone,
+    "Satterthwaite": satterthwaite,
+    "as reported": as_reported,
+}
+
+
+def methods(noise: Noise, arms: int, seeds: int, times: int) -> list[str]:
+    """Return for each method: families with a false alarm by Bonferroni's first step, and coverage, arms all equal."""
+    draw = np.random.default_rng([seeds, noise.images, 1])
+    alarms, covered = dict.fromkeys(METHODS, 0), dict.fromkeys(METHODS, 0)
+    first = 1 - (1 - LEVEL) / (arms - 1)
+    for _ in range(times):
+        found = family(outcomes(noise, arms, seeds, [0.0] * arms, draw))
+        for name, half in METHODS.items():
+            alarms[name] += any(abs(one.mean) > half(one, first) for one in found)
+            covered[name] += sum(abs(one.mean) <= half(one, LEVEL) for one in found)
+    return [f"{100 * alarms[name] / times:.1f} / {100 * covered[name] / times / (arms - 1):.1f}" for name in METHODS]
+
+
+def null(noise: Noise, arms: int, seeds: int, times: int) -> list[str]:
+    """Return how often arms that are all equal get a verdict, and how often intervals cover."""
+    draw = np.random.default_rng([seeds, noise.images, 2])
+    alarms = covered = together = ties = 0
+    for _ in range(times):
+        found = family(outcomes(noise, arms, seeds, [0.0] * arms, draw))
+        decided = decide(found, margin=0.0)
+        alarms += any(one.verdict in CLEAR for one in decided)
+        together += all(one.low <= 0 <= one.high for one in decided)
+        covered += sum(one.interval(LEVEL)[0] <= 0 <= one.interval(LEVEL)[1] for one in found)
+        ties += sum(one.verdict == TIE for one in decide(found, margin=MARGIN))
+    error = 100 * math.sqrt(alarms / times * (1 - alarms / times) / times)
+    n = times * (arms - 1)
+    return [
+        f"{100 * alarms / times:.1f} ± {1.96 * error:.1f}",
+        *(f"{100 * covered / n:.1f}", f"{100 * together / times:.1f}", f"{100 * ties / n:.1f}"),
+    ]
+
+
+def unequal(noise: Noise, arms: int, seeds: int, times: int, points: float) -> list[str]:
+    """Return what is said of one arm that is better by some points among equal ones, and of all arms when each is."""
+    draw = np.random.default_rng([seeds, noise.images, 3])
+    truth = np.zeros(arms)
+    truth[1] = points / 100
+    spread = np.array([0.0, *(points / 100 * (1 if arm % 2 else -1) for arm in range(1, arms))])
+    better = false_ties = wrong = covered = together = 0
+    for _ in range(times):
+        decided = decide(family(outcomes(noise, arms, seeds, truth, draw)), margin=MARGIN)
+        better += decided[0].verdict == BETTER
+        false_ties += decided[0].verdict == TIE
+        wrong += any(one.verdict in CLEAR for one in decided[1:]) or decided[0].verdict == WORSE
+        found = family(outcomes(noise, arms, seeds, spread, draw))
+        covered += sum(
+            low <= true <= high
+            for (low, high), true in zip((one.interval(LEVEL) for one in found), spread[1:], strict=True)
+        )
+        together += all(
+            one.low <= true <= one.high for one, true in zip(decide(found, margin=MARGIN), spread[1:], strict=True)
+        )
+    return [
+        *(f"{100 * count / times:.1f}" for count in (better, wrong, false_ties)),
+        *(f"{100 * covered / times / (arms - 1):.1f}", f"{100 * together / times:.1f}"),
+    ]
+
+
+def observed(folder: Path) -> list[list[str]]:
+    """Return the noise of real records: a row a block, medians over its arms."""
+    from poolbench.report.arms import group
+    from poolbench.report.comparison import compare_blocks
+    from poolbench.report.loading import load
+
+    loaded = load(folder)
+    blocks, _ = group(loaded.records)
+    compared = compare_blocks(blocks, loaded.outcomes)
+    rows = []
+    for block in blocks:
+        found = [one for arm in block.arms if (one := compared[arm.arm_id].found) and one.images]
+        if found:
+            rows.append([f"{folder.name}: {block.title}", *_components(found)])
+    return rows
+
+
+def simulated(noise: Noise, arms: int, seeds: int) -> list[str]:
+    """Return the same of simulated records, over 20 families."""
+    draw = np.random.default_rng([seeds, noise.images, 4])
+    found = [one for _ in range(20) for one in family(outcomes(noise, arms, seeds, [0.0] * arms, draw))]
+    return [noise.name, *_components(found)]
+
+
+def _components(found: Sequence[Paired]) -> list[str]:
+    """Return images, seeds, and medians of the standard deviation over seeds and of both standard errors, in points."""
+    of_seeds = 100 * np.median([one.std for one in found])
+    se_seeds = 100 * np.median([math.sqrt(one.seed_variance) for one in found])
+    se_images = 100 * np.median([math.sqrt(one.image_variance) for one in found])
+    return [
+        f"{found[0].images:,}",
+        str(found[0].n),
+        *(f"{value:.2f}" for value in (of_seeds, se_seeds, se_images)),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=2000, help="families a row (%(default)s)")
+    parser.add_argument("--arms", type=int, default=6, help="in a family, the reference among them (%(default)s)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[5, 3, 10], help="(%(default)s)")
+    parser.add_argument("--points", type=float, default=1.0, help="a true difference (%(default)s)")
+    parser.add_argument(
+        "--results", type=Path, nargs="*", default=[], help="results folders whose noise is shown beside"
+    )
+    arguments = parser.parse_args()
+    if arguments.arms < 2 or arguments.times < 1 or min(arguments.seeds) < 2:
+        parser.error("at least 2 arms, 1 family and 2 seeds")
+    began, arms, times = time.monotonic(), arguments.arms, arguments.times
+    print(f"{times:,} families of {arms} arms, one of them the reference; per cent\n")
+    rows = [row for folder in arguments.results for row in observed(folder)]
+    rows += [simulated(noise, arms, arguments.seeds[0]) for noise in NOISES]
+    heading = ["noise, points", "images", "seeds", "std over seeds", "se from seeds", "se from images"]
+    print(markdown(heading, rows), "\n")
+    for seeds in arguments.seeds:
+        print(f"{seeds} seeds, all arms equal: any arm called better or worse / 95 % intervals that cover\n")
+        print(markdown(["", *METHODS], [[n.name, *methods(n, arms, seeds, times)] for n in NOISES]), "\n", flush=True)
+    for seeds in arguments.seeds:
+        print(f"{seeds} seeds, all arms equal\n")
+        heading = ["", "any better or worse", "95 % intervals cover", "Holm's cover together", "tie (±0.5 points)"]
+        print(markdown(heading, [[n.name, *null(n, arms, seeds, times)] for n in NOISES]), "\n", flush=True)
+    for seeds in arguments.seeds:
+        print(f"{seeds} seeds, one arm better by {arguments.points:g} points; in the last two columns every arm off\n")
+        heading = ["", "called better (power)", "any wrong verdict", "false tie", "95 % cover", "Holm's cover together"]
+        rows = [[n.name, *unequal(n, arms, seeds, times, arguments.points)] for n in NOISES]
+        print(markdown(heading, rows), "\n", flush=True)
+    print(f"{time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

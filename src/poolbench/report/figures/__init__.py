@@ -1,0 +1,42 @@
+"""The figures of a report, each as SVG and PNG: one subject a module, whose `draw` returns the figure, or None.
+
+A figure with nothing to show is left out. Add one by a module with a `draw` and a line in `DRAWINGS`.
+"""
+
+from collections.abc import Callable, Mapping
+
+from matplotlib.figure import Figure
+
+from poolbench.report.content import Content
+from poolbench.report.figures import (
+    accuracy,
+    cost,
+    critical_difference,
+    curves,
+    forest,
+    profile,
+    style,
+    tradeoff,
+)
+
+DRAWINGS: Mapping[str, Callable[[Content], Figure | None]] = {
+    "accuracy": accuracy.draw,
+    "forest": forest.draw,
+    "critical_difference": lambda content: critical_difference.draw(content.across),
+    "profile": lambda content: profile.draw(content.across),
+    "tradeoff": tradeoff.draw,
+    "cost": cost.draw,
+    "curves": curves.draw,
+}
+NAMES = tuple(f"{name}.{kind}" for name in DRAWINGS for kind in style.KINDS)
+
+
+def files(content: Content) -> dict[str, bytes]:
+    """Return the files of every figure with something to show, by name; equal contents give equal bytes."""
+    found: dict[str, bytes] = {}
+    with style.applied():
+        for name, draw in DRAWINGS.items():
+            figure = draw(content)
+            if figure is not None:
+                found |= style.encoded(name, figure)
+    return found

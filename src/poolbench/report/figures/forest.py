@@ -1,0 +1,193 @@
+"""The verdicts: for each block a line an arm, with its difference to the reference, two intervals and the margin.
+
+Within one arm the intervals nest: the thick pale bar is the arm's own 95 % interval, the thin line with ends is the one
+at the level at which Holm's procedure decides the arm. That line decides: clear of 0, it is a difference; inside the
+grey band of the margin, a tie. The mark's shape repeats the verdict's word.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from poolbench.report.arms import Arm, Block
+from poolbench.report.content import Content
+from poolbench.report.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    LIGHT,
+    VERMILLION,
+    Foot,
+    Mark,
+    capped,
+    column,
+    draw_marks,
+    label,
+    limits,
+    mark_handle,
+    name_axes,
+    name_rows,
+    panel_width,
+    plain_ticks,
+    row_panels,
+    row_positions,
+    row_text,
+    rules,
+    text_width,
+)
+from poolbench.report.layout import rows_by_arm
+
+PANEL_INCH = 4.3
+BAND = "#ececec"
+# In the order of the legend; what is not here (no verdict yet) is drawn as `NONE`.
+VERDICTS = {
+    "better": Mark("^", BLUE),
+    "worse": Mark("v", VERMILLION),
+    "tie": Mark("D", GREEN),
+    "undecided": Mark("o", INK, filled=False),
+    "too few runs": Mark("X", GREY),
+    "identical": Mark("d", GREY, filled=False),
+}
+NONE = Mark("o", GREY)
+# An interval of few seeds is so wide that the others would shrink to points: it is cut at so many times the usual.
+WIDEST = 3.0
+
+Row = Mapping[str, Any]
+
+
+def draw(content: Content) -> Figure | None:
+    """Return the figure; None where no arm is compared with a reference."""
+    by_arm = rows_by_arm(content.tables["summary"])
+    compared = [(block, _compared(block, by_arm)) for block in content.blocks]
+    compared = [(block, arms) for block, arms in compared if arms]
+    if not compared:
+        return None
+    shown, further = capped(compared)
+    rows = [[by_arm[arm.arm_id] for arm in arms] for _, arms in shown]
+    every = [row for own in rows for row in own]
+    figure, panels = row_panels(
+        [_title(block, own) for (block, _), own in zip(shown, rows, strict=True)],
+        [[label(arm.variant) for arm in arms] for _, arms in shown],
+        width=PANEL_INCH,
+        beside=max(text_width(str(row["verdict"] or ""), bold=True) for row in every) + 0.3,
+        foot=lambda width: Foot(_legend(every), [further], width),
+    )
+    for axes, (_, arms), own in zip(panels, shown, rows, strict=True):
+        _panel(axes, arms, own)
+    return figure
+
+
+def _compared(block: Block, by_arm: Mapping[str, Row]) -> list[Arm]:
+    """Return the arms with a difference to a reference."""
+    arms = [arm for arm in block.arms if arm.finished and not arm.is_reference]
+    known = np.isfinite(column([by_arm[arm.arm_id] for arm in arms], "difference_mean"))
+    return [arm for arm, is_known in zip(arms, known, strict=True) if is_known]
+
+
+def _title(block: Block, rows: Sequence[Row]) -> str:
+    references = {str(row["reference"]) for row in rows}
+    against = references.pop() if len(references) == 1 else f"{block.reference} of the same recipe"
+    paired = [n for n in column(rows, "n_paired") if np.isfinite(n)]
+    low, high = (int(end) for end in (min(paired, default=0), max(paired, default=0)))
+    few = f"{low}" if low == high else f"{low}–{high}"
+    return f"{block.title}, against {against}" + f" (n = {few})" * bool(high)
+
+
+def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Row]) -> None:
+    labels = [label(arm.variant) for arm in arms]
+    positions, heights = row_positions(labels)
+    name_rows(axes, labels, [False] * len(arms))
+    mean, low, high, holm_low, holm_high, margin = (
+        column(rows, name, 100)
+        for name in (
+            *("difference_mean", "difference_ci95_low", "difference_ci95_high"),
+            *("difference_holm_low", "difference_holm_high", "margin"),
+        )
+    )
+    left, right = _limits(mean, low, high, holm_low, holm_high, margin)
+    axes.set_xlim(left, right)
+    _margins(axes, margin, positions, heights)
+    axes.axvline(0, color=INK, linewidth=0.9, zorder=1.5)
+
+    own = np.isfinite(low)
+    axes.hlines(positions[own], low[own], high[own], color=LIGHT, linewidth=5.5, zorder=2)
+    decides = np.isfinite(holm_low)
+    axes.hlines(positions[decides], holm_low[decides], holm_high[decides], color=INK, linewidth=1.1, zorder=3)
+    for ends, beyond, edge, arrow in (
+        (holm_low[decides], holm_low[decides] < left, left, "<"),
+        (holm_high[decides], holm_high[decides] > right, right, ">"),
+    ):
+        places = positions[decides]
+        axes.vlines(ends[~beyond], places[~beyond] - 0.2, places[~beyond] + 0.2, color=INK, linewidth=1.1, zorder=3)
+        # The line goes on beyond the panel.
+        axes.plot(
+            np.full(beyond.sum(), edge), places[beyond], arrow, color=INK, markersize=4.5, clip_on=False, zorder=3
+        )
+    draw_marks(axes, mean, positions, [VERDICTS.get(str(row["verdict"]), NONE) for row in rows], size=8.5)
+    beside = panel_width(axes) + 0.12
+    for row, y in zip(rows, positions, strict=True):
+        word = str(row["verdict"] or "")
+        row_text(axes, beside, y, word, fontweight="bold" if word in ("better", "worse") else "normal")
+    rules(axes)
+    plain_ticks(axes, "x", 6)
+    name_axes(axes, "difference in test accuracy, points")
+
+
+def _margins(axes: Axes, margin: np.ndarray, positions: np.ndarray, heights: np.ndarray) -> None:
+    """Draw the band in which a difference was called a tie."""
+    known = np.unique(margin[np.isfinite(margin)])
+    if len(known) == 1 and np.isfinite(margin).all():
+        axes.axvspan(-known[0], known[0], color=BAND, linewidth=0, zorder=0)
+        return
+    each = np.isfinite(margin)
+    axes.barh(
+        positions[each], 2 * margin[each], left=-margin[each], height=heights[each], color=BAND, linewidth=0, zorder=0
+    )
+
+
+def _limits(
+    mean: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    holm_low: np.ndarray,
+    holm_high: np.ndarray,
+    margin: np.ndarray,
+) -> tuple[float, float]:
+    """Return the axis' ends: every mean, the margin, and every interval that is not much wider than the usual."""
+    own = np.concatenate([high - low, holm_high - holm_low]) / 2
+    known = own[np.isfinite(own) & (own > 0)]
+    widest = WIDEST * float(np.median(known)) if len(known) else math.inf
+    lows = [np.maximum(end, mean - widest) for end in (low, holm_low)]
+    highs = [np.minimum(end, mean + widest) for end in (high, holm_high)]
+    return limits(mean, -margin, margin, [0.0], *lows, *highs, air=0.06, least=0.1)
+
+
+def _legend(rows: Sequence[Row]) -> list[Artist]:
+    """Return what the marks are, in marks: only those that occur."""
+    found = {str(row["verdict"]) for row in rows}
+    handles: list[Artist] = [mark_handle(mark, word) for word, mark in VERDICTS.items() if word in found]
+    if np.isfinite(column(rows, "difference_ci95_low")).any():
+        handles.append(Line2D([], [], color=LIGHT, linewidth=5.5, label="95 % interval, by itself"))
+    if np.isfinite(column(rows, "difference_holm_low")).any():
+        handles.append(
+            Line2D(
+                *([], []),
+                color=INK,
+                linewidth=1.1,
+                marker="|",
+                markersize=7,
+                markeredgewidth=1.1,
+                label="interval after Holm: decides",
+            )
+        )
+    if np.isfinite(column(rows, "margin")).any():
+        handles.append(Patch(facecolor=BAND, edgecolor=LIGHT, linewidth=0.5, label="± the margin of a tie"))
+    return handles

@@ -1,0 +1,97 @@
+"""How near each arm is to the best one: the share of data sets on which it is within so many points of it.
+
+Performance profiles (E. D. Dolan and J. J. Moré 2002, Mathematical Programming 91:201–213) of differences of accuracy.
+An arm that is best everywhere is a line along the top; the area above a line is the arm's mean gap.
+"""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from poolbench.report.across import Across
+from poolbench.report.figures.style import (
+    BLUE,
+    EDGE_INCH,
+    GREEN,
+    LIGHT,
+    ORANGE,
+    PURPLE,
+    REFERENCE,
+    SKY,
+    VERMILLION,
+    Foot,
+    Mark,
+    mark_handle,
+    panel,
+    plain_ticks,
+    rules,
+    wrapped,
+)
+from poolbench.report.profiles import steps
+
+WIDTH_INCH, HEIGHT_INCH = 6.4, 3.2
+LEFT_INCH, AXIS_INCH = 0.75, 0.5
+LABEL_INCH = 2.4
+# Steps of more arms than these cannot be followed; the others are drawn without a name.
+LOOKS = (
+    Mark("o", BLUE, dashes="-"),
+    Mark("^", VERMILLION, dashes=(0, (5, 1.5))),
+    Mark("D", GREEN, dashes=(0, (1.2, 1.2))),
+    Mark("v", PURPLE, filled=False, dashes=(0, (5, 1.5, 1.2, 1.5))),
+    Mark("o", ORANGE, filled=False, dashes="-"),
+    Mark("^", SKY, filled=False, dashes=(0, (8, 2))),
+)
+
+
+def draw(across: Across) -> Figure | None:
+    """Return the figure; None where nothing is compared over data sets."""
+    if not across.variants:
+        return None
+    gaps = 100 * across.gaps
+    strong = set(across.reference.split("; "))
+    nearest = sorted(range(len(across.variants)), key=lambda at: (round(float(gaps[:, at].mean()), 9), at))
+    named = [at for at in nearest if across.variants[at] not in strong][: len(LOOKS)]
+    looks = dict(zip(named, LOOKS, strict=False))
+    looks |= {at: REFERENCE for at in nearest if across.variants[at] in strong}
+    shown = [at for at in nearest if at in looks]
+    others = [at for at in nearest if at not in looks]
+
+    handles = [
+        mark_handle(looks[at], _label(across.variants[at], float(gaps[:, at].mean())), line=True) for at in shown
+    ]
+    if others:
+        handles.append(Line2D([], [], color=LIGHT, linewidth=1, label=f"{len(others)} further variants"))
+    note = (
+        "Beside each name: its mean gap to the best, in points, which is the area above its line. "
+        f"{len(across.datasets)} data sets, the backbones of each averaged."
+    )
+    foot = Foot(handles, [note], WIDTH_INCH)
+    figure = Figure(figsize=(WIDTH_INCH, EDGE_INCH + HEIGHT_INCH + AXIS_INCH + foot.height))
+    axes = panel(figure, LEFT_INCH, EDGE_INCH, WIDTH_INCH - LEFT_INCH - EDGE_INCH, HEIGHT_INCH)
+    end = max(1.06 * float(gaps[:, shown].max()), 0.1)
+    for at in others:
+        axes.step(*steps(gaps[:, at], max(end, gaps.max())), where="post", color=LIGHT, linewidth=1, zorder=1)
+    # The nearest is drawn last: where lines lie on one another, it is the one that is seen.
+    for order, at in enumerate(reversed(shown)):
+        look = looks[at]
+        tau, share = steps(gaps[:, at], end)
+        axes.step(tau, share, where="post", color=look.colour, linewidth=1.6, linestyle=look.dashes, zorder=2 + order)
+        corners = np.unique(gaps[:, at])
+        heights = (gaps[:, at][None, :] <= corners[:, None]).mean(axis=1)
+        axes.scatter(
+            corners, heights, s=26, marker=look.shape, facecolors=look.face, edgecolors=look.colour, zorder=20 + order
+        )
+    axes.set(xlim=(-0.015 * end, end), ylim=(-0.03, 1.05))
+    axes.set_xlabel("points of test accuracy below the best")
+    axes.set_ylabel("share of data sets")
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0, symbol=" %"))
+    plain_ticks(axes, "x", 8)
+    rules(axes, "both")
+    foot.draw(figure)
+    return figure
+
+
+def _label(name: str, gap: float) -> str:
+    """Return a name with its mean gap, long ones in several lines."""
+    return wrapped(f"{name.replace(',', ', ')}  {gap:.2f}", LABEL_INCH)

@@ -1,0 +1,255 @@
+"""The page from its template: what needs no script is written here, tables and plots are drawn by the page itself."""
+
+import base64
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import pandas as pd
+import vl_convert
+from markupsafe import Markup
+
+from poolbench.record import STATUSES, Problem
+from poolbench.report import published
+from poolbench.report.arms import Block
+from poolbench.report.content import Content
+from poolbench.report.layout import NOTHING, count_text, given, points_text, rows_by_arm
+from poolbench.report.origins import commands, environments
+from poolbench.report.page.data import MOST_DETAILED, compact, script_json
+from poolbench.report.verdicts import BETTER, IDENTICAL, REFERENCE, TIE, TOO_FEW, UNDECIDED, WORSE
+
+SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
+# Verdicts with the mark that says the same without colour.
+MARKS = {BETTER: "▲", WORSE: "▼", TIE: "◆", UNDECIDED: "○", TOO_FEW: "✕", IDENTICAL: "◇", REFERENCE: "■"}
+STATUS_WORDS = {"ok": "finished"}
+# Larger than this a table of variants × blocks says nothing at a glance.
+MOST_AT_A_GLANCE = (40, 16)
+# Tables for browsers without scripts, up to so many arms; summary.md has them all.
+MOST_STATIC = 400
+# More sentences or entries than this are folded.
+MOST_LISTED = 12
+MOST_PAIRS = 200
+
+
+@dataclass(frozen=True)
+class StaticTable:
+    """A table that is written into the page: caption, headings, rows of texts."""
+
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Glance:
+    """One arm in the table of variants × blocks."""
+
+    verdict: str
+    mark: str
+    difference: str
+    flags: str
+
+
+def html(content: Content) -> bytes:
+    """Return report.html: one page that holds all it needs and asks nothing of any network.
+
+    It depends on `content` alone, so that equal content gives equal bytes.
+    """
+    library = _library()
+    script = "\n".join(_part(name) for name in SCRIPTS)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    records = content.records
+    arms = [arm for block in content.blocks for arm in block.arms]
+    text = environment.from_string(_part("page.html.j2")).render(
+        policy=_policy(library, script),
+        style=Markup(_part("page.css")),
+        library=Markup(library),
+        script=Markup(script),
+        data=Markup(script_json(compact(content))),
+        name=content.experiment.name,
+        experiment=content.experiment,
+        words=[*content.words, *content.across.words()[:1]],
+        warnings=content.warnings,
+        head=content.head,
+        counts=_counts(content),
+        blocks=content.blocks,
+        n_arms=len(arms),
+        n_cells=len(records),
+        limited=len(records) > MOST_DETAILED,
+        most_detailed=MOST_DETAILED,
+        most_listed=MOST_LISTED,
+        glance=_glance(content),
+        marks=MARKS,
+        verdicts=[name for name in MARKS if name in set(content.tables["summary"]["verdict"])],
+        unequal=any(content.tables["summary"]["flags"]),
+        not_compared=[str(entry) for entry in content.not_compared],
+        problems=[_problem(problem, content) for problem in content.problems],
+        published=_published(content),
+        across=_across(content),
+        environments=environments(records),
+        commands=commands(records),
+        views=content.views if len(arms) <= MOST_STATIC else (),
+        table_files=[*(f"{name}.csv" for name in content.tables), "summary.md"],
+    )
+    return text.encode()
+
+
+def _part(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8").strip()
+
+
+@functools.cache
+def _library() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script."""
+    return vl_convert.javascript_bundle()  # type: ignore[call-arg]
+
+
+def _policy(*scripts: str) -> str:
+    """Return a content security policy under which only these scripts run and nothing is fetched from anywhere.
+
+    Vega's tooltips and menus bring style elements of their own, so styles are let through.
+    """
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _counts(content: Content) -> list[tuple[str, int]]:
+    """Return how many cells ended how: the finished, the failed and the diverged always, others where there are any."""
+    found = Counter(record["status"] for record in content.records)
+    return [
+        (STATUS_WORDS.get(status, status), found[status])
+        for status in STATUSES
+        if found[status] or status in ("ok", "failed", "diverged")
+    ]
+
+
+def _glance(content: Content) -> dict[str, Any] | None:
+    """Return a table of variants × blocks with verdict and difference, or None where it would be too large."""
+    variants = list(dict.fromkeys(arm.variant for block in content.blocks for arm in block.arms))
+    if len(variants) > MOST_AT_A_GLANCE[0] or len(content.blocks) > MOST_AT_A_GLANCE[1]:
+        return None
+    rows = rows_by_arm(content.tables["summary"])
+    return {"variants": variants, "blocks": [_glances(block, rows) for block in content.blocks]}
+
+
+def _glances(block: Block, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Glance]:
+    found = {}
+    for arm in block.arms:
+        row = rows[arm.arm_id]
+        verdict = str(row["verdict"] or "")
+        difference = points_text(row["difference_mean"])
+        if not arm.finished:
+            verdict, difference = "no finished cell", ""
+        found[arm.variant] = Glance(verdict, MARKS.get(verdict, ""), difference, str(row["flags"] or ""))
+    return found
+
+
+def _published(content: Content) -> dict[str, Any] | None:
+    """Return the published figures beside those here, and how to read them; None where there are none."""
+    table = content.tables.get("published")
+    if table is None or not len(table):
+        return None
+    return {"headings": published.HEADINGS, "rows": published.cells(table), "told": published.told(table)}
+
+
+def _problem(problem: Problem, content: Content) -> str:
+    inside = problem.path.is_relative_to(content.folder)
+    path = problem.path.relative_to(content.folder) if inside else problem.path
+    # The reason names the path again, as the machine has it.
+    return f"{path}: {problem.reason.replace(str(problem.path), path.name)}"
+
+
+def _across(content: Content) -> dict[str, Any]:
+    """Return what the page says of all data sets together: sentences, tables, and what is left out."""
+    found = content.across
+    tables = []
+    if found.variants:
+        made = found.tables()
+        tables.append(_table("Variants over all data sets, the best average rank first", made["across"], ACROSS_SHOWN))
+        if made["pairs"][["p_nemenyi", "p_wilcoxon"]].notna().any(axis=None):
+            tables.append(_table("Every two variants", made["pairs"].head(MOST_PAIRS), PAIRS_SHOWN))
+    return {"sentences": found.words(), "tables": tables, "left_out": list(found.left_out)}
+
+
+def _table(caption: str, frame: pd.DataFrame, shown: Mapping[str, Callable[[Mapping[str, Any]], str]]) -> StaticTable:
+    rows = [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+    cells = [tuple(write(row) for write in shown.values()) for row in rows]
+    # A column that is empty throughout was not tested or not measured.
+    kept = [at for at in range(len(shown)) if any(line[at] != NOTHING for line in cells)]
+    headings = list(shown)
+    return StaticTable(
+        caption, tuple(headings[at] for at in kept), tuple(tuple(line[at] for at in kept) for line in cells)
+    )
+
+
+def _fixed(key: str, digits: int, scale: float = 1.0) -> Callable[[Mapping[str, Any]], str]:
+    def write(row: Mapping[str, Any]) -> str:
+        return f"{row[key] * scale:.{digits}f}".replace("-", "−") if given(row[key]) else NOTHING
+
+    return write
+
+
+def _count(key: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: count_text(row[key])
+
+
+def _text(key: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: str(row[key]) if given(row[key]) else NOTHING
+
+
+def _apart(key: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: ("yes" if row[key] else "no") if given(row[key]) else NOTHING
+
+
+def _p(key: str) -> Callable[[Mapping[str, Any]], str]:
+    def write(row: Mapping[str, Any]) -> str:
+        value = row[key]
+        return ("< 0.001" if value < 0.001 else f"{value:.3f}") if given(value) else NOTHING
+
+    return write
+
+
+def _improvement(row: Mapping[str, Any]) -> str:
+    probability, low, high = (row[f"improvement_{part}"] for part in ("probability", "ci95_low", "ci95_high"))
+    if not given(probability):
+        return NOTHING
+    ends = f" ({low * 100:.0f} to {high * 100:.0f})" if given(low) and given(high) else ""
+    return f"{probability * 100:.0f}{ends}"
+
+
+# Headings with what stands under them.
+ACROSS_SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "variant": _text("variant"),
+    "average rank": _fixed("average_rank", 2),
+    "not told apart (groups)": _text("cliques"),
+    "mean accuracy, %": _fixed("test_accuracy_mean", 2, 100),
+    "best on, data sets": _count("best_on"),
+    "mean gap to the best, points": _fixed("gap_mean", 2, 100),
+    "largest gap, points": _fixed("gap_max", 2, 100),
+    "within 1 point, %": _fixed("within_1_point", 0, 100),
+    "better than the reference's runs, % (95 % interval)": _improvement,
+}
+PAIRS_SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "variant": _text("variant"),
+    "other": _text("other"),
+    "wins": _count("wins"),
+    "ties": _count("ties"),
+    "losses": _count("losses"),
+    "mean difference, points": _fixed("difference_mean", 2, 100),
+    "ranks apart": _fixed("rank_difference", 2),
+    "p (Nemenyi)": _p("p_nemenyi"),
+    "told apart (Nemenyi)": _apart("apart_nemenyi"),
+    "p (Wilcoxon, Holm)": _p("p_wilcoxon_holm"),
+    "told apart (Wilcoxon)": _apart("apart_wilcoxon"),
+}

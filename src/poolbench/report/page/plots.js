@@ -1,0 +1,232 @@
+// The plots of one block: paired differences, and accuracy against a cost. Both in Vega-Lite.
+
+const MIB = 2 ** 20;
+// `less`: whether less of it is better, which turns the Pareto front.
+const COSTS = [
+  { key: "training_ratio", title: "training speed / the reference's", less: false, write: (v) => fixed(v, 2), ends: true },
+  { key: "inference_ratio", title: "inference speed / the reference's", less: false, write: (v) => fixed(v, 2), ends: true },
+  { key: "latency_ms", title: "latency, ms", less: true, write: figure, ends: true },
+  { key: "parameters", title: "parameters", less: true, write: count },
+  { key: "multiply_adds", title: "multiply-adds of an image, M", less: true, scale: 1e6, write: figure },
+  { key: "kept_bytes", title: "kept memory of a batch, MiB", less: true, scale: MIB, write: figure },
+];
+const MOST_LABELLED = 14;
+// A line a variant: more of them no one reads as a plot.
+const MOST_LINES = 60;
+const shown = { block: 0, cost: COSTS[0], views: [] };
+
+const finished = (arm) => given(arm.test_accuracy_mean);
+const armsOf = (block) => ARMS.filter((arm) => arm.block === block && finished(arm));
+
+/** What plots take over from the style sheet. */
+function plotConfig() {
+  const ink = theme.colour("ink"), soft = theme.colour("soft"), line = theme.colour("line");
+  return {
+    background: null,
+    font: "system-ui, sans-serif",
+    view: { stroke: null },
+    axis: { labelColor: ink, titleColor: ink, gridColor: line, gridOpacity: 0.6, domainColor: soft, tickColor: soft, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500 },
+    legend: { labelColor: ink, titleColor: ink, labelFontSize: 12, orient: "top", direction: "horizontal", title: null },
+    text: { color: ink, fontSize: 11 },
+  };
+}
+
+/** Draw a plot; no expression is compiled (`ast`), so that the page's policy can forbid it. */
+async function draw(place, spec, linked = true) {
+  const result = await vegaEmbed(place, { ...spec, config: plotConfig() }, {
+    mode: "vega-lite", ast: true, renderer: "svg", tooltip: { theme: "custom" },
+    actions: { export: true, source: false, compiled: false, editor: false },
+  });
+  if (linked) {
+    result.view.addEventListener("click", (event, item) => {
+      const found = item && item.datum && (item.datum.variant ?? (item.mark.role === "axis-label" ? item.datum.value : null));
+      if (found) choice.set(found);
+      else if (choice.variant !== null) choice.set(choice.variant);
+    });
+    shown.views.push(result.view);
+  }
+  return result;
+}
+
+const faded = { condition: { test: "chosen === null || datum.variant === chosen", value: 1 }, value: 0.2 };
+const verdictsShown = () => Object.keys(VERDICTS).filter((name) => armsOf(shown.block).some((arm) => arm.verdict === name));
+const verdictScales = () => {
+  const names = verdictsShown();
+  // One legend stands above both plots.
+  const scaled = (range) => ({ field: "verdict", type: "nominal", legend: null, scale: { domain: names, range } });
+  const colours = names.map((name) => theme.colour(VERDICTS[name].colour));
+  return {
+    colour: scaled(colours),
+    mark: {
+      stroke: scaled(colours),
+      fill: scaled(names.map((name, index) => (VERDICTS[name].hollow ? theme.colour("paper") : colours[index]))),
+      shape: scaled(names.map((name) => VERDICTS[name].shape)),
+    },
+  };
+};
+// What a tip shows: the field of the datum and its title. A title may hold any character, a field may not.
+const TIPS = { variant: "variant", verdict: "verdict", tipDifference: "difference", tip95: "95 % interval", tipHolm: "corrected interval", tipAccuracy: "test accuracy, %", tipCost: "cost", tipSeeds: "seeds", tipFlags: "unequal" };
+const tips = (fields, titles = {}) => fields.map((field) => ({ field, type: "nominal", title: titles[field] || TIPS[field] }));
+
+/** The values of an arm for both plots, and the texts of its tip. */
+function datum(arm) {
+  const reference = arm.variant === arm.reference;
+  return {
+    variant: arm.variant,
+    verdict: arm.verdict,
+    diff: reference ? 0 : given(arm.difference_mean) ? arm.difference_mean * 100 : null,
+    low: given(arm.difference_ci95_low) ? arm.difference_ci95_low * 100 : null,
+    high: given(arm.difference_ci95_high) ? arm.difference_ci95_high * 100 : null,
+    holmLow: given(arm.difference_holm_low) ? arm.difference_holm_low * 100 : null,
+    holmHigh: given(arm.difference_holm_high) ? arm.difference_holm_high * 100 : null,
+    acc: arm.test_accuracy_mean * 100,
+    accLow: given(arm.test_accuracy_ci95_low) ? arm.test_accuracy_ci95_low * 100 : null,
+    accHigh: given(arm.test_accuracy_ci95_high) ? arm.test_accuracy_ci95_high * 100 : null,
+    tipDifference: reference ? "reference" : `${points(arm.difference_mean)} points`,
+    tip95: interval(arm.difference_ci95_low, arm.difference_ci95_high),
+    tipHolm: interval(arm.difference_holm_low, arm.difference_holm_high),
+    tipAccuracy: estimate(arm, "test_accuracy"),
+    tipSeeds: count(arm.n_seeds),
+    tipFlags: arm.flags || "nothing but the pooling",
+  };
+}
+
+/** The differences of the shown block. */
+function forest(width) {
+  const compared = armsOf(shown.block).map(datum).filter((row) => row.diff !== null).sort((a, b) => b.diff - a.diff);
+  const values = compared.filter((row, place) => place < MOST_LINES || row.verdict === "reference");
+  byId("forest-more").textContent = values.length < compared.length ? ` Of ${count(compared.length)} variants the ${MOST_LINES} best; all are in the table.` : "";
+  if (values.length < 2) return null;
+  const arm = armsOf(shown.block).find((one) => given(one.margin) && one.margin > 0);
+  const margin = arm ? arm.margin * 100 : 0;
+  byId("forest-margin").textContent = margin ? ` Grey band: the margin of ± ${margin.toFixed(2)} points, within which a difference was called a tie beforehand.` : "";
+  const scales = verdictScales();
+  // An interval of two seeds may be so wide that no other can be read: the axis then ends, and an arrow says so.
+  const means = values.map((row) => row.diff), ends = values.flatMap((row) => [row.low, row.high]).filter(given).map(Math.abs);
+  const typical = Math.max(...means.map(Math.abs), ends.sort((a, b) => a - b)[Math.floor(ends.length * 0.75)] || 0, margin);
+  const all = values.flatMap((row) => [row.diff, row.low, row.high, row.holmLow, row.holmHigh]).filter(given);
+  const edge = 3 * typical || 1;
+  const domain = [Math.max(Math.min(...all, -margin), -edge), Math.min(Math.max(...all, margin), edge)];
+  const rows = values.map((row) => ({ ...row, cut: (row.holmLow < domain[0] || row.low < domain[0]) ? domain[0] : null, cutHigh: (row.holmHigh > domain[1] || row.high > domain[1]) ? domain[1] : null }));
+  const y = { field: "variant", type: "nominal", sort: values.map((row) => row.variant), title: null, axis: { labelLimit: Math.max(80, Math.min(260, width * 0.38)), grid: false, ticks: false, domain: false, labelPadding: 8 } };
+  const title = `difference to ${DATA.blocks[shown.block].reference}, points`;
+  const x = { field: "diff", type: "quantitative", title, scale: { domain, nice: true, clamp: true }, axis: { tickCount: Math.max(3, Math.floor(width / 90)) } };
+  const tooltip = tips(["variant", "verdict", "tipDifference", "tip95", "tipHolm", "tipAccuracy", "tipSeeds", "tipFlags"]);
+  // A layer without a row would have no scale.
+  const some = (field) => rows.some((row) => row[field] !== null);
+  const span = (low, high, size) => some(low) && ({
+    mark: { type: "rule", strokeWidth: size, strokeCap: "round" },
+    transform: [{ filter: `isValid(datum.${low})` }],
+    encoding: { y, x: { ...x, field: low }, x2: { field: high }, color: scales.colour, opacity: faded, tooltip },
+  });
+  const arrow = (field, angle) => some(field) && ({
+    transform: [{ filter: `isValid(datum.${field})` }],
+    mark: { type: "point", shape: "arrow", size: 90, angle, filled: true, opacity: 1 },
+    encoding: { y, x: { ...x, field }, color: scales.colour, opacity: faded, tooltip },
+  });
+  return {
+    width: "container", height: values.length * Math.max(26, Math.min(44, 340 / values.length)), autosize: { type: "fit-x", contains: "padding" },
+    description: `Differences in test accuracy of ${values.length} variants, block ${DATA.blocks[shown.block].title}.`,
+    params: [{ name: "chosen", value: choice.variant }],
+    data: { values: rows },
+    layer: [
+      ...(margin ? [{ data: { values: [{ from: -margin, to: margin }] }, mark: { type: "rect", color: theme.colour("grey"), opacity: 0.2 }, encoding: { x: { ...x, field: "from" }, x2: { field: "to" } } }] : []),
+      { data: { values: [{ zero: 0 }] }, mark: { type: "rule", strokeDash: [4, 3], color: theme.colour("ink") }, encoding: { x: { ...x, field: "zero" } } },
+      span("holmLow", "holmHigh", 1.2),
+      span("low", "high", 3.2),
+      arrow("cut", -90), arrow("cutHigh", 90),
+      { mark: { type: "point", filled: true, size: 110, opacity: 1, strokeWidth: 1.8 }, encoding: { y, x, ...scales.mark, opacity: faded, tooltip } },
+    ].filter(Boolean),
+  };
+}
+
+/** The variants that no other beats in cost and accuracy at once, by cost. */
+function front(values, less) {
+  const ordered = [...values].sort((a, b) => (less ? a.cost - b.cost : b.cost - a.cost) || b.acc - a.acc);
+  let best = -Infinity;
+  return ordered.filter((row) => row.acc > best && (best = row.acc, true));
+}
+
+/** Accuracy against the chosen cost in the shown block. */
+function tradeoff(width) {
+  const cost = shown.cost, scale = cost.scale || 1;
+  const values = armsOf(shown.block).filter((arm) => given(arm[cost.key])).map((arm) => ({
+    ...datum(arm),
+    cost: arm[cost.key] / scale,
+    costLow: cost.ends && given(arm[`${cost.key}_ci95_low`]) ? arm[`${cost.key}_ci95_low`] : null,
+    costHigh: cost.ends && given(arm[`${cost.key}_ci95_high`]) ? arm[`${cost.key}_ci95_high`] : null,
+    tipCost: cost.write(arm[cost.key] / scale) + (cost.ends && given(arm[`${cost.key}_ci95_low`]) ? ` (${interval(arm[`${cost.key}_ci95_low`], arm[`${cost.key}_ci95_high`], cost.write)})` : ""),
+  }));
+  if (!values.length) return null;
+  const best = front(values, cost.less);
+  const named = values.length <= MOST_LABELLED ? values : values.filter((row) => best.includes(row) || row.verdict === "reference");
+  const scales = verdictScales();
+  const costs = values.map((row) => row.cost);
+  const wide = Math.min(...costs) > 0 && Math.max(...costs) / Math.min(...costs) > 10;
+  const x = { field: "cost", type: "quantitative", title: `${cost.title} (${cost.less ? "left" : "right"} is better)`, scale: { zero: false, type: wide ? "log" : "linear", nice: true, padding: 24 }, axis: { tickCount: Math.max(3, Math.floor(width / 110)), grid: true } };
+  const y = { field: "acc", type: "quantitative", title: "test accuracy, %", scale: { zero: false, padding: 12 } };
+  const tooltip = tips(["variant", "verdict", "tipAccuracy", "tipCost", "tipDifference", "tipSeeds"], { tipCost: cost.title });
+  const across = (low, high, size, channel) => values.some((row) => row[low] !== null) && ({
+    mark: { type: "rule", strokeWidth: size, strokeCap: "round" },
+    transform: [{ filter: `isValid(datum.${low})` }],
+    encoding: { x, y, [channel]: { ...(channel === "x" ? x : y), field: low }, [`${channel}2`]: { field: high }, color: scales.colour, opacity: { ...faded, condition: { ...faded.condition, value: 0.6 } }, tooltip },
+  });
+  // A name goes to the side with room: left of a point in the right half.
+  const middle = (Math.min(...costs) + Math.max(...costs)) / 2;
+  const label = (side, align, dx) => named.some((row) => (row.cost > middle) === side) && ({
+    data: { values: named.filter((row) => (row.cost > middle) === side) },
+    mark: { type: "text", align, dx, dy: -9, limit: Math.max(70, width * 0.3) },
+    encoding: { x, y, text: { field: "variant" }, opacity: faded, tooltip },
+  });
+  return {
+    width: "container", height: 360, autosize: { type: "fit-x", contains: "padding" },
+    description: `Test accuracy against ${cost.title} of ${values.length} variants, block ${DATA.blocks[shown.block].title}.`,
+    params: [{ name: "chosen", value: choice.variant }],
+    data: { values },
+    layer: [
+      { data: { values: best.map((row) => ({ cost: row.cost, acc: row.acc })) }, mark: { type: "line", interpolate: cost.less ? "step-after" : "step-before", strokeWidth: 1.5, strokeDash: [5, 3], color: theme.colour("soft"), tooltip: null }, encoding: { x, y, order: { field: "cost" } } },
+      across("accLow", "accHigh", 1.5, "y"),
+      across("costLow", "costHigh", 1.5, "x"),
+      { mark: { type: "point", filled: true, size: 120, opacity: 1, strokeWidth: 1.8 }, encoding: { x, y, ...scales.mark, opacity: faded, tooltip } },
+      label(false, "left", 7), label(true, "right", -7),
+    ].filter(Boolean),
+  };
+}
+
+let drawing = 0, drawn = Promise.resolve();
+/** Draw both plots anew, for a block, a cost, a theme: one drawing after another, and only the latest that was asked. */
+function drawPlots() {
+  const turn = ++drawing;
+  drawn = drawn.then(async () => {
+    if (turn !== drawing) return;
+    shown.views.forEach((view) => view.finalize());
+    shown.views = [];
+    for (const [id, make, nothing] of [["forest", forest, "No variant of this block has a difference to a reference."], ["trade", tradeoff, "No cost was measured in this block."]]) {
+      const place = byId(id), spec = make(place.clientWidth);
+      if (spec) await draw(place, spec);
+      else place.replaceChildren(element("p", { class: "note" }, nothing));
+    }
+  });
+}
+
+/** Show a block in the plots. */
+function showBlock(block) {
+  shown.block = block;
+  byId("plot-block").value = String(block);
+  const measured = COSTS.filter((cost) => armsOf(block).some((arm) => given(arm[cost.key])));
+  options(byId("plot-cost"), measured.map((cost) => [cost.key, cost.title]));
+  if (!measured.includes(shown.cost) && measured.length) shown.cost = measured[0];
+  byId("plot-cost").value = shown.cost.key;
+  byId("plot-legend").replaceChildren(...verdictsShown().filter(Boolean).map((name) => element("span", { class: `legend v-${name.replaceAll(" ", "-")}` },
+    element("span", { class: "mark", "aria-hidden": "true" }, VERDICTS[name].mark), ` ${name}`)));
+  drawPlots();
+}
+
+options(byId("plot-block"), DATA.blocks.map((block, index) => [index, block.title]));
+byId("plot-block").addEventListener("change", (event) => showBlock(Number(event.target.value)));
+byId("plot-cost").addEventListener("change", (event) => {
+  shown.cost = COSTS.find((cost) => cost.key === event.target.value);
+  drawPlots();
+});
+choice.listeners.push((variant) => shown.views.forEach((view) => view.signal("chosen", variant).runAsync()));
+theme.listeners.push(drawPlots);

@@ -1,0 +1,126 @@
+"use strict";
+// The data, how figures are written, the theme, and the variant that is chosen.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const given = (value) => value !== null && value !== undefined && value !== "";
+
+/** An element with properties and children; texts go in as texts, never as markup. */
+function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+// An arm: the row of the summary as an object, with its block and its cells.
+const ARMS = DATA.armBlocks.map((block, index) => ({ index, block, title: DATA.blocks[block].title, cells: [] }));
+for (const column of DATA.columns) {
+  column.values.forEach((value, index) => { ARMS[index][column.name] = column.words ? column.words[value] : value; });
+}
+const CELLS = DATA.cells.arm.map((arm, index) => {
+  const cell = { index, arm: ARMS[arm], detail: DATA.details[index] };
+  for (const [name, values] of Object.entries(DATA.cells)) if (name !== "arm") cell[name] = values[index];
+  cell.status = DATA.shared[cell.status];
+  cell.reason = DATA.shared[cell.reason];
+  ARMS[arm].cells.push(cell);
+  return cell;
+});
+
+// Figures as people read them.
+const NOTHING = "–";
+const minus = (text) => text.replace("-", "−");
+const fixed = (value, digits) => (given(value) ? minus(value.toFixed(digits)) : NOTHING);
+const percent = (value) => (given(value) ? fixed(value * 100, 2) : NOTHING);
+const points = (value) => (given(value) ? (value * 100 > 0.005 ? "+" : "") + percent(value).replace(/^−0\.00$/, "0.00") : NOTHING);
+const interval = (low, high, write = points) => (given(low) && given(high) ? `${write(low)} to ${write(high)}` : NOTHING);
+const count = (value) => (given(value) ? value.toLocaleString("en-US", { maximumFractionDigits: 0 }) : NOTHING);
+
+/** Three significant digits, thousands parted, no exponent. */
+function figure(value) {
+  if (!given(value)) return NOTHING;
+  const whole = value === 0 ? 1 : Math.floor(Math.log10(Math.abs(value))) + 1;
+  const digits = Math.min(6, Math.max(0, 3 - whole));
+  return minus(value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+}
+
+/** Mean ± half the interval's width. */
+function estimate(arm, name) {
+  const mean = arm[`${name}_mean`], low = arm[`${name}_ci95_low`], high = arm[`${name}_ci95_high`];
+  return given(low) && given(high) ? `${percent(mean)} ± ${percent((high - low) / 2)}` : percent(mean);
+}
+
+// The same marks as in the figures beside this page.
+const VERDICTS = {
+  better: { mark: "▲", shape: "triangle-up", colour: "better" },
+  worse: { mark: "▼", shape: "triangle-down", colour: "worse" },
+  tie: { mark: "◆", shape: "diamond", colour: "tie" },
+  undecided: { mark: "○", shape: "circle", colour: "ink", hollow: true },
+  "too few runs": { mark: "✕", shape: "cross", colour: "grey" },
+  identical: { mark: "◇", shape: "diamond", colour: "grey", hollow: true },
+  reference: { mark: "■", shape: "square", colour: "ink" },
+  "": { mark: "", shape: "circle", colour: "grey" },
+};
+const verdictOf = (arm) => VERDICTS[arm.verdict] || VERDICTS[""];
+
+/** The chosen variant; all that show variants listen. */
+const choice = {
+  variant: null,
+  listeners: [],
+  set(variant) {
+    this.variant = variant === this.variant ? null : variant;
+    this.listeners.forEach((listen) => listen(this.variant));
+  },
+};
+choice.listeners.push((variant) => {
+  byId("clear").hidden = variant === null;
+  byId("chosen").textContent = variant === null
+    ? "Choose a variant in a plot or in the table: it is marked in all of them."
+    : `Chosen: ${variant}, marked in both plots and in the table.`;
+});
+byId("clear").addEventListener("click", () => choice.set(null));
+
+/** Fill a select with [value, text] pairs. */
+function options(select, pairs) {
+  select.replaceChildren(...pairs.map(([value, text]) => element("option", { value }, text)));
+}
+
+// The theme: the system's until the button is pressed; kept where the browser keeps anything for a file.
+const theme = {
+  dark: matchMedia("(prefers-color-scheme: dark)"),
+  listeners: [],
+  isDark() {
+    const forced = document.documentElement.dataset.theme;
+    return forced ? forced === "dark" : this.dark.matches;
+  },
+  /** A colour of the style sheet as the browser resolves it now. */
+  colour(name) {
+    const probe = element("span", { style: `color: var(--${name})` });
+    document.body.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  },
+  show() {
+    const button = byId("theme");
+    button.hidden = false;
+    button.textContent = this.isDark() ? "Light theme" : "Dark theme";
+    this.listeners.forEach((listen) => listen());
+  },
+};
+try {
+  const kept = localStorage.getItem("poolbench-theme");
+  if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept;
+} catch { /* a file may have no storage */ }
+byId("theme").addEventListener("click", () => {
+  const name = theme.isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = name;
+  try { localStorage.setItem("poolbench-theme", name); } catch { /* as above */ }
+  theme.show();
+});
+theme.dark.addEventListener("change", () => theme.show());
+document.querySelectorAll(".scripted").forEach((section) => { section.hidden = false; });

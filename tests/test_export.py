@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,12 @@ class TakesTwo(nn.MaxPool2d):
 
 
 class Cells(nn.Module):
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], pool: Callable[..., Tensor] = F.adaptive_max_pool2d) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.pool = size, pool
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.adaptive_max_pool2d(x, self.size).flatten(1)
+        return self.pool(x, self.size).flatten(1)
 
 
 class Adds(nn.Module):
@@ -153,7 +154,7 @@ TORCHVISION = (
 
 @pytest.mark.slow
 @FORMATS
-@pytest.mark.parametrize("variant", ["max", "avg", "strided_conv", "avg_topk", "max_blur", "gap"])
+@pytest.mark.parametrize("variant", ["max", "avg", "strided_conv", "avg_topk", "max_blur", "gap", "adaptive"])
 @pytest.mark.parametrize(("library", "model"), [*(("torchvision", m) for m in TORCHVISION), ("timm", "resnet26d")])
 def test_networks_of_the_libraries_can_be_exported(
     library: str, model: str, variant: str, format: str, tmp_path: Path
@@ -191,6 +192,23 @@ def test_cells_of_unequal_sizes_which_onnx_lacks(size: tuple[int, int], tmp_path
     assert done.difference == 0
     done = export_network(Cells(size), (2, 5, 7), tmp_path / "a", batch=1)
     assert done.difference == 0
+
+
+@FORMATS
+@pytest.mark.parametrize("size", [(2, 3), (7, 9)])
+def test_means_of_cells_of_unequal_sizes(size: tuple[int, int], format: str, tmp_path: Path) -> None:
+    done = export_network(Cells(size, F.adaptive_avg_pool2d), (2, 5, 7), tmp_path / "a", format=format)
+    assert done.difference is not None
+    assert done.difference < 1e-6
+
+
+@FORMATS
+@pytest.mark.parametrize("variant", ["adaptive", "avg_max_concat"])
+def test_a_classifier_that_was_added_is_exported(variant: str, format: str, tmp_path: Path) -> None:
+    made = network("allcnn", variant, (1, 16, 16))
+    assert "network.head.linear.weight" in made.state_dict()
+    done = export_network(made, (1, 16, 16), tmp_path / "a", format=format, input_dtype=torch.uint8)
+    assert done.difference is not None
 
 
 def test_normalisation_is_that_of_the_batches() -> None:

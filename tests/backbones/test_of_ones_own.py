@@ -204,9 +204,29 @@ def test_head_that_fails_is_named_with_the_map(assemble: Assemble, own: Own) -> 
         assemble("slides", heading(f"{own(HEADS)}.Picky"))
 
 
-def test_grid_larger_than_the_map_is_unsupported(assemble: Assemble) -> None:
-    with pytest.raises(UnsupportedError, match="last map of resnet20, 64x1x1: `output_size` must be at most"):
-        assemble("resnet20", "adaptive", shape=(3, 4, 4))
+def test_level_finer_than_the_map_is_unsupported(assemble: Assemble) -> None:
+    with pytest.raises(UnsupportedError, match="last map of resnet20, 64x1x1: `levels` must be at most"):
+        assemble("resnet20", "spatial_pyramid", shape=(3, 4, 4))
+
+
+REMARKS = """
+class Plain(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3))
+
+class Remarks(Plain):
+    def remark(self, map_size):
+        return f"looks at {map_size}"
+"""
+
+
+def test_what_a_head_remarks_is_in_the_audit(assemble: Assemble, own: Own) -> None:
+    name = own(REMARKS)
+    assert assemble("slides", heading(f"{name}.Remarks")).audit()["head"]["note"] == "looks at (8, 8)"
+    assert assemble("slides", heading(f"{name}.Plain")).audit()["head"]["note"] == ""
+    made = assemble("resnet20", "adaptive", shape=(3, 4, 4))
+    assert made.audit()["head"]["note"] == "a 2x2 grid of a 1x1 map: values are repeated"
+    assert made.network(torch.randn(2, 3, 4, 4)).shape == (2, 10)
 
 
 SHARED_POOL = """

@@ -106,15 +106,15 @@ def test_the_size_of_the_images_is_an_override(cost: Cost) -> None:
 
 
 def test_one_of_several_that_cannot_be_is_told(cost: Cost, tmp_path: Path) -> None:
-    status, out, _ = cost("pooling=adaptive,max", "dataset.image_size=4", "--csv", "rows.csv")
+    status, out, _ = cost("pooling=spatial_pyramid,max", "dataset.image_size=4", "--csv", "rows.csv")
     assert status == 1
     assert [row[2] for row in rows_of(out)] == ["max"]
-    assert "unsupported: slides · adaptive · digits[image_size=4]: `pooling.head`" in out
+    assert "unsupported: slides · spatial_pyramid · digits[image_size=4]: `pooling.head`" in out
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 2
 
 
 def test_several_that_all_cannot_be(cost: Cost) -> None:
-    status, out, _ = cost("pooling=adaptive,adaptive_max", "dataset.image_size=4")
+    status, out, _ = cost("backbone=allcnn", "pooling=max,avg", "dataset.image_size=4")
     assert status == 1
     assert rows_of(out) == []
     assert out.count("unsupported: ") == 2
@@ -123,7 +123,7 @@ def test_several_that_all_cannot_be(cost: Cost) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["pooling=adaptive", "dataset.image_size=4"], "at most the map's size 1x1"),
+        (["pooling=spatial_pyramid", "dataset.image_size=4"], "at most the map's size 1x1"),
         (["backbone=torchvision", "backbone.model=resnet5"], "knows no 'resnet5'; did you mean resnet50"),
         (["dataset=image_folder"], "dataset.num_classes=…"),
         (["pooling=maxx"], "did you mean max"),

@@ -16,6 +16,7 @@ from cells import SHORT, records
 from poolbench.cli import main
 from poolbench.data import open_dataset
 from poolbench.export import network as exporting
+from poolbench.record import write_record
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def copied(trained: Path, to: Path, **changes: Any) -> Path:
     """Return results with a copy of the cell, its record changed."""
     shutil.copytree(trained, to / "results", ignore=shutil.ignore_patterns("exports"))
     (path,) = (to / "results").glob("adhoc/records/*/record.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_record(path, json.loads(path.read_text()) | changes)
     return to / "results"
 
 

@@ -74,23 +74,40 @@ def test_two_seeds_of_a_variant_are_one_design(inspect: Inspect) -> None:
     assert [line.split(" · ")[1] for line in out.splitlines() if " · " in line] == ["lip", "max"]
     assert "the same network" not in out
     # So the only variant that cannot be is an error, for any number of seeds.
-    assert inspect("pooling=adaptive", "dataset.image_size=4", "seed=0,1")[0] == 2
+    assert inspect("pooling=spatial_pyramid", "dataset.image_size=4", "seed=0,1")[0] == 2
 
 
 def test_one_of_several_that_cannot_be_is_told(inspect: Inspect, tmp_path: Path) -> None:
-    status, out, _ = inspect("pooling=max,adaptive", "dataset.image_size=4", "--json", "audits.json")
+    status, out, _ = inspect("pooling=max,spatial_pyramid", "dataset.image_size=4", "--json", "audits.json")
     assert status == 1
     assert "slides · max · digits[image_size=4]: images 1×4×4" in out
-    assert "unsupported: slides · adaptive · digits[image_size=4]: `pooling.head`" in out
+    assert "unsupported: slides · spatial_pyramid · digits[image_size=4]: `pooling.head`" in out
     audited, refused = json.loads((tmp_path / "audits.json").read_text())
     assert audited["labels"]["variant"] == "max"
-    assert "at most the map's size 1x1, got (2, 2)" in refused["unsupported"]
+    assert "at most the map's size 1x1, got (1, 2, 4)" in refused["unsupported"]
 
 
 def test_the_only_one_that_cannot_be_is_an_error(inspect: Inspect) -> None:
-    status, out, err = inspect("pooling=adaptive", "dataset.image_size=4")
+    status, out, err = inspect("pooling=spatial_pyramid", "dataset.image_size=4")
     assert (status, out) == (2, "")
-    assert "at most the map's size 1x1, got (2, 2)" in err
+    assert "at most the map's size 1x1, got (1, 2, 4)" in err
+
+
+def test_what_is_to_be_said_of_the_head_stands_in_its_line(inspect: Inspect, tmp_path: Path) -> None:
+    asked = ["backbone=allcnn", "pooling=gap,adaptive", "dataset=cifar10", "dataset.root=no/such/folder"]
+    status, out, _ = inspect(*asked, "dataset.image_size=9", "--json", "audits.json")
+    assert status == 0
+    notes = [one["audit"]["head"]["note"] for one in json.loads((tmp_path / "audits.json").read_text())]
+    assert notes[0] == ""
+    grid, added = notes[1].split("; ")
+    assert grid == "a 2x2 grid of a 1x1 map: values are repeated"
+    assert added.startswith("a linear classifier of 40 features was added: ")
+    own, exchanged = [line for line in out.splitlines() if line.startswith("head: ")]
+    assert own.endswith(" in the place of Sequential, 10 features")
+    assert (
+        exchanged
+        == f"head: AdaptiveAvgPool2dFlatten(output_size=2) in the place of Sequential, 40 features; {grid}; {added}"
+    )
 
 
 @pytest.mark.parametrize(

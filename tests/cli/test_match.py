@@ -27,6 +27,7 @@ def test_matched_arms_train_and_are_tabled(train, tmp_path: Path, capsys: pytest
     assert table.loc["strided_conv[match=params]", "matched"] == "params"
     assert float(table.loc["strided_conv[match=params]", "width"]) == pytest.approx(said["width"])
     assert (table.loc["max", "matched"], float(table.loc["max", "width"])) == ("", 1.0)
+    capsys.readouterr()
     assert main(["test", matched["run_id"], "--results-dir", str(tmp_path / "results")]) == 0
     assert "differs" not in capsys.readouterr().out
 

@@ -531,9 +531,53 @@ def test_cells_overlap_where_the_size_does_not_divide(kind: type[AdaptiveAvgPool
 
 
 @pytest.mark.parametrize("kind", [AdaptiveAvgPool2dFlatten, AdaptiveMaxPool2dFlatten])
-def test_a_grid_finer_than_the_map_is_an_error(kind: type[AdaptiveAvgPool2dFlatten]) -> None:
-    with pytest.raises(ValueError, match=r"`output_size` must be at most the map's size 1x4, got \(2, 2\)"):
-        kind()(torch.zeros(1, 1, 1, 4))
+def test_a_grid_finer_than_the_map_repeats_values(kind: type[AdaptiveAvgPool2dFlatten]) -> None:
+    assert kind()(torch.tensor([[[[3.0]], [[5.0]]]])).tolist() == [[3.0] * 4 + [5.0] * 4]
+    # Of three columns the middle one has both values.
+    both = 1.5 if kind is AdaptiveAvgPool2dFlatten else 2.0
+    assert kind(output_size=(1, 3))(torch.tensor([[[[1.0, 2.0]]]])).tolist() == [[1.0, both, 2.0]]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 3), (3, 2)], ids=str)
+@pytest.mark.parametrize("grid", [(2, 2), (3, 5), (7, 4)], ids=str)
+@pytest.mark.parametrize("kind", [AdaptiveAvgPool2dFlatten, AdaptiveMaxPool2dFlatten])
+def test_a_finer_grid_is_torchs(
+    kind: type[AdaptiveAvgPool2dFlatten], grid: tuple[int, int], size: tuple[int, int]
+) -> None:
+    theirs = nn.AdaptiveAvgPool2d if kind is AdaptiveAvgPool2dFlatten else nn.AdaptiveMaxPool2d
+    head, x = kind(output_size=grid), images(2, 3, *size, dtype=torch.float64)
+    assert_same(head, theirs(grid), x)
+    torch.testing.assert_close(head(x), REFERENCES[kind](head, x))
+    assert head(x).shape[1] == head.features_of(3)
+
+
+@pytest.mark.parametrize(
+    ("grid", "size", "said"),
+    [
+        (2, (1, 1), "a 2x2 grid of a 1x1 map: values are repeated"),
+        ((1, 3), (4, 2), "a 1x3 grid of a 4x2 map: values are repeated"),
+        ((3, 1), (2, 4), "a 3x1 grid of a 2x4 map: values are repeated"),
+        (2, (2, 2), ""),
+        (2, (3, 5), ""),
+    ],
+    ids=str,
+)
+def test_a_finer_grid_is_remarked_on(grid: Any, size: tuple[int, int], said: str) -> None:
+    for kind in (AdaptiveAvgPool2dFlatten, AdaptiveMaxPool2dFlatten):
+        assert kind(output_size=grid).remark(size) == said
+        assert ClassMaps(4, 3, kind(output_size=grid)).remark(size) == said
+    assert ClassMaps(4, 3, nn.Flatten()).remark(size) == ""
+
+
+@each
+def test_a_head_has_nothing_to_remark_on_a_large_map(spec: dict[str, Any]) -> None:
+    remark = getattr(head_for(spec), "remark", None)
+    assert (remark is None) == (not spec["_target_"].startswith("poolbench."))
+    assert remark is None or remark((8, 8)) == ""
+
+
+@pytest.mark.parametrize("kind", [AdaptiveAvgPool2dFlatten, AdaptiveMaxPool2dFlatten])
+def test_a_grid_of_no_cells_is_an_error(kind: type[AdaptiveAvgPool2dFlatten]) -> None:
     with pytest.raises(ValueError, match="`output_size` must be one or two whole numbers of at least 1, got 0"):
         kind(output_size=0)
 

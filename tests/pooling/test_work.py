@@ -163,6 +163,18 @@ def test_operations_of_a_head_are_those_of_the_reference(name: str) -> None:
     check_ratio(name, head.work(HEAD_MAP).operations, counted(lambda x: reference_for(head)(head, x), head_map()))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (3, 2)], ids=str)
+@pytest.mark.parametrize("name", ["adaptive", "adaptive_max"])
+def test_operations_of_a_grid_finer_than_the_map(name: str, size: tuple[int, int]) -> None:
+    for grid in (2, (3, 4), (7, 2)):
+        head = head_for(HEADS[name] | {"output_size": grid})
+        x = torch.rand(1, 4, *size, generator=torch.Generator().manual_seed(0))
+        work = head.work((4, *size))
+        assert work.operations == counted(lambda x, h=head: reference_for(h)(h, x), x)  # type: ignore[misc]
+        assert work.operations == counted(head, x)
+        assert work.bytes_written == 4 * head(x).numel()
+
+
 def test_every_reason_is_of_an_operator_and_needed() -> None:
     assert YAMLS.keys() >= APART.keys() | MORE_HEADS.keys() | MORE_WINDOWS.keys() | FINITE.keys()
 

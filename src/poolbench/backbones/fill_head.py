@@ -77,10 +77,12 @@ def fill_head(
             f"`{where}` ({kind}) gives {features} features of the map {shown_size(call.into)}, but no classifier "
             f"follows the head of {native.name}: it must keep the width, {width}"
         )
-    stands = _classified(head, part, features, num_classes, seed=seed) if added else head
-    if follow.wants_map:  # be it only of one place
-        stands = nn.Sequential(stands, nn.Unflatten(1, (num_classes if added else features, 1, 1)))
-    native.replace(part, stands)
+    # What comes next may want a map, if only of one place.
+    to_map = [nn.Unflatten(1, (num_classes if added else features, 1, 1))] if follow.wants_map else []
+    if added:
+        native.replace(part, _classified(head, part, features, num_classes, to_map, seed=seed))
+    else:
+        native.replace(part, nn.Sequential(head, *to_map) if to_map else head)
     if follow.consumer is not None and gives_logits:
         native.replace(part, head)
         for name in (*follow.norms, native.anatomy.classifier or follow.consumer):
@@ -113,11 +115,14 @@ def _own_note(own: nn.Module, call: Call) -> str:
     return ""
 
 
-def _classified(head: nn.Module, part: str, features: int, num_classes: int, *, seed: int) -> nn.Module:
-    """Return the head with a linear classifier behind it, `pool` and `linear` by name."""
+def _classified(
+    head: nn.Module, part: str, features: int, num_classes: int, more: Sequence[nn.Module], *, seed: int
+) -> nn.Module:
+    """Return the head, `pool` by name, with a linear classifier behind it, `linear`, and then `more`."""
     with drawing(seed, f"weight {part}.linear {num_classes}x{features}"):
         linear = nn.Linear(features, num_classes)
-    return nn.Sequential(OrderedDict(pool=head, linear=linear))
+    nn.init.zeros_(linear.bias)  # what two arms share starts equal, and torch draws biases by the width
+    return nn.Sequential(OrderedDict(pool=head, linear=linear)).extend(more)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
     out.print(
         f"head: {kept}, {head['features']} features{note}" if head["native"] else "head: none",
         highlight=False,
+        markup=False,
         soft_wrap=True,
     )
     _left_alone(out, audit["left_alone"])

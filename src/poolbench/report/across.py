@@ -39,6 +39,8 @@ from poolbench.report.statistics import Values
 from poolbench.report.verdicts import ALPHA, holm
 
 POINT = 0.01
+# All pairs of more arms take minutes, and no test is left any power by the correction for their number.
+MOST_ARMS = 60
 KINDS = {"text": "object", "count": "Int64", "number": "float64", "flag": "boolean"}
 
 
@@ -312,6 +314,8 @@ def _mean_ranks(accuracy: Values) -> tuple[Friedman | None, float, tuple[tuple[i
 def _pairs(accuracy: Values, *, tested: bool) -> tuple[tuple[Pair, ...], list[str]]:
     """Return every two arms with their tests, Nemenyi's only where `tested`; and what was left out."""
     n, k = accuracy.shape
+    if k > MOST_ARMS:
+        return (), [f"Pairs are left out: {k} variants make {k * (k - 1) // 2:,} of them, which answer nothing."]
     both = list(itertools.combinations(range(k), 2))
     p = nemenyi(_average_ranks(accuracy), n) if tested else None
     of_nemenyi = [None if p is None else float(p[pair]) for pair in both]

@@ -108,8 +108,8 @@ ACCURACY = (
         "flags",
         "text",
         "",
-        "what is unequal between this arm and its reference, joined by `; `: geometry, recipe, seeds, code revision, "
-        "uncommitted changes",
+        "what is unequal between this arm and its reference, joined by `; `: geometry, head, recipe, seeds, code "
+        "revision, uncommitted changes",
     ),
     Column(
         "correlation_with_reference",

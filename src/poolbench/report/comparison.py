@@ -129,6 +129,9 @@ def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:
     flags = []
     if geometry(arm) != "equal":
         flags.append(f"{geometry(arm) or 'unknown'} geometry")
+    notes = [str((first(one, "audit").get("head") or {}).get("note") or "") for one in (arm, other)]
+    if notes[0] and notes[0] != notes[1]:
+        flags.append(notes[0])
     settings = differing([recipe(arm), recipe(other)])
     if settings:
         named = ", ".join(settings[:MOST_SETTINGS])

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,7 +13,7 @@ from poolbench.record import Problem
 from poolbench.report.across import Across
 from poolbench.report.arms import Block, Record
 from poolbench.report.comparability import NotCompared
-from poolbench.report.layout import View
+from poolbench.report.layout import View, rows_by_arm
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Content:
     warnings: list[str]
     not_compared: list[NotCompared]
     problems: list[Problem] = field(default_factory=list)
+
+    @cached_property
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """The rows of the summary by the digest of their arm."""
+        return rows_by_arm(self.tables["summary"])
 
     @property
     def records(self) -> list[Record]:

@@ -111,16 +111,16 @@ def _unsettled(row: Mapping[str, Any], quantity: str) -> str:
 
 def rows_by_arm(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the rows of a table by the digest of their arm."""
-    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    names = [str(name) for name in table.columns]
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*(table[n].tolist() for n in names), strict=True)]
     return {row["arm_id"]: row for row in rows}
 
 
-def view(block: Block, summary: pd.DataFrame) -> View:
-    """Return what is shown of one block, from its rows of the summary.
+def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
+    """Return what is shown of one block, from the summary's rows by the digest of their arm.
 
     Columns that hold nothing for the whole block (no speed was measured, no pooling has parameters) are left out.
     """
-    by_arm = rows_by_arm(summary)
     rows = [by_arm[arm.arm_id] for arm in block.arms if arm.finished]
     several = len({row["reference"] for row in rows if row["reference"]}) > 1
     reference = (

@@ -55,16 +55,19 @@ def make_report(folder: Path, *, console: Console | None = None) -> Report:
     folder = Path(folder)
     check_exists(folder)
     check_writable(folder)
+    from poolbench.report import page
+
+    page.prepare()
     content = gather(load(folder))
     console = console or terminal.open_console()
     terminal.show(console, content)
 
     files = table_files(content.tables) | {
         "summary.md": markdown.summary(content).encode(),
-        "summary.tex": latex.tables(content.blocks, content.views, rows_by_arm(content.tables["summary"])).encode(),
+        "summary.tex": latex.tables(content.blocks, content.views, content.rows).encode(),
     }
     # Imported here, when the tables are on the screen: they take as long to import as all else to compute.
-    from poolbench.report import figures, page
+    from poolbench.report import figures
 
     files |= figures.files(content)
     files[PAGE] = page.html(content)
@@ -98,7 +101,7 @@ def gather(loaded: Loaded) -> Content:
         across=over_all,
         head=head_lines(summary),
         words=verdict_words(blocks, rows),
-        views=[view(block, summary) for block in blocks],
+        views=[view(block, rows) for block in blocks],
         warnings=told + warnings(blocks) + _without_outcomes(compared) + told_of_speed,
         not_compared=not_compared(blocks),
         problems=loaded.problems,

@@ -27,7 +27,6 @@ from poolbench.report.figures.style import (
     row_positions,
     rules,
 )
-from poolbench.report.layout import rows_by_arm
 from poolbench.report.tables import values
 
 PANEL_INCH = 4.85
@@ -35,7 +34,7 @@ PANEL_INCH = 4.85
 
 def draw(content: Content) -> Figure:
     """Return the figure; where no cell finished, it says so."""
-    by_arm = rows_by_arm(content.tables["summary"])
+    by_arm = content.rows
     found = [(block, [arm for arm in block.arms if arm.finished]) for block in content.blocks]
     shown, further = capped([(block, arms) for block, arms in found if arms])
     if not shown:

@@ -40,7 +40,6 @@ from poolbench.report.figures.style import (
     wrapped,
     write,
 )
-from poolbench.report.layout import rows_by_arm
 
 # A column holds its longest bar, the figure behind it, and the words under them.
 COLUMN_INCH, BAR_INCH, AXIS_INCH = 2.1, 1.45, 0.45
@@ -108,7 +107,7 @@ class Panel:
 
 def draw(content: Content) -> Figure | None:
     """Return the figure; None where no record tells of a cost."""
-    by_arm = rows_by_arm(content.tables["summary"])
+    by_arm = content.rows
     blocks = [(block, [arm for arm in block.arms if arm.finished]) for block in content.blocks]
     found = _panels([(block, arms) for block, arms in blocks if arms], by_arm)
     columns = [

@@ -43,7 +43,6 @@ from poolbench.report.figures.style import (
     rules,
     text_width,
 )
-from poolbench.report.layout import rows_by_arm
 
 PANEL_INCH = 4.3
 BAND = "#ececec"
@@ -65,7 +64,7 @@ Row = Mapping[str, Any]
 
 def draw(content: Content) -> Figure | None:
     """Return the figure; None where no arm is compared with a reference."""
-    by_arm = rows_by_arm(content.tables["summary"])
+    by_arm = content.rows
     compared = [(block, _compared(block, by_arm)) for block in content.blocks]
     compared = [(block, arms) for block, arms in compared if arms]
     if not compared:

@@ -43,7 +43,6 @@ from poolbench.report.figures.style import (
     wrapped,
     write,
 )
-from poolbench.report.layout import rows_by_arm
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 2.65, 2.0
 Y_INCH, BELOW_INCH, GAP_INCH = 0.62, 0.55, 0.3
@@ -78,7 +77,7 @@ PEAK = Price("peak_bytes", "memory at its peak, {unit}B (less is better)", binar
 
 def draw(content: Content) -> Figure | None:
     """Return the figure; None where no block has two arms of which accuracy and a cost are known."""
-    by_arm = rows_by_arm(content.tables["summary"])
+    by_arm = content.rows
     blocks = []
     for block in content.blocks:
         arms = [arm for arm in block.arms if arm.finished]

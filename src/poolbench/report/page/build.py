@@ -3,6 +3,7 @@
 import base64
 import functools
 import hashlib
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from poolbench.record import STATUSES, Problem
 from poolbench.report import published
 from poolbench.report.arms import Block
 from poolbench.report.content import Content
-from poolbench.report.layout import NOTHING, count_text, given, points_text, rows_by_arm
+from poolbench.report.layout import NOTHING, count_text, given, points_text
 from poolbench.report.origins import commands, environments
 from poolbench.report.page.data import MOST_DETAILED, compact, script_json
 from poolbench.report.verdicts import BETTER, IDENTICAL, REFERENCE, TIE, TOO_FEW, UNDECIDED, WORSE
@@ -105,10 +106,37 @@ def _part(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8").strip()
 
 
+class _Library(threading.Thread):
+    """Vega, Vega-Lite and Vega-Embed as one script, put together while the report does something else.
+
+    It takes a second, most of it outside Python.
+    """
+
+    text = ""
+
+    def run(self) -> None:
+        self.text = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+
+
 @functools.cache
+def _begun() -> _Library:
+    thread = _Library(daemon=True)
+    thread.start()
+    return thread
+
+
+def prepare() -> None:
+    """Begin what takes long and needs no content; `html` waits for it."""
+    _begun()
+
+
 def _library() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script."""
-    return vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    thread = _begun()
+    thread.join()
+    if not thread.text:
+        _begun.cache_clear()
+        raise RuntimeError("vl-convert gave no script for the page's plots")
+    return thread.text
 
 
 def _policy(*scripts: str) -> str:
@@ -139,7 +167,7 @@ def _glance(content: Content) -> dict[str, Any] | None:
     variants = list(dict.fromkeys(arm.variant for block in content.blocks for arm in block.arms))
     if len(variants) > MOST_AT_A_GLANCE[0] or len(content.blocks) > MOST_AT_A_GLANCE[1]:
         return None
-    rows = rows_by_arm(content.tables["summary"])
+    rows = content.rows
     return {"variants": variants, "blocks": [_glances(block, rows) for block in content.blocks]}
 
 

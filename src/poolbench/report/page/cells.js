@@ -61,7 +61,7 @@ function auditTable(audit) {
   const lines = (audit.sites || []).map((site) => [site.name, site.native, called(site), size(site.kernel_size), size(site.stride), size(site.padding), site.ceil_mode ? "yes" : "no",
     site.geometry, size(site.input_shape), size(site.output_shape), count(site.parameters), count(site.multiply_adds), size(site.receptive_field)]);
   if (audit.head && audit.head.operator) lines.push(["head", audit.head.native, called(audit.head), ...Array(6).fill(NOTHING), `${count(audit.head.features)} features`, NOTHING, NOTHING, NOTHING]);
-  const others = flat(Object.fromEntries(Object.entries(audit).filter(([key]) => key !== "sites" && key !== "head"))).filter(([key, value]) => key && value !== "[]" && value !== '""');
+  const others = flat(Object.fromEntries(Object.entries(audit).filter(([key]) => key !== "sites" && key !== "head"))).filter(([key, value]) => key && value !== "[]" && value !== "");
   return element("div", {},
     element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Sites of the network" }, element("table", {},
       element("thead", {}, element("tr", {}, ...headings.map((text) => element("th", { scope: "col" }, text)))),

@@ -33,6 +33,7 @@ function plotConfig() {
 
 /** Draw a plot; no expression is compiled (`ast`), so that the page's policy can forbid it. */
 async function draw(place, spec, linked = true) {
+  place.dataset.drawn = theme.isDark() ? "dark" : "light";
   const result = await vegaEmbed(place, { ...spec, config: plotConfig() }, {
     mode: "vega-lite", ast: true, renderer: "svg", tooltip: { theme: "custom" },
     actions: { export: true, source: false, compiled: false, editor: false },

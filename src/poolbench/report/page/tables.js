@@ -37,7 +37,7 @@ class Sortable {
   draw() {
     this.headings = this.columns.map((column) => element(
       "th",
-      { scope: "col", class: [column.number && "number", column.head && "pinned"].filter(Boolean).join(" ") || null, "data-key": column.key },
+      { scope: "col", class: [column.number && "number", column.head && "pinned", column.kind].filter(Boolean).join(" ") || null, "data-key": column.key },
       element("button", { type: "button", title: column.tip, class: column.raw ? "raw" : null, onclick: () => this.sortBy(column.key) },
         column.title, element("span", { class: "arrow", "aria-hidden": "true" }, "↕")),
     ));
@@ -154,6 +154,7 @@ const MAIN = [
     cell: (arm) => element("span", { class: `v-${arm.verdict.replaceAll(" ", "-")}` },
       element("span", { class: "mark", "aria-hidden": "true" }, verdictOf(arm).mark), arm.verdict ? ` ${arm.verdict}` : finished(arm) ? NOTHING : "no finished cell",
       arm.verdict === "undecided" && given(arm.seeds_to_decide) ? element("span", { class: "small", title: meaning.seeds_to_decide }, ` (+${count(arm.seeds_to_decide)} seeds?)`) : null,
+      arm.below_image_se ? element("span", { title: "the difference is smaller than the test set's own standard error" }, " ≈", element("span", { class: "unseen" }, " below the test set's own standard error")) : null,
       arm.flags ? flagButton(arm) : null),
   },
   number("difference_mean", `Δ to ${against}, points`, (arm) => points(arm.difference_mean)),

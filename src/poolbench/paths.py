@@ -1,5 +1,6 @@
-"""Where the configurations lie, in a checkout and in an installed copy."""
+"""Where the configurations lie, in a checkout and in an installed copy, and what is kept for the next time."""
 
+import os
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -21,3 +22,8 @@ def experiments_dir() -> Path:
     """Return the folder of the named experiments."""
     top = checkout()
     return top / "experiments" if top else PACKAGE / "conf" / "experiment"
+
+
+def user_cache() -> Path:
+    """Return the folder of what is kept for later processes: `poolbench` in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poolbench"

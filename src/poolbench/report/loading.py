@@ -1,9 +1,11 @@
 """What a results folder holds: records, speed records, outcomes, and the files that cannot be taken for any of them."""
 
+import marshal
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
@@ -13,6 +15,8 @@ from poolbench.report.outcomes import OutcomeFiles, UnknownOutcomesError
 
 # An accuracy is a whole number of images: another one is no rounding.
 ROUNDING = 1e-6
+# Of a record, what the cells of an arm, or of a whole experiment, have in common.
+PARTS = ("labels", "audit", "cost", "data", "streams", "provenance")
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,25 @@ def _usable(
 ) -> tuple[list[Record], list[Problem]]:
     """Part the records that can be tabled from those that cannot."""
     kept: list[Record] = []
+    known: dict[bytes, Any] = {}
     refused = list(problems)
     for record in records:
         reason = fault(record) or _contradiction(record, outcomes)
         if reason is None:
-            kept.append(record)
+            kept.append(_shared(record, known))
         else:
             refused.append(Problem(folder / "records" / str(record["run_id"]) / RECORD_FILE, reason))
     return kept, refused
+
+
+def _shared(record: Record, known: dict[bytes, Any]) -> Record:
+    """Return the record with the parts that others have, too, held once for all: most of it is the arm's."""
+
+    def once(value: Any) -> Any:
+        return known.setdefault(marshal.dumps(value), value)
+
+    parts = {key: once(record[key]) for key in PARTS if key in record}
+    return {**record, **parts, "config": {key: once(value) for key, value in record["config"].items()}}
 
 
 def _contradiction(record: Record, outcomes: OutcomeFiles) -> str | None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from poolbench.errors import ConfigurationError
 from poolbench.experiment import Experiment
-from poolbench.record import Problem, write_bytes
+from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report import latex, markdown, published, tables, terminal
 from poolbench.report.across import across
 from poolbench.report.arms import group
@@ -20,6 +20,7 @@ from poolbench.report.comparison import Compared, compare_blocks
 from poolbench.report.content import Content
 from poolbench.report.layout import head_lines, rows_by_arm, view
 from poolbench.report.loading import Loaded, check_exists, load
+from poolbench.report.painter import Painter
 from poolbench.report.words import verdict_words
 
 PAGE = "report.html"
@@ -55,22 +56,21 @@ def make_report(folder: Path, *, console: Console | None = None) -> Report:
     folder = Path(folder)
     check_exists(folder)
     check_writable(folder)
-    from poolbench.report import page
+    with Painter(sum(1 for _ in folder.glob(f"records/*/{RECORD_FILE}"))) as painter:
+        content = gather(load(folder))
+        painter.begin(content)
+        console = console or terminal.open_console()
+        terminal.show(console, content)
+        files = table_files(content.tables) | {
+            "summary.md": markdown.summary(content).encode(),
+            "summary.tex": latex.tables(content.blocks, content.views, content.rows).encode(),
+        }
+        # Imported here, when the tables are on the screen: they take as long to import as all else to compute.
+        from poolbench.report import figures, page
 
-    page.prepare()
-    content = gather(load(folder))
-    console = console or terminal.open_console()
-    terminal.show(console, content)
-
-    files = table_files(content.tables) | {
-        "summary.md": markdown.summary(content).encode(),
-        "summary.tex": latex.tables(content.blocks, content.views, content.rows).encode(),
-    }
-    # Imported here, when the tables are on the screen: they take as long to import as all else to compute.
-    from poolbench.report import figures
-
-    files |= figures.files(content)
-    files[PAGE] = page.html(content)
+        files |= figures.files(content, [name for name in figures.DRAWINGS if name not in painter.share])
+        files[PAGE] = page.html(content)
+        files |= painter.files()
     optional = {*figures.NAMES, *(f"{name}.{form}" for name in tables.NAMES for form in ("csv", "parquet"))}
     written = write_files(folder, files, optional)
     terminal.show_files(console, folder, written)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from poolbench.paths import user_cache
 from poolbench.pooling.kernels.program import Program
 from poolbench.whole_file import replacing
 
@@ -58,7 +59,7 @@ def cache_folder() -> Path:
     named = os.environ.get(FOLDER)
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poolbench" / "kernels"
+    return user_cache() / "kernels"
 
 
 def unavailable() -> str:

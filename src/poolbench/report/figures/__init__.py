@@ -3,7 +3,7 @@
 A figure with nothing to show is left out. Add one by a module with a `draw` and a line in `DRAWINGS`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from matplotlib.figure import Figure
 
@@ -31,12 +31,12 @@ DRAWINGS: Mapping[str, Callable[[Content], Figure | None]] = {
 NAMES = tuple(f"{name}.{kind}" for name in DRAWINGS for kind in style.KINDS)
 
 
-def files(content: Content) -> dict[str, bytes]:
-    """Return the files of every figure with something to show, by name; equal contents give equal bytes."""
+def files(content: Content, names: Iterable[str] = DRAWINGS) -> dict[str, bytes]:
+    """Return the files of those figures that have something to show, by name; equal contents give equal bytes."""
     found: dict[str, bytes] = {}
     with style.applied():
-        for name, draw in DRAWINGS.items():
-            figure = draw(content)
+        for name in names:
+            figure = DRAWINGS[name](content)
             if figure is not None:
                 found |= style.encoded(name, figure)
     return found

@@ -49,9 +49,9 @@ KINDS = ("svg", "png")
 # A line a variant cannot be read beyond this in one panel, nor beyond so many in one figure; the tables hold all.
 MOST_ARMS = 60
 MOST_ROWS = 240
-MOST_PANELS = 12
+MOST_PANELS = 8
 # Where a block takes large panels of its own.
-MOST_BLOCKS = 6
+MOST_BLOCKS = 4
 # Shapes × fillings that a reader tells apart in grey.
 MOST_MARKS = 23
 LABEL_WIDTH = 26

@@ -4,6 +4,6 @@ Nothing is fetched when it is opened: styles, scripts, plots' library and data a
 in the page forbids every request. Equal content gives equal bytes.
 """
 
-from poolbench.report.page.build import html, prepare
+from poolbench.report.page.build import html
 
-__all__ = ["html", "prepare"]
+__all__ = ["html"]

@@ -1,9 +1,7 @@
 """The page from its template: what needs no script is written here, tables and plots are drawn by the page itself."""
 
 import base64
-import functools
 import hashlib
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +10,6 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-import vl_convert
 from markupsafe import Markup
 
 from poolbench.record import STATUSES, Problem
@@ -22,6 +19,7 @@ from poolbench.report.content import Content
 from poolbench.report.layout import NOTHING, count_text, given, points_text
 from poolbench.report.origins import commands, environments
 from poolbench.report.page.data import MOST_DETAILED, compact, script_json
+from poolbench.report.page.library import vega
 from poolbench.report.verdicts import BETTER, IDENTICAL, REFERENCE, TIE, TOO_FEW, UNDECIDED, WORSE
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
@@ -61,7 +59,7 @@ def html(content: Content) -> bytes:
 
     It depends on `content` alone, so that equal content gives equal bytes.
     """
-    library = _library()
+    library = vega()
     script = "\n".join(_part(name) for name in SCRIPTS)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -104,39 +102,6 @@ def html(content: Content) -> bytes:
 
 def _part(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8").strip()
-
-
-class _Library(threading.Thread):
-    """Vega, Vega-Lite and Vega-Embed as one script, put together while the report does something else.
-
-    It takes a second, most of it outside Python.
-    """
-
-    text = ""
-
-    def run(self) -> None:
-        self.text = vl_convert.javascript_bundle()  # type: ignore[call-arg]
-
-
-@functools.cache
-def _begun() -> _Library:
-    thread = _Library(daemon=True)
-    thread.start()
-    return thread
-
-
-def prepare() -> None:
-    """Begin what takes long and needs no content; `html` waits for it."""
-    _begun()
-
-
-def _library() -> str:
-    thread = _begun()
-    thread.join()
-    if not thread.text:
-        _begun.cache_clear()
-        raise RuntimeError("vl-convert gave no script for the page's plots")
-    return thread.text
 
 
 def _policy(*scripts: str) -> str:

@@ -24,7 +24,7 @@ sweep: $(READY) ## run a named experiment: make sweep EXPERIMENT=cifar10_small
 report: $(READY) ## tables and figures of an experiment's records: make report EXPERIMENT=quickstart
 	$(BIN)/poolbench report $(RESULTS)
 
-bench: $(READY) ## every benchmark: operators, data, training, pipeline, start, layout, audit, repeatability (about an hour)
+bench: $(READY) ## every benchmark: operators, data, training, pipeline, start, layout, audit, repeatability, report (about an hour)
 	$(BIN)/poolbench bench
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/training.py
@@ -34,6 +34,8 @@ bench: $(READY) ## every benchmark: operators, data, training, pipeline, start, 
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/repeatability.py
 	$(BIN)/python benchmarks/neighbour.py
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/calibration.py
 
 docs: $(READY) ## docs/operators.md and its pictures, from docstrings and YAML
 	OMP_NUM_THREADS=1 $(BIN)/python docs/make_operators.py

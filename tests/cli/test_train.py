@@ -231,15 +231,15 @@ def test_a_cell_that_fails_takes_no_other_with_it(
 def test_what_cannot_be_is_listed_and_fails_nothing_unless_strict(
     train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cells = ("backbone=allcnn", "backbone.width=8", "dataset.image_size=32", "pooling=max,avg_max_concat")
+    cells = ("dataset.image_size=8", "pooling=max,spatial_pyramid")  # of 4×4 bins, on a last map of 2×2
     assert train(*cells) == 0
     found = records(tmp_path / "results" / "adhoc")
     assert found["max/0"]["status"] == "ok"
-    assert found["avg_max_concat/0"]["status"] == "unsupported"
-    assert found["avg_max_concat/0"]["reason"]
+    assert found["spatial_pyramid/0"]["status"] == "unsupported"
+    assert found["spatial_pyramid/0"]["reason"]
     assert train(*cells, "strict=true") == 1
     capsys.readouterr()
-    assert train(*cells[:-1], "pooling=avg_max_concat", "name=single") == 2
+    assert train(*cells[:-1], "pooling=spatial_pyramid", "name=single") == 2
     assert "poolbench: error" in capsys.readouterr().err
 
 

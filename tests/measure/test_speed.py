@@ -141,6 +141,15 @@ def test_forward_and_backward_leave_the_optimizer_out() -> None:
     assert all(parameter.grad is not None for parameter in both.networks[0].parameters())
 
 
+def test_latency_is_measured_in_many_places_and_leaves_the_networks_where_they_were() -> None:
+    both = SideBySide(Watched(4, []), Watched(4, []), **conditions())
+    before = list(both.networks)
+    found = both.measure("latency", 1)
+    assert found.repeats >= 6 * 3
+    assert all(now is then for now, then in zip(both.networks, before, strict=True))
+    assert both.ballast == []
+
+
 def test_both_are_compiled_before_the_timing_where_the_protocol_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
 

@@ -7,7 +7,7 @@ import pytest
 
 from poolbench.measure import timing
 from poolbench.measure.stopwatch import ProcessorStopwatch
-from poolbench.measure.timing import Interval, Pair, alone, alternate, median_interval
+from poolbench.measure.timing import Interval, Pair, alone, alternate, alternate_placed, median_interval
 
 
 class Clock:
@@ -179,3 +179,45 @@ def test_too_few_values_have_no_interval(count: int) -> None:
 
 def test_six_values_have_one() -> None:
     assert median_interval([6, 5, 4, 3, 2, 1]) == Interval(3.5, 1.0, 6.0)
+
+
+class TestPlacements:
+    """A placement makes the first some per cent slower or faster, for as long as it lasts."""
+
+    def place(self, clock: Clock, factors: list[float]) -> Callable[[], tuple[Callable[[], None], Callable[[], None]]]:
+        self.placed = 0
+
+        def place() -> tuple[Callable[[], None], Callable[[], None]]:
+            factor = factors[self.placed % len(factors)]
+            self.placed += 1
+            return clock.work("a", 0.001 * factor), clock.work("b", 0.001)
+
+        return place
+
+    def test_the_ratio_is_over_placements_not_over_repeats(self) -> None:
+        clock = Clock()
+        factors = [0.97, 0.98, 0.99, 1.00, 1.01, 1.02, 1.03]
+        pair = alternate_placed(self.place(clock, factors), budget_s=6, half_width=0.0, clock=clock)
+        assert not pair.settled
+        assert 40 <= self.placed <= 50
+        assert len(pair.ratios) == self.placed
+        assert set(np.round(pair.ratios, 6)) == set(factors)
+        assert pair.ratio.median == pytest.approx(1.0)
+        # Within one placement nothing varies; between them it does, and the interval says so.
+        assert pair.ratio.low is not None
+        assert pair.ratio.low < 1.0 < pair.ratio.high
+        assert len(pair.first) == len(pair.second) > 20 * self.placed
+
+    def test_it_settles_after_thirty_placements(self) -> None:
+        clock = Clock()
+        pair = alternate_placed(self.place(clock, [1.02]), budget_s=60, clock=clock)
+        assert pair.settled
+        assert self.placed == 30
+        assert pair.ratio.median == pytest.approx(1.02)
+
+    def test_without_time_there_are_six(self) -> None:
+        clock = Clock()
+        pair = alternate_placed(self.place(clock, [1.0, 1.5]), budget_s=0.001, clock=clock)
+        assert self.placed == len(pair.ratios) == 6
+        assert not pair.settled
+        assert pair.ratio.low is not None

@@ -19,7 +19,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "tables.md"
 @pytest.fixture(autouse=True)
 def _no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     # It would take most of the time; test_report.py draws it.
-    monkeypatch.setattr(figures, "files", lambda _: {})
+    monkeypatch.setattr(figures, "files", lambda *_: {})
     monkeypatch.setattr(page, "html", lambda _: b"")
 
 

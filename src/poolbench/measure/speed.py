@@ -157,7 +157,7 @@ class SideBySide:
                 return one, other
 
             try:
-                return alternate_placed(place, **self.bounds)
+                return alternate_placed(place, **{k: v for k, v in self.bounds.items() if k != "least_s"})
             finally:
                 self.networks, self.ballast = kept, []
         one, other = self._actions(quantity, batch_size)

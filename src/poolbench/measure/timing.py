@@ -28,8 +28,8 @@ MOST_INNER_CALLS = 1000
 BRIEF_SECONDS = 0.005
 # The first call of a step is nearly twice as slow; after five nothing changes any more.
 WARM_UP_CALLS = (2, 5)
-# An interval needs 6 values.
-LEAST_PLACEMENTS = 6
+# An interval needs 6 values; that of few placements is too often narrow by chance to end a measurement.
+LEAST_PLACEMENTS, PLACEMENTS_TO_SETTLE = 6, 30
 LEAST_IN_PLACE = 3
 
 
@@ -182,7 +182,6 @@ def alternate_placed(
     place: Callable[[], tuple[Action, Action]],
     *,
     budget_s: float,
-    least_s: float = 0.0,
     half_width: float = 0.02,
     placements: int = 50,
     stopwatch: Stopwatch | None = None,
@@ -198,8 +197,7 @@ def alternate_placed(
     Args:
         place: makes the two anew, elsewhere in memory.
         budget_s: seconds, placing included; at least 6 placements of 3 repeats each are made, whatever they take.
-        least_s: seconds that it lasts at least, where the budget allows.
-        half_width: of the ratio's interval, relative, at which it ends.
+        half_width: of the ratio's interval, relative, at which it ends, after 30 placements at the earliest.
         placements: so many share the budget.
         stopwatch: times the calls; None: one of `clock`.
         clock: seconds, for the budget; replaced in tests.
@@ -213,7 +211,7 @@ def alternate_placed(
         found = alternate(
             *place(),
             budget_s=budget_s / placements,
-            half_width=0.0,
+            half_width=-1.0,  # never: a placement has its share of the time
             min_repeats=LEAST_IN_PLACE,
             stopwatch=stopwatch,
             clock=clock,
@@ -221,7 +219,8 @@ def alternate_placed(
         first += found.first
         second += found.second
         ratios.append(found.ratio.median)
-        settled = median_interval(ratios).half_width <= half_width and clock() >= began + min(least_s, budget_s)
+        early = len(ratios) < PLACEMENTS_TO_SETTLE and clock() < began + budget_s
+        settled = not early and median_interval(ratios).half_width <= half_width
     return Pair(tuple(first), tuple(second), settled, tuple(ratios))
 
 

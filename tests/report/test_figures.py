@@ -284,13 +284,13 @@ class TestFront:
         best = results.add("max", 0, 0.95, cost=known)
         results.speed(best, best, training=1_000.0)
         for name, reached, speed in (("avg", 0.90, 2_000.0), ("gap", 0.85, 1_500.0), ("min", 0.80, 3_000.0)):
-            results.speed(results.add(name, 0, reached, cost=known), best, training=speed)
+            results.speed(results.add(name, 0, reached, cost=known), best, ratio=speed / 1_000)
         figure = tradeoff.draw(content(results))
         assert figure is not None
         # Neither parameters nor memory are known.
         (axes,) = figure.axes
         (line,) = axes.lines
-        assert line.get_xdata()[1:-1] == pytest.approx([3_000, 2_000, 1_000])
+        assert line.get_xdata()[1:-1] == pytest.approx([3, 2, 1])
         assert line.get_ydata()[1:-1] == pytest.approx([80, 90, 95])
         assert line.get_drawstyle() == "steps-post"
 

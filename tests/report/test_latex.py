@@ -44,8 +44,9 @@ def written(results: Any) -> str:
 
 
 def right(n: int, seed: int) -> list[int]:
-    """Return outcomes of 100 images, n − 1 of them right, another one wrong for each seed."""
-    return [int(image < n and image != seed) for image in range(100)]
+    """Return outcomes of 100 images, another one wrong for each seed, and above 90 one more right for odd seeds."""
+    more = seed % 2 if n > 90 else 0
+    return [int(image < n + more and image != seed) for image in range(100)]
 
 
 class TestEscaping:
@@ -181,7 +182,7 @@ class TestBold:
             results.add("avg", seed, right=right(96, seed))
         text = written(results)
         assert [row[2].startswith(r"\textbf{") for row in rows_of(text)[1:]] == [False, True]
-        assert rows_of(text)[2][2] == r"\textbf{95.00 $\pm$ 0.00}"
+        assert rows_of(text)[2][2] == r"\textbf{95.40 $\pm$ 0.68}"
         assert "Bold: " in text
         assert MARK not in text
 

@@ -115,7 +115,16 @@ class TestWithoutASpread:
         assert found.interval(0.99) == (0.0, 0.0)
         assert found.p == 1.0
 
-    def test_equal_differences_do_not_say_how_sure(self) -> None:
-        found = paired(np.array([0.01, 0.01, 0.01]))
+    @pytest.mark.parametrize("difference", [0.0, 0.01])
+    def test_equal_differences_do_not_say_how_sure(self, difference: float) -> None:
+        found = paired(np.array([difference] * 3))
         assert math.isnan(found.p)
         assert all(map(math.isnan, found.interval(0.95)))
+
+    @pytest.mark.parametrize("images", [[1, -1, 0, 0], [1, 1, 0, 0]])
+    def test_nor_do_images_alone(self, images: list[int]) -> None:
+        d = np.array([images] * 3, dtype=np.int8)
+        found = paired(d.mean(axis=1), d)
+        assert found.image_variance > 0
+        assert not found.equal
+        assert math.isnan(found.p)

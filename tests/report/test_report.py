@@ -196,7 +196,7 @@ class TestTerminal:
         assert re.split(r"\s{2,}", heading.strip()) == [
             "variant",
             *("n", "test acc. %", "Δ, points", "verdict"),
-            *("params", "pool's", "MMACs", "train ×", "images/s", "ms"),
+            *("params", "pool's", "MMACs", "train ×", "images/s", "latency ×"),
         ]
 
     def test_a_row_by_hand(self, results: Any) -> None:
@@ -210,8 +210,8 @@ class TestTerminal:
         # differences −.01 −.03 .01: −1 ± 4.97 points; avg .91 ± 4.3027 · .034641 / √3;
         # 2.110 · 2 / √18 = .99 < 1, the first n of which that holds
         assert re.split(r"\s{2,}", row.strip()) == [
-            *("avg", "3", "91.00 ± 8.61", "−1.00 ± 4.97", "undecided (+15) ≈"),
-            *("270,942", "4.38", "0.87~", "10,741", "0.432~"),
+            *("avg", "3", "91.00 ± 8.61", "−1.00 ± 4.97", "undecided (18) ≈"),
+            *("270,942", "4.38", "0.87~", "10,741", "1.15~"),
         ]
         assert "~: the repeats ended" in " ".join(text.split())
 

@@ -45,6 +45,10 @@ def test_the_step_that_decides_sets_the_level() -> None:
     assert holm([0.0003, 0.03, 0.04])[1] == pytest.approx([1 - 0.05 / 3, 0.975, 0.975])
 
 
+def test_equal_p_have_one_level() -> None:
+    assert holm([0.01, 0.5, 0.01])[1] == pytest.approx([1 - 0.05 / 3, 0.95, 1 - 0.05 / 3])
+
+
 def test_one_arm_needs_no_correction() -> None:
     one = arm(0.01, 0.002)
     (found,) = decide([one], margin=0.005)
@@ -76,10 +80,12 @@ class TestOrder:
         assert decide([arm(0.004, 0.01)], margin=0.005)[0].verdict == UNDECIDED
 
     def test_without_a_spread_only_equality_is_sure(self) -> None:
-        equal, off = decide([arm(0.0, 0.0), arm(0.01, 0.0)], margin=0.005)
-        assert equal.verdict == TIE
-        assert off.verdict == UNDECIDED
-        assert off.further_seeds is None
+        equal = Paired(3, 0.0, 0.0, 0.0, 0.0, 100, equal=True)
+        found = decide(
+            [equal, arm(0.0, 0.0), arm(0.01, 0.0), arm(0.01, 0.0, image_variance=1e-5, images=9)], margin=0.005
+        )
+        assert [one.verdict for one in found] == [TIE, UNDECIDED, UNDECIDED, UNDECIDED]
+        assert found[3].further_seeds is None
 
     def test_no_margin_no_tie(self) -> None:
         assert decide([arm(0.00001, 0.01)], margin=0.0)[0].verdict == UNDECIDED

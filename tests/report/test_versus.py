@@ -19,8 +19,14 @@ SEEDS = range(5)
 FILES = ["versus.csv", "versus.md", "versus.parquet"]
 # Of a hundred images, 80 right; seed s is wrong on image s as well, so that the seeds differ.
 RIGHT = [[int(image < 80 and image != seed) for image in range(100)] for seed in SEEDS]
-# The same and 15 images more; seed s gains one of them the less.
-GAINED = [[int(image < 95 and image not in (seed, 80 + seed)) for image in range(100)] for seed in SEEDS]
+# The same and 15 images more; seed s gains one of them the less, seed 0 another less, seed 2 one more.
+GAINED = [
+    [
+        int(image < 95 + (seed == 2) and image not in (seed, 80 + seed) and (seed, image) != (0, 90))
+        for image in range(100)
+    ]
+    for seed in SEEDS
+]
 
 
 def compare(first: Any, second: Any, **more: Any) -> Versus:
@@ -50,7 +56,7 @@ class TestVerdicts:
         assert made.table["verdict"].tolist() == ["tie", "tie"]
         assert made.table["difference_mean"].tolist() == [0.0, 0.0]
         assert made.table["difference_p"].tolist() == [1.0, 1.0]
-        assert made.words == ["slides on digits: the second is 2 tie."]
+        assert made.words == ["slides on digits, verdicts on the second by number of arms: tie 2."]
         assert made.warnings == []
 
     def test_a_change_is_better_one_way_and_worse_the_other(self, folders: tuple[Any, Any]) -> None:
@@ -60,10 +66,14 @@ class TestVerdicts:
         made = compare(before, after)
         assert made.table["variant"].tolist() == ["max", "avg"]
         assert made.table["verdict"].tolist() == ["tie", "better"]
-        assert made.words == ["slides on digits: the second is 1 tie, 1 better (avg +14.00 points)."]
+        assert made.words == [
+            "slides on digits, verdicts on the second by number of arms: tie 1, better 1 (avg +14.00 points)."
+        ]
         back = compare(after, before)
         assert back.table["verdict"].tolist() == ["tie", "worse"]
-        assert back.words == ["slides on digits: the second is 1 tie, 1 worse (avg −14.00 points)."]
+        assert back.words == [
+            "slides on digits, verdicts on the second by number of arms: tie 1, worse 1 (avg −14.00 points)."
+        ]
 
     def test_both_sides_and_their_difference(self, folders: tuple[Any, Any]) -> None:
         before, after = folders
@@ -262,7 +272,7 @@ class TestCommand:
         write(folders[1], {"max": GAINED})
         assert main(["report", *(str(results.folder) for results in folders)]) == 0
         assert sorted(path.name for path in (folders[1].folder / "versus-before").iterdir()) == FILES
-        assert "the second is 1 better" in " ".join(capsys.readouterr().out.split())
+        assert "verdicts on the second by number of arms: better 1" in " ".join(capsys.readouterr().out.split())
 
     def test_into(self, folders: tuple[Any, Any], tmp_path: Path) -> None:
         for results in folders:

@@ -10,6 +10,7 @@ from poolbench.report.make import gather
 from poolbench.report.words import verdict_words
 
 Rows = dict[str, dict[str, Any]]
+UNDECIDED = "undecided (with the seeds that a new run would need if mean and spread stayed)"
 
 
 def row(verdict: str, difference: float | None = None, **more: Any) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def row(verdict: str, difference: float | None = None, **more: Any) -> dict[str,
         "margin": 0.005,
         "seeds_to_decide": None,
         "difference_holm_low": -0.02,
+        "n_paired": 3,
         "flags": "",
         "reference": "max",
     } | more
@@ -50,9 +52,9 @@ class TestOneBlock:
             (row("worse", -0.002), "worse: avg (−0.20 points)"),
             (row("tie", 0.001), "tie within 0.5 points: avg"),
             (row("tie", 0.001, margin=0.0025), "tie within 0.25 points: avg"),
-            (row("undecided", 0.01, seeds_to_decide=4), "undecided: avg (about 4 more seeds would decide)"),
-            (row("undecided", 0.01, seeds_to_decide=1), "undecided: avg (about 1 more seed would decide)"),
-            (row("undecided", 0.01), "undecided: avg (no number of seeds would decide)"),
+            (row("undecided", 0.01, seeds_to_decide=4), f"{UNDECIDED}: avg (7)"),
+            (row("undecided", 0.01, seeds_to_decide=1), f"{UNDECIDED}: avg (4)"),
+            (row("undecided", 0.01), f"{UNDECIDED}: avg (over 1,000)"),
             (row("too few runs", 0.1), "too few runs (fewer than 3 seeds): avg"),
             (row("identical"), "identical: avg"),
             (row("better", 0.01, flags="own geometry"), "better: avg (+1.00 points, mind: own geometry)"),
@@ -73,7 +75,7 @@ class TestOneBlock:
         )
         assert said == (
             "slides on digits, against max: better: f (+1.00 points); worse: e (−1.00 points); "
-            "tie within 0.5 points: d; undecided: c (no number of seeds would decide); "
+            f"tie within 0.5 points: d; {UNDECIDED}: c (over 1,000); "
             "too few runs (fewer than 3 seeds): b; identical: a."
         )
 
@@ -109,7 +111,8 @@ class TestSeveralBlocks:
             {"avg": row("better", 0.01), "gap": row("worse", -0.01), "gmp": row("worse", -0.01)},
         )
         assert said == [
-            "6 comparisons with the reference in 2 blocks: 2 better, 3 worse, 1 tie. "
+            "6 comparisons with the reference in 2 blocks, corrected for their number within each block: "
+            "2 better, 3 worse, 1 tie. "
             "Better in every block: avg; worse in every block: gap.",
             "slides on data1, against max: better: avg (+2.00 points); worse: gap (−1.00 points); "
             "tie within 0.5 points: gmp.",
@@ -125,9 +128,12 @@ class TestSeveralBlocks:
         assert "Tie in every block: gap." in said[0]
         assert "avg" not in said[0]
 
-    def test_a_block_that_compares_nothing_does_not_count(self) -> None:
-        said = self.words({"avg": row("tie", 0.0)}, {})
-        assert said == ["slides on data1, against max: tie within 0.5 points: avg."]
+    def test_a_block_that_compares_nothing_says_why_and_does_not_count(self) -> None:
+        said = self.words({"avg": row("tie", 0.0)}, {"avg": row("")})
+        assert said == [
+            "slides on data1, against max: tie within 0.5 points: avg.",
+            "slides on data2: not compared, the reference max has no finished cell.",
+        ]
 
 
 class TestNothing:
@@ -160,8 +166,10 @@ class TestNothing:
 def test_from_records_with_a_flag(results: Any) -> None:
     for seed in range(4):
         results.add("max", seed, right=[1] * 50 + [0] * 50)
-        gained = [1] * 50 + [int(image not in (seed, seed + 1)) for image in range(30)] + [0] * 20
+        gained = (
+            [1] * 50 + [int(image not in (seed, seed + 1)) for image in range(30 - seed % 2)] + [0] * (20 + seed % 2)
+        )
         results.add("avg", seed, right=gained, provenance={"dirty": True})
     assert gather(load(results.folder)).words == [
-        "slides on digits, against max: better: avg (+28.00 points, mind: uncommitted changes)."
+        "slides on digits, against max: better: avg (+27.50 points, mind: uncommitted changes)."
     ]

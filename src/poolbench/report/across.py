@@ -41,6 +41,7 @@ from poolbench.report.verdicts import ALPHA, holm
 POINT = 0.01
 # All pairs of more arms take minutes, and no test is left any power by the correction for their number.
 MOST_ARMS = 60
+MOST_NAMED = 8
 KINDS = {"text": "object", "count": "Int64", "number": "float64", "flag": "boolean"}
 
 
@@ -127,7 +128,7 @@ class Across:
         blocks = f" ({self.n_blocks} blocks, the backbones of a data set averaged first)"
         return (
             f"Over {len(self.datasets)} data sets{blocks if self.n_blocks > len(self.datasets) else ''}, "
-            f"average rank of {len(self.variants)} variants, 1 being best: {shortened(ranked)}."
+            f"average rank of {len(self.variants)} variants, 1 being best: {shortened(ranked, MOST_NAMED)}."
         )
 
     def _differ(self) -> list[str]:
@@ -174,13 +175,15 @@ class Across:
         found = sorted(self.improvement.items(), key=lambda item: (-item[1].probability, item[0]))
         told = [
             f"{name} {100 * one.probability:.0f} %"
-            + ("" if math.isnan(one.low) else f" ({100 * one.low:.0f} to {100 * one.high:.0f})")
+            + ("" if not one.low < one.high else f" ({100 * one.low:.0f} to {100 * one.high:.0f})")
             for name, one in found
         ]
         if not told:
             return []
-        sentence = f"How likely a run is better than one of {self.reference} with another seed: {shortened(told)}."
-        if all(math.isnan(one.low) for _, one in found):
+        sentence = (
+            f"How likely a run is better than one of {self.reference} with another seed: {shortened(told, MOST_NAMED)}."
+        )
+        if not any(one.low < one.high for _, one in found):
             return [sentence]
         return [
             f"{sentence} The intervals are about other seeds on these data sets; with fewer than 10 seeds they are too "

@@ -84,7 +84,12 @@ ACCURACY = (
         "lower end of the interval at that level; it excludes 0 exactly where difference_p_holm is below 0.05",
     ),
     Column("difference_holm_high", "number", "fraction of 1", "upper end of that interval"),
-    Column("margin", "number", "fraction of 1", "differences up to this were called a tie before the runs began"),
+    Column(
+        "margin",
+        "number",
+        "fraction of 1",
+        "differences up to this are a tie, as `margin=` said when the cells ran; 0.005 where records say nothing",
+    ),
     Column(
         "verdict",
         "text",
@@ -96,7 +101,7 @@ ACCURACY = (
         "seeds_to_decide",
         "count",
         "seeds",
-        "further seeds that would decide an undecided arm, were all else as observed; empty: no number would",
+        "further seeds that would decide an undecided arm, were all else as observed; empty: not even 1,000",
     ),
     Column(
         "below_image_se",

@@ -107,9 +107,9 @@ def _paired(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) 
                 sides.append(files.of(record))
             except UnknownOutcomesError as error:
                 return paired(differences), f"{name}, seed {record['seed']}: {error}"
-        images |= {side.target for side in sides}
+        images |= {(side.target, section(r, "data").get("sha256")) for side, r in zip(sides, (own, its), strict=True)}
         if len(images) > 1:
-            return paired(differences), f"{arm.variant} and {other.variant} were not tested on the same images"
+            return paired(differences), f"cells of {arm.variant} and {other.variant} were not tested on the same images"
         rows.append(sides[0].right.astype(np.int8) - sides[1].right.astype(np.int8))
     return paired(differences, np.stack(rows)), ""
 

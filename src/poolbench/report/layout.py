@@ -4,6 +4,7 @@ The tables as files hold every column; here are the few that answer the question
 points, millions of multiply-adds.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,8 @@ def estimate_text(mean: Any, low: Any, high: Any, *, scale: float = 100.0, signe
     """
     if not given(mean):
         return NOTHING
-    text = f"{mean * scale:{'+' if signed else ''}.2f}".replace("-", "−")
+    rounded = round(mean * scale, 2) + 0.0  # no negative zero
+    text = f"{rounded:{'+' if signed else ''}.2f}".replace("-", "−")
     if given(low) and given(high):
         text += f" ± {(high - low) / 2 * scale:.2f}"
     return text
@@ -132,7 +134,7 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
     own_parameters = any(given(row["parameters_pooling"]) and row["parameters_pooling"] > 0 for row in rows)
     columns: list[tuple[Heading, list[str]]] = [
         (Heading("variant", "variant"), [str(row["variant"]) for row in rows]),
-        (Heading("n", "n"), [count_text(row["n_seeds"]) for row in rows]),
+        (Heading("n", "n"), [_seeds_text(row) for row in rows]),
         (Heading("test acc. %", "test accuracy, %"), [accuracy_text(row) for row in rows]),
     ]
     if any(given(row["difference_mean"]) for row in rows):
@@ -151,10 +153,7 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
         columns += [
             (Heading("train ×", "training ×", True), [_ratio_text(row, "training") for row in rows]),
             (Heading("images/s", "training images/s", True), [figure_text(r["training_images_per_s"]) for r in rows]),
-            (
-                Heading("ms", "latency, ms", True),
-                [f"{figure_text(r['latency_ms'])}{_unsettled(r, 'latency')}" for r in rows],
-            ),
+            (Heading("latency ×", "latency ×", True), [_ratio_text(row, "latency") for row in rows]),
         ]
     cells = list(zip(*(texts for _, texts in columns), strict=True))
     return View(
@@ -168,6 +167,12 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
         speed=_speed_text(rows),
         absent=tuple(arm.variant for arm in block.arms if not arm.finished),
     )
+
+
+def _seeds_text(row: Mapping[str, Any]) -> str:
+    """Return the seeds of an arm, and how many of them are paired where not all are."""
+    n, paired = row["n_seeds"], row["n_paired"]
+    return f"{count_text(n)} ({int(paired)} paired)" if given(paired) and paired != n else count_text(n)
 
 
 def accuracy_text(row: Mapping[str, Any]) -> str:
@@ -192,7 +197,7 @@ def verdict_text(row: Mapping[str, Any]) -> str:
         return NOTHING
     text = str(row["verdict"])
     if given(row["seeds_to_decide"]):
-        text += f" (+{int(row['seeds_to_decide'])})"
+        text += f" ({int(row['n_paired']) + int(row['seeds_to_decide'])})"
     if given(row.get("below_image_se")) and row["below_image_se"]:
         text += f" {SMALL}"
     return f"{text} {FLAGGED}" if row["flags"] else text
@@ -241,7 +246,9 @@ def _speed_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def code(text: str) -> str:
     """Return a name in Markdown's code quotes, safe inside a table."""
-    return f"`{text}`".replace("|", "\\|") if text else text
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    inner = f" {text} " if "`" in text else text
+    return f"{fence}{inner}{fence}".replace("|", "\\|") if text else text
 
 
 def head_lines(summary: pd.DataFrame) -> list[str]:
@@ -260,8 +267,9 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
     if summary["difference_mean"].notna().any():
         lines.append(
             "Δ: mean of the differences to the reference, seed by seed (equal seeds share split, order, augmentation "
-            "and starting weights), ± half the width of the interval that decides the verdict: seeds and test images "
-            "both count as noise, and Holm's procedure corrects for the number of variants in the block."
+            f"and starting weights), ± half the width of the interval that decides the verdict: {_noise(summary)}, and "
+            "Holm's procedure corrects for the number of variants in the block. Too few runs have their own 95 % "
+            "interval, one seed has none."
         )
         lines.append(_verdicts(summary))
     errors = summary["test_accuracy_image_se"].dropna()
@@ -281,10 +289,21 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
             given(value) and not value for key in ("training", "latency") for value in summary[f"{key}_settled"]
         )
         lines.append(
-            "Speed: train × is training images/s divided by the reference's (above 1: faster), ms one image's latency."
+            "Speed: train × (above 1: faster) and latency × of one image (below 1: faster) are medians of ratios to "
+            "the reference, measured in turns; images/s comes from another moment and is no base for a ratio."
             + (" ~: the repeats ended before the interval was narrow." if unsettled else "")
         )
     return lines
+
+
+def _noise(summary: pd.DataFrame) -> str:
+    """Say what the intervals of differences count as noise."""
+    found = set(summary["difference_noise"]) - {""}
+    if found == {"seeds and images"}:
+        return "seeds and test images both count as noise"
+    if found == {"seeds"}:
+        return "the seeds alone count as noise, since images' outcomes are not known"
+    return "seeds count as noise, and test images where their outcomes are known"
 
 
 def _verdicts(summary: pd.DataFrame) -> str:
@@ -296,7 +315,10 @@ def _verdicts(summary: pd.DataFrame) -> str:
         "better or worse where it excludes zero; else undecided"
     )
     if summary["seeds_to_decide"].notna().any():
-        text += ", with the number of further seeds that would decide it were all else as now"
+        text += (
+            " (in brackets the seeds of a new run that would decide if mean and spread were as now: seeds "
+            "added one by one until something is decided call chance a difference)"
+        )
     marks = []
     if (summary["flags"] != "").any():
         marks.append(f"{FLAGGED} more than the pooling differs")

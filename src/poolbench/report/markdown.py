@@ -20,7 +20,10 @@ def summary(content: Content) -> str:
         parts.append(f"**Question.** {plain(experiment.question)}")
     if experiment.expected:
         parts.append(f"**Expected.** {plain(experiment.expected)}")
-    parts += ["## Verdict", bullets(plain(sentence) for sentence in (*content.words, *content.across.words()))]
+    parts += [
+        "## Verdict",
+        bullets(plain(sentence) for sentence in (*content.words, *content.across.words(), *content.across.left_out)),
+    ]
     parts.append(
         f"{len(records)} cell{'s' * (len(records) != 1)}, {finished} finished; "
         f"{len(blocks)} block{'s' * (len(blocks) != 1)} of one backbone and one dataset each."

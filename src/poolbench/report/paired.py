@@ -8,7 +8,7 @@ Both arms of seed s are tested on the same images, so what was found is a table 
 the variance of the mean over S seeds and N images is σ_A²/S + σ_B²/N + σ_E²/(S·N). Mean squares of the two-way
 analysis of variance estimate it without bias in two parts (S. R. Searle, G. Casella, C. E. McCulloch 1992, Variance
 Components, ch. 4): MS_A / (S·N) = s²/S from the seeds, which is all that the paired t over seeds has, with S − 1
-degrees of freedom; and (MS_B − MS_E) / (S·N) from the images, with N − 1.
+degrees of freedom; and (MS_B − MS_E) / (S·N) from the images, cut at 0, for which N − 1 is taken.
 
 Two variances with so unlike degrees of freedom make no Student's t. The critical value is Cochran and Cox's (W. G.
 Cochran, G. M. Cox 1957, Experimental Designs, 2nd ed., 4.14): the two parts' own quantiles, weighted by the variances.
@@ -45,6 +45,7 @@ class Paired:
         seed_variance: of the mean, from the seeds; NaN for one seed.
         image_variance: of the mean, from the images that the seeds share; NaN where their outcomes are not known.
         images: N; None where outcomes are not known.
+        equal: whether every outcome is known and equal between the two.
     """
 
     n: int
@@ -53,6 +54,12 @@ class Paired:
     seed_variance: float
     image_variance: float
     images: int | None = None
+    equal: bool = False
+
+    @property
+    def spreads(self) -> bool:
+        """Whether the seeds vary: where by chance they do not, nothing says how much others would."""
+        return self.seed_variance > 0
 
     @property
     def parts(self) -> tuple[tuple[float, float], ...]:
@@ -68,8 +75,10 @@ class Paired:
 
     @property
     def p(self) -> float:
-        """Two-sided p of no difference; NaN for differences other than 0 without a spread."""
-        return two_sided(self.mean, self.parts)
+        """Two-sided p of no difference; 1 where every outcome is equal, else NaN where the seeds do not vary."""
+        if self.equal:
+            return 1.0
+        return two_sided(self.mean, self.parts) if self.spreads else math.nan
 
     @property
     def p_seeds(self) -> float:
@@ -78,10 +87,9 @@ class Paired:
 
     def interval(self, level: float) -> tuple[float, float]:
         """Return both ends of the interval at this confidence level; NaN where p is."""
-        half = half_width(self.parts, level)
-        # Without any spread, equal is equal; but no number of equal differences says how well their size is known.
-        if not half and self.mean:
-            return math.nan, math.nan
+        if self.equal:
+            return 0.0, 0.0
+        half = half_width(self.parts, level) if self.spreads else math.nan
         return self.mean - half, self.mean + half
 
 
@@ -103,14 +111,14 @@ def half_width(parts: Parts, level: float) -> float:
 
 
 def two_sided(mean: float, parts: Parts) -> float:
-    """Return the p at whose interval 0 is an end; without any variance 1 for a mean of 0, else NaN.
+    """Return the p at whose interval 0 is an end; NaN where the variance is 0 or unknown.
 
     >>> round(two_sided(1.58, [(0.38896**2, 9)]), 4)  # Student 1908, the ten patients
     0.0028
     """
     se = standard_error(parts)
     if not se > 0:
-        return 1.0 if se == mean == 0 else math.nan
+        return math.nan
     seeds_alone = _tail_of(mean, parts[0]) if parts[0][0] else 0.0
     if len(parts) == 1 or not parts[1][0]:
         return seeds_alone
@@ -172,4 +180,4 @@ def _two_way(d: Differences, n: int, mean: float, std: float, seed_variance: flo
     ms_rest = max(total - of_seeds - of_images, 0.0) / ((n - 1) * (images - 1))
     # The images may seem to add less than nothing, which they cannot.
     image_variance = float(max(ms_images - ms_rest, 0.0) / cells)
-    return Paired(n, mean, std, seed_variance, image_variance, images)
+    return Paired(n, mean, std, seed_variance, image_variance, images, equal=not d.any())

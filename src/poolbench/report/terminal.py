@@ -40,7 +40,7 @@ def show(console: Console, content: Content) -> None:
     write.line(str(content.folder), "bold")
     if content.experiment.question:
         write.line(content.experiment.question)
-    for sentence in (*content.words, *content.across.words()):
+    for sentence in (*content.words, *content.across.words(), *content.across.left_out):
         write.item(sentence)
     write.line()
     for line in content.head:

@@ -81,6 +81,8 @@ def holm(p: Sequence[float], alpha: float = ALPHA) -> tuple[list[float], list[fl
     rejected = int(np.count_nonzero(corrected < alpha))
     # What is not rejected was all held against the level at which the procedure ended.
     at = np.where(np.arange(m) < rejected, left, m - rejected)
+    # Equal p have one place, the first of theirs: which of them comes first is nobody's merit.
+    at = at[np.searchsorted(sorted_p, sorted_p, side="left")]
     result, levels = np.empty(m), np.empty(m)
     result[order], levels[order] = corrected, 1 - alpha / np.maximum(at, 1)
     return result.tolist(), levels.tolist()

@@ -196,6 +196,11 @@ def _warnings(before: Side, after: Side, both: Sequence[Key], compared: Mapping[
             said.append(
                 f"{dropped} file{'s' * (dropped != 1)} of the {which} folder do{'es' * (dropped == 1)} not count"
             )
+    apart = [" · ".join(key) for key in both if not set(before.arms[key].finished) & set(after.arms[key].finished)]
+    if apart:
+        said.append(
+            f"no seed in common: {', '.join(apart[:4])}{f' and {len(apart) - 4} more' if len(apart) > 4 else ''}"
+        )
     unlike = [" · ".join(key) for key in both if before.arms[key].arm_id != after.arms[key].arm_id]
     if unlike:
         said.append(f"equal names, but not equal settings, data or device: {', '.join(unlike[:4])}")
@@ -263,9 +268,13 @@ def _differ(row: Row, name: str) -> bool:
 def _words(title: str, rows: Sequence[Row]) -> str:
     """Say how many arms of a block came out how, and name those that changed."""
     counted = Counter(row["verdict"] for row in rows if row["verdict"])
-    parts = [f"{n} {verdict}" for verdict, n in counted.items()]
+    parts = [f"{verdict} {n}" for verdict, n in counted.items()]
     changed = [f"{row['variant']} {points_text(row['difference_mean'])}" for row in rows if row["verdict"] in CHANGED]
-    text = f"{title}: the second is {', '.join(parts)}" if parts else f"{title}: nothing to compare"
+    text = (
+        f"{title}, verdicts on the second by number of arms: {', '.join(parts)}"
+        if parts
+        else f"{title}: nothing to compare"
+    )
     return text + (f" ({', '.join(changed)} points)." if changed else ".")
 
 

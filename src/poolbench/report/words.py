@@ -6,7 +6,7 @@ from typing import Any
 
 from poolbench.report.arms import Block
 from poolbench.report.layout import given, points_text
-from poolbench.report.verdicts import BETTER, IDENTICAL, LEAST_SEEDS, TIE, TOO_FEW, UNDECIDED, WORSE
+from poolbench.report.verdicts import BETTER, IDENTICAL, LEAST_SEEDS, MOST_SEEDS, TIE, TOO_FEW, UNDECIDED, WORSE
 
 ORDER = (BETTER, WORSE, TIE, UNDECIDED, TOO_FEW, IDENTICAL)
 # Longer lists of names are counted.
@@ -26,8 +26,18 @@ def verdict_words(blocks: Sequence[Block], rows: Mapping[str, Mapping[str, Any]]
     compared = [(block, found) for block, found in told if found]
     if not compared:
         return [_nothing(blocks)]
-    sentences = [_block(block, found) for block, found in compared]
+    sentences = [_block(block, found) if found else _without(block) for block, found in told]
     return sentences if len(compared) == 1 else [_all(compared), *sentences]
+
+
+def _without(block: Block) -> str:
+    """Say why a block compares nothing."""
+    finished = [arm for arm in block.arms if arm.finished]
+    if not finished:
+        return f"{block.title}: no finished cell."
+    if all(arm.is_reference for arm in finished):
+        return f"{block.title}: only the reference finished."
+    return f"{block.title}: not compared, the reference {block.reference} has no finished cell."
 
 
 def _nothing(blocks: Sequence[Block]) -> str:
@@ -46,9 +56,11 @@ def _all(compared: Sequence[tuple[Block, Sequence[Mapping[str, Any]]]]) -> str:
     counted = Counter(row["verdict"] for _, rows in compared for row in rows)
     parts = [f"{counted[verdict]} {verdict}" for verdict in ORDER if counted[verdict]]
     always = _everywhere(compared)
-    return f"{sum(counted.values())} comparisons with the reference in {len(compared)} blocks: {', '.join(parts)}." + (
-        f" {always}" if always else ""
+    text = (
+        f"{sum(counted.values())} comparisons with the reference in {len(compared)} blocks, corrected for their number "
+        f"within each block: {', '.join(parts)}."
     )
+    return f"{text} {always}" if always else text
 
 
 def _everywhere(compared: Sequence[tuple[Block, Sequence[Mapping[str, Any]]]]) -> str:
@@ -80,6 +92,8 @@ def _block(block: Block, rows: Sequence[Mapping[str, Any]]) -> str:
         heading = verdict
         if verdict == TIE:
             heading = f"tie within {found[0]['margin'] * 100:g} points"
+        if verdict == UNDECIDED:
+            heading = "undecided (with the seeds that a new run would need if mean and spread stayed)"
         if verdict == TOO_FEW:
             heading = f"too few runs (fewer than {LEAST_SEEDS} seeds)"
         if verdict in (BETTER, WORSE):
@@ -101,19 +115,18 @@ def _named(row: Mapping[str, Any]) -> str:
 
 
 def decide_text(row: Mapping[str, Any]) -> str:
-    """Return how many more seeds would decide an undecided arm.
+    """Return how many seeds a new run would need to decide, were mean and spread as they are.
 
-    >>> decide_text({"seeds_to_decide": 4, "difference_holm_low": 0.1})
-    'about 4 more seeds would decide'
-    >>> decide_text({"seeds_to_decide": None, "difference_holm_low": 0.1})
-    'no number of seeds would decide'
+    >>> decide_text({"seeds_to_decide": 4, "difference_holm_low": 0.1, "n_paired": 3})
+    '7'
+    >>> decide_text({"seeds_to_decide": None, "difference_holm_low": 0.1, "n_paired": 3})
+    'over 1,000'
     """
     if not given(row["difference_holm_low"]):
-        return "the seeds' differences do not vary"
+        return "its seeds do not vary"
     if not given(row["seeds_to_decide"]):
-        return "no number of seeds would decide"
-    n = int(row["seeds_to_decide"])
-    return f"about {n} more seed{'s' * (n != 1)} would decide"
+        return f"over {MOST_SEEDS:,}"
+    return f"{int(row['n_paired']) + int(row['seeds_to_decide'])}"
 
 
 def _listed(names: Sequence[str]) -> str:

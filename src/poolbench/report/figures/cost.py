@@ -251,7 +251,11 @@ def _legend(shown: Sequence[Panel], columns: Sequence[int]) -> list[Artist]:
     handles: list[Artist] = []
     most = max((len(each.sites) for each in every if each.sites), default=0)
     if most:
-        handles.append(Patch(facecolor=ELSEWHERE, edgecolor=GREY, linewidth=0.5, label="elsewhere in the network"))
+        handles.append(
+            Patch(
+                facecolor=ELSEWHERE, edgecolor=GREY, linewidth=0.5, label="elsewhere: other layers, the head's pooling"
+            )
+        )
     for index in range(min(most, len(SITES))):
         last = index == len(SITES) - 1 and most > len(SITES)
         handles.append(Patch(facecolor=_shade(index), label=f"site {index + 1}" + (" and later" if last else "")))

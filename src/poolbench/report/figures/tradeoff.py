@@ -69,7 +69,7 @@ class Price:
     binary: bool = False
 
 
-SPEED = Price("training_images_per_s", "training images/s (more is better)", more_is_better=True)
+SPEED = Price("training_ratio", "training speed / the reference's (more is better)", more_is_better=True)
 PARAMETERS = Price("parameters", "{unit}parameters (fewer is better)")
 KEPT = Price("kept_bytes", "kept for backward, {unit}B (less is better)", binary=True)
 PEAK = Price("peak_bytes", "memory at its peak, {unit}B (less is better)", binary=True)

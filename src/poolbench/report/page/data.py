@@ -47,17 +47,17 @@ class Shared:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it: figures with six digits, null for what is not finite or absent.
+    """Return a value as JSON has it: figures with ten digits, null for what is not finite or absent.
 
     >>> plain({"a": [1 / 3, float("nan")], "b": True, "c": 12345678})
-    {'a': [0.333333, None], 'b': True, 'c': 12345678}
+    {'a': [0.3333333333, None], 'b': True, 'c': 12345678}
     """
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
+        return float(f"{value:.10g}") if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
         return value
     return str(value)

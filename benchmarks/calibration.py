@@ -40,11 +40,20 @@ class Noise:
     arm_image: float = 0.0
     seed: float = 0.05
     arm_seed: float = 0.0
+    uneven: float = 1.0
+    """How many times as much the last arm varies with its seeds as the first."""
 
-    @property
-    def total(self) -> float:
-        """Standard deviation of all terms together."""
-        return math.sqrt(1 + self.image**2 + self.arm_image**2 + self.seed**2 + self.arm_seed**2)
+    def of_seed(self, arm: int, arms: int) -> float:
+        """Standard deviation of an arm's own seeds."""
+        return self.arm_seed * self.uneven ** (arm / (arms - 1))
+
+    def total(self, arm: int, arms: int) -> float:
+        """Standard deviation of all terms of an arm together."""
+        return math.sqrt(1 + self.image**2 + self.arm_image**2 + self.seed**2 + self.of_seed(arm, arms) ** 2)
+
+    def draw(self, seeds: int, purpose: int) -> np.random.Generator:
+        """Return random numbers of this noise's own."""
+        return np.random.default_rng([seeds, purpose, *self.name.encode()])
 
 
 # Test sets from 600 images (the quickstart's digits) to 10,000 (CIFAR-10's); from no noise but each outcome's own to
@@ -56,6 +65,7 @@ NOISES = (
     Noise("600 images, unlike images", 600, 0.80, arm_image=1.0),
     Noise("600 images, unlike seeds", 600, 0.30, arm_image=0.3, arm_seed=0.15),
     Noise("2,000 images, some of all", 2_000, 0.90, arm_image=0.4, arm_seed=0.06),
+    Noise("2,000 images, arms unlike", 2_000, 0.90, arm_image=0.4, arm_seed=0.03, uneven=10),
     Noise("10,000 images, like CIFAR-10's", 10_000, 0.90, image=3, arm_image=0.6, arm_seed=0.04),
     Noise("10,000 images, unlike seeds", 10_000, 0.75, arm_image=0.3, arm_seed=0.10),
 )
@@ -66,14 +76,15 @@ def outcomes(noise: Noise, arms: int, seeds: int, differences: Sequence[float], 
     normal = draw.standard_normal
     n = noise.images
     # The accuracy over all images, seeds and arms is Φ(μ / total).
-    centres = noise.total * ndtri(noise.accuracy + np.asarray(differences, dtype=float))
+    totals = np.array([noise.total(arm, arms) for arm in range(arms)])
+    centres = totals * ndtri(noise.accuracy + np.asarray(differences, dtype=float))
     fixed = noise.image * normal(n, dtype=np.float32) + noise.seed * normal((seeds, 1), dtype=np.float32)
     right = np.empty((arms, seeds, n), dtype=np.int8)
     for arm in range(arms):
         latent = normal((seeds, n), dtype=np.float32)
         latent += fixed
         latent += noise.arm_image * normal(n, dtype=np.float32)
-        latent += centres[arm] + noise.arm_seed * normal((seeds, 1), dtype=np.float32)
+        latent += centres[arm] + noise.of_seed(arm, arms) * normal((seeds, 1), dtype=np.float32)
         right[arm] = latent > 0
     return right
 
@@ -111,7 +122,7 @@ METHODS: dict[str, Callable[[Paired, float], float]] = {
 
 def methods(noise: Noise, arms: int, seeds: int, times: int) -> list[str]:
     """Return for each method: families with a false alarm by Bonferroni's first step, and coverage, arms all equal."""
-    draw = np.random.default_rng([seeds, noise.images, 1])
+    draw = noise.draw(seeds, 1)
     alarms, covered = dict.fromkeys(METHODS, 0), dict.fromkeys(METHODS, 0)
     first = 1 - (1 - LEVEL) / (arms - 1)
     for _ in range(times):
@@ -124,7 +135,7 @@ def methods(noise: Noise, arms: int, seeds: int, times: int) -> list[str]:
 
 def null(noise: Noise, arms: int, seeds: int, times: int) -> list[str]:
     """Return how often arms that are all equal get a verdict, and how often intervals cover."""
-    draw = np.random.default_rng([seeds, noise.images, 2])
+    draw = noise.draw(seeds, 2)
     alarms = covered = together = ties = 0
     for _ in range(times):
         found = family(outcomes(noise, arms, seeds, [0.0] * arms, draw))
@@ -143,7 +154,7 @@ def null(noise: Noise, arms: int, seeds: int, times: int) -> list[str]:
 
 def unequal(noise: Noise, arms: int, seeds: int, times: int, points: float) -> list[str]:
     """Return what is said of one arm that is better by some points among equal ones, and of all arms when each is."""
-    draw = np.random.default_rng([seeds, noise.images, 3])
+    draw = noise.draw(seeds, 3)
     truth = np.zeros(arms)
     truth[1] = points / 100
     spread = np.array([0.0, *(points / 100 * (1 if arm % 2 else -1) for arm in range(1, arms))])
@@ -167,6 +178,28 @@ def unequal(noise: Noise, arms: int, seeds: int, times: int, points: float) -> l
     ]
 
 
+def stopping(noise: Noise, arms: int, first: int, most: int, times: int) -> list[str]:
+    """Return how often equal arms get a verdict at the first look, and at any where seeds are added until one does.
+
+    After each look as many seeds are added as the report says would decide an arm, up to `most`.
+    """
+    draw = noise.draw(first, 5)
+    at_first = at_any = 0
+    for _ in range(times):
+        right, n = outcomes(noise, arms, most, [0.0] * arms, draw), first
+        while True:
+            decided = decide(family(right[:, :n]), margin=MARGIN)
+            if any(one.verdict in CLEAR for one in decided):
+                at_first += n == first
+                at_any += 1
+                break
+            further = [one.further_seeds for one in decided if one.further_seeds]
+            if not further or n + min(further) > most:
+                break
+            n += min(further)
+    return [f"{100 * count / times:.1f}" for count in (at_first, at_any)]
+
+
 def observed(folder: Path) -> list[list[str]]:
     """Return the noise of real records: a row a block, medians over its arms."""
     from poolbench.report.arms import group
@@ -186,7 +219,7 @@ def observed(folder: Path) -> list[list[str]]:
 
 def simulated(noise: Noise, arms: int, seeds: int) -> list[str]:
     """Return the same of simulated records, over 20 families."""
-    draw = np.random.default_rng([seeds, noise.images, 4])
+    draw = noise.draw(seeds, 4)
     found = [one for _ in range(20) for one in family(outcomes(noise, arms, seeds, [0.0] * arms, draw))]
     return [noise.name, *_components(found)]
 
@@ -230,9 +263,19 @@ def main() -> None:
         print(markdown(heading, [[n.name, *null(n, arms, seeds, times)] for n in NOISES]), "\n", flush=True)
     for seeds in arguments.seeds:
         print(f"{seeds} seeds, one arm better by {arguments.points:g} points; in the last two columns every arm off\n")
-        heading = ["", "called better (power)", "any wrong verdict", "false tie", "95 % cover", "Holm's cover together"]
+        heading = [
+            "",
+            "called better (power)",
+            "any wrong better or worse",
+            "tie",
+            "95 % cover",
+            "Holm's cover together",
+        ]
         rows = [[n.name, *unequal(n, arms, seeds, times, arguments.points)] for n in NOISES]
         print(markdown(heading, rows), "\n", flush=True)
+    print("3 seeds, and more of them until something is decided, 20 at most; all arms equal: any better or worse\n")
+    rows = [[n.name, *stopping(n, arms, 3, 20, max(1, times // 5))] for n in NOISES if n.images <= 600]
+    print(markdown(["", "at the first look", "at any look"], rows), "\n", flush=True)
     print(f"{time.monotonic() - began:.0f} s")
 
 

@@ -1,6 +1,7 @@
 """`poolbench bench` with overrides: rows of whole networks. How fast they are is nobody's business here."""
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,15 @@ def test_what_is_wrong_is_said_before_anything_is_measured(
     monkeypatch.setattr(bench_network, "_rows", lambda *_, **__: pytest.fail("measured"))
     assert main(["bench", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_document_names_every_column() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+    section = text.partition("## The CSV of `poolbench bench backbone=")[2]
+    named = [
+        name
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+    assert named == list(COLUMNS)

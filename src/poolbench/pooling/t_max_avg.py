@@ -18,6 +18,9 @@ class TMaxAvgPool2d(TapPool2d):
     (x₍₁₎ + … + x₍ₖ₎) / k. T is on the scale of the activations and is not learned. Borders and ties are those of
     `AvgTopKPool2d`; at a border x₍ₖ₎ is the smallest of those there are.
 
+    The result jumps where a value passes T. So a network's export may be refused: another program rounds otherwise,
+    some window comes out on the other side, and logits differ by more than rounding does.
+
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
         k: how many values, from 1 to kernel height · kernel width.

@@ -130,6 +130,8 @@ class TestSweep:
         assert {key: record["margin"] for key, record in records(folder).items()} == {"max/0": 0.0025, "avg/0": 0.0025}
         assert "**Question.** Which, if any?" in (folder / "summary.md").read_text()
         assert "published_test_accuracy" in (folder / "published.csv").read_text()
+        assert "Which, if any?" in (folder / "report.html").read_text()
+        assert (folder / "accuracy.png").is_file()
 
     def test_of_several_names_writes_it_for_each(self, tmp_path: Path) -> None:
         assert self.train("name=one,other", "question='Why?'") == 0

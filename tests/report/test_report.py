@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from poolbench.errors import ConfigurationError
-from poolbench.report import Report, make_report
+from poolbench.report import Report, figures, make_report, page
 from poolbench.report import make as making
 
 SIX = ["max", "avg", "strided_conv", "gap", "adaptive", "avg_topk"]
@@ -38,6 +38,14 @@ def printed(results: Any, width: int = 100, encoding: str = "utf-8") -> tuple[Re
     return made, file.read()
 
 
+@pytest.fixture
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures and page take most of a report's time; what is read and printed does not depend on them."""
+    monkeypatch.setattr(figures, "files", lambda *_: {})
+    monkeypatch.setattr(page, "html", lambda _: b"")
+
+
+@pytest.mark.usefixtures("_no_pictures")
 class TestReading:
     def test_folder_missing_names_the_nearest(self, results: Any) -> None:
         results.add()
@@ -124,6 +132,7 @@ class TestReading:
         assert any("two records of seed 0" in warning for warning in made.warnings)
 
 
+@pytest.mark.usefixtures("_no_pictures")
 class TestWarnings:
     def test_nothing_to_say_of_an_even_comparison(self, results: Any) -> None:
         results.grid(blocks=BLOCKS[:2], variants=SIX, seeds=2)
@@ -174,6 +183,7 @@ class TestWarnings:
         assert printed(results)[0].warnings == []
 
 
+@pytest.mark.usefixtures("_no_pictures")
 class TestTerminal:
     @pytest.mark.parametrize("width", [70, 80, 100, 120])
     @pytest.mark.parametrize("variants", [SIX, TWELVE], ids=["six", "twelve"])

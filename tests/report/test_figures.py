@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox
 
 from poolbench.report import figures
 from poolbench.report.content import Content
-from poolbench.report.figures import accuracy, cost, curves, forest, style, tradeoff
+from poolbench.report.figures import accuracy, cost, curves, forest, marks, panels, style, tradeoff
 from poolbench.report.layout import rows_by_arm
 from poolbench.report.loading import load
 from poolbench.report.make import gather
@@ -116,9 +116,9 @@ class TestFiles:
 
     def test_a_speed_that_only_arms_beyond_the_room_have(self, results: Any) -> None:
         known = {"parameters": None, "kept_bytes": None}
-        for index in range(style.MOST_ARMS + 2):
+        for index in range(panels.MOST_ARMS + 2):
             record = results.add(f"v{index:02}" if index else "max", cost=known)
-            if index >= style.MOST_ARMS:
+            if index >= panels.MOST_ARMS:
                 results.speed(record, record)
         assert "tradeoff.png" not in figures.files(content(results))
 
@@ -156,7 +156,7 @@ class TestWords:
 
     @pytest.mark.usefixtures("styled")
     def test_what_there_is_no_room_for_is_said(self, results: Any) -> None:
-        for index in range(style.MOST_ARMS + 5):
+        for index in range(panels.MOST_ARMS + 5):
             results.add(f"v{index:02}" if index else "max", cost={"multiply_adds": 1_000 + index})
         held = content(results)
         more = "Not drawn: 5 further variants in the panels above; the tables hold all."
@@ -168,45 +168,45 @@ class TestWords:
 
     @pytest.mark.usefixtures("styled")
     def test_blocks_beyond_the_room_are_said(self, results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(style, "MOST_ROWS", 3)
+        monkeypatch.setattr(panels, "MOST_ROWS", 3)
         results.grid(blocks=[("slides", name) for name in "abc"], variants=["max", "avg"], seeds=1, speed=False)
         figure = accuracy.draw(content(results))
         assert len(figure.axes) == 1
         assert "Not drawn: 2 further blocks; the tables hold all." in texts(figure)
 
     def test_labels_break_where_they_are_parted(self) -> None:
-        assert style.label("avg_topk") == "avg_topk"
-        assert style.label(LONG).split("\n") == [
+        assert panels.label("avg_topk") == "avg_topk"
+        assert panels.label(LONG).split("\n") == [
             "min",
             "[alpha=0.25, protocol.optimizer.",
             "weight_decay=0.0005, protocol.",
             "optimizer.momentum=0.95]",
         ]
-        assert max(len(line) for line in style.label("x" * 100).split("\n")) == style.LABEL_WIDTH + 8
+        assert max(len(line) for line in panels.label("x" * 100).split("\n")) == panels.LABEL_WIDTH + 8
 
     def test_wrapped_lines_fit(self) -> None:
         text = "a_backbone on a_data_set_with_a_long_name[noise=0.25], against max"
-        broken = style.wrapped(text, 2.0, 10)
-        assert style.text_width(broken, 10) <= 2.0
+        broken = panels.wrapped(text, 2.0, 10)
+        assert panels.text_width(broken, 10) <= 2.0
         assert broken.replace("\n", "").replace(" ", "") == text.replace(" ", "")
 
 
 class TestMarks:
     def test_a_variant_looks_alike_in_every_block(self, results: Any) -> None:
         results.grid(blocks=[("slides", "a"), ("slides", "b")], variants=["max", "avg", "gap"], seeds=1)
-        look = style.marks(content(results).blocks)
+        look = marks.marks(content(results).blocks)
         assert list(look) == ["max", "avg", "gap"]
-        assert look["max"] == style.REFERENCE
+        assert look["max"] == marks.REFERENCE
         assert len({(mark.shape, mark.filled) for mark in look.values()}) == 3
 
     def test_all_of_them_are_told_apart_without_colour(self, results: Any) -> None:
-        for index in range(style.MOST_MARKS + 2):
+        for index in range(marks.MOST_MARKS + 2):
             results.add(f"v{index:02}" if index else "max")
-        look = style.marks(content(results).blocks, first=["v24"])
-        own = [mark for mark in look.values() if mark is not style.OTHER]
-        assert len(own) == style.MOST_MARKS == len({(mark.shape, mark.filled) for mark in own})
-        assert look["v24"] is not style.OTHER
-        assert look["v23"] is style.OTHER
+        look = marks.marks(content(results).blocks, first=["v24"])
+        own = [mark for mark in look.values() if mark is not marks.OTHER]
+        assert len(own) == marks.MOST_MARKS == len({(mark.shape, mark.filled) for mark in own})
+        assert look["v24"] is not marks.OTHER
+        assert look["v23"] is marks.OTHER
 
     def test_verdicts_differ_in_shape_and_filling(self) -> None:
         looks = forest.VERDICTS.values()
@@ -216,7 +216,7 @@ class TestMarks:
         figure = Figure(figsize=(2, 2), dpi=72)
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(0, 1))
         axes.axis("off")
-        style.draw_marks(axes, np.array([0.25]), np.array([0.75]), [style.Mark("o", "#ff0000")], size=10)
+        marks.draw_marks(axes, np.array([0.25]), np.array([0.75]), [marks.Mark("o", "#ff0000")], size=10)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         red = np.asarray(canvas.buffer_rgba())[..., 1] < 128

@@ -48,7 +48,7 @@ def summary(content: Content) -> str:
         parts += ["## Not compared", bullets(plain(str(entry)) for entry in content.not_compared)]
     if content.problems:
         parts += ["## Not read", bullets(_problem(problem, content.folder) for problem in content.problems)]
-    parts += ["## Where the figures come from", _environments(records), *_commands(records)]
+    parts += ["## Where the figures come from", environments_table(records), *_commands(records)]
     files = ", ".join(f"`{name}.csv`" for name in content.tables)
     parts.append(
         f"All columns: {files}, and the same as Parquet; `summary` joins the first three. Each is explained in "
@@ -99,7 +99,7 @@ def table(view: View) -> str:
     return "\n".join(lines)
 
 
-def _environments(records: Sequence[Record]) -> str:
+def environments_table(records: Sequence[Record]) -> str:
     """Return a table of the surroundings that the finished records were made in, most frequent first."""
     parts = []
     for n, environment in environments(records):

@@ -33,9 +33,8 @@ from poolbench.report.layout import (
 from poolbench.report.layout import Row as ViewRow
 from poolbench.report.loading import Loaded, load
 from poolbench.report.make import check_writable, table_files, write_files
-from poolbench.report.markdown import bullets, plain
+from poolbench.report.markdown import bullets, environments_table, plain
 from poolbench.report.markdown import table as markdown_table
-from poolbench.report.origins import environments
 from poolbench.report.verdicts import BETTER, WORSE
 
 Row = Mapping[str, Any]
@@ -292,8 +291,6 @@ def _markdown(
         parts += [f"## {plain(view.title)}", markdown_table(view)]
     for heading, side in (("first", before), ("second", after)):
         parts.append(f"## Where the {heading} come from")
-        for n, environment in environments(side.loaded.records):
-            lines = [f"{n} cell{'s' * (n != 1)}:", "", "| | |", "| --- | --- |"]
-            parts.append("\n".join([*lines, *(f"| {key} | {plain(value)} |" for key, value in environment.items())]))
+        parts.append(environments_table(side.loaded.records))
     parts.append("All columns: `versus.csv`, and the same as Parquet.")
     return "\n\n".join(parts) + "\n"

@@ -13,10 +13,7 @@ from matplotlib.lines import Line2D
 
 from poolbench.report.arms import Arm, Block
 from poolbench.report.content import Content
-from poolbench.report.figures.style import (
-    BLUE,
-    GREY,
-    INK,
+from poolbench.report.figures.panels import (
     Foot,
     capped,
     column,
@@ -27,6 +24,7 @@ from poolbench.report.figures.style import (
     row_positions,
     rules,
 )
+from poolbench.report.figures.style import BLUE, GREY, INK
 from poolbench.report.tables import values
 
 PANEL_INCH = 4.85

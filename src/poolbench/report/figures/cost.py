@@ -19,9 +19,8 @@ from matplotlib.patches import Patch
 
 from poolbench.report.arms import Arm, Block, number, section
 from poolbench.report.content import Content
-from poolbench.report.figures.style import (
+from poolbench.report.figures.panels import (
     EDGE_INCH,
-    GREY,
     NAME_GAP_INCH,
     TEXT_INCH,
     Foot,
@@ -40,6 +39,7 @@ from poolbench.report.figures.style import (
     wrapped,
     write,
 )
+from poolbench.report.figures.style import GREY
 
 # A column holds its longest bar, the figure behind it, and the words under them.
 COLUMN_INCH, BAR_INCH, AXIS_INCH = 2.1, 1.45, 0.45

@@ -17,22 +17,15 @@ from matplotlib.patches import Patch
 
 from poolbench.report.arms import Arm, Block, number
 from poolbench.report.content import Content
-from poolbench.report.figures.style import (
+from poolbench.report.figures.marks import MOST_MARKS, OTHER, REFERENCE, Mark, mark_handle, marks
+from poolbench.report.figures.panels import (
     EDGE_INCH,
-    GREY,
-    LIGHT,
     MOST_BLOCKS,
-    MOST_MARKS,
-    OTHER,
-    REFERENCE,
     TEXT_INCH,
     Foot,
-    Mark,
     capped,
     label,
     limits,
-    mark_handle,
-    marks,
     name_axes,
     panel,
     plain_log_ticks,
@@ -41,6 +34,7 @@ from poolbench.report.figures.style import (
     wrapped,
     write,
 )
+from poolbench.report.figures.style import GREY, LIGHT
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 4.1, 2.2
 Y_INCH, BELOW_INCH, GAP_INCH = 0.62, 0.5, 0.12

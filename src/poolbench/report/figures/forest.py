@@ -18,21 +18,13 @@ from matplotlib.patches import Patch
 
 from poolbench.report.arms import Arm, Block
 from poolbench.report.content import Content
-from poolbench.report.figures.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    INK,
-    LIGHT,
-    VERMILLION,
+from poolbench.report.figures.marks import Mark, draw_marks, mark_handle
+from poolbench.report.figures.panels import (
     Foot,
-    Mark,
     capped,
     column,
-    draw_marks,
     label,
     limits,
-    mark_handle,
     name_axes,
     name_rows,
     panel_width,
@@ -43,6 +35,7 @@ from poolbench.report.figures.style import (
     rules,
     text_width,
 )
+from poolbench.report.figures.style import BLUE, GREEN, GREY, INK, LIGHT, VERMILLION
 
 PANEL_INCH = 4.3
 BAND = "#ececec"

@@ -10,24 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from poolbench.report.across import Across
-from poolbench.report.figures.style import (
-    BLUE,
-    EDGE_INCH,
-    GREEN,
-    LIGHT,
-    ORANGE,
-    PURPLE,
-    REFERENCE,
-    SKY,
-    VERMILLION,
-    Foot,
-    Mark,
-    mark_handle,
-    panel,
-    plain_ticks,
-    rules,
-    wrapped,
-)
+from poolbench.report.figures.marks import REFERENCE, Mark, mark_handle
+from poolbench.report.figures.panels import EDGE_INCH, Foot, panel, plain_ticks, rules, wrapped
+from poolbench.report.figures.style import BLUE, GREEN, LIGHT, ORANGE, PURPLE, SKY, VERMILLION
 from poolbench.report.profiles import steps
 
 WIDTH_INCH, HEIGHT_INCH = 6.4, 3.2

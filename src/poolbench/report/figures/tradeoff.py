@@ -16,24 +16,17 @@ from matplotlib.lines import Line2D
 
 from poolbench.report.arms import Arm, Block
 from poolbench.report.content import Content
-from poolbench.report.figures.style import (
+from poolbench.report.figures.marks import OTHER, REFERENCE, Mark, draw_marks, mark_handle, marks
+from poolbench.report.figures.panels import (
     EDGE_INCH,
-    GREY,
-    LIGHT,
     MOST_ARMS,
     MOST_BLOCKS,
-    OTHER,
-    REFERENCE,
     TEXT_INCH,
     Foot,
-    Mark,
     capped,
     column,
-    draw_marks,
     label,
     limits,
-    mark_handle,
-    marks,
     name_axes,
     panel,
     plain_log_ticks,
@@ -43,6 +36,7 @@ from poolbench.report.figures.style import (
     wrapped,
     write,
 )
+from poolbench.report.figures.style import GREY, LIGHT
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 2.65, 2.0
 Y_INCH, BELOW_INCH, GAP_INCH = 0.62, 0.55, 0.3

@@ -93,6 +93,7 @@ APART: dict[str, tuple[float, float, str]] = {
     "lps": (0.6, 0.65, "has one convolution with the mean of the second one's filters in the place of all of them"),
     "median": (0.75, 1.0, "finds the upper half of the ranks only"),
     "power_mean": (2.3, 2.4, f"takes powers by logarithms, 3 instead of 1; {GUARDED}"),
+    "rank_weighted": (0.8, 0.95, "sorts by a network; the reference counts a comparison for each pair"),
     "s3pool": (1.0, 1.1, BORDER),
     "second_order": (1.2, 1.3, "steps matrices, the reference eigenvalues"),
     "simpool": (0.95, 1.0, "normalises by a reciprocal and scales the query instead of the scores"),

@@ -7,7 +7,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.kernels.graph import Value, Window, exp2, folded, larger, log2, stopped, total
+from poolbench.pooling.kernels.graph import (
+    Value,
+    Window,
+    exp2,
+    folded,
+    larger,
+    log2,
+    sloped,
+    stopped,
+    total,
+    within,
+)
+from poolbench.pooling.kernels.sums import Summands
 from poolbench.pooling.mean import divided, positive, weighted
 from poolbench.pooling.shares import check_per, wide
 from poolbench.pooling.tap import TapPool2d
@@ -15,6 +27,8 @@ from poolbench.pooling.window import WindowPool1d
 
 # Values below are raised to it: a logarithm is taken.
 LEAST = 1e-6
+# A power is summed as it is for values up to this, where it lies within 2 to ± this power.
+MOST, STEEPEST = 2.0**60, 100.0
 
 
 def exponent(p: float, per: str, channels: int | None) -> nn.Parameter:
@@ -36,6 +50,17 @@ def powers(window: Window, values: Sequence[Value], p: Value) -> tuple[Value, li
     logs = window.only([log2(value) * p for value in values], -math.inf)
     largest = stopped(folded(larger, logs))
     return largest, [exp2(each - largest) for each in logs]
+
+
+def plain_power(one: Window) -> tuple[Value, Value]:
+    """Return x^p of one value as it is, and whether neither that nor its derivative overflows or vanishes."""
+    (x,), p = positive(one, LEAST), one.param(0)
+    exponent = log2(x)
+    below = exp2(exponent * (p - 1.0))
+    raised = below * x
+    raised = sloped(raised, (x, p * below), (p, raised * exponent * math.log(2)))
+    fits = within(x, MOST) & within(exponent * p, STEEPEST) & within(exponent * (p - 1.0), STEEPEST)
+    return raised, fits
 
 
 class PowerMeanPool2d(TapPool2d):
@@ -89,6 +114,15 @@ class PowerMeanPool2d(TapPool2d):
         largest, raised = powers(window, positive(window, LEAST), window.param(0))
         average = divided(total(raised), window)
         return exp2((largest + log2(average)) / window.param(0))
+
+    def summands(self, one: Window) -> Summands:
+        """Return x^p."""
+        raised, fits = plain_power(one)
+        return Summands([raised], fits)
+
+    def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
+        """Return (Σ x^p / n)^(1/p)."""
+        return exp2(log2(divided(sums[0], window)) / window.param(0))
 
     def extra_repr(self) -> str:
         """Show the geometry and how many exponents are learned."""
@@ -152,6 +186,16 @@ class LehmerPool2d(TapPool2d):
         values = positive(window, LEAST)
         _, raised = powers(window, values, window.param(0))
         return weighted(values, raised) / total(raised)
+
+    def summands(self, one: Window) -> Summands:
+        """Return x^(p+1) and x^p."""
+        raised, fits = plain_power(one)
+        (x,) = positive(one, LEAST)
+        return Summands([x * raised, raised], fits & within(log2(x) * (one.param(0) + 1.0), STEEPEST))
+
+    def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
+        """Return Σ x^(p+1) / Σ x^p."""
+        return sums[0] / sums[1]
 
     def extra_repr(self) -> str:
         """Show the geometry and how many exponents are learned."""

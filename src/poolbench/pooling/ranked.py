@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.kernels.graph import Value, Window, largest, spread_nan, total, via, where
+from poolbench.pooling.kernels.graph import Value, Window, falling, largest, spread_nan, total, via, where
 from poolbench.pooling.mean import weighted
 from poolbench.pooling.shares import check_per, wide
 from poolbench.pooling.tap import TapPool2d
@@ -41,9 +41,9 @@ def existing(numbers: Sequence[Value], window: Window) -> list[Value]:
     return [where(window.count > float(rank), number, 0.0) for rank, number in enumerate(numbers)]
 
 
-def by_rank(window: Window, weights: Sequence[Value], *, normalize: bool) -> Value:
+def by_rank(window: Window, ranked: Sequence[Value], weights: Sequence[Value], *, normalize: bool) -> Value:
     """Return Σ w_r x_(r) over the ranks that there are, divided by Σ w_r if asked for."""
-    result = weighted(existing(largest(window, window.size), window), weights)
+    result = weighted(existing(ranked, window), weights)
     if normalize:
         result = result / total(existing(weights, window))
     return spread_nan(result, window)
@@ -55,8 +55,8 @@ class RankWeightedPool2d(TapPool2d):
     As in its source the weights are not normalised: they sum to 1 − (1 − α)^n, a little below 1 (0.9375 for a 2×2
     window and α = ½), and at a border to less. `normalize=True` divides by their sum. α → 1 is max pooling.
 
-    The gradient of a value is its weight; equal values take their ranks in the order of reading. The sort is a network
-    of comparisons, so the work grows with n².
+    The gradient of a value is its weight; equal values take their ranks in the order of reading. The sort is Batcher's
+    network of comparisons; the derivative compares each pair of values, so its work grows with n².
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -110,7 +110,8 @@ class RankWeightedPool2d(TapPool2d):
         same = weighted(window.filled(0.0), shares)
         if self.normalize:
             same = same / total(existing(weights, window))
-        return via(by_rank(window, weights, normalize=self.normalize), same)
+        ranked = falling(window.filled(-math.inf))  # of equal values it does not matter which comes first
+        return via(by_rank(window, ranked, weights, normalize=self.normalize), same)
 
     def extra_repr(self) -> str:
         """Show the geometry and the weights."""
@@ -172,7 +173,7 @@ class OrdinalPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return Σ w_r x₍ᵣ₎."""
         weights = [window.param(rank) for rank in range(window.size)]
-        return by_rank(window, weights, normalize=window.valid is not None)
+        return by_rank(window, largest(window, window.size), weights, normalize=window.valid is not None)
 
     def extra_repr(self) -> str:
         """Show the geometry and how many weights are learned."""
@@ -228,7 +229,7 @@ class RankStochasticPool2d(TapPool2d):
         """Return the drawn value; in evaluation the mean by chance."""
         chances = [window.graph.const(chance) for chance in geometric(self.alpha, window.size)]
         if not self.training:
-            return by_rank(window, chances, normalize=True)
+            return by_rank(window, largest(window, window.size), chances, normalize=True)
         values = largest(window, window.size)
         there = existing(chances, window)
         sums = [total(there[: rank + 1]) for rank in range(window.size)]

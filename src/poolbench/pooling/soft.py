@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
-from poolbench.pooling.kernels.graph import Value, Window, total
+from poolbench.pooling.kernels.graph import Value, Window, exp, total, within
+from poolbench.pooling.kernels.sums import Summands
 from poolbench.pooling.log_sum_exp import check_beta
 from poolbench.pooling.mean import softmax, weighted
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
+
+# Weights are summed as they are for values up to this, where e to this power (or minus it) is the most.
+MOST, STEEPEST = 2.0**60, 40.0
 
 
 class SoftPool2d(TapPool2d):
@@ -50,6 +54,16 @@ class SoftPool2d(TapPool2d):
         """Return Σ x·e^(βx) / Σ e^(βx)."""
         weights = softmax(window, self.beta)
         return weighted(window.filled(0.0), weights) / total(weights)
+
+    def summands(self, one: Window) -> Summands:
+        """Return x·e^(βx) and e^(βx)."""
+        x = one.values[0]
+        weight = exp(x * self.beta)
+        return Summands([x * weight, weight], within(x * self.beta, STEEPEST) & within(x, MOST))
+
+    def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
+        """Return Σ x·e^(βx) / Σ e^(βx)."""
+        return sums[0] / sums[1]
 
     def extra_repr(self) -> str:
         """Show the geometry and β."""

@@ -14,6 +14,7 @@ from poolbench.pooling.kernels.graph import Value, Window
 from poolbench.pooling.kernels.library import unavailable
 from poolbench.pooling.kernels.plain import pool_plain
 from poolbench.pooling.kernels.program import Program, program
+from poolbench.pooling.kernels.sums import Summands, sums
 from poolbench.pooling.window import WindowPool2d
 
 
@@ -50,6 +51,19 @@ class TapPool2d(WindowPool2d):
         """Return the result of a window; of a random operator that is training, the drawn one."""
         raise NotImplementedError(f"{type(self).__name__} must bring `formula`")
 
+    @property
+    def has_sums(self) -> bool:
+        """Whether the formula can be run as a function of sums: see `summands`."""
+        return type(self).summands is not TapPool2d.summands
+
+    def summands(self, one: Window) -> Summands:
+        """Return what is summed over each window, of one value: for a formula that is a function of such sums."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `summands` to be run by sums")
+
+    def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
+        """Return the result of a window from the sums of `summands`, equal to that of `formula`."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `of_sums` to be run by sums")
+
     def params(self) -> list[Tensor]:
         """Return the learned numbers of the formula, each of shape (1,) or (C,)."""
         return []
@@ -60,10 +74,11 @@ class TapPool2d(WindowPool2d):
             self.draws = Draws()
         modes = (True, False) if self.is_random else (False,)
         self.programs: dict[bool, Program] = {}
-        was = self.training
+        was, params = self.training, len(self.params())
         for mode in modes:
             self.training = mode
-            self.programs[mode] = program(type(self).__name__, self.window_size, len(self.params()), self.formula)
+            in_sums = sums(self.window_size, params, self.summands, self.of_sums) if self.has_sums else None
+            self.programs[mode] = program(type(self).__name__, self.window_size, params, self.formula, in_sums)
             kernels.know(self.programs[mode])
         self.training = was
         self._unavailable = {"fast": unavailable, "triton": _no_triton}.get(self.implementation, str)()

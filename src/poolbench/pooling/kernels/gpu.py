@@ -20,7 +20,8 @@ from torch import Tensor
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.library import cache_folder
 from poolbench.pooling.kernels.plain import layout_of, wide_dtype
-from poolbench.pooling.kernels.program import Program, Tape
+from poolbench.pooling.kernels.program import Program
+from poolbench.pooling.kernels.tape import Tape
 from poolbench.whole_file import replacing
 
 BLOCK = 256

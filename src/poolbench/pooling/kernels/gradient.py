@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from poolbench.pooling.kernels.graph import Graph, Value, is_const, needed
 
 
-def gradients(result: Value, leaves: Sequence[Value]) -> list[Value]:
-    """Return d result / d leaf · g for each leaf, where g is the gradient that comes from above.
+def gradients(result: Value, leaves: Sequence[Value], above_all: Value | None = None) -> list[Value]:
+    """Return d result / d leaf · g for each leaf, where g is the gradient that comes from above: `above_all`, if given.
 
     Comparisons are constants: what a choice did not take gets nothing, and with equal values the gradient goes where
     the value came from, so it is never lost or doubled.
     """
     graph = result.graph
-    above: dict[int, Value] = {result.index: graph.leaf("gradient")}
+    above: dict[int, Value] = {result.index: graph.leaf("gradient") if above_all is None else above_all}
     for value in reversed(needed([result], gradient=True)):
         g = above.get(value.index)
         if g is None or value.kind != "f":

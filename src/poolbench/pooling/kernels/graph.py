@@ -36,7 +36,7 @@ SIGNATURES = {
 }
 # What counts as no operation: choices, logic, checks for NaN, and what is there for the derivative alone.
 FREE = ("where", "and", "or", "not", "unordered", "poison", "stop", "via")
-LEAVES = ("tap", "valid", "count", "param", "uniform", "gradient", "const")
+LEAVES = ("tap", "valid", "count", "param", "uniform", "gradient", "const", "sum", "share", "kept")
 
 
 class Value:
@@ -170,18 +170,20 @@ def is_const(value: Value, number: float) -> bool:
     return value.op == "const" and repr(value.leaf) == repr(number)
 
 
-def needed(outputs: Iterable[Value], *, gradient: bool = False) -> list[Value]:
+def needed(outputs: Iterable[Value], *, gradient: bool = False, given: Iterable[Value] = ()) -> list[Value]:
     """Return what outputs depend on, inputs first, in the order of writing.
 
-    With `gradient`, what their derivative does: see `via`.
+    With `gradient`, what their derivative does: see `via`. What is `given` is there, but not what it depends on.
     """
     seen: dict[int, Value] = {}
+    known = {value.index for value in given}
     waiting = list(outputs)
     while waiting:
         value = waiting.pop()
         if value.index not in seen:
             seen[value.index] = value
-            waiting.extend(value.args if gradient or value.op != "via" else value.args[:1])
+            if value.index not in known:
+                waiting.extend(value.args if gradient or value.op != "via" else value.args[:1])
     return [seen[index] for index in sorted(seen)]
 
 
@@ -236,6 +238,10 @@ class Window:
             return list(values)
         return [self.graph.node("where", ok, value, number) for ok, value in zip(self.valid, values, strict=True)]
 
+    def sums(self, count: int) -> list[Value]:
+        """Return the sums of `count` functions of the window's values, see `kernels.sums`."""
+        return [self.graph.leaf("sum", at) for at in range(count)]
+
     def param(self, number: int) -> Value:
         """Return a learned parameter: the operator's `params()` has one for each number."""
         return self.graph.leaf("param", number)
@@ -277,6 +283,16 @@ def stopped(value: Value) -> Value:
 def via(value: Value, same: Value) -> Value:
     """Return `value`, with the derivative of `same`, which is equal but cheaper to differentiate."""
     return value.graph.node("via", value, same)
+
+
+def sloped(value: Value, *slopes: tuple[Value, Value]) -> Value:
+    """Return `value`, whose derivative is known: pairs of something it depends on and the slope along that."""
+    return via(value, total([something * stopped(slope) for something, slope in slopes]))
+
+
+def within(value: Value, bound: float) -> Value:
+    """Return whether −bound ≤ value ≤ bound; NaN is not."""
+    return (value <= bound) & (value >= -bound)
 
 
 def exp2(value: Value) -> Value:
@@ -334,3 +350,26 @@ def largest(window: Window, k: int) -> list[Value]:
         if len(top) < k:
             top.append(value)
     return top
+
+
+def falling(values: Sequence[Value]) -> list[Value]:
+    """Return values in falling order, by Batcher's odd-even merge sort; which of equal ones comes first is left open.
+
+    Fewer comparisons than `largest` takes for all ranks.
+
+    Source: Batcher, Sorting networks and their applications (1968).
+    """
+    result, count = list(values), len(values)
+    width = 1
+    while width < count:
+        step = width
+        while step:
+            for start in range(step % width, count - step, 2 * step):
+                for at in range(start, min(start + step, count - step)):
+                    if at // (2 * width) == (at + step) // (2 * width):
+                        one, other = result[at], result[at + step]
+                        above = other > one
+                        result[at], result[at + step] = where(above, other, one), where(above, one, other)
+            step //= 2
+        width *= 2
+    return result

@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from poolbench.pooling.kernels.geometry import CACHE_LINE
-from poolbench.pooling.kernels.program import Tape
+from poolbench.pooling.kernels.tape import Tape
 
 I1, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 16, 32, 64))
 # LLVM text: any instruction's result or constant.
@@ -41,10 +41,13 @@ LOG2_TERMS = interpolated(
 
 
 class Lanes:
-    """Vector arithmetic of one kernel: `count` numbers at a time, stored as `dtype`, computed in float32 or float64."""
+    """Vector arithmetic of one kernel: `count` numbers at a time, stored as `dtype`, computed in float32 or float64.
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str, count: int) -> None:
-        self.builder, self.dtype, self.count = builder, dtype, count
+    Where it is `bounded`, exponentials neither overflow nor vanish and logarithms are of positive normal numbers.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, dtype: str, count: int, *, bounded: bool = False) -> None:
+        self.builder, self.dtype, self.count, self.bounded = builder, dtype, count, bounded
         self.number = ir.DoubleType() if dtype == "float64" else ir.FloatType()
         self.stored = I16 if dtype == "bfloat16" else self.number
         self.bits = I64 if dtype == "float64" else I32
@@ -221,6 +224,8 @@ class Lanes:
         # The bits of the shift above n leave at the top.
         n = b.shl(b.bitcast(shifted, bits), self.const(52 if double else 23, self.bits))
         result = b.bitcast(b.add(b.bitcast(self.polynomial(r, terms), bits), n), self.vector(self.number))
+        if self.bounded:
+            return result
         result = b.select(b.fcmp_ordered("<", x, self.const(low)), self.const(0.0), result)
         return b.select(b.fcmp_unordered(">", x, self.const(high)), b.fadd(x, self.const(math.inf)), result)
 
@@ -249,6 +254,8 @@ class Lanes:
         else:  # a division takes longer than a few more terms
             f = b.fsub(m, self.const(1.0))
             result = self.fma(f, self.polynomial(f, LOG2_TERMS), e)
+        if self.bounded:
+            return result
         return b.select(b.fcmp_ordered("<", x, self.const(math.inf)), result, x)
 
     def _split(self, x: Code) -> tuple[Code, Code]:

@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poolbench.pooling.kernels.buffers import Buffers
 from poolbench.pooling.kernels.geometry import CACHE_LINE, Geometry
 from poolbench.pooling.kernels.library import Kernel, kernel
 from poolbench.pooling.kernels.plain import layout_of, spread_plain, wide_dtype
 from poolbench.pooling.kernels.program import Program
+from poolbench.pooling.kernels.spec import ARGUMENTS, KernelSpec
 from poolbench.pooling.kernels.team import addresses, run, threads_for
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
@@ -173,7 +175,8 @@ def _run(
     plan = _plan(
         program, geometry, tuple(size), out.dtype, channels_last, gradient is not None, torch.get_num_threads()
     )
-    scratch = torch.empty(plan.threads * plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
+    make = torch.zeros if plan.clear_scratch else torch.empty
+    scratch = make(plan.threads * plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
     gparams = torch.zeros((plan.threads, count, size[1]), dtype=wide) if count else None
     table = (ctypes.c_int64 * (8 + len(plan.fixed)))(
         *map(_address, (x, out, gradient, params, gparams, scratch)),
@@ -192,6 +195,7 @@ class _Plan:
     kernel: Kernel
     fixed: tuple[int, ...]
     scratch_bytes: int
+    clear_scratch: bool
     threads: int
 
 
@@ -205,8 +209,6 @@ def _plan(
     derivative: bool,
     most_threads: int,
 ) -> _Plan:
-    from poolbench.pooling.kernels.emit import ARGUMENTS, KernelSpec
-
     batch, channels, height, width = size
     lanes = _lanes(LANES[dtype], channels if channels_last else 0, geometry)
     spec = KernelSpec(
@@ -221,6 +223,7 @@ def _plan(
         masked=_masked(LANES[dtype], geometry, (height, width), channels_last),
         disjoint=geometry.is_disjoint,
         streaming=derivative and not channels_last and _streams(geometry, size, lanes, dtype),
+        in_sums=_in_sums(program, geometry),
     )
     vectors = channels // spec.lanes
     # A thread takes whole images, or blocks of channels where there are too few of them.
@@ -238,15 +241,25 @@ def _plan(
         "zero_first": int(not (spec.disjoint and geometry.covers((height, width)))),
     }
     values["thread_of"], values["threads_of"] = addresses()
+    scratch = height * width * across * 4 + CACHE_LINE if spec.accumulates_apart else 0
+    values["pitch"] = 0
+    if spec.in_sums and program.sums is not None:
+        buffers = Buffers(program.sums, spec, program.params)
+        values["pitch"] = buffers.pitch(width, geometry.shape[1], across)
+        scratch += buffers.places()["end"] * values["pitch"] * (8 if dtype is torch.float64 else 4)
     return _Plan(
         kernel(program, spec),
         tuple(values[name] for name in ARGUMENTS[8:]),
         # Whole cache lines, so that threads do not share one.
-        math.ceil((height * width * across * 4 + CACHE_LINE) / CACHE_LINE) * CACHE_LINE
-        if spec.accumulates_apart
-        else 0,
+        math.ceil(scratch / CACHE_LINE) * CACHE_LINE,
+        spec.in_sums,
         threads,
     )
+
+
+def _in_sums(program: Program, geometry: Geometry) -> bool:
+    """Return whether what is summed is computed once for each value: no row of the map lies between two windows."""
+    return program.sums is not None and geometry.stride[0] <= (geometry.kernel_size[0] - 1) * geometry.dilation[0] + 1
 
 
 def _address(tensor: Tensor | None) -> int:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from poolbench.pooling.draws import uniform
 from poolbench.pooling.kernels.geometry import Geometry
-from poolbench.pooling.kernels.program import Program, Tape
+from poolbench.pooling.kernels.program import Program
+from poolbench.pooling.kernels.tape import Tape
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,

@@ -1,0 +1,79 @@
+"""The rows that a kernel of sums keeps beside it while it goes over a map."""
+
+from dataclasses import dataclass
+
+from poolbench.pooling.kernels.spec import KernelSpec
+from poolbench.pooling.kernels.sums import Sums
+
+# Numbers: of a vector, and what a row's length is a multiple of.
+WHOLE = 16
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Which rows there are, and how long they are.
+
+    A map's row stands in a ring: `ring` of them are held, so that a window's rows are there together.
+
+    Args:
+        sums: the formula.
+        spec: what the kernel is made for.
+        params: learned parameters.
+    """
+
+    sums: Sums
+    spec: KernelSpec
+    params: int
+
+    @property
+    def ring(self) -> int:
+        """Rows held of a map, a power of two: at least those of a window."""
+        return 1 << (self.reach - 1).bit_length()
+
+    @property
+    def reach(self) -> int:
+        """Rows from a window's first one to its last one."""
+        return (self.spec.kernel_size[0] - 1) * self.spec.dilation[0] + 1
+
+    def places(self) -> dict[str, int]:
+        """Return the first row of each buffer; `end` is how many rows there are.
+
+        `summand`, `kept` and `share` are rings, one behind the other for each sum (or what is kept). `column` holds sums
+        along columns and `column_share` shares of them, a row for each sum. `zeros` stands for rows outside the map,
+        `outside` takes what they get. `param` holds the gradients of a unit's parameters.
+        """
+        sums, derivative = self.sums, self.spec.derivative
+        sizes = {
+            "summand": sums.count * self.ring,
+            "kept": sums.kept * self.ring * derivative,
+            "share": sums.count * self.ring * derivative,
+            "column": sums.count,
+            "column_share": sums.count * derivative,
+            "zeros": 1,
+            "outside": int(derivative),
+            "param": self.params * derivative,
+        }
+        found, at = {}, 0
+        for name, rows in sizes.items():
+            found[name] = at
+            at += rows
+        return found | {"end": at}
+
+    def left(self) -> int:
+        """Return the pixels of a row before the map's first: at least the padding, and whole vectors where contiguous."""
+        padding = self.spec.padding[1]
+        return padding if self.spec.channels_last else -(-padding // WHOLE) * WHOLE
+
+    def pitch(self, width: int, columns: int, across: int) -> int:
+        """Return the numbers of a row.
+
+        Args:
+            width: of the map.
+            columns: of windows.
+            across: numbers of a pixel: channels, or 1 where contiguous.
+        """
+        spec = self.spec
+        slack = 0 if spec.channels_last else spec.lanes
+        last = (columns + slack) * spec.stride[1] + (spec.kernel_size[1] - 1) * spec.dilation[1]
+        pixels = self.left() + max(width, last) + slack
+        return -(-pixels * across // WHOLE) * WHOLE

@@ -1,0 +1,56 @@
+"""What a kernel is made for."""
+
+from dataclasses import dataclass
+
+# What stands in the table that a kernel is given, 64 bits each; the first six are addresses.
+ARGUMENTS = (
+    "x", "out", "gradient", "params", "param_gradients", "scratch", "scratch_bytes", "key",
+    "batch", "channels", "height", "width", "rows", "columns", "blocks", "zero_first", "pitch", "thread_of", "threads_of",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """What a kernel is made for; everything else it learns when it runs.
+
+    Args:
+        derivative: whether it spreads gradients instead of giving results.
+        channels_last: the memory layout of all maps.
+        dtype: `float32`, `float64` or `bfloat16`.
+        kernel_size, stride, padding, dilation: the window.
+        lanes: results at a time.
+        masked: whether there are windows at a border, or rows that no whole number of vectors fills.
+        disjoint: whether no value belongs to two windows.
+        streaming: whether gradients are written past the caches; they are disjoint and fill whole cache lines.
+        in_sums: whether sums are taken of what is computed once for each value, see `kernels.sums`.
+    """
+
+    derivative: bool
+    channels_last: bool
+    dtype: str
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    lanes: int
+    masked: bool
+    disjoint: bool
+    streaming: bool = False
+    in_sums: bool = False
+
+    @property
+    def accumulates_apart(self) -> bool:
+        """Whether gradients are summed in a scratch map, wider than what is stored."""
+        return self.derivative and self.dtype == "bfloat16" and not self.disjoint
+
+    def offsets(self, axis: int) -> list[int]:
+        """Return where the window's rows or columns lie, from stride · window."""
+        return [at * self.dilation[axis] - self.padding[axis] for at in range(self.kernel_size[axis])]
+
+    def groups(self) -> dict[int, dict[int, int]]:
+        """Return the columns by the wide vector they are taken from: {its start: {phase in it: column}}."""
+        found: dict[int, dict[int, int]] = {}
+        for column, offset in enumerate(self.offsets(1)):
+            phase = offset % self.stride[1]
+            found.setdefault(offset - phase, {})[phase] = column
+        return found

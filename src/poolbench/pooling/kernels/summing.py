@@ -1,0 +1,416 @@
+"""A kernel of sums: what is summed is computed once for each value, a row at a time, just before a window needs it.
+
+Sums are taken along columns first, then along rows. In the derivative a sum's share of the gradient goes the same way
+back: along rows, then columns, and a row of the map is finished when no window will come to it any more. A row is kept
+as one vector behind the other, zeros before and behind it, so windows at a border need nothing of their own but the
+number of their values.
+
+Where a value does not fit (see `Summands`), the unit is done again, by the formula itself.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from poolbench.pooling.kernels.buffers import WHOLE, Buffers
+from poolbench.pooling.kernels.geometry import CACHE_LINE
+from poolbench.pooling.kernels.lower import I1, I64, Code, Lanes
+from poolbench.pooling.kernels.program import Program
+from poolbench.pooling.kernels.spec import KernelSpec
+from poolbench.pooling.kernels.sums import Sums
+from poolbench.pooling.kernels.windows import Line, WindowWriter
+from poolbench.pooling.kernels.writer import Rows
+
+
+class SumsWriter(WindowWriter):
+    """Writes a kernel of sums, which falls back to one of windows."""
+
+    def __init__(self, program: Program, spec: KernelSpec, function: ir.Function) -> None:
+        super().__init__(program, spec, function)
+        assert program.sums is not None
+        self.sums: Sums = program.sums
+        self.buffers = Buffers(self.sums, spec, program.params)
+        self.first_row = self.buffers.places()
+        whole = 8 if spec.dtype == "float64" else WHOLE
+        # Values of a row at a time: of neighbouring channels, or of neighbouring columns.
+        self.cells = Lanes(self.b, spec.dtype, spec.lanes if spec.channels_last else whole, bounded=True)
+
+    def unit(self, unit: Code) -> None:
+        """Do one unit's work: by sums, and again by the formula if a value did not fit."""
+        place = _Unit(self, unit)
+        fits = place.work()
+        with self.b.if_then(self.b.not_(fits)):
+            scratch = self.scratch
+            rows = self.b.mul(self.pitch, self.i(self.first_row["end"]))
+            self.scratch = self.at(scratch, rows, self.lanes.number)
+            super().unit(unit)
+            self.scratch = scratch
+
+
+class _Unit:
+    """Writes what is done for one unit."""
+
+    def __init__(self, writer: SumsWriter, unit: Code) -> None:
+        self.writer, self.unit = writer, unit
+        self.b, self.spec, self.lanes, self.cells = writer.b, writer.spec, writer.lanes, writer.cells
+        b, w = self.b, writer
+        if self.spec.channels_last:
+            self.image, block = b.sdiv(unit, w.blocks), b.srem(unit, w.blocks)
+            vectors = b.sdiv(w.channels, w.i(self.spec.lanes))
+            self.start, self.stop = (
+                b.mul(b.sdiv(b.mul(vectors, at), w.blocks), w.i(self.spec.lanes))
+                for at in (block, b.add(block, w.i(1)))
+            )
+            # The same for all blocks, so that the zeros around a row stay where they are.
+            widest = b.sdiv(b.add(vectors, b.sub(w.blocks, w.i(1))), w.blocks)
+            self.across = b.mul(widest, w.i(self.spec.lanes))
+        else:
+            self.channel, self.across = b.srem(unit, w.channels), w.i(1)
+        self.left = b.mul(w.i(w.buffers.left()), self.across)
+        self.numbers = b.mul(w.width, self.across)
+        # Where contiguous, a parameter's gradient is summed in vectors of windows and in vectors of values.
+        self.param_sums = {
+            lanes.count: [w.accumulator(lanes) for _ in range(w.program.params)] for lanes in (self.lanes, self.cells)
+        }
+        with b.goto_entry_block():
+            self.all_fit = b.alloca(self.cells.vector(I1))
+        b.store(self.cells.const(1, I1), self.all_fit)
+
+    def work(self) -> Code:
+        """Write everything; return whether all values fit."""
+        b, w, spec = self.b, self.writer, self.spec
+        prepared = Rows(w, self.prepare)
+        finished = Rows(w, self.finish)
+        self.clear_params()
+        with w.loop(w.i(0), w.rows) as row:
+            first = b.sub(b.mul(row, w.i(spec.stride[0])), w.i(spec.padding[0]))
+            if spec.derivative:
+                finished.up_to(first)
+            prepared.up_to(b.add(first, w.i(w.buffers.reach)))
+            rows = [b.add(first, w.i(i * spec.dilation[0])) for i in range(spec.kernel_size[0])]
+            rows_ok = [w.inside(at, w.height) for at in rows]
+            self.sum_columns(rows, rows_ok)
+            self.windows(row, rows_ok if spec.masked else [])
+            if spec.derivative:
+                self.share_columns(rows, rows_ok)
+        if spec.derivative:
+            finished.up_to(prepared.done)
+            with w.loop(prepared.done, w.height) as row:
+                self.each_value(row, self.nothing)
+        every = b.load(self.all_fit, typ=self.cells.vector(I1))
+        fits = self.cells.intrinsic(f"llvm.vector.reduce.and.v{self.cells.count}i1", I1, [every])
+        if spec.derivative:
+            with b.if_then(fits):
+                self.commit_params()
+        return fits
+
+    # ---- rows of buffers ----
+
+    def row_of(self, name: str, number: int, map_row: Code | None = None) -> Code:
+        """Return where a row of a buffer begins; of a ring, the one that holds a row of the map."""
+        b, w = self.b, self.writer
+        ring = w.buffers.ring
+        at = w.i(w.first_row[name] + number * (ring if map_row is not None else 1))
+        if map_row is not None:
+            at = b.add(at, b.and_(map_row, w.i(ring - 1)))
+        return w.at(w.scratch, b.mul(at, w.pitch), self.lanes.number)
+
+    def number(self, row: Code, at: Code) -> Code:
+        """Return the address of a number of a row."""
+        return self.writer.at(row, at, self.lanes.number)
+
+    def load(self, row: Code, at: Code) -> Code:
+        """Return a vector of a row."""
+        return self.cells.load(self.number(row, at), self.cells.number)
+
+    def each_value(self, row: Code, write: Callable[["_Value"], None]) -> None:
+        """Write code for a vector of values of a row of the map, and the loops around it."""
+        b, w, spec = self.b, self.writer, self.spec
+        if spec.channels_last:
+            start = b.mul(b.add(b.mul(self.image, w.height), row), w.width)
+            with w.loop(w.i(0), w.width) as column, w.loop(self.start, self.stop, spec.lanes) as channel:
+                at = b.add(b.mul(b.add(start, column), w.channels), channel)
+                cell = b.add(b.add(self.left, b.mul(column, self.across)), b.sub(channel, self.start))
+                write(_Value(row, cell, at, channel, None))
+            return
+        start = b.mul(b.add(b.mul(self.unit, w.height), row), w.width)
+        with w.loop(w.i(0), w.width, self.cells.count) as column:
+
+            def part(masked: bool) -> None:
+                mask = w.below(column, w.width, self.cells.count) if masked else None
+                write(_Value(row, b.add(self.left, column), b.add(start, column), self.channel, mask))
+
+            w.whole_or_not(b.icmp_signed("<=", b.add(column, w.i(self.cells.count)), w.width), part)
+
+    def each_vector(self, write: Callable[[Code], None]) -> None:
+        """Write code for a vector of a buffer's row, and the loop around it; the last may reach into the zeros."""
+        with self.writer.loop(self.writer.i(0), self.numbers, self.cells.count) as at:
+            write(self.b.add(self.left, at))
+
+    # ---- one value ----
+
+    def value_inputs(self, value: "_Value") -> dict[str, Any]:
+        w, cells = self.writer, self.cells
+
+        def tap(_: int) -> Code:
+            place = w.at(w.x, value.at, cells.stored)
+            w.prefetch(place)
+            return cells.widen(cells.load(place, cells.stored, mask=value.mask))
+
+        return {"tap": tap, "param": lambda which: self.param(which, value.channel, self.cells)}
+
+    def param(self, which: int, channel: Code, lanes: Lanes) -> Code:
+        """Return a learned number: a vector of channels, or the same for all columns."""
+        b, w = self.b, self.writer
+        place = w.at(w.params, b.add(b.mul(w.i(which), w.channels), channel), lanes.number)
+        if self.spec.channels_last:
+            return lanes.load(place, lanes.number)
+        return lanes.splat(b.load(place, typ=lanes.number))
+
+    def prepare(self, row: Code) -> None:
+        """Compute what is summed of a row's values, and what is kept of them."""
+        sums = self.writer.sums
+        names = [("summand", at) for at in range(sums.count)] + [("kept", at) for at in range(sums.kept)]
+        places = {name: self.row_of(*name, row) for name in (names if self.spec.derivative else names[: sums.count])}
+
+        def write(value: _Value) -> None:
+            b, cells = self.b, self.cells
+            found = cells.run(sums.summands, self.value_inputs(value))
+            fits = found.pop(sums.count)
+            if value.mask is not None:
+                fits = b.or_(fits, b.not_(value.mask))
+            b.store(b.and_(b.load(self.all_fit, typ=cells.vector(I1)), fits), self.all_fit)
+            for (_, place), each in zip(places.items(), found, strict=False):
+                cells.store(each, self.number(place, value.cell), value.mask)
+
+        self.each_value(row, write)
+
+    def finish(self, row: Code) -> None:
+        """Compute the gradient of a row's values from the shares of all their windows, which begin anew."""
+        sums = self.writer.sums
+        shares = [self.row_of("share", at, row) for at in range(sums.count)]
+        kept = [self.row_of("kept", at, row) for at in range(sums.kept)]
+
+        def write(value: _Value) -> None:
+            b, cells = self.b, self.cells
+            loaded = [self.load(share, value.cell) for share in shares]
+            for share in shares:
+                cells.store(cells.const(0.0), self.number(share, value.cell))
+            inputs = {
+                **self.value_inputs(value),
+                "share": lambda at: loaded[at],
+                "kept": lambda at: self.load(kept[at], value.cell),
+            }
+            gradient, *parts = cells.run(sums.derivative, inputs)
+            self.put(cells.narrow(gradient), value)
+            for which, part in enumerate(parts):
+                if value.mask is not None:
+                    part = b.select(value.mask, part, cells.const(0.0))
+                self.add_param(which, part, value.channel)
+
+        self.each_value(row, write)
+
+    def put(self, gradient: Code, value: "_Value") -> None:
+        """Write the gradient of a vector of values, past the caches where the kernel is to."""
+        w, cells = self.writer, self.cells
+        place = w.at(w.out, value.at, cells.stored)
+        w.prefetch(place, write=True)
+        if self.spec.streaming and value.mask is None and cells.count * w.size % CACHE_LINE == 0:
+            cells.stream(gradient, place)
+        else:
+            cells.store(gradient, place, value.mask)
+
+    def nothing(self, value: "_Value") -> None:
+        """Write that a vector of values gets no gradient."""
+        self.put(ir.Constant(self.cells.vector(self.cells.stored), None), value)
+
+    # ---- one row of windows ----
+
+    def sum_columns(self, rows: list[Code], rows_ok: list[Code]) -> None:
+        """Sum each column over the windows' rows."""
+        b, count = self.b, self.writer.sums.count
+        zeros = self.row_of("zeros", 0)
+        sources = [
+            [b.select(ok, self.row_of("summand", at, row), zeros) for row, ok in zip(rows, rows_ok, strict=True)]
+            for at in range(count)
+        ]
+        targets = [self.row_of("column", at) for at in range(count)]
+
+        def write(at: Code) -> None:
+            for places, target in zip(sources, targets, strict=True):
+                total = self.load(places[0], at)
+                for place in places[1:]:
+                    total = b.fadd(total, self.load(place, at))
+                self.cells.store(total, self.number(target, at))
+
+        self.each_vector(write)
+
+    def share_columns(self, rows: list[Code], rows_ok: list[Code]) -> None:
+        """Add each column's share to those of the windows' rows; it begins anew."""
+        b, cells, count = self.b, self.cells, self.writer.sums.count
+        outside = self.row_of("outside", 0)
+        targets = [
+            [b.select(ok, self.row_of("share", at, row), outside) for row, ok in zip(rows, rows_ok, strict=True)]
+            for at in range(count)
+        ]
+        sources = [self.row_of("column_share", at) for at in range(count)]
+
+        def write(at: Code) -> None:
+            for places, source in zip(targets, sources, strict=True):
+                share = self.load(source, at)
+                cells.store(cells.const(0.0), self.number(source, at))
+                for place in places:
+                    cells.store(b.fadd(self.load(place, at), share), self.number(place, at))
+
+        self.each_vector(write)
+
+    def windows(self, row: Code, rows_ok: list[Code]) -> None:
+        """Write the windows of a row."""
+        (self.windows_by_channel if self.spec.channels_last else self.windows_by_column)(row, rows_ok)
+
+    def tape(self, masked: bool) -> Any:
+        """Return what is done with a window's sums."""
+        sums = self.writer.sums
+        if self.spec.derivative:
+            return sums.shares_at_border if masked else sums.shares
+        return sums.result_at_border if masked else sums.result
+
+    def windows_by_channel(self, row: Code, rows_ok: list[Code]) -> None:
+        b, w, spec, lanes, count = self.b, self.writer, self.spec, self.lanes, self.writer.sums.count
+        columns, column_shares = ([self.row_of(n, at) for at in range(count)] for n in ("column", "column_share"))
+        with w.loop(w.i(0), w.columns) as column:
+            _, columns_ok = w.along(1, column, w.width)
+            values = b.mul(w.counted(rows_ok, I64), w.counted(columns_ok, I64)) if columns_ok else None
+            window = b.add(b.mul(b.add(b.mul(self.image, w.rows), row), w.columns), column)
+            first = b.mul(column, w.i(spec.stride[1]))
+            steps = [
+                b.mul(b.add(first, w.i(j * spec.dilation[1])), self.across) for j in range(spec.kernel_size[1])
+            ]
+
+            def write(masked: bool) -> None:
+                with w.loop(self.start, self.stop, spec.lanes) as channel:
+                    places = [b.add(step, b.sub(channel, self.start)) for step in steps]
+
+                    def summed(at: int) -> Code:
+                        total = self.load(columns[at], places[0])
+                        for place in places[1:]:
+                            total = b.fadd(total, self.load(columns[at], place))
+                        return total
+
+                    inputs = {
+                        "sum": summed,
+                        "param": lambda which: self.param(which, channel, lanes),
+                        "count": lambda _: lanes.splat(b.sitofp(values, lanes.number)),
+                    }
+                    out = b.add(b.mul(window, w.channels), channel)
+                    if not spec.derivative:
+                        (result,) = lanes.run(self.tape(masked), inputs)
+                        lanes.store(lanes.narrow(result), w.at(w.out, out, lanes.stored))
+                        return
+                    gradient = lanes.widen(lanes.load(w.at(w.gradient, out, lanes.stored), lanes.stored))
+                    parts = lanes.run(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
+                    for share, target in zip(parts[:count], column_shares, strict=True):
+                        for place in places:
+                            w.add_to(self.number(target, place), share)
+                    for which, part in enumerate(parts[count:]):
+                        self.add_param(which, part, channel)
+
+            w.whole_or_not(w.all_of(rows_ok + columns_ok) if columns_ok else None, write)
+
+    def windows_by_column(self, row: Code, rows_ok: list[Code]) -> None:
+        b, w, spec, lanes, count = self.b, self.writer, self.spec, self.lanes, self.writer.sums.count
+        columns, column_shares = ([self.row_of(n, at) for at in range(count)] for n in ("column", "column_share"))
+        with w.loop(w.i(0), w.columns, spec.lanes) as column:
+            window = b.add(b.mul(b.add(b.mul(self.unit, w.rows), row), w.columns), column)
+            first = b.mul(column, w.i(spec.stride[1]))
+
+            def write(masked: bool) -> None:
+                line = Line(w, masked, column, first, rows_ok)
+                inputs = {
+                    "sum": lambda at: self.sum_along(columns[at], first),
+                    "param": lambda which: self.param(which, self.channel, lanes),
+                    "count": lambda _: line.count(),
+                }
+                if not spec.derivative:
+                    (result,) = lanes.run(self.tape(masked), inputs)
+                    lanes.store(lanes.narrow(result), w.at(w.out, window, lanes.stored), line.active)
+                    return
+                place = w.at(w.gradient, window, lanes.stored)
+                gradient = lanes.widen(lanes.load(place, lanes.stored, mask=line.active))
+                parts = lanes.run(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
+                if line.active is not None:
+                    parts = [b.select(line.active, part, lanes.const(0.0)) for part in parts]
+                for share, target in zip(parts[:count], column_shares, strict=True):
+                    self.share_along(target, first, share)
+                for which, part in enumerate(parts[count:]):
+                    self.add_param(which, part, self.channel)
+
+            w.whole_or_not(w.is_whole(column, first, rows_ok), write)
+
+    def along(self, first: Code) -> list[tuple[Code, dict[int, int]]]:
+        """Return where in a row the wide vectors of a vector of windows begin, and their columns by phase."""
+        b, w = self.b, self.writer
+        return [
+            (b.add(b.add(self.left, first), w.i(start)), group) for start, group in self.spec.groups().items()
+        ]
+
+    def sum_along(self, row: Code, first: Code) -> Code:
+        """Return the sums of a vector of windows from those of columns."""
+        b, lanes, stride = self.b, self.lanes, self.spec.stride[1]
+        total = None
+        for start, group in self.along(first):
+            wide = lanes.load(self.number(row, start), lanes.number, lanes.count * stride)
+            for phase in group:
+                each = self.writer.every(wide, phase)
+                total = each if total is None else b.fadd(total, each)
+        return total
+
+    def share_along(self, row: Code, first: Code, share: Code) -> None:
+        """Add the shares of a vector of windows to those of columns."""
+        b, lanes = self.b, self.lanes
+        for start, group in self.along(first):
+            wide = self.writer.interleaved(dict.fromkeys(group, share))
+            place = self.number(row, start)
+            lanes.store(b.fadd(lanes.load(place, lanes.number, wide.type.count), wide), place)
+
+    # ---- gradients of parameters ----
+
+    def clear_params(self) -> None:
+        """Let the unit's gradients of parameters begin at zero."""
+        if self.spec.channels_last and self.spec.derivative:
+            for which in range(self.writer.program.params):
+                with self.writer.loop(self.start, self.stop, self.spec.lanes) as channel:
+                    place = self.number(self.row_of("param", which), self.b.sub(channel, self.start))
+                    self.lanes.store(self.lanes.const(0.0), place)
+
+    def add_param(self, which: int, part: Code, channel: Code) -> None:
+        """Add to the unit's gradient of a parameter."""
+        if self.spec.channels_last:
+            place = self.number(self.row_of("param", which), self.b.sub(channel, self.start))
+        else:
+            place = self.param_sums[part.type.count][which]
+        self.writer.add_to(place, part)
+
+    def commit_params(self) -> None:
+        """Add the unit's gradients of parameters to the thread's."""
+        b, w, lanes = self.b, self.writer, self.lanes
+        for which in range(w.program.params):
+            row = b.mul(w.i(which), w.channels)
+            if not self.spec.channels_last:
+                at = w.at(w.param_gradients, b.add(row, self.channel), lanes.number)
+                for count, sums in self.param_sums.items():
+                    added = w.sum_of(lanes.load(sums[which], lanes.number, count))
+                    b.store(b.fadd(b.load(at, typ=lanes.number), added), at)
+                continue
+            with w.loop(self.start, self.stop, self.spec.lanes) as channel:
+                place = self.number(self.row_of("param", which), b.sub(channel, self.start))
+                target = w.at(w.param_gradients, b.add(row, channel), lanes.number)
+                w.add_to(target, lanes.load(place, lanes.number))
+
+
+class _Value:
+    """A vector of values of a row of the map: where they are."""
+
+    def __init__(self, row: Code, cell: Code, at: Code, channel: Code, mask: Code | None) -> None:
+        self.row, self.cell, self.at, self.channel, self.mask = row, cell, at, channel, mask

@@ -1,0 +1,227 @@
+"""Kernels of sums: equal to plain torch, at borders too, and where a value does not fit done again by the formula."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from poolbench.pooling import LehmerPool2d, PowerMeanPool1d, PowerMeanPool2d, SoftPool2d, TapPool2d
+from poolbench.pooling.kernels import library, operator
+from poolbench.pooling.kernels.buffers import Buffers
+from poolbench.pooling.kernels.graph import Value, Window, exp, log, sloped, within
+from poolbench.pooling.kernels.plain import OPERATIONS
+from poolbench.pooling.kernels.sums import Summands, sums
+from poolbench.pooling.kernels.tape import Tape
+
+layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 1e-2}
+OPERATORS: dict[str, Callable[..., TapPool2d]] = {
+    "power_mean": lambda channels, **geometry: PowerMeanPool2d(**geometry, per="channel", channels=channels),
+    "lehmer": lambda channels, **geometry: LehmerPool2d(**geometry),
+    "softpool": lambda channels, **geometry: SoftPool2d(**geometry),
+}
+operators = pytest.mark.parametrize("name", OPERATORS)
+
+
+@pytest.fixture
+def specs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """What kernels were asked for."""
+    asked: list[Any] = []
+    monkeypatch.setattr(operator, "kernel", lambda program, spec: asked.append(spec) or library.kernel(program, spec))
+    operator._plan.cache_clear()
+    yield asked
+    operator._plan.cache_clear()
+
+
+def images(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(7)).relu().to(dtype)
+
+
+def run(pool: TapPool2d, x: Tensor, implementation: str) -> list[Tensor]:
+    """Return result and gradients."""
+    pool.implementation = implementation
+    assert pool.implementation_for(x)[0] == implementation
+    leaf = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    y = pool(leaf)
+    gradient = torch.linspace(-1, 2, y.numel(), dtype=torch.float64).to(y.dtype).view(y.shape)
+    return [y.detach(), *torch.autograd.grad(y, [leaf, *pool.parameters()], gradient)]
+
+
+def check(pool: TapPool2d, x: Tensor) -> None:
+    for one, other in zip(run(pool, x, "fast"), run(pool, x, "torch"), strict=True):
+        assert one.stride() == other.stride()
+        tolerance = TOLERANCES[x.dtype]
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance * max(1, len(x)), equal_nan=True)
+
+
+@operators
+@layouts
+@dtypes
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+        {"kernel_size": 3, "stride": 1, "padding": 1},
+        {"kernel_size": 2, "stride": 2, "ceil_mode": True},
+        {"kernel_size": (1, 4), "stride": (1, 5)},
+        {"kernel_size": (4, 2), "stride": (1, 2), "padding": (2, 0), "ceil_mode": True},
+        {"kernel_size": 2, "stride": 3, "dilation": 3},
+        {"kernel_size": 5, "stride": 3, "padding": 2},
+        {"kernel_size": (3, 5), "stride": 2, "padding": 1, "dilation": (2, 1)},
+    ],
+    ids=str,
+)
+def test_equals_plain_torch(
+    name: str, geometry: dict[str, Any], dtype: torch.dtype, layout: torch.memory_format, specs: list[Any]
+) -> None:
+    for size in ((2, 3, 9, 83), (1, 16, 21, 7), (3, 40, 8, 36)):
+        x = images(*size, dtype=dtype).contiguous(memory_format=layout)
+        check(OPERATORS[name](size[1], **geometry), x)
+    assert specs
+    assert all(spec.in_sums for spec in specs)
+
+
+def test_where_rows_lie_between_windows_the_formula_is_run(specs: list[Any]) -> None:
+    check(PowerMeanPool2d(2, stride=3), images(2, 3, 9, 20))
+    assert [spec.in_sums for spec in specs] == [False, False]
+
+
+def test_sequences() -> None:
+    x = images(2, 3, 50)
+    pool = PowerMeanPool1d(3, 2, 1)
+    fast = pool(x)
+    pool.implementation = "torch"
+    torch.testing.assert_close(fast, pool(x))
+
+
+@operators
+@layouts
+@pytest.mark.parametrize("misfit", [math.nan, math.inf, -math.inf, 1e30, 3e38, -1e30], ids=str)
+def test_a_value_that_does_not_fit(name: str, misfit: float, layout: torch.memory_format) -> None:
+    """The image it is in is done by the formula; those before and behind it know nothing of it."""
+    x = images(3, 16, 12, 20)
+    whole = x.contiguous(memory_format=layout)
+    x[1, 5, 4, 7] = misfit
+    x = x.contiguous(memory_format=layout)
+    pool = OPERATORS[name](16, kernel_size=3, stride=2, padding=1)
+    check(pool, x)
+    one, other = run(pool, x, "fast"), run(pool, whole, "fast")
+    for image in (0, 2):
+        assert torch.equal(one[0][image], other[0][image])
+        assert torch.equal(one[1][image], other[1][image])
+    if layout is torch.contiguous_format:  # there a unit is one channel's map
+        assert torch.equal(one[1][1, 6], other[1][1, 6])
+
+
+@layouts
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("size", [(1, 80, 64, 64), (5, 48, 40, 24)], ids=str)
+def test_threads_change_nothing(threads: int, size: tuple[int, ...], layout: torch.memory_format) -> None:
+    x, pool = images(*size).contiguous(memory_format=layout), PowerMeanPool2d(3, 2, 1, per="channel", channels=size[1])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        together = run(pool, x, "fast")
+        torch.set_num_threads(1)
+        alone = run(pool, x, "fast")
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(together[0], alone[0])
+    assert torch.equal(together[1], alone[1])
+    torch.testing.assert_close(together[2], alone[2], rtol=1e-4, atol=1e-3)  # summed in another order
+
+
+@pytest.mark.parametrize("p", [-3.0, 0.1, 1.0, 3.0, 7.0, 40.0])
+@pytest.mark.parametrize("value", [1e-6, 1e-3, 1.0, 2.0**33, 2.0**34, 2.0**61, 1e38])
+def test_of_equal_values_at_both_sides_of_what_fits(p: float, value: float) -> None:
+    """The mean is that value, and each of the four gets a quarter of the gradient."""
+    x = torch.full((1, 2, 4, 16), value).requires_grad_()
+    y = PowerMeanPool2d(2, p=p)(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(y, torch.full_like(y, value), rtol=2e-5, atol=0)
+    if value > 1e-6:
+        torch.testing.assert_close(gradient, torch.full_like(x, 0.25), rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 30.0, 300.0])
+def test_softmax_weights_are_as_close_to_exact_ones_as_the_formula_is(spread: float) -> None:
+    x = torch.randn(2, 16, 12, 16, generator=torch.Generator().manual_seed(3)) * spread
+    exact = run(SoftPool2d(3, 2, 1), x.double(), "torch")
+    for found, right in zip(run(SoftPool2d(3, 2, 1), x, "fast"), exact, strict=True):
+        torch.testing.assert_close(found.double(), right, rtol=2e-5, atol=2e-6 * max(1.0, spread))
+
+
+def values_of(tape: Tape, inputs: dict[str, Any]) -> list[Any]:
+    found: list[Any] = []
+    for op, arguments, leaf in tape.operations:
+        if op == "const":
+            found.append(leaf)
+        elif op in inputs:
+            found.append(inputs[op][leaf])
+        else:
+            found.append(OPERATIONS[op](*[found[at] for at in arguments]))
+    return [found[at] for at in tape.outputs]
+
+
+def test_the_derivative_comes_in_two_steps() -> None:
+    """log Σ p·eˣ: its derivative by x is eˣ / Σ eˣ, by p it is 1 / p."""
+
+    def summands(one: Window) -> Summands:
+        return Summands([exp(one.values[0]) * one.param(0)], within(one.values[0], 10.0))
+
+    def of_sums(window: Window, found: Any) -> Value:
+        return log(found[0])
+
+    made = sums(3, 1, summands, of_sums)
+    assert (made.count, made.kept) == (1, 1)
+    x, p = torch.tensor([0.5, 1.0, -2.0], dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64)
+    parts = [values_of(made.summands, {"tap": [each], "param": [p]}) for each in x]
+    assert all(fits for _, fits, _ in parts)
+    total = sum(part for part, _, _ in parts)
+    assert values_of(made.result, {"sum": [total]}) == [total.log()]
+    share, of_param = values_of(made.shares, {"sum": [total], "gradient": [1.0]})
+    assert share == 1 / total
+    assert of_param == 0  # the result depends on the parameter through the sum alone
+    found = [
+        values_of(made.derivative, {"kept": [kept], "share": [share], "param": [p], "tap": [each]})
+        for each, (_, _, kept) in zip(x, parts, strict=True)
+    ]
+    torch.testing.assert_close(torch.stack([gx for gx, _ in found]), x.softmax(0))
+    torch.testing.assert_close(sum(gp for _, gp in found), 1 / p)
+
+
+def test_a_known_slope_takes_the_place_of_the_derivative() -> None:
+    def summands(one: Window) -> Summands:
+        x = one.values[0]
+        return Summands([sloped(x * x, (x, x * 7.0))], within(x, 1.0))
+
+    made = sums(2, 0, summands, lambda window, found: found[0])
+    assert made.kept == 0
+    assert values_of(made.derivative, {"tap": [3.0], "share": [2.0]}) == [42.0]
+
+
+@pytest.mark.parametrize("bound", [0.0, 1.0])
+def test_within(bound: float) -> None:
+    made = sums(1, 0, lambda one: Summands([one.values[0]], within(one.values[0], bound)), lambda window, found: found[0])
+    x = torch.tensor([-bound, bound, bound + 0.1, -bound - 0.1, math.nan, math.inf, -math.inf])
+    assert values_of(made.summands, {"tap": [x]})[1].tolist() == [True, True, False, False, False, False, False]
+
+
+def test_buffers_do_not_overlap(specs: list[Any]) -> None:
+    pool = PowerMeanPool2d(5, 2, 2)
+    run(pool, images(1, 3, 20, 20), "fast")
+    for spec in specs:
+        made = pool.program.sums
+        assert made is not None
+        buffers = Buffers(made, spec, pool.program.params)
+        places = buffers.places()
+        assert list(places.values()) == sorted(places.values())
+        assert buffers.ring == 8
+        assert buffers.reach == 5
+        assert buffers.pitch(20, 10, 1) >= buffers.left() + 20
+        assert places["kept"] - places["summand"] == buffers.ring

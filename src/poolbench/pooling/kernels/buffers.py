@@ -38,9 +38,9 @@ class Buffers:
     def places(self) -> dict[str, int]:
         """Return the first row of each buffer; `end` is how many rows there are.
 
-        `summand`, `kept` and `share` are rings, one behind the other for each sum (or what is kept). `column` holds sums
-        along columns and `column_share` shares of them, a row for each sum. `zeros` stands for rows outside the map,
-        `outside` takes what they get. `param` holds the gradients of a unit's parameters.
+        `summand`, `kept` and `share` are rings, one behind the other for each sum (or what is kept). `column` holds
+        sums along columns and `column_share` shares of them, a row for each sum. `zeros` stands for rows outside the
+        map, `outside` takes what they get. `param` holds the gradients of a unit's parameters.
         """
         sums, derivative = self.sums, self.spec.derivative
         sizes = {
@@ -60,7 +60,7 @@ class Buffers:
         return found | {"end": at}
 
     def left(self) -> int:
-        """Return the pixels of a row before the map's first: at least the padding, and whole vectors where contiguous."""
+        """Return the places of a row before the map's: at least the padding, and whole vectors if contiguous."""
         padding = self.spec.padding[1]
         return padding if self.spec.channels_last else -(-padding // WHOLE) * WHOLE
 

@@ -36,6 +36,8 @@ SIGNATURES = {
 }
 # What counts as no operation: choices, logic, checks for NaN, and what is there for the derivative alone.
 FREE = ("where", "and", "or", "not", "unordered", "poison", "stop", "via")
+# What takes many times as long as an addition.
+SLOW = ("exp", "log", "sqrt", "exp2", "log2", "div")
 LEAVES = ("tap", "valid", "count", "param", "uniform", "gradient", "const", "sum", "share", "kept")
 
 

@@ -223,7 +223,7 @@ def _plan(
         masked=_masked(LANES[dtype], geometry, (height, width), channels_last),
         disjoint=geometry.is_disjoint,
         streaming=derivative and not channels_last and _streams(geometry, size, lanes, dtype),
-        in_sums=_in_sums(program, geometry),
+        in_sums=_in_sums(program, geometry, derivative),
     )
     vectors = channels // spec.lanes
     # A thread takes whole images, or blocks of channels where there are too few of them.
@@ -257,9 +257,17 @@ def _plan(
     )
 
 
-def _in_sums(program: Program, geometry: Geometry) -> bool:
-    """Return whether what is summed is computed once for each value: no row of the map lies between two windows."""
-    return program.sums is not None and geometry.stride[0] <= (geometry.kernel_size[0] - 1) * geometry.dilation[0] + 1
+def _in_sums(program: Program, geometry: Geometry, derivative: bool) -> bool:
+    """Return whether a function of sums is run as such: where that saves slow operations.
+
+    It does where windows overlap, or where its derivative is the simpler one. No row may lie between two windows.
+    """
+    made = program.sums
+    if made is None or geometry.stride[0] > (geometry.kernel_size[0] - 1) * geometry.dilation[0] + 1:
+        return False
+    # Each window brings as many new values as it is steps away from the one before.
+    by_sums = math.prod(geometry.stride) * made.summands.slow + (made.shares if derivative else made.result).slow
+    return by_sums < (program.derivative if derivative else program.value).slow
 
 
 def _address(tensor: Tensor | None) -> int:

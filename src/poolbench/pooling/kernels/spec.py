@@ -5,7 +5,8 @@ from dataclasses import dataclass
 # What stands in the table that a kernel is given, 64 bits each; the first six are addresses.
 ARGUMENTS = (
     "x", "out", "gradient", "params", "param_gradients", "scratch", "scratch_bytes", "key",
-    "batch", "channels", "height", "width", "rows", "columns", "blocks", "zero_first", "pitch", "thread_of", "threads_of",
+    "batch", "channels", "height", "width", "rows", "columns", "blocks", "zero_first", "pitch",
+    "thread_of", "threads_of",
 )  # fmt: skip
 
 

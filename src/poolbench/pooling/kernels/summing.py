@@ -284,9 +284,7 @@ class _Unit:
             values = b.mul(w.counted(rows_ok, I64), w.counted(columns_ok, I64)) if columns_ok else None
             window = b.add(b.mul(b.add(b.mul(self.image, w.rows), row), w.columns), column)
             first = b.mul(column, w.i(spec.stride[1]))
-            steps = [
-                b.mul(b.add(first, w.i(j * spec.dilation[1])), self.across) for j in range(spec.kernel_size[1])
-            ]
+            steps = [b.mul(b.add(first, w.i(j * spec.dilation[1])), self.across) for j in range(spec.kernel_size[1])]
 
             def write(masked: bool) -> None:
                 with w.loop(self.start, self.stop, spec.lanes) as channel:
@@ -351,9 +349,7 @@ class _Unit:
     def along(self, first: Code) -> list[tuple[Code, dict[int, int]]]:
         """Return where in a row the wide vectors of a vector of windows begin, and their columns by phase."""
         b, w = self.b, self.writer
-        return [
-            (b.add(b.add(self.left, first), w.i(start)), group) for start, group in self.spec.groups().items()
-        ]
+        return [(b.add(b.add(self.left, first), w.i(start)), group) for start, group in self.spec.groups().items()]
 
     def sum_along(self, row: Code, first: Code) -> Code:
         """Return the sums of a vector of windows from those of columns."""

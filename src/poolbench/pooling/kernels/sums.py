@@ -9,11 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from poolbench.pooling.kernels.gradient import gradients
-from poolbench.pooling.kernels.graph import Value, Window, digest, needed, total
+from poolbench.pooling.kernels.graph import SLOW, Value, Window, digest, needed, total
 from poolbench.pooling.kernels.tape import Tape
-
-# What takes long enough to be kept for the derivative and not computed anew.
-SLOW = ("exp", "log", "sqrt", "exp2", "log2", "div")
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,7 @@ def sums(
     shared = total([each * one.graph.leaf("share", at) for at, each in enumerate(made.values)])
     derived = gradients(shared, [one.values[0], *(one.param(at) for at in range(params))], one.graph.const(1.0))
     again = {value.index for value in needed(derived)}
+    # What is slow is kept for the derivative and not computed anew.
     kept = [value for value in needed(made.values) if value.op in SLOW and value.index in again]
     tapes: list[Tape] = []
     texts = [digest([*made.values, made.fits]), digest(derived)]

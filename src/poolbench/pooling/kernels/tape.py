@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poolbench.pooling.kernels.graph import FREE, LEAVES, Value, needed
+from poolbench.pooling.kernels.graph import FREE, LEAVES, SLOW, Value, needed
 
 # One operation of a tape: its name, the places of its arguments on the tape, and which input or constant a leaf is.
 Operation = tuple[str, tuple[int, ...], Any]
@@ -32,6 +32,11 @@ class Tape:
             return v.op, tuple(place[a.index] for a in v.args if v.op != "via" or a is v.args[0]), v.leaf
 
         return cls(tuple(map(operation, values)), tuple(place[o.index] for o in outputs))
+
+    @property
+    def slow(self) -> int:
+        """How many operations take many times as long as an addition."""
+        return sum(op in SLOW for op, _, _ in self.operations)
 
     def uses(self, leaf: str) -> bool:
         """Whether an input of this kind is needed."""

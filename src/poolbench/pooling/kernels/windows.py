@@ -25,6 +25,7 @@ class WindowWriter(Writer):
         (self.channels_last if self.spec.channels_last else self.contiguous)(unit)
 
     def tape(self, masked: bool) -> Any:
+        """Return what is done with one window."""
         program = self.program
         if self.spec.derivative:
             return program.derivative_at_border if masked else program.derivative
@@ -33,6 +34,7 @@ class WindowWriter(Writer):
     # ---- channels last: a vector of channels ----
 
     def channels_last(self, unit: Code) -> None:
+        """Do an image's block of channels."""
         b, spec, lanes = self.b, self.spec, self.lanes
         image, block = b.sdiv(unit, self.blocks), b.srem(unit, self.blocks)
         # Blocks are whole vectors.
@@ -119,6 +121,7 @@ class WindowWriter(Writer):
             finished.up_to(self.height)
 
     def channel_inputs(self, image: Code, channel: Code, place: Code, places: list[Code]) -> dict[str, Any]:
+        """Return the inputs of a window's tape, each for a vector of channels."""
         b, lanes = self.b, self.lanes
 
         def tap(at: int) -> Code:
@@ -139,9 +142,11 @@ class WindowWriter(Writer):
         return {"tap": tap, "param": param, "uniform": uniform}
 
     def key_vector(self, which: int) -> Code:
+        """Return the key of random number `which`."""
         return self.lanes.splat(self.b.trunc(self.b.add(self.key, self.i(which)), I32))
 
     def spread_channels(self, parts: list[Code], targets: list[Code], ok: list[Code] | None) -> None:
+        """Add (or write) what the values of a window get."""
         lanes, spec = self.lanes, self.spec
         if ok is not None:
             for at, (part, target) in enumerate(zip(parts, targets, strict=True)):
@@ -158,6 +163,7 @@ class WindowWriter(Writer):
             lanes.store(total, target)
 
     def put(self, part: Code, target: Code) -> None:
+        """Add or, where no other window has the value, write what it gets."""
         lanes = self.lanes
         if self.spec.disjoint:
             lanes.store(lanes.narrow(part), target)
@@ -165,6 +171,7 @@ class WindowWriter(Writer):
             self.add_to(target, part)
 
     def add_params(self, parts: list[Code], channel: Code) -> None:
+        """Add to the gradients of parameters."""
         for which, part in enumerate(parts):
             at = self.b.add(self.b.mul(self.i(which), self.channels), channel)
             self.add_to(self.at(self.param_gradients, at, self.lanes.number), part)
@@ -172,6 +179,7 @@ class WindowWriter(Writer):
     # ---- contiguous: a vector of windows in a row ----
 
     def contiguous(self, unit: Code) -> None:
+        """Do one channel's map."""
         b, spec, lanes = self.b, self.spec, self.lanes
         channel = b.srem(unit, self.channels)
         pixels = b.mul(self.height, self.width)
@@ -234,6 +242,7 @@ class WindowWriter(Writer):
     def line_inputs(
         self, line: "Line", channel: Code, window: Code, origin: Code, starts: list[Code]
     ) -> dict[str, Any]:
+        """Return the inputs of a window's tape, each for a vector of windows."""
         b, spec, lanes = self.b, self.spec, self.lanes
         stride = spec.stride[1]
         groups = spec.groups()

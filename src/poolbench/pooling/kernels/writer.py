@@ -52,6 +52,7 @@ class Writer:
         self.sum_kind = self.lanes.number if spec.accumulates_apart else self.lanes.stored
 
     def write(self) -> None:
+        """Write the whole function."""
         b = self.b
         for at, name in enumerate(ARGUMENTS):
             place = b.gep(self.function.args[0], [self.i(at)], source_etype=I64)
@@ -76,9 +77,11 @@ class Writer:
     # ---- small words ----
 
     def i(self, number: int) -> ir.Constant:
+        """Return a constant whole number."""
         return ir.Constant(I64, number)
 
     def at(self, pointer: Code, index: Code, kind: Any) -> Code:
+        """Return the address of a number behind a pointer."""
         return self.b.gep(pointer, [index], source_etype=kind)
 
     def prefetch(self, place: Code, part: int = 0, *, write: bool = False) -> None:
@@ -97,6 +100,7 @@ class Writer:
 
     @contextmanager
     def loop(self, start: Code, stop: Code, step: Code | int = 1) -> Iterator[Code]:
+        """Write a loop around what is written within."""
         b = self.b
         step = self.i(step) if isinstance(step, int) else step
         head, body, done = (self.function.append_basic_block(n) for n in ("head", "body", "done"))
@@ -117,6 +121,7 @@ class Writer:
         return self.b.icmp_unsigned("<", index, size)
 
     def clamped(self, index: Code, size: Code) -> Code:
+        """Return the nearest number of 0 to size − 1."""
         b = self.b
         low = b.select(b.icmp_signed("<", index, self.i(0)), self.i(0), index)
         return b.select(b.icmp_signed(">=", low, size), b.sub(size, self.i(1)), low)
@@ -142,9 +147,11 @@ class Writer:
                 write(True)
 
     def all_of(self, truths: list[Code]) -> Code:
+        """Return whether all hold."""
         return functools.reduce(self.b.and_, truths)
 
     def counted(self, truths: list[Code], kind: Any) -> Code:
+        """Return how many hold."""
         return functools.reduce(self.b.add, [self.b.zext(t, kind) for t in truths])
 
     def clear(self, place: Code, count: Code) -> None:

@@ -147,7 +147,7 @@ def places(draw: st.DrawFn, kind: Any) -> tuple[dict[str, Any], tuple[int, ...]]
             value[axis] if isinstance(value, tuple) else value
             for value in (geometry["kernel_size"], geometry.get("padding", 0), geometry.get("dilation", 1))
         )
-        # Smaller ones than the step have windows without any value, of which max pooling says −∞.
+        # Smaller ones than the step may have windows without any value, which is an error.
         least = max(step, (k - 1) * step + 1 - 2 * pad)
         sizes.append(draw(st.integers(least, least + 6)))
     return geometry, tuple(sizes)

@@ -1,6 +1,7 @@
 """What single window operators promise beyond the conformance suite."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -73,6 +74,19 @@ def test_minus_infinity_is_a_value_and_padding_is_none() -> None:
     assert AvgTopKPool2d(3, 2, 1, k=5)(x).item() == -torch.inf
 
 
+@pytest.mark.parametrize("implementation", ["fast", "torch"])
+@pytest.mark.parametrize(
+    ("operator", "value"), [(MaxPool2d, -torch.inf), (MinPool2d, torch.inf), (MaxPool2d, torch.inf)], ids=str
+)
+def test_infinite_values_get_the_gradient_and_padding_none(operator: Any, value: float, implementation: str) -> None:
+    x = torch.full((1, 2, 6, 7), value, requires_grad=True)
+    y = operator(3, 2, 1, implementation=implementation)(x)
+    assert (y == value).all()
+    y.backward(torch.arange(1.0, y.numel() + 1).view(y.shape))
+    assert x.grad is not None
+    assert x.grad.sum().item() == y.numel() * (y.numel() + 1) / 2
+
+
 def test_a_window_with_nan_keeps_the_whole_gradient() -> None:
     x = torch.full((1, 1, 4, 4), torch.nan, requires_grad=True)
     AvgTopKPool2d(2, k=3)(x).sum().backward()
@@ -113,6 +127,23 @@ def test_equals_itself_on_a_gpu() -> None:
     x, operator = images(2, 3, 9, 9).relu(), AvgTopKPool2d(3, 2, 1, k=5)
     there = pooled_and_gradient(lambda x: operator(x.cuda()).cpu(), x)
     torch.testing.assert_close(there, pooled_and_gradient(operator, x))
+
+
+# ---- dilation ----
+
+
+@pytest.mark.parametrize(
+    ("size", "steps_over"), [((4, 9), True), ((5, 5), False), ((9, 4), True), ((6, 5), False)], ids=str
+)
+def test_a_dilated_window_without_any_value_is_an_error(size: tuple[int, int], steps_over: bool) -> None:
+    pool, x = MaxPool2d(2, stride=1, padding=1, dilation=5), images(1, 2, *size)
+    theirs = nn.MaxPool2d(2, stride=1, padding=1, dilation=5)(x)
+    assert theirs.isneginf().any().item() is steps_over
+    if not steps_over:
+        assert torch.equal(pool(x), theirs)
+        return
+    with pytest.raises(ValueError, match=r"must have a value for each window, got \d+x\d+, which dilation=\(5, 5\)"):
+        pool(x)
 
 
 # ---- min ----

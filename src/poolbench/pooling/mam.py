@@ -1,10 +1,9 @@
 """Max, average and min in one."""
 
-import math
 from typing import ClassVar
 
-from poolbench.pooling.kernels.graph import Value, Window, folded, smaller, spread_nan, where
-from poolbench.pooling.mean import maximum, mean
+from poolbench.pooling.kernels.graph import Value, Window, spread_nan, where
+from poolbench.pooling.mean import maximum, mean, minimum
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
 
@@ -33,7 +32,7 @@ class MAMPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return max − min or (max + mean) / 2."""
         largest, average = maximum(window), mean(window)
-        reach = largest - folded(smaller, window.filled(math.inf))
+        reach = largest - minimum(window)
         return spread_nan(where(reach > average, reach, (largest + average) * 0.5), window)
 
 

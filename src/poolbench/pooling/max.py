@@ -1,11 +1,10 @@
 """Max pooling, the reference of every comparison."""
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolbench.pooling.kernels.graph import Value, Window, folded, larger, spread_nan
+from poolbench.pooling.kernels.graph import Value, Window, spread_nan
+from poolbench.pooling.mean import maximum
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
 
@@ -22,7 +21,7 @@ class MaxPool2d(TapPool2d):
 
     def formula(self, window: Window) -> Value:
         """Return max(x)."""
-        return spread_nan(folded(larger, window.filled(-math.inf)), window)
+        return spread_nan(maximum(window), window)
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own max pooling."""

@@ -1,11 +1,10 @@
 """Min pooling."""
 
-import math
-
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolbench.pooling.kernels.graph import Value, Window, folded, smaller, spread_nan
+from poolbench.pooling.kernels.graph import Value, Window, spread_nan
+from poolbench.pooling.mean import minimum
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
 
@@ -23,7 +22,7 @@ class MinPool2d(TapPool2d):
 
     def formula(self, window: Window) -> Value:
         """Return min(x)."""
-        return spread_nan(folded(smaller, window.filled(math.inf)), window)
+        return spread_nan(minimum(window), window)
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own max pooling of −x."""

@@ -40,6 +40,14 @@ def output_size(
     return count
 
 
+def _steps_over(size: int, windows: int, kernel_size: int, stride: int, padding: int, dilation: int) -> bool:
+    """Return whether, along one dimension, a window has all its values outside the map."""
+    if size >= dilation:
+        return False
+    starts = (window * stride - padding for window in range(windows))
+    return any(all(not 0 <= start + at * dilation < size for at in range(kernel_size)) for start in starts)
+
+
 def _plain(value: Any) -> Any:
     """Return a size of one of torch's poolings as one number where it is a tuple of one."""
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value
@@ -63,7 +71,11 @@ class WindowPool2d(nn.Module):
     A one-dimensional operator (`WindowPool1d`) takes (B, C, L) or (C, L).
 
     Raises:
-        ValueError: an argument breaks its rule, or the map is smaller than the window.
+        ValueError: an argument breaks its rule, or the map is smaller than the window, or a dilated window has no
+            value of the map (where torch's max pooling gives −∞).
+
+    An infinite value is told from padding by max and min and what is made of them. Operators that sort do not tell −∞
+    from it: in a window that hangs over the border the gradient of such a value may be lost.
 
     Class attributes say what holds of the operator, and the tests try it: `keeps_constants` (a constant map stays
     what it is), `keeps_range` (no result leaves the range of its window), `is_equivariant` (a map shifted by the
@@ -170,7 +182,7 @@ class WindowPool2d(nn.Module):
         """Return (H', W') for a map of this size.
 
         Raises:
-            ValueError: the map is smaller than the window.
+            ValueError: the map is smaller than the window, or smaller than the dilation so that a window has no value.
         """
         shape = tuple(
             output_size(size, kernel, stride, padding, self.ceil_mode, dilation)
@@ -182,6 +194,12 @@ class WindowPool2d(nn.Module):
             raise ValueError(
                 f"the map must be at least as large as the window {self.kernel_size} with padding {self.padding}, "
                 f"got {height}x{width}"
+            )
+        axes = zip((height, width), shape, self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        if any(_steps_over(*axis) for axis in axes):
+            raise ValueError(
+                f"the map must have a value for each window, got {height}x{width}, which dilation={self.dilation} "
+                f"with padding {self.padding} steps over"
             )
         return shape[0], shape[1]
 

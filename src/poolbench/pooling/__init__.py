@@ -65,7 +65,7 @@ from poolbench.pooling.soft import SoftPool1d, SoftPool2d
 from poolbench.pooling.spatial_pyramid import SpatialPyramidPool2d
 from poolbench.pooling.spectral import SpectralPool1d, SpectralPool2d
 from poolbench.pooling.stochastic import StochasticPool1d, StochasticPool2d
-from poolbench.pooling.strided_conv import StridedConv2d
+from poolbench.pooling.strided_conv import StridedConv1d, StridedConv2d
 from poolbench.pooling.t_max_avg import TMaxAvgPool1d, TMaxAvgPool2d
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.tree import TreePool1d, TreePool2d
@@ -154,6 +154,7 @@ __all__ = [
     "SpectralPool2d",
     "StochasticPool1d",
     "StochasticPool2d",
+    "StridedConv1d",
     "StridedConv2d",
     "TMaxAvgPool1d",
     "TMaxAvgPool2d",

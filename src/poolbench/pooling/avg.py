@@ -1,14 +1,20 @@
 """Average pooling."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from poolbench.pooling.kernels.graph import Value, Window
 from poolbench.pooling.mean import mean
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
+
+
+def _pads(pool: nn.Module) -> bool:
+    padding = getattr(pool, "padding", 0)
+    return any(padding) if isinstance(padding, tuple) else bool(padding)
 
 
 class AvgPool2d(TapPool2d):
@@ -49,6 +55,12 @@ class AvgPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return Σx / n."""
         return mean(window)
+
+    @classmethod
+    def taken_over(cls, pool: nn.Module) -> dict[str, Any]:
+        """Return whether padding counts, of an average pooling."""
+        counts = getattr(pool, "count_include_pad", False) and _pads(pool)
+        return {"count_include_pad": True} if counts else {}
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes this map, and why."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from poolbench.pooling.precision import is_channels_last
 from poolbench.pooling.taking import taken
+from poolbench.pooling.transforms import takes_functions
 
 
 def extended(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: str) -> Tensor:
@@ -50,8 +51,7 @@ def _part(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> Te
 
 
 def _extended(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: str) -> Tensor:
-    # What is to be exported must not hold a function of our own.
-    if torch.compiler.is_exporting() or not torch.is_grad_enabled():
+    if not takes_functions(x_BCHW):
         return _made(x_BCHW, rows, columns, mode)
     y: Tensor = _Extended.apply(x_BCHW, rows, columns, mode)
     return y

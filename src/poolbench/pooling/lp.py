@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from torch import nn
 
 from poolbench.pooling.kernels.graph import Value, Window, exp, folded, larger, log, sqrt, stopped, total, where
 from poolbench.pooling.mean import divided, mean, power, size, whole_power
@@ -55,6 +57,11 @@ class LpPool2d(TapPool2d):
             raise ValueError(f"`p` must be above 0 and finite, got {p!r}")
         self.p = float(p)
         self.trace()
+
+    @classmethod
+    def taken_over(cls, pool: nn.Module) -> dict[str, Any]:
+        """Return the exponent, of `nn.LPPool2d`."""
+        return {"p": float(pool.norm_type)} if isinstance(pool, nn.LPPool1d | nn.LPPool2d) else {}
 
     def formula(self, window: Window) -> Value:
         """Return (Σ|x|^p / n)^(1/p)."""

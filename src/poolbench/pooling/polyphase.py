@@ -11,6 +11,7 @@ from poolbench.pooling.dense_max import DenseMax2d
 from poolbench.pooling.draws import Draws
 from poolbench.pooling.extension import extended
 from poolbench.pooling.precision import answering, is_channels_last, widened
+from poolbench.pooling.transforms import takes_functions
 from poolbench.pooling.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.work import ABSOLUTE, of_convolution
 
@@ -71,11 +72,8 @@ class PolyphasePool2d(WindowPool2d):
     def component(self, parts_BCHIWJ: Tensor, score_BP: Tensor) -> Tensor:
         """Return the component of the largest score, of equal ones the first, all NaN where one is: (B, C, H', W')."""
         best_B = score_BP.argmax(1)
-        # What is to be exported must not hold a function of our own.
-        if torch.compiler.is_exporting() or not torch.is_grad_enabled():
-            chosen_BCHW = _component(parts_BCHIWJ, best_B)
-        else:
-            chosen_BCHW = _Component.apply(parts_BCHIWJ, best_B)
+        choose = _Component.apply if takes_functions(parts_BCHIWJ) else _component
+        chosen_BCHW = choose(parts_BCHIWJ, best_B)
         return torch.where(score_BP.isnan().any(1).view(-1, 1, 1, 1), torch.nan, chosen_BCHW)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:

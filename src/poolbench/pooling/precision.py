@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from poolbench.pooling.transforms import is_transformed
+
 
 def widened(x: Tensor) -> Tensor:
     """Return half precision as float32, for sums that half precision would lose or overflow; the rest as it is.
@@ -28,6 +30,8 @@ def uncast(x: Tensor) -> AbstractContextManager[object]:
 
 def is_channels_last(x: Tensor) -> bool:
     """Whether a map (B, C, H, W) has its channels side by side in memory, and could not as well have its columns."""
+    if is_transformed(x):  # where a map may be a stack of maps, torch does not say
+        return False
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from poolbench.pooling.convolution import convolution
-from poolbench.pooling.window import WindowPool2d
+from poolbench.pooling.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.work import of_convolution
 
 
@@ -68,3 +68,12 @@ class StridedConv2d(WindowPool2d):
     def extra_repr(self) -> str:
         """Show what the inner convolution does not."""
         return f"ceil_mode={self.ceil_mode}, activation={self.activation!r}"
+
+
+class StridedConv1d(WindowPool1d, StridedConv2d):
+    """`StridedConv2d` for sequences.
+
+    >>> import torch
+    >>> StridedConv1d(2, channels=3)(torch.zeros(1, 3, 4)).shape
+    torch.Size([1, 3, 2])
+    """

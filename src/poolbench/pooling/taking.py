@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poolbench.pooling.transforms import takes_functions
+
 
 def taken(x: Tensor, dim: int, place: Tensor) -> Tensor:
     """Return the rows (columns, …) of these numbers along one dimension, as `index_select` does.
@@ -14,8 +16,7 @@ def taken(x: Tensor, dim: int, place: Tensor) -> Tensor:
     """
     if dim != x.ndim - 1:
         return x.index_select(dim, place)
-    # What is to be exported must not hold a function of our own.
-    if torch.compiler.is_exporting() or not torch.is_grad_enabled():
+    if not takes_functions(x):
         return _gathered(x, place)
     y: Tensor = _Taken.apply(x, place)
     return y

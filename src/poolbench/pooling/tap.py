@@ -15,6 +15,7 @@ from poolbench.pooling.kernels.library import unavailable
 from poolbench.pooling.kernels.plain import pool_plain
 from poolbench.pooling.kernels.program import Program, program
 from poolbench.pooling.kernels.sums import Summands, sums
+from poolbench.pooling.transforms import is_transformed
 from poolbench.pooling.window import WindowPool2d
 
 
@@ -118,6 +119,8 @@ class TapPool2d(WindowPool2d):
             return "implementation=torch"
         if torch.compiler.is_exporting():
             return "what is exported needs no kernel"
+        if is_transformed(x_BCHW, *self._parameters.values()):
+            return "a transform of torch.func, or a tangent, needs torch's own operations"
         if self.program.operations > kernels.MOST_OPERATIONS:
             return f"the window of {self.window_size} values is too large for a kernel"
         if self._unavailable:

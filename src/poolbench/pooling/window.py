@@ -1,5 +1,7 @@
 """What every window operator shares: the window's geometry, checked once, and the shape that follows from it."""
 
+import inspect
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -16,10 +18,19 @@ def pair(name: str, value: int | Sequence[int], *, least: int = 1) -> tuple[int,
     >>> pair("kernel_size", 3)
     (3, 3)
     """
-    both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
-    if len(both) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= least for v in both):
+    given = tuple(value) if isinstance(value, Sequence) else (value, value)
+    both = [_whole(each, least) for each in given]
+    if len(both) != 2 or both[0] is None or both[1] is None:
         raise ValueError(f"`{name}` must be one or two whole numbers of at least {least}, got {value!r}")
     return both[0], both[1]
+
+
+def _whole(value: Any, least: int) -> int | None:
+    """Return a whole number, NumPy's too, as Python's; None if it is none, or below `least`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return None
+    number = operator.index(value)
+    return number if number >= least else None
 
 
 def output_size(
@@ -126,31 +137,46 @@ class WindowPool2d(nn.Module):
 
     @classmethod
     def from_pool(cls, pool: nn.Module, **own: Any) -> Self:
-        """Return this operator with the geometry of one of torch's poolings: the equal site.
+        """Return this operator with the geometry of another pooling: the equal site.
 
         Args:
-            pool: an `nn.MaxPool2d`, `nn.AvgPool2d` or `nn.LPPool2d`; their one-dimensional forms for an operator
-                that is one-dimensional.
-            own: the operator's own arguments.
+            pool: an `nn.MaxPool2d`, `nn.AvgPool2d` or `nn.LPPool2d`, or a window operator of this library; their
+                one-dimensional forms for an operator that is one-dimensional.
+            own: the operator's own arguments. Of `pool`'s, `AvgPool2d` takes over `count_include_pad`, `LpPool2d` the
+                exponent, where they are not given.
 
         Raises:
-            ValueError: it is none of these, or does what an operator cannot: `return_indices`, `divisor_override`.
+            ValueError: it is none of these, or does what an operator cannot: `return_indices`, `divisor_override`, or
+                a dilation where the operator has none.
 
         >>> WindowPool2d.from_pool(nn.MaxPool2d(3, stride=2, padding=1))
         WindowPool2d(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), ceil_mode=False)
         """
         known = [getattr(nn, f"{kind}Pool{cls.spatial}d") for kind in ("Max", "Avg", "LP")]
-        if not isinstance(pool, tuple(known)):
+        if not isinstance(pool, (*known, WindowPool2d)) or getattr(pool, "spatial", cls.spatial) != cls.spatial:
             names = ", ".join(f"nn.{kind.__name__}" for kind in known)
-            raise ValueError(f"`pool` must be one of {names} for {cls.__name__}, got {type(pool).__name__}")
+            raise ValueError(
+                f"`pool` must be one of {names} or a window operator in {cls.spatial}-D for {cls.__name__}, "
+                f"got {type(pool).__name__}"
+            )
         for name in ("return_indices", "divisor_override"):
             if getattr(pool, name, None):
                 raise ValueError(f"`pool` must have no `{name}`: {cls.__name__} has none, got {getattr(pool, name)!r}")
-        geometry = {name: _plain(getattr(pool, name)) for name in ("kernel_size", "stride")}
-        geometry["padding"] = _plain(getattr(pool, "padding", 0))
-        if (dilation := _plain(getattr(pool, "dilation", 1))) not in (1, (1, 1)):
-            geometry["dilation"] = dilation
-        return cls(**geometry, ceil_mode=bool(pool.ceil_mode), **own)
+        sizes = {name: getattr(pool, name, 0) for name in ("kernel_size", "stride", "padding")}
+        geometry = {
+            name: _plain(size[-cls.spatial :] if isinstance(size, tuple) else size) for name, size in sizes.items()
+        }
+        dilation = getattr(pool, "dilation", 1)
+        if set(dilation if isinstance(dilation, tuple) else (dilation,)) != {1}:
+            if "dilation" not in inspect.signature(cls).parameters:
+                raise ValueError(f"`pool` must have no `dilation`: {cls.__name__} has none, got {dilation!r}")
+            geometry["dilation"] = _plain(dilation[-cls.spatial :] if isinstance(dilation, tuple) else dilation)
+        return cls(**geometry, ceil_mode=bool(pool.ceil_mode), **(cls.taken_over(pool) | own))
+
+    @classmethod
+    def taken_over(cls, pool: nn.Module) -> dict[str, Any]:
+        """Return the operator's own arguments that `from_pool` takes from a pooling of torch's that has them, too."""
+        return {}
 
     @property
     def window_size(self) -> int:
@@ -231,15 +257,15 @@ class WindowPool2d(nn.Module):
     def extra_repr(self) -> str:
         """Show the geometry, as torch's own layers do."""
         names = ["kernel_size", "stride", "padding"] + ["dilation"] * (self.dilation != (1, 1))
-        shown = ", ".join(f"{name}={getattr(self, name)}" for name in names)
+        shown = ", ".join(f"{name}={_plain(getattr(self, name)[-self.spatial :])}" for name in names)
         return f"{shown}, ceil_mode={self.ceil_mode}"
 
     def _sizes(self, name: str, value: int | Sequence[int], *, least: int = 1) -> tuple[int, int]:
         """Return an argument of the geometry as (height, width); in one dimension the height is that of one row."""
         if self.spatial == 2:
             return pair(name, value, least=least)
-        only = value[0] if isinstance(value, Sequence) and len(value) == 1 else value
-        if not isinstance(only, int) or isinstance(only, bool) or only < least:
+        only = _whole(value[0] if isinstance(value, Sequence) and len(value) == 1 else value, least)
+        if only is None:
             raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
         return (0 if name == "padding" else 1), only
 

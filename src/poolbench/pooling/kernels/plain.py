@@ -11,6 +11,8 @@ from poolbench.pooling.draws import uniform
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.kernels.tape import Tape
+from poolbench.pooling.precision import is_channels_last
+from poolbench.pooling.transforms import is_transformed, takes_functions
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
@@ -47,8 +49,7 @@ def pool_plain(
         program: what is computed.
         geometry: where the windows lie.
     """
-    # What is to be exported must not hold a function of our own.
-    if torch.compiler.is_exporting() or not torch.is_grad_enabled():
+    if not takes_functions(x_BCHW, params_PC):
         return _value(x_BCHW, params_PC, key, program, geometry)
     result: Tensor = _Plain.apply(x_BCHW, params_PC, key, program, geometry)
     return result
@@ -78,7 +79,9 @@ class _Plain(torch.autograd.Function):
 
 def _value(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
     tape = program.value_at_border if geometry.has_border((x.shape[-2], x.shape[-1])) else program.value
-    (result,) = _run(tape, _inputs(x, params, key, geometry))
+    # Where torch differentiates by itself, what the result does not depend on must have no part in it.
+    operations = OPERATIONS | {"stop": torch.detach} if is_transformed(x, params) else OPERATIONS
+    (result,) = _run(tape, _inputs(x, params, key, geometry), operations)
     result = result.expand(*x.shape[:-2], *geometry.shape).to(x.dtype)
     return result.contiguous(memory_format=layout_of(x))
 
@@ -105,10 +108,12 @@ def spread_plain(
     return gx.contiguous(memory_format=layout_of(x)), gparams
 
 
-def _run(tape: Tape, inputs: dict[str, Callable[[Any], Any]]) -> list[Any]:
+def _run(
+    tape: Tape, inputs: dict[str, Callable[[Any], Any]], operations: dict[str, Callable[..., Any]] = OPERATIONS
+) -> list[Any]:
     values: list[Any] = []
     for op, arguments, leaf in tape.operations:
-        values.append(inputs[op](leaf) if op in inputs else OPERATIONS[op](*[values[at] for at in arguments]))
+        values.append(inputs[op](leaf) if op in inputs else operations[op](*[values[at] for at in arguments]))
     return [values[at] for at in tape.outputs]
 
 
@@ -174,5 +179,4 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def layout_of(x: Tensor) -> torch.memory_format:
     """Return the memory layout that results get: channels-last only where the map is it and nothing else."""
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
+    return torch.channels_last if is_channels_last(x) else torch.contiguous_format

@@ -1,0 +1,28 @@
+"""Maps that torch transforms: by `torch.func`, with a tangent for forward-mode differentiation, or for an export."""
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def is_transformed(*tensors: Tensor | None) -> bool:
+    """Return whether a transform of `torch.func` (grad, vmap, jvp, …) holds one of these, or one carries a tangent.
+
+    Only torch's own operations can be transformed in every way. `torch.compile` sees none of this.
+
+    >>> is_transformed(torch.ones(1)), bool(torch.func.vmap(lambda x: x + is_transformed(x))(torch.zeros(1)))
+    (False, True)
+    """
+    if torch.compiler.is_compiling():
+        return False
+    there = [tensor for tensor in tensors if tensor is not None]
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # torch has no public question for it
+    return any(wrapped(each) or forward_ad.unpack_dual(each).tangent is not None for each in there)
+
+
+def takes_functions(*tensors: Tensor | None) -> bool:
+    """Return whether a derivative of our own (a `torch.autograd.Function`) may be used for these.
+
+    Not in what is exported, which must not hold one, nor where torch transforms it; and needlessly without gradients.
+    """
+    return torch.is_grad_enabled() and not torch.compiler.is_exporting() and not is_transformed(*tensors)

@@ -210,3 +210,35 @@ def test_arguments_have_rules(arguments: dict[str, object], message: str) -> Non
 
 def test_shows_how_it_draws() -> None:
     assert "sequence='random', overlapping=True" in repr(FractionalMaxPool2d(2))
+
+
+@pytest.mark.parametrize("ratio", [0.5**0.5, 0.8, (0.6, 0.9)])
+def test_a_ratio_between_one_and_two_has_regions_of_one_and_two_steps(ratio: float | tuple[float, float]) -> None:
+    pool = FractionalMaxPool2d(2, output_ratio=ratio, overlapping=False)
+    high, wide = ratio if isinstance(ratio, tuple) else (ratio, ratio)
+    x = torch.rand(2, 3, 25, 36)
+    rows, columns = pool.output_shape(25, 36)
+    assert (rows, columns) == (int(25 * high), int(36 * wide))
+    assert pool(x).shape == pool.eval()(x).shape == (2, 3, rows, columns)
+    pool.train()
+    seen = torch.stack([pool._edges(36, columns, x.device).diff() for _ in range(20)])
+    assert set(seen.unique().tolist()) == {1, 2}
+    assert (seen.sum(1) == 36).all()
+    assert len(seen.unique(dim=0)) > 1
+    assert pool(x).amax() == x.amax()  # every value belongs to a region
+
+
+def test_a_ratio_in_one_dimension() -> None:
+    x = torch.arange(10.0).view(1, 1, 10)
+    assert FractionalMaxPool1d(2, output_ratio=0.7).eval()(x).tolist() == [[[1.0, 3.0, 4.0, 5.0, 6.0, 8.0, 9.0]]]
+
+
+@pytest.mark.parametrize("ratio", [0, 1, 1.5, -0.5, True, (0.5,), (0.5, 0.5, 0.5), "half", float("nan")])
+def test_a_ratio_has_bounds(ratio: object) -> None:
+    with pytest.raises(ValueError, match="`output_ratio` must be above 0 and below 1, one number or two, got"):
+        FractionalMaxPool2d(2, output_ratio=ratio)  # type: ignore[arg-type]
+
+
+def test_a_ratio_that_leaves_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"must have a result by output_ratio=\(0.2, 0.2\), got 4x9"):
+        FractionalMaxPool2d(2, output_ratio=0.2)(torch.zeros(1, 1, 4, 9))

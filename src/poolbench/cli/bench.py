@@ -1,6 +1,7 @@
 """`poolbench bench`: speed and memory of operators beside torch's own max pooling, or speed of whole networks."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from poolbench.cli import choices
@@ -132,10 +133,13 @@ def _run_operators(arguments: argparse.Namespace) -> int:
         console.width = 120
     console.print(
         f"{here['device_name']}, {here['cores']} cores, torch {here['versions']['torch']}, "
-        f"{threads} threads, allocator {allocator}; each operator alternates with "
-        "nn.MaxPool2d; median ratio and its 95 % interval, ~ where the time ended before the interval was within 2 %",
+        f"{threads} thread{'s' * (threads != 1)}, allocator {allocator}; each operator alternates with "
+        "nn.MaxPool2d; median milliseconds, median ratio and its 95 % interval, ~ where the time ended before the "
+        "interval was within 2 %",
         highlight=False,
     )
+    if arguments.csv:
+        _write(arguments.csv, [])  # a file that cannot be written is an error now, not when all is measured
     shapes = [shape.smaller(8) for shape in SHAPES] if arguments.quick else list(SHAPES)
     rows = []
     for shape in shapes:
@@ -150,38 +154,58 @@ def _run_operators(arguments: argparse.Namespace) -> int:
             block = list(found)
             rows += block
             console.print(_table(f"{shape.title}, {layout}", block))
+            if arguments.csv:
+                _write(arguments.csv, rows)  # at every table: what is measured stays when the command is ended
     console.print(
         f"{COMPILED.made} kernels compiled, {COMPILED.loaded} taken from the cache, in {COMPILED.seconds:.1f} s, "
         "none of it in the figures",
         highlight=False,
     )
-    if arguments.csv:
-        _write(arguments.csv, rows)
     return 0
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption_justify="left")
     for name in ("operator", "by", "dtype"):
         table.add_column(name, no_wrap=True)
     for name in ("forward\nms", "× max", "+ backward\nms", "× max", "kept\nMiB"):
         table.add_column(name, justify="right", no_wrap=True)
-    if rows:
-        backward = next((f"{row['backward_max_ms']:.2f}" for row in rows if "backward_max_ms" in row), "")
-        kept = next((f"{row['kept_max_mib']:.1f}" for row in rows if row.get("kept_max_mib") is not None), "")
-        table.add_row(
-            "nn.MaxPool2d", "torch", rows[0]["dtype"], f"{rows[0]['forward_max_ms']:.2f}", "1", backward, "1", kept
-        )
-    for row in rows:
-        if row.get("reason"):
-            table.add_row(row["operator"], "", row["dtype"], "–", row["reason"])
-            continue
-        kept = "" if row["kept_mib"] is None else f"{row['kept_mib']:.1f}"
-        cells = [cell for what in ("forward", "backward") for cell in _cells(row, what)]
-        table.add_row(row["operator"], row["implementation"], row["dtype"], *cells, kept)
+    for dtype in dict.fromkeys(row["dtype"] for row in rows):
+        of_dtype = [row for row in rows if row["dtype"] == dtype]
+        table.add_row(*_yardstick(of_dtype))
+        for row in of_dtype:
+            table.add_row(*_line(row))
+        table.add_section()
+    # In a cell a sentence would take the other columns' width.
+    reasons = [f"{row['operator']}, {row['dtype']}: {row['reason']}" for row in rows if row["reason"]]
+    table.caption = Text("\n".join(reasons)) if reasons else None
     return table
+
+
+def _yardstick(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the cells of `nn.MaxPool2d`, to which the ratios of `rows`, all of one dtype, are.
+
+    It was timed beside each of them: its milliseconds are the median.
+    """
+    from statistics import median
+
+    milliseconds = []
+    for what in ("forward", "backward"):
+        found = [row[f"{what}_max_ms"] for row in rows if f"{what}_max_ms" in row]
+        milliseconds += [f"{median(found):.2f}", "1"] if found else ["", ""]
+    kept = next((f"{row['kept_max_mib']:.1f}" for row in rows if row["kept_max_mib"] is not None), "")
+    return ["nn.MaxPool2d", "torch", rows[0]["dtype"], *milliseconds, kept]
+
+
+def _line(row: dict[str, Any]) -> list[str]:
+    if row["reason"]:
+        return [row["operator"], "", row["dtype"], "–"]
+    kept = "" if row["kept_mib"] is None else f"{row['kept_mib']:.1f}"
+    cells = [cell for what in ("forward", "backward") for cell in _cells(row, what)]
+    return [row["operator"], row["implementation"], row["dtype"], *cells, kept]
 
 
 def _cells(row: dict[str, Any], what: str) -> tuple[str, str]:
@@ -194,9 +218,13 @@ def _cells(row: dict[str, Any], what: str) -> tuple[str, str]:
 
 
 def _write(path: str, rows: list[dict[str, Any]]) -> None:
-    import pandas as pd
+    import csv
 
+    columns = list(dict.fromkeys(name for row in rows for name in row))
     try:
-        pd.DataFrame(rows).to_csv(path, index=False)
+        with Path(path).open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
     except OSError as error:
         raise ConfigurationError(f"--csv: {path} cannot be written: {error.strerror or error}") from error

@@ -30,7 +30,8 @@ class FractionalMaxPool2d(WindowPool2d):
     and one of them, anywhere, 2. Where n' = n, every value is a region.
 
     kernel_size, stride, padding and ceil_mode say how many results there are, those of `nn.MaxPool2d`, and nothing
-    else: no region has padding in it. The gradient goes to the first of equal values, in the order of reading.
+    else: no region has padding in it. So α is near the stride, a whole number, as at the site of another pooling. With
+    `output_ratio` it is 1 / ratio, whatever they say: the fractional ratio of the name. The gradient goes to the first of equal values, in the order of reading.
 
     Args:
         kernel_size, padding, ceil_mode, implementation: see `WindowPool2d`.
@@ -38,6 +39,8 @@ class FractionalMaxPool2d(WindowPool2d):
             than values.
         sequence: `"random"` or `"pseudorandom"`.
         overlapping: whether neighbouring regions share a row or a column.
+        output_ratio: results for each value along a dimension, one number or (height, width), above 0 and below 1:
+            ⌊ratio·n⌋ results, in the source often 1/√2. None: the number of results follows from the geometry.
 
     Raises:
         ValueError: an argument breaks its rule, or there are more results than values (one value with a padding of 2).
@@ -51,6 +54,8 @@ class FractionalMaxPool2d(WindowPool2d):
     >>> x = torch.tensor([[[[1.0, 2.0, 3.0, 4.0, 5.0]]]])
     >>> FractionalMaxPool2d((1, 2), (1, 2), ceil_mode=True).eval()(x).tolist()  # edges at 0, 1, 3, 4
     [[[[2.0, 4.0, 5.0]]]]
+    >>> FractionalMaxPool2d(2, output_ratio=0.7)(torch.zeros(1, 1, 20, 10)).shape
+    torch.Size([1, 1, 14, 7])
     """
 
     keeps_range: ClassVar[bool] = False
@@ -76,8 +81,10 @@ class FractionalMaxPool2d(WindowPool2d):
         implementation: str = "fast",
         sequence: str = "random",
         overlapping: bool = True,
+        output_ratio: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, implementation=implementation)
+        self.output_ratio = self._ratio(output_ratio)
         if any(kernel > 1 and step == 1 for kernel, step in zip(self.kernel_size, self.stride, strict=True)):
             raise ValueError(
                 f"`stride` must be at least 2 where kernel_size={kernel_size} is larger than 1, got {stride!r}"
@@ -88,6 +95,29 @@ class FractionalMaxPool2d(WindowPool2d):
             raise ValueError(f"`overlapping` must be true or false, got {overlapping!r}")
         self.sequence, self.overlapping = sequence, overlapping
         self.draws = Draws()
+
+    def _ratio(self, ratio: float | Sequence[float] | None) -> tuple[float, float] | None:
+        """Return the ratio of each dimension; in one dimension, that of the height is 1."""
+        if ratio is None:
+            return None
+        given = tuple(ratio) if isinstance(ratio, Sequence) else (ratio,) * self.spatial
+        numbers = all(isinstance(each, int | float) and not isinstance(each, bool) and 0 < each < 1 for each in given)
+        if len(given) != self.spatial or not numbers:
+            raise ValueError(f"`output_ratio` must be above 0 and below 1, one number or two, got {ratio!r}")
+        return (1.0, float(given[0])) if self.spatial == 1 else (float(given[0]), float(given[1]))
+
+    def output_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Return (H', W') for a map of this size.
+
+        Raises:
+            ValueError: the map is smaller than the window, or no result is left of it by `output_ratio`.
+        """
+        if self.output_ratio is None:
+            return super().output_shape(height, width)
+        shape = int(height * self.output_ratio[0]), int(width * self.output_ratio[1])
+        if min(shape) < 1:
+            raise ValueError(f"the map must have a result by output_ratio={self.output_ratio}, got {height}x{width}")
+        return shape
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
@@ -142,7 +172,8 @@ class FractionalMaxPool2d(WindowPool2d):
 
     def extra_repr(self) -> str:
         """Show the geometry and how regions are drawn."""
-        return f"{super().extra_repr()}, sequence={self.sequence!r}, overlapping={self.overlapping}"
+        ratio = "" if self.output_ratio is None else f", output_ratio={self.output_ratio[-self.spatial :]}"
+        return f"{super().extra_repr()}, sequence={self.sequence!r}, overlapping={self.overlapping}{ratio}"
 
 
 class FractionalMaxPool1d(WindowPool1d, FractionalMaxPool2d):

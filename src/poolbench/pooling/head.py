@@ -13,6 +13,9 @@ class HeadPool2d(nn.Module):
 
     Where F is not C, it brings `features_of` as well; where a map's size is worth a word in the audit, `remark`.
 
+    Heads are computed by torch's own operations on every device, so they have no `implementation`: what they read is
+    the last map, a small part of a network's time.
+
     `gives_logits` says that F is the number of classes and that no classifier follows.
 
     More attributes say what holds of the head, and the tests try it: `keeps_constants` (where the whole map has one

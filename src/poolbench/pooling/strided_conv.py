@@ -25,6 +25,8 @@ class StridedConv2d(WindowPool2d):
         activation: `"relu"` as in the source, or None.
         implementation: see `WindowPool2d`; a convolution is torch's own in both cases.
 
+    There is no dilation: a window that leaves values out is not what the source puts in a pooling's place.
+
     Source: Springenberg et al., Striving for Simplicity: The All Convolutional Net (2015), section 2. Weights start
     by He's rule, which keeps the scale of the map as a pooling does; the source does not say.
     """

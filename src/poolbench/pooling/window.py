@@ -85,6 +85,18 @@ class WindowPool2d(nn.Module):
         ValueError: an argument breaks its rule, or the map is smaller than the window, or a dilated window has no
             value of the map (where torch's max pooling gives −∞).
 
+    Of equal values the first in the order of reading is taken, and gets the gradient, wherever one value is chosen; an
+    operator that shares it says so. The total stays what came from above.
+
+    Half precision is summed in float32, so a sum of values near the largest bfloat16 (3·10³⁸, as in float32) can
+    overflow, as in `nn.AvgPool2d`.
+
+    A random operator draws from a stream of its own, `draws`, whose seed comes from torch's global generator when the
+    operator is built: `torch.manual_seed` before that, or `operator.draws.reseed(seed)` at any time, makes it repeat.
+
+    `torch.compile`, `torch.export`, `torch.func` (grad, vmap, jvp) and forward-mode differentiation work with every
+    operator; the last two by torch's own operations, as `implementation_for` says.
+
     An infinite value is told from padding by max and min and what is made of them. Operators that sort do not tell −∞
     from it: in a window that hangs over the border the gradient of such a value may be lost.
 

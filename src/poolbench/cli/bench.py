@@ -172,7 +172,7 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Any:
     for name in ("operator", "by", "dtype"):
         table.add_column(name, no_wrap=True)
     for name in ("forward\nms", "× max", "+ backward\nms", "× max", "kept\nMiB"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=name != "× max")  # an interval may wrap, no figure be cut
     for dtype in dict.fromkeys(row["dtype"] for row in rows):
         of_dtype = [row for row in rows if row["dtype"] == dtype]
         table.add_row(*_yardstick(of_dtype))

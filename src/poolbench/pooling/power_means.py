@@ -27,7 +27,9 @@ from poolbench.pooling.window import WindowPool1d
 
 # Values below are raised to it: a logarithm is taken.
 LEAST = 1e-6
-# A power is summed as it is for values up to this, where it lies within 2 to ± this power.
+# Powers are summed of values divided by 2 to this power, amid what activations are and LEAST ...
+CENTRE = -8
+# ... for values up to this, where the power lies within 2 to ± this power.
 MOST, STEEPEST = 2.0**60, 100.0
 
 
@@ -53,10 +55,10 @@ def powers(window: Window, values: Sequence[Value], p: Value) -> tuple[Value, li
 
 
 def plain_power(one: Window) -> tuple[Value, Value]:
-    """Return x^p of one value as it is, and whether neither that nor its derivative overflows or vanishes."""
+    """Return (x / 2^CENTRE)^p of one value, and whether neither that nor its derivative overflows or vanishes."""
     (x,), p = positive(one, LEAST), one.param(0)
-    exponent = log2(x)
-    below = exp2(exponent * (p - 1.0))
+    exponent = log2(x) - CENTRE
+    below = exp2(exponent * (p - 1.0)) * 2.0**-CENTRE
     raised = below * x
     raised = sloped(raised, (x, p * below), (p, raised * exponent * math.log(2)))
     fits = within(x, MOST) & within(exponent * p, STEEPEST) & within(exponent * (p - 1.0), STEEPEST)
@@ -122,7 +124,7 @@ class PowerMeanPool2d(TapPool2d):
 
     def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
         """Return (Σ x^p / n)^(1/p)."""
-        return exp2(log2(divided(sums[0], window)) / window.param(0))
+        return exp2(log2(divided(sums[0], window)) / window.param(0) + CENTRE)
 
     def extra_repr(self) -> str:
         """Show the geometry and how many exponents are learned."""
@@ -191,7 +193,7 @@ class LehmerPool2d(TapPool2d):
         """Return x^(p+1) and x^p."""
         raised, fits = plain_power(one)
         (x,) = positive(one, LEAST)
-        return Summands([x * raised, raised], fits & within(log2(x) * (one.param(0) + 1.0), STEEPEST))
+        return Summands([x * raised, raised], fits & within((log2(x) - CENTRE) * (one.param(0) + 1.0), STEEPEST))
 
     def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
         """Return Σ x^(p+1) / Σ x^p."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from poolbench.pooling.kernels.spec import KernelSpec
 from poolbench.pooling.kernels.sums import Sums
 
-# Numbers: of a vector, and what a row's length is a multiple of.
+# Numbers of a vector (of float64 it has half as many); a row's length is a multiple of it.
 WHOLE = 16
 
 
@@ -41,6 +41,9 @@ class Buffers:
         `summand`, `kept` and `share` are rings, one behind the other for each sum (or what is kept). `column` holds
         sums along columns and `column_share` shares of them, a row for each sum. `zeros` stands for rows outside the
         map, `outside` takes what they get. `param` holds the gradients of a unit's parameters.
+
+        Vectors of windows may begin up to a step before `left`, in the end of the row before: `column` must not be
+        the first. What is added there, and to `outside`, is never read.
         """
         sums, derivative = self.sums, self.spec.derivative
         sizes = {
@@ -65,7 +68,7 @@ class Buffers:
         return padding if self.spec.channels_last else -(-padding // WHOLE) * WHOLE
 
     def pitch(self, width: int, columns: int, across: int) -> int:
-        """Return the numbers of a row.
+        """Return how many numbers a row has.
 
         Args:
             width: of the map.

@@ -175,6 +175,7 @@ def _run(
     plan = _plan(
         program, geometry, tuple(size), out.dtype, channels_last, gradient is not None, torch.get_num_threads()
     )
+    # Of sums, rows begin and end with zeros that are never written, and shares begin at 0.
     make = torch.zeros if plan.clear_scratch else torch.empty
     scratch = make(plan.threads * plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
     gparams = torch.zeros((plan.threads, count, size[1]), dtype=wide) if count else None
@@ -260,10 +261,16 @@ def _plan(
 def _in_sums(program: Program, geometry: Geometry, derivative: bool) -> bool:
     """Return whether a function of sums is run as such: where that saves slow operations.
 
-    It does where windows overlap, or where its derivative is the simpler one. No row may lie between two windows.
+    It does where windows overlap, or where its derivative is the simpler one. No row may lie between two windows: a row
+    is finished as soon as a window begins behind it, and then must have been prepared.
     """
     made = program.sums
-    if made is None or geometry.stride[0] > (geometry.kernel_size[0] - 1) * geometry.dilation[0] + 1:
+    # Of a linear one the map is not kept, which the kernel reads.
+    if (
+        made is None
+        or program.is_linear
+        or geometry.stride[0] > (geometry.kernel_size[0] - 1) * geometry.dilation[0] + 1
+    ):
         return False
     # Each window brings as many new values as it is steps away from the one before.
     by_sums = math.prod(geometry.stride) * made.summands.slow + (made.shares if derivative else made.result).slow

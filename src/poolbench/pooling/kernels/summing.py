@@ -42,8 +42,8 @@ class SumsWriter(WindowWriter):
         fits = place.work()
         with self.b.if_then(self.b.not_(fits)):
             scratch = self.scratch
-            rows = self.b.mul(self.pitch, self.i(self.first_row["end"]))
-            self.scratch = self.at(scratch, rows, self.lanes.number)
+            behind = self.b.mul(self.pitch, self.i(self.first_row["end"]))
+            self.scratch = self.at(scratch, behind, self.lanes.number)
             super().unit(unit)
             self.scratch = scratch
 
@@ -70,8 +70,10 @@ class _Unit:
         self.left = b.mul(w.i(w.buffers.left()), self.across)
         self.numbers = b.mul(w.width, self.across)
         # Where contiguous, a parameter's gradient is summed in vectors of windows and in vectors of values.
+        counts = {} if self.spec.channels_last or not self.spec.derivative else {self.lanes.count: self.lanes}
+        counts |= {self.cells.count: self.cells} if counts else {}
         self.param_sums = {
-            lanes.count: [w.accumulator(lanes) for _ in range(w.program.params)] for lanes in (self.lanes, self.cells)
+            count: [w.accumulator(lanes) for _ in range(w.program.params)] for count, lanes in counts.items()
         }
         with b.goto_entry_block():
             self.all_fit = b.alloca(self.cells.vector(I1))
@@ -132,14 +134,14 @@ class _Unit:
             with w.loop(w.i(0), w.width) as column, w.loop(self.start, self.stop, spec.lanes) as channel:
                 at = b.add(b.mul(b.add(start, column), w.channels), channel)
                 cell = b.add(b.add(self.left, b.mul(column, self.across)), b.sub(channel, self.start))
-                write(_Value(row, cell, at, channel, None))
+                write(_Value(cell, at, channel, None))
             return
         start = b.mul(b.add(b.mul(self.unit, w.height), row), w.width)
         with w.loop(w.i(0), w.width, self.cells.count) as column:
 
             def part(masked: bool) -> None:
                 mask = w.below(column, w.width, self.cells.count) if masked else None
-                write(_Value(row, b.add(self.left, column), b.add(start, column), self.channel, mask))
+                write(_Value(b.add(self.left, column), b.add(start, column), self.channel, mask))
 
             w.whole_or_not(b.icmp_signed("<=", b.add(column, w.i(self.cells.count)), w.width), part)
 
@@ -181,7 +183,8 @@ class _Unit:
             if value.mask is not None:
                 fits = b.or_(fits, b.not_(value.mask))
             b.store(b.and_(b.load(self.all_fit, typ=cells.vector(I1)), fits), self.all_fit)
-            for (_, place), each in zip(places.items(), found, strict=False):
+            # What is kept comes last, and only the derivative has a place for it.
+            for place, each in zip(places.values(), found, strict=False):
                 cells.store(each, self.number(place, value.cell), value.mask)
 
         self.each_value(row, write)
@@ -408,5 +411,5 @@ class _Unit:
 class _Value:
     """A vector of values of a row of the map: where they are."""
 
-    def __init__(self, row: Code, cell: Code, at: Code, channel: Code, mask: Code | None) -> None:
-        self.row, self.cell, self.at, self.channel, self.mask = row, cell, at, channel, mask
+    def __init__(self, cell: Code, at: Code, channel: Code, mask: Code | None) -> None:
+        self.cell, self.at, self.channel, self.mask = cell, at, channel, mask

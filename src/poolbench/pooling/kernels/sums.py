@@ -19,7 +19,8 @@ class Summands:
 
     Args:
         values: its functions.
-        fits: whether the value is one for which the sums neither overflow nor vanish; not so NaN and ∞.
+        fits: whether the value is one for which the sums neither overflow nor vanish. It must be asked of the value
+            itself, too: where it is NaN or ∞, logarithms and exponentials of it are any number here.
     """
 
     values: list[Value]

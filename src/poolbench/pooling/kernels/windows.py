@@ -255,7 +255,7 @@ class WindowWriter(Writer):
             if (i, start) not in wide:
                 place = b.add(b.add(origin, starts[i]), b.add(line.first, self.i(start)))
                 taken = self.at(self.x, place, lanes.stored)
-                # Once for each row that no window above has read.
+                # Once for each row that (without dilation) no window above has read.
                 if start == max(groups) and i >= spec.kernel_size[0] - spec.stride[0]:
                     for part in range(0, spec.lanes * stride * self.size, CACHE_LINE):
                         self.prefetch(taken, part)
@@ -296,6 +296,8 @@ class WindowWriter(Writer):
                 for start, group in spec.groups().items():
                     place = self.at(summed, b.add(starts[i], b.add(line.first, self.i(start))), self.sum_kind)
                     mask = line.belongs(start, group)
+                    if mask is None and spec.disjoint and len(spec.groups()) > 1:
+                        mask = self.phases(group)  # the other numbers are another wide vector's
                     wide = self.interleaved({phase: by_tap[i, column] for phase, column in group.items()})
                     if spec.streaming and mask is None:
                         lanes.stream(lanes.narrow(wide), place)
@@ -310,6 +312,12 @@ class WindowWriter(Writer):
                     row()
             else:
                 row()
+
+    def phases(self, group: dict[int, int]) -> Code:
+        """Return which numbers of a wide vector are values of its windows."""
+        stride = self.spec.stride[1]
+        count = self.spec.lanes * stride
+        return ir.Constant(ir.VectorType(I1, count), [int(at % stride in group) for at in range(count)])
 
     def interleaved(self, parts: dict[int, Code]) -> Code:
         """Return the wide vector whose every `stride`-th number is a part's, by phase; zeros where no part is."""
@@ -355,9 +363,7 @@ class Line:
         found = kernel.b.and_(inside, active)
         if len(group) == stride:
             return found
-        return kernel.b.and_(
-            found, ir.Constant(ir.VectorType(I1, count), [int(at % stride in group) for at in range(count)])
-        )
+        return kernel.b.and_(found, kernel.phases(group))
 
     def columns_ok(self, j: int) -> Code:
         """Return in which windows the value of this column is inside the map."""

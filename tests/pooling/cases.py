@@ -20,6 +20,60 @@ CHANNELS = 3
 YAMLS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "pooling").glob("*.yaml"))}
 SPECS: dict[str, dict[str, Any]] = {name: y["downsample"] for name, y in YAMLS.items() if y.get("downsample")}
 
+
+def with_arguments(name: str, **arguments: Any) -> dict[str, Any]:
+    return SPECS[name] | arguments
+
+
+# What the files' arguments leave out.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "adapool[channel]": with_arguments("adapool", per="channel"),
+    "aps[norm=1]": with_arguments("aps", norm=1.0, maximum=False, padding_mode="replicate"),
+    "aps[norm=inf]": with_arguments("aps", norm=float("inf")),
+    "avg_topk[k=1]": with_arguments("avg_topk", k=1),
+    "avg_topk[k=3]": with_arguments("avg_topk", k=3),
+    "blur[blur_size=2]": with_arguments("blur", blur_size=2),
+    "blur[blur_size=5]": with_arguments("blur", blur_size=5),
+    "blurred_strided_conv[plain]": with_arguments("blurred_strided_conv", blur_size=4, activation=None),
+    "conv_max[plain]": with_arguments("conv_max", activation=None),
+    "fractional_max[disjoint]": with_arguments("fractional_max", sequence="pseudorandom", overlapping=False),
+    "gated[channel]": with_arguments("gated", per="channel"),
+    "lehmer[channel]": with_arguments("lehmer", per="channel"),
+    "lehmer[p=-2.5]": with_arguments("lehmer", p=-2.5),
+    "lehmer[p=4]": with_arguments("lehmer", p=4.0),
+    "lip[place]": with_arguments("lip", logit_size=1, coefficient=3.0),
+    "lip_bottleneck[narrow]": with_arguments("lip_bottleneck", width=4),
+    "log_sum_exp[beta=0.3]": with_arguments("log_sum_exp", beta=0.3),
+    "log_sum_exp[beta=5]": with_arguments("log_sum_exp", beta=5.0),
+    "lp[p=0.5]": with_arguments("lp", p=0.5),
+    "lp[p=1]": with_arguments("lp", p=1.0),
+    "lp[p=2.5]": with_arguments("lp", p=2.5),
+    "lp[p=3]": with_arguments("lp", p=3.0),
+    "lps[softmax]": with_arguments("lps", draw="softmax", hidden=2, maximum=False, temperature=0.5),
+    "max_blur[blur_size=4]": with_arguments("max_blur", blur_size=4),
+    "max_blur[blur_size=5]": with_arguments("max_blur", blur_size=5),
+    "mixed[channel]": with_arguments("mixed", per="channel"),
+    "ordinal[layer]": with_arguments("ordinal", per="layer"),
+    "power_mean[channel]": with_arguments("power_mean", per="channel"),
+    "power_mean[p=-2.5]": with_arguments("power_mean", p=-2.5),
+    "power_mean[p=8]": with_arguments("power_mean", p=8.0),
+    "rank_stochastic[alpha=0.2]": with_arguments("rank_stochastic", alpha=0.2),
+    "rank_weighted[alpha=0.8]": with_arguments("rank_weighted", alpha=0.8),
+    "rank_weighted[normalize]": with_arguments("rank_weighted", alpha=0.3, normalize=True),
+    # Of any stride that is tried it is a multiple.
+    "s3pool[grid_size=12]": with_arguments("s3pool", grid_size=12),
+    "softpool[beta=0.3]": with_arguments("softpool", beta=0.3),
+    "softpool[beta=5]": with_arguments("softpool", beta=5.0),
+    "strided_conv[plain]": with_arguments("strided_conv", activation=None),
+    "t_max_avg[all]": with_arguments("t_max_avg", k=3, threshold=-0.2, rule="all"),
+    "t_max_avg[max]": with_arguments("t_max_avg", k=3, threshold=1.2),
+    "tree2[channel]": with_arguments("tree2", per="channel"),
+    "tree3[channel]": with_arguments("tree3", per="channel"),
+    "wavelet[normalise]": with_arguments("wavelet", normalise=True),
+    "wavelet_db2[periodic]": with_arguments("wavelet_db2", extension="periodic", normalise=False),
+    "wavelet[db3]": with_arguments("wavelet", wavelet="db3"),
+}
+
 few = settings(max_examples=12, deadline=None, derandomize=True)
 many = settings(max_examples=150, deadline=None, derandomize=True)
 
@@ -165,12 +219,13 @@ def cases(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Case]:
 
 
 CASES = cases(SPECS)
+OTHERS = cases(ARGUMENTS)
 SEQUENCES = cases({name: found for name, spec in SPECS.items() if (found := one_dimensional(spec))})
 
 
 def as_configured(case: Case) -> bool:
     """Whether a case is what its YAML gives: computed by kernels wherever there are some."""
-    return case.implementation == "fast" or f"{case.name}-fast" not in CASES
+    return case.implementation == "fast" or f"{case.name}-fast" not in CASES | OTHERS | SEQUENCES
 
 
 def each(condition: Callable[[Case], bool] = lambda case: True, *, specs: Mapping[str, Case] = CASES) -> Any:
@@ -179,11 +234,11 @@ def each(condition: Callable[[Case], bool] = lambda case: True, *, specs: Mappin
     return pytest.mark.parametrize("case", chosen.values(), ids=chosen)
 
 
-def each_geometry(condition: Callable[[Case], bool] = lambda case: True) -> Any:
+def each_geometry(condition: Callable[[Case], bool] = lambda case: True, *, specs: Mapping[str, Case] = CASES) -> Any:
     """Run a test for every case, in each geometry of `geometries_of`."""
     chosen = {
         f"{name}-{number}": (case, geometry)
-        for name, case in CASES.items()
+        for name, case in specs.items()
         if condition(case)
         for number, geometry in enumerate(geometries_of(case.kind))
     }

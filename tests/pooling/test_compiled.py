@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from pooling.cases import CASES, CHANNELS, Case, as_configured, each
+from pooling.cases import CASES, CHANNELS, SEQUENCES, Case, as_configured, each
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -37,21 +37,23 @@ def nothing_compiled_before() -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def result_and_gradients(
-    operator: Callable[[Tensor], Tensor], parameters: list[nn.Parameter], x: Tensor
-) -> list[Tensor | None]:
+def result_and_gradients(operator: Callable[[Tensor], Tensor], parameters: list[nn.Parameter], x: Tensor) -> list[Any]:
     x = x.detach().clone().requires_grad_()
     pooled = operator(x)
     return [pooled, *torch.autograd.grad(pooled.square().sum(), [x, *parameters], allow_unused=True)]
 
 
 def check_compiled(operator: Any, *maps: Tensor, backend: str) -> None:
-    """Compare an operator with its compiled self, which is not allowed a way back to Python."""
+    """Compare an operator with its compiled self, which is not allowed a way back to Python.
+
+    Traced but not rewritten, it has the same operations in the same order: equal results, bit by bit.
+    """
     other = copy.deepcopy(operator)
     compiled = torch.compile(other, backend=backend, fullgraph=True)
     for x in maps:
         expected = result_and_gradients(operator, list(operator.parameters()), x)
         found = result_and_gradients(compiled, list(other.parameters()), x)
+        assert backend == "inductor" or torch.equal(found[0], expected[0])
         for one, two in zip(found, expected, strict=True):
             if one is None or two is None:
                 assert one is two
@@ -62,6 +64,13 @@ def check_compiled(operator: Any, *maps: Tensor, backend: str) -> None:
 @each(as_configured)
 def test_compiled_equals_eager(case: Case) -> None:
     check_compiled(case.operator(), case.images(2, CHANNELS, 8, 6), backend="aot_eager")
+
+
+@each(as_configured, specs=SEQUENCES)
+def test_a_compiled_sequence_equals_eager(case: Case) -> None:
+    operator, x = case.operator(), case.images(2, CHANNELS, 9)
+    with torch.no_grad():
+        assert torch.equal(torch.compile(operator, backend="aot_eager", fullgraph=True)(x), operator(x))
 
 
 @pytest.mark.slow
@@ -87,12 +96,22 @@ def test_compiled_by_inductor_equals_eager(case: Case, training: bool) -> None:
     check_compiled(case.operator().train(training), x, x, backend="inductor")
 
 
-@each(as_configured)
-def test_exported_equals_eager_and_holds_no_operation_of_our_own(case: Case) -> None:
-    operator, x = case.operator(), case.images(2, CHANNELS, 8, 6)
-    program = torch.export.export(operator, (x,))
+def check_exported(case: Case, x: Tensor) -> None:
+    """What is exported is computed as plain torch computes it."""
+    program = torch.export.export(case.operator(), (x,))
     assert not [node.target for node in program.graph.nodes if "poolbench" in str(node.target)]
-    torch.testing.assert_close(program.module()(x), operator(x), rtol=1e-4, atol=1e-5)
+    plainly = Case(case.name, case.spec | {"implementation": "torch"}, "torch").operator()
+    assert torch.equal(program.module()(x), plainly(x))
+
+
+@each(as_configured)
+def test_exported_equals_plain_torch_and_holds_no_operation_of_our_own(case: Case) -> None:
+    check_exported(case, case.images(2, CHANNELS, 8, 6))
+
+
+@each(as_configured, specs=SEQUENCES)
+def test_an_exported_sequence_equals_plain_torch_and_holds_no_operation_of_our_own(case: Case) -> None:
+    check_exported(case, case.images(2, CHANNELS, 9))
 
 
 @pytest.mark.slow

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from pooling.cases import CHANNELS, SEQUENCES, Case, each, layouts
+from pooling.cases import CASES, CHANNELS, SEQUENCES, Case, each, layouts
 from torch import Tensor, nn
 
+from poolbench.pooling import RandomMixedPool2d, RankStochasticPool2d, StochasticPool2d
 from poolbench.pooling.draws import Draws
 
 each_random = each(lambda case: case.kind.is_random)
@@ -145,3 +146,97 @@ def test_sequences_draw_too(case: Case) -> None:
     first, second, third = drawn(started(case), x)
     assert not (torch.equal(first, second) and torch.equal(second, third))
     assert torch.equal(drawn(started(case), x), torch.stack([first, second, third]))
+
+
+# ---- which draws, and how often ----
+
+# Whose evaluation is not the mean of its draws, by its own definition, and where its draws are counted instead.
+OTHERWISE = {
+    "fractional_max": "evaluates with edges that are rounded: test_fractional_max.py counts the edges drawn",
+    "lps": "evaluates to the best component alone: test_polyphase.py counts how often each has the largest noise",
+}
+implementations = pytest.mark.parametrize("implementation", ["fast", "torch"])
+
+
+def test_what_evaluates_otherwise_draws() -> None:
+    assert OTHERWISE.keys() < {case.name for case in CASES.values() if case.kind.is_random}
+
+
+@each(lambda case: case.kind.is_random and case.name not in OTHERWISE)
+def test_the_mean_of_many_draws_is_the_evaluation(case: Case) -> None:
+    passes, copies = 400, 6
+    x = torch.cat([each.float() for each in case.kinds_of_images(1, CHANNELS, 6, 5).values()])
+    operator = started(case)
+    expected = copy.deepcopy(operator).eval()(x)
+    # All images of a forward pass may draw together, so it counts as one.
+    sample = drawn(operator, x.repeat(copies, 1, 1, 1), passes).unflatten(1, (copies, len(x))).mean(1)
+    error = sample.std(0) / passes**0.5
+    assert (error > 0).any()
+    assert ((sample.mean(0) - expected).abs() <= 5 * error + 1e-6).all()
+
+
+def how_often(operator: Any, window: list[float], values: list[float]) -> Tensor:
+    """Return how often each value came out of 4000 equal windows, of several images, channels and places."""
+    torch.manual_seed(3)
+    operator.draws = Draws()
+    rows = torch.tensor(window).view(2, -1)
+    pooled = operator.train()(rows.repeat(10, 20).expand(10, 2, -1, -1))
+    assert pooled.numel() == 4000
+    counts = torch.stack([(pooled == value).sum() for value in values])
+    assert counts.sum() == 4000
+    return counts
+
+
+def check_chances(counts: Tensor, weights: list[float]) -> None:
+    """Compare counts with chances: their χ² of up to 3 degrees of freedom exceeds 16.3 once in a thousand times."""
+    chances = torch.tensor(weights) / sum(weights)
+    assert (counts[chances == 0] == 0).all()
+    expected = (chances * counts.sum())[chances > 0]
+    assert ((counts[chances > 0] - expected).square() / expected).sum() < 16.3
+
+
+@implementations
+@pytest.mark.parametrize(
+    ("window", "weights"),
+    [
+        ([1.0, 2.0, 3.0, 6.0], [1.0, 2.0, 3.0, 6.0]),
+        ([6.0, 3.0, 2.0, 1.0], [6.0, 3.0, 2.0, 1.0]),
+        ([-8.0, 3.0, 0.0, 1.0], [0.0, 3.0, 0.0, 1.0]),
+        ([-1.0, -2.0, -3.0, -9.0], [1.0, 1.0, 1.0, 1.0]),
+        ([-1.0, 0.0, -3.0, -9.0], [1.0, 1.0, 1.0, 1.0]),
+    ],
+    ids=str,
+)
+def test_stochastic_draws_in_proportion_to_the_value(
+    window: list[float], weights: list[float], implementation: str
+) -> None:
+    operator = StochasticPool2d(2, implementation=implementation)
+    check_chances(how_often(operator, window, window), weights)
+
+
+@implementations
+def test_mixed_takes_the_maximum_half_of_the_time(implementation: str) -> None:
+    operator = RandomMixedPool2d(2, implementation=implementation)
+    check_chances(how_often(operator, [1.0, 2.0, 3.0, 6.0], [6.0, 3.0]), [0.5, 0.5])
+
+
+@implementations
+@pytest.mark.parametrize("alpha", [0.5, 0.2])
+def test_rank_stochastic_draws_by_rank(alpha: float, implementation: str) -> None:
+    operator = RankStochasticPool2d(2, alpha=alpha, implementation=implementation)
+    weights = [alpha * (1 - alpha) ** rank for rank in range(4)]
+    check_chances(how_often(operator, [1.0, 6.0, -3.0, 2.0], [6.0, 2.0, 1.0, -3.0]), weights)
+
+
+@implementations
+def test_a_window_at_the_border_draws_among_its_own_values(implementation: str) -> None:
+    """Of a 3 x 3 window at a corner five places are outside: its four values have all of the chances."""
+    window, weights = torch.tensor([[1.0, 2.0], [3.0, 6.0]]), [1.0, 2.0, 3.0, 6.0]
+    for kind, expected in ((StochasticPool2d, weights), (RankStochasticPool2d, [1.0, 2.0, 4.0, 8.0])):
+        torch.manual_seed(3)
+        operator = kind(3, 2, 1, implementation=implementation).train()
+        pooled = operator(window.expand(1000, 4, 2, 2))
+        assert pooled.shape == (1000, 4, 1, 1)
+        counts = torch.stack([(pooled == value).sum() for value in window.flatten()])
+        assert counts.sum() == 4000
+        check_chances(counts, expected)

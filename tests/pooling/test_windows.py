@@ -15,7 +15,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pooling.cases import (
+    CASES,
     CHANNELS,
+    OTHERS,
     SEQUENCES,
     SPECS,
     YAMLS,
@@ -24,6 +26,7 @@ from pooling.cases import (
     each,
     each_geometry,
     few,
+    geometries_of,
     halves,
     images,
     layouts,
@@ -36,9 +39,14 @@ from pooling.references.folder import reference_for
 from torch import Tensor, nn
 
 import poolbench.pooling
+from poolbench.pooling import TMaxAvgPool2d
 from poolbench.spec import bind, locate
 
 each_sequence = each(specs=SEQUENCES)
+# With arguments that no YAML has.
+each_other = each(specs=OTHERS)
+# Which window operators have no form for sequences, and why.
+MAPS_ALONE: dict[str, str] = {}
 
 
 # ---- configuration ----
@@ -69,9 +77,13 @@ def test_a_variant_says_every_argument_that_its_place_does_not(name: str) -> Non
 def test_its_form_for_sequences_can_be_imported_from_the_same_place(name: str) -> None:
     target: Any = locate(SPECS[name]["_target_"])
     sequences = target.__name__.removesuffix("2d") + "1d"
-    if hasattr(sys.modules[target.__module__], sequences):
-        assert sequences in poolbench.pooling.__all__
-        assert issubclass(getattr(poolbench.pooling, sequences), target)
+    if name in MAPS_ALONE:
+        assert not hasattr(sys.modules[target.__module__], sequences), f"take {name} out of MAPS_ALONE"
+        return
+    assert sequences in poolbench.pooling.__all__, f"add {sequences}, or say in MAPS_ALONE why there is none"
+    bases = getattr(poolbench.pooling, sequences).__mro__
+    assert target in bases
+    assert poolbench.pooling.WindowPool1d in bases
 
 
 # ---- values ----
@@ -80,6 +92,10 @@ def test_its_form_for_sequences_can_be_imported_from_the_same_place(name: str) -
 def check_formula(case: Case, data: st.DataObject) -> None:
     geometry, size = data.draw(places(case.kind))
     x = case.kinds_of_images(2, CHANNELS, *size, dtype=torch.float64)[data.draw(st.sampled_from(case.kinds))]
+    check_formula_at(case, geometry, x)
+
+
+def check_formula_at(case: Case, geometry: dict[str, Any], x: Tensor) -> None:
     operator = case.operator(**geometry).double()
     with torch.no_grad():
         pooled = operator(x)
@@ -100,6 +116,37 @@ def test_equals_its_formula_in_the_shape_of_max_pooling(case: Case, data: st.Dat
 @few
 @given(data=st.data())
 def test_a_sequence_equals_its_formula_in_the_shape_of_max_pooling(case: Case, data: st.DataObject) -> None:
+    check_formula(case, data)
+
+
+@each_other
+def test_with_other_arguments_it_equals_its_formula(case: Case) -> None:
+    for geometry in geometries_of(case.kind)[-3:]:
+        for x in case.kinds_of_images(1, CHANNELS, 6, 5, dtype=torch.float64).values():
+            check_formula_at(case, geometry, x)
+
+
+@pytest.mark.parametrize("implementation", ["fast", "torch"])
+@pytest.mark.parametrize("rule", ["max", "all"])
+@pytest.mark.parametrize("kernel", [{"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 2, "padding": 1}])
+def test_of_a_window_with_fewer_than_k_values_these_decide(
+    kernel: dict[str, Any], rule: str, implementation: str
+) -> None:
+    """At a corner there are 4 values of 9, or 1 of 4: with all of them above the threshold it is reached."""
+    k = kernel["kernel_size"] ** 2 - 1
+    operator = TMaxAvgPool2d(**kernel, k=k, threshold=0.5, rule=rule, implementation=implementation)
+    x = images(2, CHANNELS, 6, 6)
+    for y in (x, x.abs() + 0.6):
+        torch.testing.assert_close(operator(y), reference_for(operator)(operator, y))
+    above = x.abs() + 0.6
+    torch.testing.assert_close(operator(above), maximum(above, **kernel))
+
+
+@pytest.mark.slow
+@each_other
+@many
+@given(data=st.data())
+def test_with_other_arguments_it_equals_its_formula_in_many_geometries(case: Case, data: st.DataObject) -> None:
     check_formula(case, data)
 
 
@@ -171,10 +218,23 @@ def test_gradient(case: Case, geometry: dict[str, Any]) -> None:
     check_gradient(operator, case.images(2, CHANNELS, 6, 5, dtype=torch.float64), fast_mode=True)
 
 
-@each(lambda case: case.kind.is_random)
+@each_other
+def test_gradient_with_other_arguments(case: Case) -> None:
+    operator = case.operator().double()
+    check_gradient(operator, case.images(2, CHANNELS, 6, 5, dtype=torch.float64), fast_mode=True)
+
+
+@each_sequence
+def test_gradient_of_sequences(case: Case) -> None:
+    operator = case.operator().double()
+    check_gradient(operator, case.images(2, CHANNELS, 9, dtype=torch.float64), fast_mode=True)
+
+
+@each(lambda case: case.kind.is_random, specs=CASES | OTHERS | SEQUENCES)
 def test_gradient_of_what_was_drawn(case: Case) -> None:
     operator = case.operator().double().train()
-    check_gradient(operator, case.images(2, CHANNELS, 6, 5, dtype=torch.float64), fast_mode=True)
+    size = (6, 5)[-case.kind.spatial :]
+    check_gradient(operator, case.images(2, CHANNELS, *size, dtype=torch.float64), fast_mode=True)
 
 
 @pytest.mark.slow
@@ -247,10 +307,21 @@ def test_a_view_of_a_larger_map_pools_as_its_copy(case: Case) -> None:
 @halves
 @layouts
 def test_half_precision_is_close_and_stays(case: Case, dtype: torch.dtype, layout: torch.memory_format) -> None:
+    check_half_precision(case, case.kinds_of_images(2, CHANNELS, 8, 9, dtype=dtype), layout)
+
+
+@each_sequence
+@halves
+def test_half_precision_of_sequences_is_close_and_stays(case: Case, dtype: torch.dtype) -> None:
+    check_half_precision(case, case.kinds_of_images(2, CHANNELS, 17, dtype=dtype), torch.contiguous_format)
+
+
+def check_half_precision(case: Case, maps: dict[str, Tensor], layout: torch.memory_format) -> None:
+    dtype = maps["random"].dtype
     operator = case.operator().to(dtype)
     exactly = copy.deepcopy(operator).double()
     eps = torch.finfo(dtype).eps
-    for name, x in case.kinds_of_images(2, CHANNELS, 8, 9, dtype=dtype).items():
+    for name, x in maps.items():
         if name == "equal" and not case.kind.is_equivariant:
             continue  # who chooses by the whole map may choose another of two that are equal
         x = x.contiguous(memory_format=layout).requires_grad_()

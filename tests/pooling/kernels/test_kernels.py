@@ -19,11 +19,15 @@ from poolbench.pooling import (
     AvgPool2d,
     AvgTopKPool2d,
     LpPool2d,
+    MAMPool2d,
     MaxPool2d,
+    MinPool2d,
     MixedPool2d,
+    RankWeightedPool2d,
     SoftPool2d,
     StochasticPool2d,
     TapPool2d,
+    TMaxAvgPool2d,
 )
 from poolbench.pooling.kernels import library, operator, team
 from poolbench.pooling.kernels.graph import Value, Window, exp, exp2, log, log2
@@ -238,6 +242,39 @@ def test_keeps_the_map_alone_and_an_average_not_even_that(pool: TapPool2d, allow
     parameters = sum(p.numel() * 4 * 32 for p in pool.parameters())
     assert kept <= allowed * x.numel() + parameters
     assert kept < kept_bytes(nn.MaxPool2d(2), x)
+
+
+@layouts
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("geometry", [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        (MaxPool2d, {}),
+        (MinPool2d, {}),
+        (AvgPool2d, {}),
+        (AvgTopKPool2d, {"k": 2}),
+        (TMaxAvgPool2d, {"k": 2}),
+        (MixedPool2d, {}),
+        (MixedPool2d, {"per": "channel", "channels": 8}),
+        (RankWeightedPool2d, {}),
+        (MAMPool2d, {}),
+    ],
+    ids=str,
+)
+def test_keeps_no_more_than_torchs_max_pooling(
+    kind: type[TapPool2d],
+    own: dict[str, Any],
+    geometry: dict[str, Any],
+    dtype: torch.dtype,
+    layout: torch.memory_format,
+) -> None:
+    """That keeps the map, and the place of each largest value as a number of 8 bytes."""
+    x = images(2, 8, 16, 16, dtype=dtype).contiguous(memory_format=layout)
+    pool, theirs = kind(**geometry, **own), nn.MaxPool2d(**geometry)
+    assert pool.implementation_for(x)[0] == "fast"
+    assert kept_bytes(theirs, x) == x.nbytes + 8 * pool(x).numel()
+    assert kept_bytes(pool, x) <= kept_bytes(theirs, x)
 
 
 @pytest.mark.parametrize(

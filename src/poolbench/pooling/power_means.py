@@ -57,10 +57,12 @@ def powers(window: Window, values: Sequence[Value], p: Value) -> tuple[Value, li
 def plain_power(one: Window) -> tuple[Value, Value]:
     """Return (x / 2^CENTRE)^p of one value, and whether neither that nor its derivative overflows or vanishes."""
     (x,), p = positive(one, LEAST), one.param(0)
-    exponent = log2(x) - CENTRE
+    log = log2(x)
+    exponent = log - CENTRE
     below = exp2(exponent * (p - 1.0)) * 2.0**-CENTRE
     raised = below * x
-    raised = sloped(raised, (x, p * below), (p, raised * exponent * math.log(2)))
+    # By p, as if there were no centre: all results depend on ratios alone, and sums that cancel stay small.
+    raised = sloped(raised, (x, p * below), (p, raised * log * math.log(2)))
     fits = within(x, MOST) & within(exponent * p, STEEPEST) & within(exponent * (p - 1.0), STEEPEST)
     return raised, fits
 
@@ -124,7 +126,11 @@ class PowerMeanPool2d(TapPool2d):
 
     def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
         """Return (Σ x^p / n)^(1/p)."""
-        return exp2(log2(divided(sums[0], window)) / window.param(0) + CENTRE)
+        p, found = window.param(0), sums[0]
+        log = log2(divided(found, window)) / p + CENTRE
+        result = exp2(log)
+        # By p, as if there were no centre: see `plain_power`.
+        return sloped(result, (found, result / (p * found)), (p, result * log * -math.log(2) / p))
 
     def extra_repr(self) -> str:
         """Show the geometry and how many exponents are learned."""

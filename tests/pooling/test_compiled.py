@@ -58,7 +58,8 @@ def check_compiled(operator: Any, *maps: Tensor, backend: str) -> None:
             if one is None or two is None:
                 assert one is two
             else:
-                torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+                # A weight's gradient is a sum that nearly cancels, and inductor sums in another order.
+                torch.testing.assert_close(one, two, rtol=1e-4, atol=3e-5 if backend == "inductor" else 1e-5)
 
 
 @each(as_configured)
@@ -158,7 +159,7 @@ def test_onnx_of_the_others_equals_eager(case: Case) -> None:
 
 
 @pytest.mark.slow
-@each(lambda case: case.kind.onnx is not None and as_configured(case))
-def test_what_cannot_be_exported_to_onnx_cannot(case: Case) -> None:
-    with pytest.raises(Exception, match=r"."):
-        check_onnx(case)
+def test_what_cannot_be_exported_to_onnx_cannot() -> None:
+    for case in filter(lambda case: case.kind.onnx is not None and as_configured(case), CASES.values()):
+        with pytest.raises(Exception, match=r"."):
+            check_onnx(case)

@@ -80,9 +80,7 @@ def test_equals_plain_torch(geometry: dict[str, Any], layout: torch.memory_forma
     for size in ((2, 3, 9, 83), (1, 16, 21, 7), (3, 40, 8, 36)):
         x = images(*size).contiguous(memory_format=layout)
         check(OPERATORS["power_mean"](size[1], **geometry), x)
-    disjoint = geometry["kernel_size"] == 2  # or, where dilated, no value is saved either
-    assert {spec.in_sums for spec in specs if not spec.derivative} == {not disjoint}
-    assert {spec.in_sums for spec in specs if spec.derivative} == {True}  # simpler, even then
+    assert {spec.in_sums for spec in specs} == {True}  # of disjoint windows, too: its derivative is simpler
 
 
 @operators

@@ -224,7 +224,7 @@ def _plan(
         masked=_masked(LANES[dtype], geometry, (height, width), channels_last),
         disjoint=geometry.is_disjoint,
         streaming=derivative and not channels_last and _streams(geometry, size, lanes, dtype),
-        in_sums=_in_sums(program, geometry, derivative),
+        in_sums=_in_sums(program, geometry),
     )
     vectors = channels // spec.lanes
     # A thread takes whole images, or blocks of channels where there are too few of them.
@@ -258,11 +258,11 @@ def _plan(
     )
 
 
-def _in_sums(program: Program, geometry: Geometry, derivative: bool) -> bool:
-    """Return whether a function of sums is run as such: where that saves slow operations.
+def _in_sums(program: Program, geometry: Geometry) -> bool:
+    """Return whether a function of sums is run as such: where that saves slow operations in the derivative.
 
-    It does where windows overlap, or where its derivative is the simpler one. No row may lie between two windows: a row
-    is finished as soon as a window begins behind it, and then must have been prepared.
+    It does where windows overlap, or where the derivative is simpler. No row may lie between two windows: a row is
+    finished as soon as a window begins behind it, and then must have been prepared.
     """
     made = program.sums
     # Of a linear one the map is not kept, which the kernel reads.
@@ -273,8 +273,7 @@ def _in_sums(program: Program, geometry: Geometry, derivative: bool) -> bool:
     ):
         return False
     # Each window brings as many new values as it is steps away from the one before.
-    by_sums = math.prod(geometry.stride) * made.summands.slow + (made.shares if derivative else made.result).slow
-    return by_sums < (program.derivative if derivative else program.value).slow
+    return math.prod(geometry.stride) * made.summands.slow + made.shares.slow < program.derivative.slow
 
 
 def _address(tensor: Tensor | None) -> int:

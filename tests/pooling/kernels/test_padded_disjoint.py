@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from poolbench.pooling import AvgTopKPool2d, MaxPool2d, SoftPool2d, TapPool2d
+from poolbench.pooling import MaxPool2d, SoftPool2d, TapPool2d
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
@@ -13,20 +13,16 @@ from poolbench.pooling import AvgTopKPool2d, MaxPool2d, SoftPool2d, TapPool2d
     "geometry",
     [
         {"kernel_size": 2, "padding": 1},
-        {"kernel_size": 3, "padding": 1},
         {"kernel_size": 2, "stride": 3, "padding": 1},
-        {"kernel_size": (1, 3), "stride": (1, 3), "padding": (0, 1)},
         {"kernel_size": (2, 4), "padding": (1, 2), "ceil_mode": True},
         {"kernel_size": (1, 2), "stride": (1, 4), "padding": (0, 1), "dilation": 2},
     ],
     ids=str,
 )
-@pytest.mark.parametrize(
-    "kind", [MaxPool2d, SoftPool2d, lambda **g: AvgTopKPool2d(**g, k=2)], ids=["max", "soft", "topk"]
-)
+@pytest.mark.parametrize("kind", [MaxPool2d, SoftPool2d], ids=["max", "soft"])
 def test_each_value_gets_its_own_gradient(kind: Any, geometry: dict[str, Any], dtype: torch.dtype) -> None:
     pool: TapPool2d = kind(**geometry)
-    for width in (48, 64, 96, 224):
+    for width in (48, 96):
         x = torch.randn(2, 3, 7, width, generator=torch.Generator().manual_seed(width), dtype=torch.float64).to(dtype)
         found = []
         for implementation in ("fast", "torch"):

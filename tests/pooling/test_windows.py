@@ -45,6 +45,13 @@ from poolbench.spec import bind, locate
 each_sequence = each(specs=SEQUENCES)
 # With arguments that no YAML has.
 each_other = each(specs=OTHERS)
+
+
+def by_torch(case: Case) -> bool:
+    """Whether no kernel is to be compiled: for what is the formula's own, which kernels and torch share."""
+    return case.implementation == "torch"
+
+
 # Which window operators have no form for sequences, and why.
 MAPS_ALONE: dict[str, str] = {}
 
@@ -119,7 +126,7 @@ def test_a_sequence_equals_its_formula_in_the_shape_of_max_pooling(case: Case, d
     check_formula(case, data)
 
 
-@each_other
+@each(by_torch, specs=OTHERS)
 def test_with_other_arguments_it_equals_its_formula(case: Case) -> None:
     for geometry in geometries_of(case.kind)[-3:]:
         for x in case.kinds_of_images(1, CHANNELS, 6, 5, dtype=torch.float64).values():
@@ -218,19 +225,19 @@ def test_gradient(case: Case, geometry: dict[str, Any]) -> None:
     check_gradient(operator, case.images(2, CHANNELS, 6, 5, dtype=torch.float64), fast_mode=True)
 
 
-@each_other
+@each(by_torch, specs=OTHERS)
 def test_gradient_with_other_arguments(case: Case) -> None:
     operator = case.operator().double()
     check_gradient(operator, case.images(2, CHANNELS, 6, 5, dtype=torch.float64), fast_mode=True)
 
 
-@each_sequence
+@each(by_torch, specs=SEQUENCES)
 def test_gradient_of_sequences(case: Case) -> None:
     operator = case.operator().double()
     check_gradient(operator, case.images(2, CHANNELS, 9, dtype=torch.float64), fast_mode=True)
 
 
-@each(lambda case: case.kind.is_random, specs=CASES | OTHERS | SEQUENCES)
+@each(lambda case: case.kind.is_random and by_torch(case), specs=CASES | OTHERS | SEQUENCES)
 def test_gradient_of_what_was_drawn(case: Case) -> None:
     operator = case.operator().double().train()
     size = (6, 5)[-case.kind.spatial :]
@@ -310,7 +317,7 @@ def test_half_precision_is_close_and_stays(case: Case, dtype: torch.dtype, layou
     check_half_precision(case, case.kinds_of_images(2, CHANNELS, 8, 9, dtype=dtype), layout)
 
 
-@each_sequence
+@each(by_torch, specs=SEQUENCES)
 @halves
 def test_half_precision_of_sequences_is_close_and_stays(case: Case, dtype: torch.dtype) -> None:
     check_half_precision(case, case.kinds_of_images(2, CHANNELS, 17, dtype=dtype), torch.contiguous_format)

@@ -74,7 +74,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "wavelet[db3]": with_arguments("wavelet", wavelet="db3"),
 }
 
-few = settings(max_examples=12, deadline=None, derandomize=True)
+few = settings(max_examples=6, deadline=None, derandomize=True)
 many = settings(max_examples=150, deadline=None, derandomize=True)
 
 

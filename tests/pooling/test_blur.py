@@ -93,6 +93,7 @@ def test_small_maps_are_blurred_too(blur_size: int, geometry: dict[str, int]) ->
 # ---- one formula with the border in it, beside the way of two steps ----
 
 
+@pytest.mark.slow
 @each_size
 @each_geometry
 @pytest.mark.parametrize("kind", [MaxBlurPool2d, BlurPool2d])

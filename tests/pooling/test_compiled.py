@@ -67,6 +67,7 @@ def test_compiled_equals_eager(case: Case) -> None:
     check_compiled(case.operator(), case.images(2, CHANNELS, 8, 6), backend="aot_eager")
 
 
+@pytest.mark.slow
 @each(as_configured, specs=SEQUENCES)
 def test_a_compiled_sequence_equals_eager(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 9)
@@ -110,6 +111,7 @@ def test_exported_equals_plain_torch_and_holds_no_operation_of_our_own(case: Cas
     check_exported(case, case.images(2, CHANNELS, 8, 6))
 
 
+@pytest.mark.slow
 @each(as_configured, specs=SEQUENCES)
 def test_an_exported_sequence_equals_plain_torch_and_holds_no_operation_of_our_own(case: Case) -> None:
     check_exported(case, case.images(2, CHANNELS, 9))

@@ -119,7 +119,7 @@ def test_equals_its_formula_in_the_shape_of_max_pooling(case: Case, data: st.Dat
     check_formula(case, data)
 
 
-@each_sequence
+@each(by_torch, specs=SEQUENCES)
 @few
 @given(data=st.data())
 def test_a_sequence_equals_its_formula_in_the_shape_of_max_pooling(case: Case, data: st.DataObject) -> None:
@@ -225,6 +225,7 @@ def test_gradient(case: Case, geometry: dict[str, Any]) -> None:
     check_gradient(operator, case.images(2, CHANNELS, 6, 5, dtype=torch.float64), fast_mode=True)
 
 
+@pytest.mark.slow
 @each(by_torch, specs=OTHERS)
 def test_gradient_with_other_arguments(case: Case) -> None:
     operator = case.operator().double()

@@ -161,8 +161,9 @@ class _Machine:
         return Kernel(part, team, engine)
 
     def _target(self) -> Any:
+        # Code and its constants may come to lie more than 2 GiB apart, between torch's libraries: full addresses.
         return self.llvm.Target.from_default_triple().create_target_machine(
-            cpu=self.processor, features=self.features, opt=3, reloc="pic", codemodel="default"
+            cpu=self.processor, features=self.features, opt=3, reloc="static", codemodel="large"
         )
 
 

@@ -1,6 +1,5 @@
 """Operators that are a formula of the values of one window: written once, run by compiled kernels or by plain torch."""
 
-import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ from poolbench.pooling.draws import Draws
 from poolbench.pooling.kernels import operator as kernels
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.graph import Value, Window
-from poolbench.pooling.kernels.library import unavailable
 from poolbench.pooling.kernels.plain import pool_plain
 from poolbench.pooling.kernels.program import Program, program
 from poolbench.pooling.kernels.sums import Summands, sums
@@ -19,19 +17,14 @@ from poolbench.pooling.transforms import is_transformed
 from poolbench.pooling.window import WindowPool2d
 
 
-def _no_triton() -> str:
-    """Return why Triton cannot be used, "" where it is installed."""
-    return "" if importlib.util.find_spec("triton") else "triton is not installed"
-
-
 class TapPool2d(WindowPool2d):
     """A window operator given by a formula.
 
     A subclass brings `formula`, and ends a constructor of its own with `self.trace()`.
 
-    The formula is traced into a graph of elementary operations. On the CPU in float32, float64 and bfloat16 a compiled
-    kernel runs it, and its derivative for the backward pass, which keeps the map alone; everywhere else torch's own
-    operations do. `implementation_for` says which, and why.
+    The formula is traced into a graph of elementary operations. On the CPU in float32, float64 and bfloat16, on a CUDA
+    GPU in float16 as well, a compiled kernel runs it, and its derivative for the backward pass, which keeps the map
+    alone; everywhere else torch's own operations do. `implementation_for` says which, and why.
     """
 
     def __init__(
@@ -82,7 +75,7 @@ class TapPool2d(WindowPool2d):
             self.programs[mode] = program(type(self).__name__, self.window_size, params, self.formula, in_sums)
             kernels.know(self.programs[mode])
         self.training = was
-        self._unavailable = {"fast": unavailable, "triton": _no_triton}.get(self.implementation, str)()
+        self._unavailable = {device: kernels.unavailable_on(device) for device in kernels.DTYPES}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -121,14 +114,18 @@ class TapPool2d(WindowPool2d):
             return "what is exported needs no kernel"
         if is_transformed(x_BCHW, *self._parameters.values()):
             return "a transform of torch.func, or a tangent, needs torch's own operations"
-        if self.program.operations > kernels.MOST_OPERATIONS:
+        if device not in kernels.DTYPES:
+            return f"kernels run on {' and '.join(kernels.DTYPES)}, the map is on {device}"
+        if self._operations(device) > kernels.MOST_OPERATIONS:
             return f"the window of {self.window_size} values is too large for a kernel"
-        if self._unavailable:
-            return f"no kernels on this machine: {self._unavailable}"
-        wanted, known = ("cuda", kernels.GPU_DTYPES) if self.implementation == "triton" else ("cpu", kernels.DTYPES)
-        if device != wanted:
-            return f"kernels of implementation={self.implementation} run on {wanted}, the map is on {device}"
-        return "" if x_BCHW.dtype in known else f"no kernel for {dtype}"
+        if self._unavailable[device]:
+            return f"no kernels on this machine: {self._unavailable[device]}"
+        return "" if x_BCHW.dtype in kernels.DTYPES[device] else f"no kernel for {dtype}"
+
+    def _operations(self, device: str) -> int:
+        """Return how long a kernel would be: on a GPU, a cell's derivative does all windows of a row that reach it."""
+        reach = self.dilation[1] * (self.kernel_size[1] - 1)
+        return self.program.operations * (reach // self.stride[1] + 1 if device == "cuda" else 1)
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""

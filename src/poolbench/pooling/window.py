@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from poolbench.pooling.work import Work, checked_shape, work_of
 
-IMPLEMENTATIONS = ("fast", "torch", "triton")
+IMPLEMENTATIONS = ("fast", "torch")
 
 
 def pair(name: str, value: int | Sequence[int], *, least: int = 1) -> tuple[int, int]:
@@ -75,8 +75,7 @@ class WindowPool2d(nn.Module):
         ceil_mode: whether a window may hang over the right and lower end.
         dilation: steps between the values of a window.
         implementation: `"fast"` takes a compiled kernel wherever there is one for the operator, the device and the
-            dtype; `"torch"` never does; `"triton"` takes a Triton kernel on a GPU, which has been tried in Triton's
-            interpreter only. `implementation_for` says which it is for a given map.
+            dtype; `"torch"` never does. `implementation_for` says which it is for a given map.
 
     Shapes: (B, C, H, W) → (B, C, H', W'), or without B, with H' and W' by `output_size`: those of `nn.MaxPool2d`.
     A one-dimensional operator (`WindowPool1d`) takes (B, C, L) or (C, L).
@@ -144,7 +143,7 @@ class WindowPool2d(nn.Module):
         if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
             raise ValueError(f"`padding` must be at most half of kernel_size={kernel_size}, got {padding}")
         if implementation not in IMPLEMENTATIONS:
-            raise ValueError(f"`implementation` must be 'fast', 'torch' or 'triton', got {implementation!r}")
+            raise ValueError(f"`implementation` must be 'fast' or 'torch', got {implementation!r}")
         self.implementation = implementation
 
     @classmethod

@@ -19,7 +19,7 @@ import warnings
 import torch
 
 from poolbench.pooling import *
-from poolbench.pooling.kernels import gpu
+from poolbench.pooling.kernels.gpu import launch as gpu
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.plain import _value, spread_plain
 

@@ -42,6 +42,19 @@ class Geometry:
         """Whether a window of a map of this size has values outside it."""
         return any(self.padding[a] > 0 or self.reach(a) > size[a] for a in (0, 1))
 
+    def outside(self, size: tuple[int, int]) -> tuple[frozenset[int], frozenset[int]]:
+        """Return which rows and which columns of a window lie outside a map of this size, of one window or another."""
+        rows, columns = (
+            frozenset(
+                tap
+                for tap in range(self.kernel_size[a])
+                if tap * self.dilation[a] < self.padding[a]
+                or (self.shape[a] - 1) * self.stride[a] - self.padding[a] + tap * self.dilation[a] >= size[a]
+            )
+            for a in (0, 1)
+        )
+        return rows, columns
+
     @property
     def is_disjoint(self) -> bool:
         """Whether no value of the map belongs to two windows."""

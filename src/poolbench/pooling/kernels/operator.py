@@ -6,6 +6,7 @@ implementations) and how to be differentiated, so autograd, `torch.compile` and 
 
 import ctypes
 import functools
+import importlib.util
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poolbench.pooling.kernels import library
 from poolbench.pooling.kernels.buffers import Buffers
 from poolbench.pooling.kernels.geometry import CACHE_LINE, Geometry
 from poolbench.pooling.kernels.library import Kernel, kernel
@@ -21,9 +23,12 @@ from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.kernels.spec import ARGUMENTS, KernelSpec
 from poolbench.pooling.kernels.team import addresses, run, threads_for
 
-DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
-GPU_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# A longer formula would take seconds to compile and keep nothing in registers.
+# Where there are kernels, and of which dtypes; LLVM knows some by other names.
+DTYPES = {
+    "cpu": (torch.float32, torch.float64, torch.bfloat16),
+    "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+}
+# A longer formula would take many seconds to compile and keep nothing in registers.
 MOST_OPERATIONS = 2500
 # Bytes of a gradient that no cache of a core holds: to write it, a cache would first read what it replaces.
 STREAMED = 8 * 2**20
@@ -40,6 +45,13 @@ _library.define(
     "SymInt[] size, bool channels_last) -> (Tensor, Tensor)",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
+
+
+def unavailable_on(device: str) -> str:
+    """Return why there can be no kernels on a kind of device on this machine, "" where there can."""
+    if device == "cpu":
+        return library.unavailable()
+    return "" if importlib.util.find_spec("triton") else "Triton is not installed"
 
 
 def know(program: Program) -> None:
@@ -82,10 +94,10 @@ def _window_gradient(
 
 @torch.library.impl(_library, "window", "CUDA")
 def _window_cuda(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
-    from poolbench.pooling.kernels import gpu
+    from poolbench.pooling.kernels.gpu import launch
 
     x = x.contiguous(memory_format=layout_of(x))
-    return gpu.window(x, params, key, _programs[program], Geometry.from_list(geometry))
+    return launch.window(x, params, key, _programs[program], Geometry.from_list(geometry))
 
 
 @torch.library.impl(_library, "window_gradient", "CUDA")
@@ -99,12 +111,12 @@ def _window_gradient_cuda(
     size: list[int],
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
-    from poolbench.pooling.kernels import gpu
+    from poolbench.pooling.kernels.gpu import launch
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
     x = None if x is None else x.contiguous(memory_format=layout)
     place = Geometry.from_list(geometry)
-    return gpu.window_gradient(gradient, x, params, key, _programs[program], place, size, layout)
+    return launch.window_gradient(gradient, x, params, key, _programs[program], place, size, layout)
 
 
 @torch.library.register_fake("poolbench::window", lib=_library)
@@ -215,7 +227,7 @@ def _plan(
     spec = KernelSpec(
         derivative=derivative,
         channels_last=channels_last,
-        dtype=DTYPES[dtype],
+        dtype=str(dtype).removeprefix("torch."),
         kernel_size=geometry.kernel_size,
         stride=geometry.stride,
         padding=geometry.padding,

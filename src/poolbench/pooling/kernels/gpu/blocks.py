@@ -1,0 +1,466 @@
+"""A program as the source text of a Triton kernel: a block of windows at a time.
+
+A block is R × Q lanes. Along Q they are neighbours in memory: channels in the channels-last layout, else columns of
+windows; along R they are columns of windows, or maps. A tap is thus read by whole lines of memory, and no lane divides.
+
+The derivative belongs to the map and not to the windows: a lane owns a *cell* of stride × stride values, does every
+window of its row of windows that reaches into it, and walks down the map while the rows that a window shares with the
+next one wait in registers. So each value is written once, nothing is added in memory, and the sums have one order.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from poolbench.pooling.kernels.geometry import Geometry
+from poolbench.pooling.kernels.program import Program
+from poolbench.pooling.kernels.tape import Tape
+
+WORDS = {
+    "add": "{} + {}",
+    "sub": "{} - {}",
+    "mul": "{} * {}",
+    "div": "{} / {}",
+    "exp": "tl.exp({})",
+    "log": "tl.log({})",
+    "exp2": "tl.exp2({})",
+    "log2": "tl.log2({})",
+    "sqrt": "tl.sqrt({})",
+    "gt": "{} > {}",
+    "ge": "{} >= {}",
+    "unordered": "({0} != {0}) | ({1} != {1})",
+    "and": "{} & {}",
+    "or": "{} | {}",
+    "not": "{} == 0",
+    "where": "tl.where({}, {}, {})",
+    "poison": "tl.where({1}, float('nan'), {0})",
+    "stop": "{}",
+    "via": "{}",
+}
+
+IMPORTS = '''"""Generated from a formula."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def mixed(x):
+    x = (x ^ (x >> 16)) * 0x85EBCA6B
+    x = (x ^ (x >> 13)) * 0xC2B2AE35
+    return x ^ (x >> 16)
+
+
+@triton.jit
+def kernel(
+'''
+
+# Which lanes there are, in either layout; across and rows_down say how many columns and rows of windows, or cells.
+CHANNELS_LAST = """
+inner_blocks = tl.cdiv(C, Q)
+outer_blocks = tl.cdiv(across, R)
+block = tl.program_id(0)
+inner = block % inner_blocks
+outer = block // inner_blocks % outer_blocks
+block = block // inner_blocks // outer_blocks
+down = block % rows_down
+n = (block // rows_down).to(tl.int64)
+c = inner * Q + tl.arange(0, Q)[None, :]
+cell = outer * R + tl.arange(0, R)[:, None]
+lane = c < C
+x_map = n * H * W * C
+y_map = n * OH * OW * C
+x_lane = c
+y_lane = c
+step = C
+map_number = n * C + c
+"""
+CONTIGUOUS = """
+inner_blocks = tl.cdiv(across, Q)
+block = tl.program_id(0)
+inner = block % inner_blocks
+block = block // inner_blocks
+down = block % rows_down
+outer = block // rows_down
+cell = inner * Q + tl.arange(0, Q)[None, :]
+below = tl.arange(0, R)[:, None]
+map_number = outer * R + below
+lane = map_number < N * C
+c = map_number % C
+x_map = (outer * R).to(tl.int64) * H * W
+y_map = (outer * R).to(tl.int64) * OH * OW
+x_lane = below * (H * W)
+y_lane = below * (OH * OW)
+step = 1
+"""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Which windows reach into a cell along one axis, and where their values lie as seen from its first one.
+
+    Args:
+        taps: values of the window along this axis.
+        stride, padding, dilation: of the window.
+    """
+
+    taps: int
+    stride: int
+    padding: int
+    dilation: int
+
+    @property
+    def last(self) -> int:
+        """How many windows further on the last one lies that reaches into a cell: the cell's number added."""
+        return -(-self.padding // self.stride)
+
+    @property
+    def first(self) -> int:
+        """The same of the first one."""
+        return -((self.dilation * (self.taps - 1) - self.padding) // self.stride)
+
+    def place(self, tap: int, window: int) -> int:
+        """Return where a tap lies, of the window so many further on than the cell."""
+        return window * self.stride - self.padding + tap * self.dilation
+
+
+@dataclass(frozen=True)
+class Block:
+    """How a kernel is cut: see the module.
+
+    Args:
+        outer, inner: lanes along R and Q, powers of two.
+        rows: of cells that a derivative walks down.
+        warps: 32 threads each.
+    """
+
+    outer: int
+    inner: int
+    rows: int
+    warps: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """The source of one kernel.
+
+    Args:
+        program: what is computed.
+        geometry: of the windows; their number is left out.
+        outside: which rows and which columns of a window may lie outside the map; none of either means no border.
+        channels_last: the layout of the map and of all results.
+        derivative: whether it is what the map and the parameters get of the gradient.
+    """
+
+    program: Program
+    geometry: Geometry
+    outside: tuple[frozenset[int], frozenset[int]]
+    channels_last: bool
+    derivative: bool
+
+    @property
+    def border(self) -> bool:
+        """Whether a window may have values outside the map."""
+        return any(self.outside)
+
+    @property
+    def tape(self) -> Tape:
+        """What is run."""
+        p = self.program
+        if self.derivative:
+            return p.derivative_at_border if self.border else p.derivative
+        return p.value_at_border if self.border else p.value
+
+    @property
+    def pointers(self) -> list[str]:
+        """The tensors that the kernel takes, in their order."""
+        uses = self.tape.uses
+        wanted = {
+            "x": uses("tap"),
+            "gradient": self.derivative,
+            "params": uses("param"),
+            "key": uses("uniform"),
+            "out": True,
+            "partial": self.derivative and self.program.params > 0,
+        }
+        return [name for name, is_wanted in wanted.items() if is_wanted]
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """Rows and columns."""
+        g = self.geometry
+        rows, columns = (Axis(g.kernel_size[a], g.stride[a], g.padding[a], g.dilation[a]) for a in (0, 1))
+        return rows, columns
+
+    @property
+    def windows(self) -> range:
+        """Which windows of a row of windows a cell needs: the cell's number added."""
+        columns = self.axes[1]
+        return range(columns.first, columns.last + 1)
+
+    @property
+    def waiting(self) -> int:
+        """How many rows of windows a cell needs beside the last one."""
+        rows = self.axes[0]
+        return rows.last - rows.first if self.derivative else 0
+
+    @property
+    def operations(self) -> int:
+        """Of one lane, for one row of windows."""
+        return len(self.tape.operations) * (len(self.windows) if self.derivative else 1)
+
+    @property
+    def in_pairs(self) -> bool:
+        """Whether columns are read and written by twos, taken apart and joined in registers: lanes two columns apart."""
+        return not self.channels_last and self.geometry.stride[1] == 2
+
+    def written(self) -> str:
+        """Return the source."""
+        sizes = ["N", "C", "H", "W", "OH", "OW"]
+        constants = ["WIDE", "R", "Q"] + ["ROWS"] * self.derivative
+        arguments = [*self.pointers, *sizes, *(f"{name}: tl.constexpr" for name in constants)]
+        across, down = "OW", "OH"
+        if self.derivative:
+            rows, columns = self.geometry.stride
+            across, down = f"tl.cdiv(W, {columns})", f"tl.cdiv(tl.cdiv(H, {rows}), ROWS)"
+        lines = [
+            f"across = {across}",
+            f"rows_down = {down}",
+            *(CHANNELS_LAST if self.channels_last else CONTIGUOUS).splitlines(),
+            "zero = tl.zeros([R, Q], WIDE)",
+            # Rows are numbered for the block; as a corner of it they can be compared and combined with lanes.
+            "corner = tl.zeros([1, 1], tl.int32)",
+            *self._columns(),
+            *(self._derivative() if self.derivative else self._value()),
+        ]
+        head = IMPORTS + "".join(f"    {argument},\n" for argument in arguments) + "):\n"
+        return head + "".join(f"    {line}\n" for line in lines if line)
+
+    # ---- where values lie ----
+
+    def _columns(self) -> list[str]:
+        """Number the columns of the map that a lane reads: `column_AT` and whether it is in the map."""
+        lines = []
+        for at in self._places():
+            name = _named(at)
+            lines += [
+                f"column{name} = cell * {self.geometry.stride[1]} + {at}",
+                f"column_ok{name} = (column{name} >= 0) & (column{name} < W)",
+            ]
+        if self.in_pairs:
+            lines.append("two = inner * (2 * Q) + tl.arange(0, 2 * Q)[None, :]")
+        return lines
+
+    def _places(self) -> list[int]:
+        """Return where the taps lie of all windows that a lane does, seen from its cell."""
+        columns = self.axes[1]
+        windows = self.windows if self.derivative else (0,)
+        return sorted({columns.place(tap, window) for window in windows for tap in range(columns.taps)})
+
+    def _rows(self, row: str) -> list[str]:
+        """Read the taps of a row of windows, `row` its number: `tap_ROW_AT`."""
+        rows = self.axes[0]
+        uses = self.tape.uses
+        lines = []
+        for t in range(rows.taps):
+            lines += [
+                f"row{t} = {row} * {rows.stride} + {rows.place(t, 0)}",
+                f"row_ok{t} = (row{t} >= 0) & (row{t} < H)",
+            ]
+            if not uses("tap"):
+                continue
+            if self.in_pairs:
+                for pair in sorted({at // 2 for at in self._places()}):
+                    name = _named(pair)
+                    lines += [
+                        f"both = tl.load(x + x_map + row{t} * W + x_lane + (two + {2 * pair}), "
+                        f"mask=lane & row_ok{t} & (two >= {-2 * pair}) & (two < W - {2 * pair}), other=0.0)",
+                        f"even{t}{name}, odd{t}{name} = tl.split(tl.reshape(both, [R, Q, 2]))",
+                    ]
+            for at in self._places():
+                if self.in_pairs:
+                    found = f"{'odd' if at % 2 else 'even'}{t}{_named(at // 2)}"
+                else:
+                    found = (
+                        f"tl.load(x + x_map + row{t} * (W * step) + (x_lane + column{_named(at)} * step), "
+                        f"mask=lane & row_ok{t} & column_ok{_named(at)}, other=0.0)"
+                    )
+                lines.append(f"tap{t}{_named(at)} = {found}.to(WIDE)")
+        return lines
+
+    # ---- the formula ----
+
+    def _window(self, row: str, window: int) -> list[str]:
+        """Run the tape for one window of each lane: `v_WINDOW_NUMBER`; `there_WINDOW` says whether there is one."""
+        name = _named(window)
+        lines = [
+            f"ox{name} = cell + {window}",
+            f"there{name} = lane & (ox{name} >= 0) & (ox{name} < OW) & ({row} >= 0) & ({row} < OH)",
+            f"here{name} = y_map + {row} * (OW * step) + (y_lane + ox{name} * step)",
+        ]
+        words: list[str] = []
+        for at, (op, arguments, leaf) in enumerate(self.tape.operations):
+            known = _known(op, [words[argument] for argument in arguments])
+            if known or op == "const":
+                words.append(known or self._word(op, [], leaf, window, row))
+                continue
+            word = self._word(op, [words[argument] for argument in arguments], leaf, window, row)
+            if word in ("True", "False"):
+                words.append(word)
+                continue
+            words.append(f"v{name}_{at}")
+            lines.append(f"{words[-1]} = {word}")
+        self_outputs = [words[output] for output in self.tape.outputs]
+        lines += [f"y{name}_{number} = {word} + zero" for number, word in enumerate(self_outputs)]
+        return lines
+
+    def _word(self, op: str, arguments: list[str], leaf: Any, window: int, row: str) -> str:
+        name = _named(window)
+        if op == "const":
+            return repr(float(leaf)) if math.isfinite(leaf) else f"float('{leaf}')"
+        if op in ("tap", "valid"):
+            t, k = divmod(leaf, self.geometry.kernel_size[1])
+            at = _named(self.axes[1].place(k, window))
+            if op == "tap":
+                return f"tap{t}{at}"
+            rows, columns = self.outside
+            asked = [f"row_ok{t}"] * (t in rows) + [f"column_ok{at}"] * (k in columns)
+            return " & ".join(asked) or "True"
+        if op == "count":
+            rows = " + ".join(f"row_ok{t}.to(tl.int32)" for t in range(self.axes[0].taps))
+            places = (self.axes[1].place(k, window) for k in range(self.axes[1].taps))
+            columns = " + ".join(f"column_ok{_named(at)}.to(tl.int32)" for at in places)
+            return f"(({rows}) * ({columns})).to(WIDE)"
+        if op == "param":
+            return f"tl.load(params + ({leaf} * C + c), mask=lane, other=0.0).to(WIDE)"
+        if op == "gradient":
+            return f"tl.load(gradient + here{name}, mask=there{name}, other=0.0).to(WIDE)"
+        if op == "uniform":
+            place = f"((map_number.to(tl.int64) * OH + {row}) * OW + ox{name}).to(tl.uint32)"
+            return f"(mixed(mixed({place}) ^ (tl.load(key) + {leaf}).to(tl.uint32)) >> 8).to(WIDE) * {2.0**-24!r}"
+        return WORDS[op].format(*arguments)
+
+    def _value(self) -> list[str]:
+        return [
+            "row = down + corner",
+            *self._rows("row"),
+            *self._window("row", 0),
+            f"tl.store(out + here{_named(0)}, y{_named(0)}_0, mask=there{_named(0)})",
+        ]
+
+    # ---- the derivative ----
+
+    def _derivative(self) -> list[str]:
+        rows = self.axes[0]
+        deepest = rows.place(rows.taps - 1, rows.last)
+        waits = [(d, phase) for d in range(max(0, deepest - rows.stride + 1)) for phase in range(self.axes[1].stride)]
+        lines = [f"waiting_{d}_{phase} = zero" for d, phase in waits]
+        lines += [f"share{number} = zero" for number in range(self.program.params)]
+        body = [
+            f"cells = down * ROWS + turn - {self.waiting} + corner",
+            f"row = cells + {rows.last}",
+            *self._rows("row"),
+        ]
+        for window in self.windows:
+            body += self._window("row", window)
+        parts: dict[tuple[int, int], str] = {(d, phase): f"waiting_{d}_{phase}" for d, phase in waits}
+        for d in range(max(deepest + 1, rows.stride)):
+            for phase in range(self.axes[1].stride):
+                found = [parts[d, phase]] if (d, phase) in parts else []
+                found += self._parts_of(d, phase)
+                body.append(f"sum_{d}_{phase} = {' + '.join(found) or 'zero'}")
+        if self.waiting:
+            body.append(f"done = turn + corner >= {self.waiting}")
+        for d in range(rows.stride):
+            body += self._stored(d)
+        body += [f"waiting_{d}_{phase} = sum_{d + rows.stride}_{phase}" for d, phase in waits]
+        body += self._shares()
+        if self.waiting:
+            lines += [f"for turn in range(ROWS + {self.waiting}):", *(f"    {line}" for line in body)]
+        else:
+            lines += ["turn = 0", *body]
+        return lines + self._kept_shares()
+
+    def _parts_of(self, d: int, phase: int) -> list[str]:
+        """Return what value (d, phase), seen from the cell of this row of windows, gets of its windows."""
+        rows, columns = self.axes
+        found = []
+        for window in self.windows:
+            for tap in range(self.program.size):
+                t, k = divmod(tap, columns.taps)
+                if rows.place(t, rows.last) == d and columns.place(k, window) == phase:
+                    name = _named(window)
+                    found.append(f"tl.where(there{name}, y{name}_{tap}, 0.0)")
+        return found
+
+    def _stored(self, d: int) -> list[str]:
+        """Write row `d` of the cells."""
+        stride = self.axes[1].stride
+        lines = [f"to = cells * {self.axes[0].stride} + {d}", "ok = lane & (to < H)" + " & done" * bool(self.waiting)]
+        place = "out + x_map + to * (W * step)"
+        if self.in_pairs:
+            lines.append(f"both = tl.interleave(sum_{d}_0, sum_{d}_1)")
+            lines.append(f"tl.store({place} + (x_lane + two), both, mask=ok & (two < W))")
+            return lines
+        for phase in range(stride):
+            column = f"(cell * {stride} + {phase})"
+            lines.append(f"tl.store({place} + (x_lane + {column} * step), sum_{d}_{phase}, mask=ok & ({column} < W))")
+        return lines
+
+    def _shares(self) -> list[str]:
+        """Add what the parameters get: of each window once, though several cells have done it."""
+        lines = []
+        rows, columns = self.axes
+        for number in range(self.program.params):
+            for window in self.windows:
+                name = _named(window)
+                # A window belongs to the cell that it is the last of; the first cell has those before as well.
+                first = "" if window == columns.last else " & (cell == 0)"
+                mine = f"there{name}{first}" + " & (done | (down + corner == 0))" * bool(self.waiting)
+                lines.append(f"share{number} += tl.where({mine}, y{name}_{self.program.size + number}, 0.0)")
+        return lines
+
+    def _kept_shares(self) -> list[str]:
+        lines = []
+        count = self.program.params
+        for number in range(count):
+            if self.channels_last:
+                block = "((n * rows_down + down) * outer_blocks + outer)"
+                where = f"({block} * {count} + {number}) * C + inner * Q + tl.arange(0, Q)"
+                lines.append(
+                    f"tl.store(partial + {where}, tl.sum(share{number}, axis=0), mask=inner * Q + tl.arange(0, Q) < C)"
+                )
+            else:
+                block = "(down * inner_blocks + inner).to(tl.int64)"
+                where = f"({block} * {count} + {number}) * (N * C) + outer * R + tl.arange(0, R)"
+                mask = "outer * R + tl.arange(0, R) < N * C"
+                lines.append(f"tl.store(partial + {where}, tl.sum(share{number}, axis=1), mask={mask})")
+        return lines
+
+
+def _known(op: str, arguments: list[str]) -> str:
+    """Return what an operation comes to where truths are known, "" where it must be done.
+
+    >>> _known("where", ["True", "a", "b"]), _known("and", ["False", "a"]), _known("or", ["False", "a"])
+    ('a', 'False', 'a')
+    """
+    if op == "where" and arguments[0] in ("True", "False"):
+        return arguments[1] if arguments[0] == "True" else arguments[2]
+    if op == "not" and arguments[0] in ("True", "False"):
+        return "False" if arguments[0] == "True" else "True"
+    if op in ("and", "or"):
+        strong, weak = ("False", "True") if op == "and" else ("True", "False")
+        if strong in arguments:
+            return strong
+        if weak in arguments:
+            return arguments[1] if arguments[0] == weak else arguments[0]
+    return ""
+
+
+def _named(number: int) -> str:
+    """Return a number as part of a name.
+
+    >>> _named(-2), _named(0)
+    ('_m2', '_0')
+    """
+    return f"_m{-number}" if number < 0 else f"_{number}"

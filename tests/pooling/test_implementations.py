@@ -53,7 +53,7 @@ def computed(operator: Any, x: Tensor) -> list[Tensor]:
     """Return the result, and the gradients of the map and of all parameters."""
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     pooled = operator(x)
-    above = images(*pooled.shape, dtype=pooled.dtype)
+    above = images(*pooled.shape, dtype=pooled.dtype).to(x.device)
     return [pooled, *torch.autograd.grad(pooled, [x, *operator.parameters()], above, allow_unused=True)]
 
 

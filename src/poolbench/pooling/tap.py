@@ -75,7 +75,9 @@ class TapPool2d(WindowPool2d):
             self.programs[mode] = program(type(self).__name__, self.window_size, params, self.formula, in_sums)
             kernels.know(self.programs[mode])
         self.training = was
-        self._unavailable = {device: kernels.unavailable_on(device) for device in kernels.DTYPES}
+        # Asked once, and only where kernels are wanted: the answer loads the compiler.
+        wanted = kernels.DTYPES if self.implementation == "fast" else ()
+        self._unavailable = {device: kernels.unavailable_on(device) for device in wanted}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -118,8 +120,8 @@ class TapPool2d(WindowPool2d):
             return f"kernels run on {' and '.join(kernels.DTYPES)}, the map is on {device}"
         if self._operations(device) > kernels.MOST_OPERATIONS:
             return f"the window of {self.window_size} values is too large for a kernel"
-        if self._unavailable[device]:
-            return f"no kernels on this machine: {self._unavailable[device]}"
+        if missing := self._unavailable.get(device, ""):
+            return f"no kernels on this machine: {missing}"
         return "" if x_BCHW.dtype in kernels.DTYPES[device] else f"no kernel for {dtype}"
 
     def _operations(self, device: str) -> int:
@@ -136,9 +138,7 @@ class TapPool2d(WindowPool2d):
 
     def by_kernel(self, x_BCHW: Tensor, geometry: Geometry) -> Tensor:
         """Pool windows that lie where `geometry` says, by the compiled formula."""
-        params, key = self._params(x_BCHW), self._key()
-        y: Tensor = torch.ops.poolbench.window(x_BCHW, params, key, self.program.digest, geometry.as_list())
-        return y
+        return kernels.pooled(x_BCHW, self._params(x_BCHW), self._key(), self.program, geometry)
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own operations; a subclass may know better ones."""

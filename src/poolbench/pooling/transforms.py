@@ -15,6 +15,8 @@ def is_transformed(*tensors: Tensor | None) -> bool:
     """
     if torch.compiler.is_compiling():
         return False
+    if torch._C._functorch.peek_interpreter_stack() is None and forward_ad._current_level < 0:
+        return False  # nothing is being transformed: what is asked at every call is answered at once
     there = [tensor for tensor in tensors if tensor is not None]
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # torch has no public question for it
     return any(wrapped(each) or forward_ad.unpack_dual(each).tangent is not None for each in there)

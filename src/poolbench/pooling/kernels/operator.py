@@ -2,12 +2,16 @@
 
 `torch.ops.poolbench.window` and `torch.ops.poolbench.window_gradient` know their shapes without running (fake
 implementations) and how to be differentiated, so autograd, `torch.compile` and autocast treat them as torch's own.
+
+`pooled` calls them where somebody looks: a compiler, a tracer, a mode. Else it calls what they stand for, without the
+half of the way that leads through torch's dispatcher and Python's part of it: on a small map that is most of the time.
 """
 
 import ctypes
 import functools
 import importlib.util
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +70,7 @@ def _empty(like: Tensor, size: Any, channels_last: bool) -> Tensor:
 
 @torch.library.impl(_library, "window", "CPU")
 def _window(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
-    last = layout_of(x) is torch.channels_last
-    place = Geometry.from_list(geometry)
-    out = _empty(x, (*x.shape[:2], *place.shape), last)
-    _run(_programs[program], place, x.shape, last, x=x, out=out, params=params, key=key)
-    return out
+    return _on("cpu")[0](x, params, key, _programs[program], Geometry.from_list(geometry))
 
 
 @torch.library.impl(_library, "window_gradient", "CPU")
@@ -85,19 +85,12 @@ def _window_gradient(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     place = Geometry.from_list(geometry)
-    gx = _empty(gradient, tuple(size), channels_last)
-    gparams = _run(
-        _programs[program], place, size, channels_last, x=x, out=gx, gradient=gradient, params=params, key=key
-    )
-    return gx, gparams
+    return _on("cpu")[1](gradient, x, params, key, _programs[program], place, size, channels_last)
 
 
 @torch.library.impl(_library, "window", "CUDA")
 def _window_cuda(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
-    from poolbench.pooling.kernels.gpu import launch
-
-    x = x.contiguous(memory_format=layout_of(x))
-    return launch.window(x, params, key, _programs[program], Geometry.from_list(geometry))
+    return _on("cuda")[0](x, params, key, _programs[program], Geometry.from_list(geometry))
 
 
 @torch.library.impl(_library, "window_gradient", "CUDA")
@@ -111,12 +104,8 @@ def _window_gradient_cuda(
     size: list[int],
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
-    from poolbench.pooling.kernels.gpu import launch
-
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    x = None if x is None else x.contiguous(memory_format=layout)
     place = Geometry.from_list(geometry)
-    return launch.window_gradient(gradient, x, params, key, _programs[program], place, size, layout)
+    return _on("cuda")[1](gradient, x, params, key, _programs[program], place, size, channels_last)
 
 
 @torch.library.register_fake("poolbench::window", lib=_library)
@@ -149,18 +138,108 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     x, params, key = ctx.saved_tensors
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
-        # The gradient is to be differentiated: by operations that can be.
-        like = gradient.new_zeros(()).expand(ctx.size) if x is None else x
-        place = Geometry.from_list(ctx.geometry)
-        gx, gparams = spread_plain(gradient, like, params, key, _programs[ctx.program], place)
+        found = _differentiable(ctx, gradient, _programs[ctx.program], Geometry.from_list(ctx.geometry))
     else:
-        gx, gparams = torch.ops.poolbench.window_gradient(
+        found = torch.ops.poolbench.window_gradient(
             gradient, x, params, key, ctx.program, ctx.geometry, ctx.size, ctx.channels_last
         )
-    return gx, None if params is None else gparams, None, None, None
+    return found[0], None if params is None else found[1], None, None, None
+
+
+def _differentiable(ctx: Any, gradient: Tensor, program: Program, geometry: Geometry) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients by operations that can be differentiated in turn."""
+    x, params, key = ctx.saved_tensors
+    like = gradient.new_zeros(()).expand(ctx.size) if x is None else x
+    return spread_plain(gradient, like, params, key, program, geometry)
 
 
 torch.library.register_autograd("poolbench::window", _backward, setup_context=_keep, lib=_library)
+
+
+def pooled(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
+    """Return the results of all windows (B, C, H', W'); see `plain.pool_plain` for the arguments."""
+    if _is_watched(x):
+        y: Tensor = torch.ops.poolbench.window(x, params, key, program.digest, geometry.as_list())
+        return y
+    if torch.is_grad_enabled() and (x.requires_grad or (params is not None and params.requires_grad)):
+        found: Tensor = _Pooled.apply(x, params, key, program, geometry)
+        return found
+    return _on(x.device.type)[0](x, params, key, program, geometry)
+
+
+def _is_watched(x: Tensor) -> bool:
+    """Return whether anything but autograd wants to see operators."""
+    return (
+        torch.compiler.is_compiling()
+        or type(x) not in (Tensor, torch.nn.Parameter)
+        or torch._C._len_torch_dispatch_stack() > 0  # torch has no public question for it
+        or torch.jit.is_tracing()
+    )
+
+
+class _Pooled(torch.autograd.Function):
+    """What `register_autograd` makes of the operators, called directly."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry
+    ) -> Tensor:
+        ctx.program, ctx.geometry = program, geometry
+        ctx.size, ctx.channels_last = x.shape, _is_last(x)
+        ctx.save_for_backward(None if program.is_linear else x, params, key)
+        return _on(x.device.type)[0](x, params, key, program, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, params, key = ctx.saved_tensors
+        (gradient,) = gradients
+        found: tuple[Tensor, Tensor | None]
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
+            found = _differentiable(ctx, gradient, ctx.program, ctx.geometry)
+        else:
+            found = _on(gradient.device.type)[1](
+                gradient, x, params, key, ctx.program, ctx.geometry, ctx.size, ctx.channels_last
+            )
+        return found[0], None if params is None else found[1], None, None, None
+
+
+@functools.cache
+def _on(device: str) -> tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]:
+    """Return what computes results, and what computes gradients, on a kind of device."""
+    if device == "cpu":
+        return _window_on_cpu, _gradient_on_cpu
+    from poolbench.pooling.kernels.gpu import launch
+
+    return launch.window, launch.window_gradient
+
+
+def _is_last(x: Tensor) -> bool:
+    """Return what `is_channels_last` does, of a map that nothing transforms."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def _window_on_cpu(
+    x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry
+) -> Tensor:
+    last = _is_last(x)
+    out = _empty(x, (*x.shape[:2], *geometry.shape), last)
+    _run(program, geometry, x.shape, last, x=x, out=out, params=params, key=key)
+    return out
+
+
+def _gradient_on_cpu(
+    gradient: Tensor,
+    x: Tensor | None,
+    params: Tensor | None,
+    key: Tensor | None,
+    program: Program,
+    geometry: Geometry,
+    size: Any,
+    channels_last: bool,
+) -> tuple[Tensor, Tensor]:
+    gx = _empty(gradient, tuple(size), channels_last)
+    gparams = _run(program, geometry, size, channels_last, x=x, out=gx, gradient=gradient, params=params, key=key)
+    return gx, gparams
 
 
 def _run(

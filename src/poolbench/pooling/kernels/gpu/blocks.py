@@ -178,7 +178,7 @@ class Text:
         wanted = {
             "x": uses("tap"),
             "gradient": self.derivative,
-            "params": uses("param"),
+            "learned": uses("param"),
             "key": uses("uniform"),
             "out": True,
             "partial": self.derivative and self.program.params > 0,
@@ -211,7 +211,7 @@ class Text:
 
     @property
     def in_pairs(self) -> bool:
-        """Whether columns are read and written by twos, taken apart and joined in registers: lanes two columns apart."""
+        """Whether columns are read and written by twos, and taken apart and joined in registers."""
         return not self.channels_last and self.geometry.stride[1] == 2
 
     def written(self) -> str:
@@ -323,8 +323,7 @@ class Text:
             at = _named(self.axes[1].place(k, window))
             if op == "tap":
                 return f"tap{t}{at}"
-            rows, columns = self.outside
-            asked = [f"row_ok{t}"] * (t in rows) + [f"column_ok{at}"] * (k in columns)
+            asked = [f"row_ok{t}"] * (t in self.outside[0]) + [f"column_ok{at}"] * (k in self.outside[1])
             return " & ".join(asked) or "True"
         if op == "count":
             rows = " + ".join(f"row_ok{t}.to(tl.int32)" for t in range(self.axes[0].taps))
@@ -332,7 +331,7 @@ class Text:
             columns = " + ".join(f"column_ok{_named(at)}.to(tl.int32)" for at in places)
             return f"(({rows}) * ({columns})).to(WIDE)"
         if op == "param":
-            return f"tl.load(params + ({leaf} * C + c), mask=lane, other=0.0).to(WIDE)"
+            return f"tl.load(learned + ({leaf} * C + c), mask=lane, other=0.0).to(WIDE)"
         if op == "gradient":
             return f"tl.load(gradient + here{name}, mask=there{name}, other=0.0).to(WIDE)"
         if op == "uniform":
@@ -410,7 +409,7 @@ class Text:
     def _shares(self) -> list[str]:
         """Add what the parameters get: of each window once, though several cells have done it."""
         lines = []
-        rows, columns = self.axes
+        columns = self.axes[1]
         for number in range(self.program.params):
             for window in self.windows:
                 name = _named(window)

@@ -8,31 +8,33 @@ import functools
 import hashlib
 import importlib.util
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from poolbench.pooling.kernels.gpu.blocks import Block, Text
 from poolbench.pooling.kernels.geometry import Geometry
+from poolbench.pooling.kernels.gpu.blocks import Block, Text
 from poolbench.pooling.kernels.library import cache_folder
-from poolbench.pooling.kernels.plain import layout_of, wide_dtype
+from poolbench.pooling.kernels.plain import wide_dtype
 from poolbench.pooling.kernels.program import Program
 from poolbench.whole_file import replacing
 
-# Lanes of a block: see `_block`.
+# Of a block; rows of cells that a derivative walks down; bytes that a thread loads at once.
 THREADS = 128
-LONG, VERY_LONG = 60, 250
 ROWS = 8
+WIDE_LOAD = 16
 
 
 def window(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
     """Return the results of all windows (B, C, H', W'); see `plain.pool_plain` for the arguments."""
-    layout = layout_of(x)
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    layout = torch.channels_last if last else torch.contiguous_format
     out = torch.empty((*x.shape[:2], *geometry.shape), dtype=x.dtype, device=x.device, memory_format=layout)
-    tensors = {"x": x, "out": out, "params": params, "key": key}
-    _launch(program, geometry, tuple(x.shape), layout is torch.channels_last, tensors)
+    plan = _plan(program, geometry, tuple(x.shape), last, False, x.dtype)
+    _launch(plan, x.contiguous(memory_format=layout), None, params, key, out, None)
     return out
 
 
@@ -44,91 +46,121 @@ def window_gradient(
     program: Program,
     geometry: Geometry,
     size: Any,
-    layout: torch.memory_format,
+    channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return what the map and the parameters get of the gradient of the results."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     gx = torch.empty(tuple(size), dtype=gradient.dtype, device=gradient.device, memory_format=layout)
-    gradient = gradient.contiguous(memory_format=layout)
-    tensors = {"x": x, "out": gx, "gradient": gradient, "params": params, "key": key}
-    partial = _launch(program, geometry, tuple(size), layout is torch.channels_last, tensors, derivative=True)
-    if partial is None:
-        return gx, gradient.new_empty(0, dtype=wide_dtype(gradient.dtype))
+    plan = _plan(program, geometry, tuple(size), channels_last, True, gradient.dtype)
+    shares = gradient.new_empty(plan.shares, dtype=plan.wide)
+    x = None if x is None else x.contiguous(memory_format=layout)
+    _launch(plan, x, gradient.contiguous(memory_format=layout), params, key, gx, shares)
+    if not program.params:
+        return gx, shares
     # (blocks, P, C) channels-last, else (blocks, P, B·C)
-    return gx, partial.sum(0).view(program.params, -1, size[1]).sum(1)
+    return gx, shares.sum(0).view(program.params, -1, size[1]).sum(1)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How maps of one size are worked on.
+
+    Args:
+        kernel: Triton's function.
+        pointers: the tensors that it takes, by name.
+        sizes: the numbers that it takes.
+        grid: blocks.
+        settings: constants and options.
+        wide: the dtype that is computed in.
+        shares: shape of what blocks say the parameters get; (0,) where there are none.
+    """
+
+    kernel: Any
+    pointers: tuple[str, ...]
+    sizes: tuple[int, ...]
+    grid: tuple[int]
+    settings: dict[str, Any]
+    wide: torch.dtype
+    shares: tuple[int, ...]
 
 
 def _launch(
-    program: Program,
-    geometry: Geometry,
-    size: tuple[int, ...],
-    channels_last: bool,
-    tensors: dict[str, Tensor | None],
-    *,
-    derivative: bool = False,
-) -> Tensor | None:
-    """Run a kernel; return what each block says the parameters get."""
-    out = tensors["out"]
-    assert out is not None
-    wide = wide_dtype(out.dtype)
-    kernel, names, block, blocks, share_of = _plan(program, geometry, size, channels_last, derivative)
-    partial = None
-    if program.params and derivative:
-        partial = torch.empty((share_of, program.params, size[1] if channels_last else size[0] * size[1]), dtype=wide, device=out.device)
-        tensors["partial"] = partial
-    if blocks == 0:
-        return None if partial is None else partial.zero_()
-    if (params := tensors.get("params")) is not None:
-        tensors["params"] = params.to(wide).contiguous()
-    import triton.language as tl
-
-    with torch.cuda.device_of(out):
-        kernel[(blocks,)](
-            *(tensors[name] for name in names),
-            *size,
-            *geometry.shape,
-            WIDE=tl.float64 if wide is torch.float64 else tl.float32,
-            R=block.outer,
-            Q=block.inner,
-            **({"ROWS": block.rows} if derivative else {}),
-            num_warps=block.warps,
-            enable_fp_fusion=True,
-        )
-    return partial
+    plan: _Plan,
+    x: Tensor | None,
+    gradient: Tensor | None,
+    params: Tensor | None,
+    key: Tensor | None,
+    out: Tensor,
+    shares: Tensor | None,
+) -> None:
+    """Run a kernel."""
+    if plan.grid[0] == 0:  # no windows, or no values
+        return
+    if params is not None:
+        params = params.to(plan.wide).contiguous()
+    given = {"x": x, "gradient": gradient, "learned": params, "key": key, "out": out, "partial": shares}
+    tensors = [given[name] for name in plan.pointers]
+    if out.is_cuda and out.device.index != torch.cuda.current_device():
+        with torch.cuda.device(out.device):
+            plan.kernel[plan.grid](*tensors, *plan.sizes, **plan.settings)
+    else:
+        plan.kernel[plan.grid](*tensors, *plan.sizes, **plan.settings)
 
 
 @functools.lru_cache(maxsize=4096)
 def _plan(
-    program: Program, geometry: Geometry, size: tuple[int, ...], channels_last: bool, derivative: bool
-) -> tuple[Any, tuple[str, ...], Block, int, int]:
-    """Return the kernel for maps of one size, the tensors that it takes, how it is cut, and in how many blocks."""
+    program: Program,
+    geometry: Geometry,
+    size: tuple[int, int, int, int],
+    channels_last: bool,
+    derivative: bool,
+    dtype: torch.dtype,
+) -> _Plan:
+    import triton.language as tl
+
     batch, channels, height, width = size
     place = Geometry(geometry.kernel_size, geometry.stride, geometry.padding, geometry.dilation, (0, 0))
     text = Text(program, place, geometry.outside((height, width)), channels_last, derivative)
     down, across = geometry.shape
     if derivative:
         down, across = (-(-size[2 + a] // geometry.stride[a]) for a in (0, 1))
-    block = _block(text, channels if channels_last else across, across if channels_last else batch * channels)
+    maps = batch * channels
+    block = _block(text, dtype, *((channels, across) if channels_last else (across, maps)))
     down = -(-down // block.rows)
     if channels_last:
-        inner, outer = -(-channels // block.inner), -(-across // block.outer)
-        shares = batch * down * outer
-        blocks = shares * inner
+        summed = batch * down * -(-across // block.outer)
+        blocks = summed * -(-channels // block.inner)
     else:
-        inner, outer = -(-across // block.inner), -(-batch * channels // block.outer)
-        shares = down * inner
-        blocks = shares * outer
-    return _kernel(text), tuple(text.pointers), block, blocks, shares
+        summed = down * -(-across // block.inner)
+        blocks = summed * -(-maps // block.outer)
+    wide = wide_dtype(dtype)
+    settings = {"WIDE": tl.float64 if wide is torch.float64 else tl.float32, "R": block.outer, "Q": block.inner}
+    if derivative:
+        settings["ROWS"] = block.rows
+    return _Plan(
+        kernel=_kernel(text),
+        pointers=tuple(text.pointers),
+        sizes=(*size, *geometry.shape),
+        grid=(blocks,),
+        # A product and a sum are fused whatever a version of Triton does by itself.
+        settings={**settings, "num_warps": block.warps, "enable_fp_fusion": True},
+        wide=wide,
+        shares=(summed, program.params, channels if channels_last else maps) if program.params and derivative else (0,),
+    )
 
 
-def _block(text: Text, inner: int, outer: int) -> Block:
+def _block(text: Text, dtype: torch.dtype, inner: int, outer: int) -> Block:
     """Return how a kernel is cut for so many lanes along Q and along R.
 
-    Short formulas do several lanes a thread, whose loads are then wide; long ones need their registers.
+    A thread does as many lanes as one wide load brings. Columns taken apart by twos are half as many, so that none has
+    to change threads; a derivative that walks down the map holds rows in registers, and does two.
     """
-    each = 4 if text.operations < LONG else 2 if text.operations < VERY_LONG else 1
-    if text.in_pairs:
-        each = min(each, 2)
-    lanes = THREADS * each
+    each = WIDE_LOAD // dtype.itemsize
+    if text.derivative and text.in_pairs:
+        each //= 2
+    if text.waiting:
+        each = 2
+    lanes = THREADS * max(1, each)
     q = min(_power(inner), lanes)
     r = min(_power(outer), lanes // q)
     return Block(r, q, ROWS if text.waiting else 1, max(1, min(THREADS, r * q) // 32))

@@ -8,6 +8,9 @@ import functools
 import hashlib
 import importlib.util
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from torch import Tensor
 
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.gpu.blocks import Block, Text
-from poolbench.pooling.kernels.library import cache_folder
+from poolbench.pooling.kernels.library import COMPILED, cache_folder
 from poolbench.pooling.kernels.plain import wide_dtype
 from poolbench.pooling.kernels.program import Program
 from poolbench.whole_file import replacing
@@ -61,7 +64,7 @@ def window_gradient(
     return gx, shares.sum(0).view(program.params, -1, size[1]).sum(1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Plan:
     """How maps of one size are worked on.
 
@@ -73,6 +76,7 @@ class _Plan:
         settings: constants and options.
         wide: the dtype that is computed in.
         shares: shape of what blocks say the parameters get; (0,) where there are none.
+        launched: whether it has been run in this process, so that nothing is left to compile.
     """
 
     kernel: Any
@@ -82,6 +86,7 @@ class _Plan:
     settings: dict[str, Any]
     wide: torch.dtype
     shares: tuple[int, ...]
+    launched: bool = False
 
 
 def _launch(
@@ -100,11 +105,32 @@ def _launch(
         params = params.to(plan.wide).contiguous()
     given = {"x": x, "gradient": gradient, "learned": params, "key": key, "out": out, "partial": shares}
     tensors = [given[name] for name in plan.pointers]
-    if out.is_cuda and out.device.index != torch.cuda.current_device():
-        with torch.cuda.device(out.device):
-            plan.kernel[plan.grid](*tensors, *plan.sizes, **plan.settings)
-    else:
+    elsewhere = out.is_cuda and out.device.index != torch.cuda.current_device()
+    with torch.cuda.device(out.device) if elsewhere else nullcontext(), nullcontext() if plan.launched else _counted():
         plan.kernel[plan.grid](*tensors, *plan.sizes, **plan.settings)
+    plan.launched = True
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """Add to `COMPILED` what Triton compiles, or takes from its cache, and the seconds of it."""
+    from triton import knobs
+
+    others = knobs.compilation.listener
+
+    def listen(*, cache_hit: bool, **more: Any) -> None:
+        COMPILED.loaded += cache_hit
+        COMPILED.made += not cache_hit
+        if others is not None:
+            others(cache_hit=cache_hit, **more)
+
+    began = time.perf_counter()
+    knobs.compilation.listener = listen
+    try:
+        yield
+    finally:
+        knobs.compilation.listener = others
+        COMPILED.seconds += time.perf_counter() - began
 
 
 @functools.lru_cache(maxsize=4096)

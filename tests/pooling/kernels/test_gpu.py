@@ -17,7 +17,8 @@ from poolbench.pooling.kernels.library import COMPILED
 
 pytest.importorskip("triton", reason="Triton is not installed: there are no kernels for GPUs")
 
-# The interpreter is chosen when Triton is imported, so in a process of its own. It is slow: not each has each layout and dtype.
+# The interpreter is chosen when Triton is imported, so in a process of its own. It is slow: the quick part takes each
+# operator in one layout and one dtype.
 INTERPRETED = """
 import itertools
 import sys

@@ -268,6 +268,57 @@ def test_with_equal_values_the_gradient_is_still_whole(case: Case, geometry: dic
         torch.testing.assert_close(gradient.sum(), (above * slope).sum(), rtol=1e-6, atol=1e-6)
 
 
+def check_gradient_is_its_formulas(case: Case, geometry: dict[str, Any]) -> None:
+    """Compare with torch's derivative of the reference, which takes equal values in the order of reading."""
+    operator = case.operator(**geometry).double()
+    x = tied(2, CHANNELS, 7, 6).requires_grad_()
+    found, expected = operator(x), reference_for(operator)(operator, x)
+    above = images(*found.shape)
+    torch.testing.assert_close(torch.autograd.grad(found, x, above), torch.autograd.grad(expected, x, above))
+
+
+@each_geometry()
+def test_of_equal_values_the_first_gets_the_gradient_where_the_formula_chooses(
+    case: Case, geometry: dict[str, Any]
+) -> None:
+    check_gradient_is_its_formulas(case, geometry)
+
+
+@each(by_torch, specs=OTHERS)
+def test_with_other_arguments_equal_values_get_the_gradient_of_the_formula(case: Case) -> None:
+    check_gradient_is_its_formulas(case, case.usual)
+
+
+def minus_infinity_is_a_value(case: Case, geometry: dict[str, Any], *size: int) -> bool:
+    """Whether −∞ gives what the formula says and gets what a number below all others would get in its place."""
+    operator = case.operator(**geometry).double()
+    low = torch.rand(2, CHANNELS, *size, generator=torch.Generator().manual_seed(2)) < 0.7
+    gradients = []
+    for lowest in (-10.0, -math.inf):
+        x = case.images(2, CHANNELS, *size, dtype=torch.float64).masked_fill(low, lowest).requires_grad_()
+        pooled = operator(x)
+        gradients += torch.autograd.grad(pooled, x, images(*pooled.shape))
+    if pooled.isnan().any() or not torch.allclose(*gradients):
+        return False
+    return torch.allclose(pooled, reference_for(operator)(operator, x))
+
+
+def wholly_inside(case: Case) -> dict[str, Any]:
+    return {"kernel_size": 2, "stride": 2, "padding": 0} if case.kind.geometries is None else case.usual
+
+
+@each_geometry()
+def test_minus_infinity_is_told_from_padding(case: Case, geometry: dict[str, Any]) -> None:
+    """What takes −∞ for a value like others inside the map does so in windows that hang over the border, too."""
+    inside = minus_infinity_is_a_value(case, wholly_inside(case), 6, 6)
+    assert minus_infinity_is_a_value(case, geometry, 7, 6) or not inside
+
+
+def test_operators_that_choose_take_minus_infinity_for_a_value() -> None:
+    chosen = {case.name for case in CASES.values() if minus_infinity_is_a_value(case, wholly_inside(case), 6, 6)}
+    assert {"max", "avg_topk", "t_max_avg", "median", "ordinal", "rank_stochastic", "rank_weighted"} <= chosen
+
+
 @each(lambda case: case.kind.keeps_constants and case.kind.domain != "positive")
 def test_a_map_of_zeros_keeps_the_whole_gradient(case: Case) -> None:
     """What a ReLU leaves, where roots and quotients have no derivative."""

@@ -148,8 +148,8 @@ def test_nan_spreads_and_its_gradient_passes() -> None:
 
 def test_largest_keeps_the_order_of_reading_among_equals() -> None:
     made = program("second", 3, 0, lambda w: largest(w, 2)[1])
-    taps = [torch.tensor([1.0, 5.0]), torch.tensor([1.0, 5.0]), torch.tensor([0.0, 5.0])]
-    assert [part.tolist() for part in run(made.derivative, taps, torch.ones(2))] == [[0, 0], [1, 1], [0, 0]]
+    taps = [torch.tensor([1.0, 5.0, 1.0]), torch.tensor([1.0, 5.0, 1.0]), torch.tensor([0.0, 5.0, 9.0])]
+    assert [part.tolist() for part in run(made.derivative, taps, torch.ones(3))] == [[0, 0, 1], [1, 1, 0], [0, 0, 0]]
 
 
 def mean() -> Program:

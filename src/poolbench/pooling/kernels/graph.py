@@ -342,15 +342,20 @@ def spread_nan(result: Value, window: Window) -> Value:
 
 
 def largest(window: Window, k: int) -> list[Value]:
-    """Return the k largest values in falling order, −∞ where there are fewer; equal ones in the order of reading."""
+    """Return the k largest values in falling order, −∞ where there are fewer; equal ones in the order of reading.
+
+    The last is put in first, and each goes before its equals. Outside the map nothing goes before anything, and
+    everything before it: a −∞ of the map, too.
+    """
     top: list[Value] = []
-    for value in window.filled(-math.inf):
+    for value, carried in zip(reversed(window.filled(math.nan)), reversed(window.filled(-math.inf)), strict=True):
         for rank, kept in enumerate(top):
-            above = value > kept
+            # Asked of the value itself at every rank: what it displaces goes down by one, past its equals.
+            before = value >= kept
             last = rank == k - 1
-            top[rank], value = where(above, value, kept), value if last else where(above, kept, value)
+            top[rank], carried = where(before, carried, kept), carried if last else where(before, kept, carried)
         if len(top) < k:
-            top.append(value)
+            top.append(carried)
     return top
 
 

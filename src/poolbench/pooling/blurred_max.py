@@ -7,7 +7,7 @@ from torch import Tensor
 
 from poolbench.pooling.binomial import binomial, is_mirrored_within, mirrored
 from poolbench.pooling.kernels.geometry import Geometry
-from poolbench.pooling.kernels.graph import Value, Window, folded, larger, spread_nan, where
+from poolbench.pooling.kernels.graph import Value, Window, spread_nan, where
 from poolbench.pooling.mean import weighted
 from poolbench.pooling.tap import TapPool2d
 
@@ -64,16 +64,31 @@ class BlurredMax2d(TapPool2d):
     def maxima(self, window: Window) -> list[Value]:
         """Return the maximum of each inner window: first along the rows, and of these along the columns."""
         (height, width), across = self.inner, self.kernel_size[1]
-        values = window.filled(-math.inf)
-        lines = [
-            [folded(larger, values[row * across + at : row * across + at + width]) for at in range(self.filter[1])]
-            for row in range(self.kernel_size[0])
-        ]
+        # Outside the map nothing is taken for anything else, and everything for it: a −∞ of the map, too.
+        values, asked = window.filled(-math.inf), window.filled(math.nan)
+        lines, asked_lines = [], []
+        for row in range(self.kernel_size[0]):
+            starts = range(row * across, row * across + self.filter[1])
+            found = [_first_largest(values[at : at + width], asked[at : at + width]) for at in starts]
+            lines.append(found)
+            asked_lines.append(found if window.valid is None else self.only_inside(window.valid, row, found))
         return [
-            folded(larger, [lines[row + at][column] for at in range(height)])
+            _first_largest(
+                [line[column] for line in lines[row : row + height]],
+                [line[column] for line in asked_lines[row : row + height]],
+            )
             for row in range(self.filter[0])
             for column in range(self.filter[1])
         ]
+
+    def only_inside(self, valid: Sequence[Value], row: int, found: Sequence[Value]) -> list[Value]:
+        """Return what is found along a row, NaN where it is none of the map's: a column of the middle window tells."""
+        inside = valid[row * self.kernel_size[1] + self.middle(1)]
+        return [where(inside, value, math.nan) for value in found]
+
+    def middle(self, axis: int) -> int:
+        """Return a row or column of the middle window that always lies in the map."""
+        return (self.filter[axis] - 1) // 2 + self.around[axis]
 
     def whole(self, valid: Sequence[Value], axis: int) -> list[Value]:
         """Return which of the inner windows along an axis lie in the padded map.
@@ -82,8 +97,7 @@ class BlurredMax2d(TapPool2d):
         the other axis, a value of the middle window is looked at: that one always lies in it.
         """
         size, around, across = self.inner[axis], self.around[axis], self.kernel_size[1]
-        other = 1 - axis
-        middle = (self.filter[other] - 1) // 2 + self.around[other]
+        middle = self.middle(1 - axis)
 
         def is_inside(at: int) -> Value:
             return valid[at * across + middle] if axis == 0 else valid[middle * across + at]
@@ -106,3 +120,11 @@ class BlurredMax2d(TapPool2d):
             return None
         geometry = self.place((x_BCHW.shape[-2], x_BCHW.shape[-1]), shape)
         return None if geometry is None else self.by_kernel(x_BCHW, geometry)
+
+
+def _first_largest(values: Sequence[Value], asked: Sequence[Value]) -> Value:
+    """Return the largest value, the first of equal ones; none that is asked for as NaN where there is another."""
+    best = values[-1]
+    for value, one in zip(reversed(values[:-1]), reversed(asked[:-1]), strict=True):
+        best = where(one >= best, value, best)
+    return best

@@ -134,6 +134,15 @@ def test_half_precision_sums_in_float32() -> None:
     assert AvgTopKPool2d(8, k=33)(x).item() == torch.tensor((2048 + 32) / 33).half().item()
 
 
+@pytest.mark.parametrize("implementation", ["fast", "torch"])
+@pytest.mark.parametrize(("rule", "decides"), [("max", 6.0), ("all", 3.0)])
+def test_a_threshold_that_is_just_reached_is_reached(rule: str, decides: float, implementation: str) -> None:
+    x = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
+    for threshold, expected in ((decides, 6.0), (decides + 1e-3, 4.5)):
+        operator = TMaxAvgPool2d(2, k=2, threshold=threshold, rule=rule, implementation=implementation)
+        assert operator(x).item() == expected
+
+
 @pytest.mark.parametrize("k", [0, 5, -1, 2.0, True, None])
 def test_k_has_bounds(k: object) -> None:
     with pytest.raises(ValueError, match=rf"`k` must be in 1..4 for kernel_size=2, got {k}"):

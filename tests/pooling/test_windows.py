@@ -268,25 +268,35 @@ def test_with_equal_values_the_gradient_is_still_whole(case: Case, geometry: dic
         torch.testing.assert_close(gradient.sum(), (above * slope).sum(), rtol=1e-6, atol=1e-6)
 
 
-def check_gradient_is_its_formulas(case: Case, geometry: dict[str, Any]) -> None:
-    """Compare with torch's derivative of the reference, which takes equal values in the order of reading."""
+def gradient_and_its_formulas(case: Case, geometry: dict[str, Any], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return also torch's derivative of the reference, which takes equal values in the order of reading."""
     operator = case.operator(**geometry).double()
-    x = tied(2, CHANNELS, 7, 6).requires_grad_()
-    found, expected = operator(x), reference_for(operator)(operator, x)
-    above = images(*found.shape)
-    torch.testing.assert_close(torch.autograd.grad(found, x, above), torch.autograd.grad(expected, x, above))
+    x = x.requires_grad_()
+    pooled, expected = operator(x), reference_for(operator)(operator, x)
+    above = images(*pooled.shape)
+    return torch.autograd.grad(pooled, x, above)[0], torch.autograd.grad(expected, x, above)[0]
 
 
 @each_geometry()
 def test_of_equal_values_the_first_gets_the_gradient_where_the_formula_chooses(
     case: Case, geometry: dict[str, Any]
 ) -> None:
-    check_gradient_is_its_formulas(case, geometry)
+    torch.testing.assert_close(*gradient_and_its_formulas(case, geometry, tied(2, CHANNELS, 7, 6)))
 
 
 @each(by_torch, specs=OTHERS)
 def test_with_other_arguments_equal_values_get_the_gradient_of_the_formula(case: Case) -> None:
-    check_gradient_is_its_formulas(case, case.usual)
+    torch.testing.assert_close(*gradient_and_its_formulas(case, case.usual, tied(2, CHANNELS, 7, 6)))
+
+
+@each(lambda case: "zeros" in case.kinds)
+def test_beside_zeros_the_gradient_is_that_of_the_formula(case: Case) -> None:
+    """Save of windows that have zeros alone, where a formula may have no derivative."""
+    x = case.kinds_of_images(2, CHANNELS, 7, 6, dtype=torch.float64)["zeros"]
+    found, expected = gradient_and_its_formulas(case, case.usual, x)
+    there = ~expected.isnan()
+    assert there.float().mean() > 0.5
+    torch.testing.assert_close(found[there], expected[there])
 
 
 def minus_infinity_is_a_value(case: Case, geometry: dict[str, Any], *size: int) -> bool:
@@ -460,6 +470,14 @@ def test_nan_spreads_as_in_max_pooling(case: Case, layout: torch.memory_format) 
         assert found[spoilt_windows].all()
     if not (changed & ~spoilt_windows).any():
         assert not found[~spoilt_windows].any()
+
+
+@each_geometry(lambda case: case.kind.geometries is None and case.kind.is_equivariant)
+def test_nan_spreads_from_every_place_of_a_window(case: Case, geometry: dict[str, Any]) -> None:
+    """One image for each place of the map, with NaN there."""
+    spoilt = torch.eye(7 * 6, dtype=torch.bool).view(-1, 1, 7, 6).expand(-1, CHANNELS, -1, -1)
+    x = case.images(1, CHANNELS, 7, 6).expand(spoilt.shape).masked_fill(spoilt, math.nan)
+    assert case.operator(**geometry)(x).isnan()[maximum(spoilt.float(), **geometry) > 0].all()
 
 
 # ---- state ----

@@ -135,8 +135,10 @@ def softmax_mean(values: Tensor, steepness: float = 1.0) -> Tensor:
 
 def ada(operator: AdaPool2d, values: Tensor, places: list[int]) -> Tensor:
     mean = values.mean(-1, keepdim=True)
-    squares = values**2 + mean**2
-    dice = torch.where(squares > 0, 2 * (values * mean).abs() / squares, 1.0)
+    squares, products = values**2 + mean**2, values * mean
+    # Of 0, the derivative that positive numbers have; that of `abs` is 0.
+    sizes = torch.where(products < 0, -products, products)
+    dice = torch.where(squares > 0, 2 * sizes / squares, 1.0)
     blend = torch.sigmoid(operator.logit)
     return blend * (values * dice.softmax(-1)).sum(-1) + (1 - blend) * softmax_mean(values)
 

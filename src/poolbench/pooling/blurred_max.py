@@ -7,7 +7,7 @@ from torch import Tensor
 
 from poolbench.pooling.binomial import binomial, is_mirrored_within, mirrored
 from poolbench.pooling.kernels.geometry import Geometry
-from poolbench.pooling.kernels.graph import Value, Window, spread_nan, where
+from poolbench.pooling.kernels.graph import Value, Window, folded, larger, spread_nan, via, where
 from poolbench.pooling.mean import weighted
 from poolbench.pooling.tap import TapPool2d
 
@@ -63,28 +63,35 @@ class BlurredMax2d(TapPool2d):
 
     def maxima(self, window: Window) -> list[Value]:
         """Return the maximum of each inner window: first along the rows, and of these along the columns."""
-        (height, width), across = self.inner, self.kernel_size[1]
-        # Outside the map nothing is taken for anything else, and everything for it: a −∞ of the map, too.
-        values, asked = window.filled(-math.inf), window.filled(math.nan)
-        lines, asked_lines = [], []
-        for row in range(self.kernel_size[0]):
-            starts = range(row * across, row * across + self.filter[1])
-            found = [_first_largest(values[at : at + width], asked[at : at + width]) for at in starts]
-            lines.append(found)
-            asked_lines.append(found if window.valid is None else self.only_inside(window.valid, row, found))
-        return [
-            _first_largest(
-                [line[column] for line in lines[row : row + height]],
-                [line[column] for line in asked_lines[row : row + height]],
-            )
-            for row in range(self.filter[0])
-            for column in range(self.filter[1])
-        ]
+        values = window.filled(-math.inf)
+        lines = [[folded(larger, some) for some in self.along(values, row)] for row in range(self.kernel_size[0])]
+        found = [folded(larger, some) for some in self.across(lines)]
+        if window.valid is None:
+            return found
+        # A −∞ of the map goes before what is outside: that makes no other value, so the derivative alone asks for it.
+        return [via(value, place) for value, place in zip(found, self.places(window, window.valid), strict=True)]
 
-    def only_inside(self, valid: Sequence[Value], row: int, found: Sequence[Value]) -> list[Value]:
-        """Return what is found along a row, NaN where it is none of the map's: a column of the middle window tells."""
-        inside = valid[row * self.kernel_size[1] + self.middle(1)]
-        return [where(inside, value, math.nan) for value in found]
+    def places(self, window: Window, valid: Sequence[Value]) -> list[Value]:
+        """Return the maxima again, none of them from outside where a value of the map is as large."""
+        values, asked = window.filled(-math.inf), window.filled(math.nan)
+        lines, lines_asked = [], []
+        for row in range(self.kernel_size[0]):
+            pairs = zip(self.along(values, row), self.along(asked, row), strict=True)
+            lines.append([_first_largest(some, some_asked) for some, some_asked in pairs])
+            inside = valid[row * self.kernel_size[1] + self.middle(1)]
+            lines_asked.append([where(inside, value, math.nan) for value in lines[-1]])
+        pairs = zip(self.across(lines), self.across(lines_asked), strict=True)
+        return [_first_largest(some, some_asked) for some, some_asked in pairs]
+
+    def along(self, values: Sequence[Value], row: int) -> list[Sequence[Value]]:
+        """Return what each inner window has of a row."""
+        first = row * self.kernel_size[1]
+        return [values[first + at : first + at + self.inner[1]] for at in range(self.filter[1])]
+
+    def across(self, lines: Sequence[Sequence[Value]]) -> list[list[Value]]:
+        """Return what each inner window has of its rows' maxima."""
+        rows, columns = self.filter
+        return [[line[c] for line in lines[r : r + self.inner[0]]] for r in range(rows) for c in range(columns)]
 
     def middle(self, axis: int) -> int:
         """Return a row or column of the middle window that always lies in the map."""
@@ -123,7 +130,7 @@ class BlurredMax2d(TapPool2d):
 
 
 def _first_largest(values: Sequence[Value], asked: Sequence[Value]) -> Value:
-    """Return the largest value, the first of equal ones; none that is asked for as NaN where there is another."""
+    """Return the largest value, the first of equal ones; none that is asked for as NaN where another is not."""
     best = values[-1]
     for value, one in zip(reversed(values[:-1]), reversed(asked[:-1]), strict=True):
         best = where(one >= best, value, best)

@@ -344,19 +344,24 @@ def spread_nan(result: Value, window: Window) -> Value:
 def largest(window: Window, k: int) -> list[Value]:
     """Return the k largest values in falling order, −∞ where there are fewer; equal ones in the order of reading.
 
-    The last is put in first, and each goes before its equals. Outside the map nothing goes before anything, and
-    everything before it: a −∞ of the map, too.
+    The last is put in first, and each goes before its equals. A −∞ of the map goes before what is outside: that makes
+    no other value, so the derivative alone asks for it.
     """
     top: list[Value] = []
-    for value, carried in zip(reversed(window.filled(math.nan)), reversed(window.filled(-math.inf)), strict=True):
+    places: list[Value] = []
+    for value, asked in zip(reversed(window.filled(-math.inf)), reversed(window.filled(math.nan)), strict=True):
+        low = at = value
         for rank, kept in enumerate(top):
-            # Asked of the value itself at every rank: what it displaces goes down by one, past its equals.
-            before = value >= kept
-            last = rank == k - 1
-            top[rank], carried = where(before, carried, kept), carried if last else where(before, kept, carried)
+            # Outside the map nothing goes before anything, and everything before it.
+            before = asked >= kept
+            places[rank], at = where(before, at, places[rank]), where(before, places[rank], at)
+            # As processors have the larger and the smaller of two.
+            stays = kept > low
+            top[rank], low = where(stays, kept, low), where(stays, low, kept)
         if len(top) < k:
-            top.append(carried)
-    return top
+            top.append(low)
+            places.append(at)
+    return top if window.valid is None else [via(value, place) for value, place in zip(top, places, strict=True)]
 
 
 def falling(values: Sequence[Value]) -> list[Value]:

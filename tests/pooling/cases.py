@@ -220,7 +220,8 @@ def cases(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Case]:
 
 CASES = cases(SPECS)
 OTHERS = cases(ARGUMENTS)
-SEQUENCES = cases({name: found for name, spec in SPECS.items() if (found := one_dimensional(spec))})
+# Named apart from the maps, so that both can be tried together.
+SEQUENCES = cases({f"{name}_1d": found for name, spec in SPECS.items() if (found := one_dimensional(spec))})
 
 
 def as_configured(case: Case) -> bool:

@@ -23,8 +23,6 @@ from poolbench.pooling import (
     MinPool1d,
 )
 
-EVERY = {**CASES, **{f"{name}-1d": case for name, case in SEQUENCES.items()}}
-
 
 def once(case: Case) -> bool:
     return case.implementation == "torch"
@@ -35,7 +33,7 @@ def own_arguments(case: Case) -> Mapping[str, Any]:
     return {key: value for key, value in case.spec.items() if key != "_target_"} | wanted
 
 
-@each(once, specs=EVERY)
+@each(once, specs=CASES | SEQUENCES)
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_every_operator_takes_the_geometry_of_a_max_pooling(case: Case, ceil_mode: bool) -> None:
     geometry = case.usual | {"ceil_mode": ceil_mode}
@@ -51,7 +49,7 @@ def test_every_operator_takes_the_geometry_of_a_max_pooling(case: Case, ceil_mod
     assert found(x).shape == kind(**geometry)(x).shape
 
 
-@each(lambda case: once(case) and case.kind.geometries is None, specs=EVERY)
+@each(lambda case: once(case) and case.kind.geometries is None, specs=CASES | SEQUENCES)
 def test_a_dilation_is_taken_over_or_refused(case: Case) -> None:
     pool = (nn.MaxPool1d if case.kind.spatial == 1 else nn.MaxPool2d)(2, stride=2, dilation=2)
     if "dilation" in inspect.signature(case.kind).parameters:

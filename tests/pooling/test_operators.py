@@ -1,7 +1,7 @@
 """What single window operators promise beyond the conformance suite."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import pytest
 import torch
@@ -15,10 +15,15 @@ from poolbench.pooling import (
     ConvMaxPool2d,
     LehmerPool2d,
     MaxPool2d,
+    MedianPool2d,
     MinPool2d,
     MixedPool2d,
+    OrdinalPool2d,
     PowerMeanPool2d,
+    RankStochasticPool2d,
+    RankWeightedPool2d,
     StridedConv2d,
+    TMaxAvgPool2d,
 )
 
 
@@ -74,17 +79,29 @@ def test_minus_infinity_is_a_value_and_padding_is_none() -> None:
     assert AvgTopKPool2d(3, 2, 1, k=5)(x).item() == -torch.inf
 
 
+CHOOSING: dict[str, Callable[..., nn.Module]] = {
+    "max": MaxPool2d,
+    "min": MinPool2d,
+    "median": MedianPool2d,
+    "avg_topk, k=1": partial(AvgTopKPool2d, k=1),
+    "avg_topk, k=5": partial(AvgTopKPool2d, k=5),
+    "ordinal": partial(OrdinalPool2d, per="layer"),
+    "rank_stochastic": RankStochasticPool2d,
+    "rank_weighted": partial(RankWeightedPool2d, normalize=True),
+    "t_max_avg": partial(TMaxAvgPool2d, k=3, rule="all"),
+}
+
+
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
-@pytest.mark.parametrize(
-    ("operator", "value"), [(MaxPool2d, -torch.inf), (MinPool2d, torch.inf), (MaxPool2d, torch.inf)], ids=str
-)
-def test_infinite_values_get_the_gradient_and_padding_none(operator: Any, value: float, implementation: str) -> None:
+@pytest.mark.parametrize("value", [-torch.inf, torch.inf], ids=str)
+@pytest.mark.parametrize("name", CHOOSING)
+def test_infinite_values_get_the_gradient_and_padding_none(name: str, value: float, implementation: str) -> None:
     x = torch.full((1, 2, 6, 7), value, requires_grad=True)
-    y = operator(3, 2, 1, implementation=implementation)(x)
+    y = CHOOSING[name](3, 2, 1, implementation=implementation)(x)
     assert (y == value).all()
     y.backward(torch.arange(1.0, y.numel() + 1).view(y.shape))
     assert x.grad is not None
-    assert x.grad.sum().item() == y.numel() * (y.numel() + 1) / 2
+    assert x.grad.sum().item() == pytest.approx(y.numel() * (y.numel() + 1) / 2)
 
 
 def test_a_window_with_nan_keeps_the_whole_gradient() -> None:
@@ -114,6 +131,15 @@ def test_half_precision_sums_in_float32() -> None:
     x = torch.ones(1, 1, 8, 8, dtype=torch.float16)
     x[..., 0, 0] = 2048
     assert AvgTopKPool2d(8, k=33)(x).item() == torch.tensor((2048 + 32) / 33).half().item()
+
+
+@pytest.mark.parametrize("implementation", ["fast", "torch"])
+@pytest.mark.parametrize(("rule", "decides"), [("max", 6.0), ("all", 3.0)])
+def test_a_threshold_that_is_just_reached_is_reached(rule: str, decides: float, implementation: str) -> None:
+    x = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
+    for threshold, expected in ((decides, 6.0), (decides + 1e-3, 4.5)):
+        operator = TMaxAvgPool2d(2, k=2, threshold=threshold, rule=rule, implementation=implementation)
+        assert operator(x).item() == expected
 
 
 @pytest.mark.parametrize("k", [0, 5, -1, 2.0, True, None])

@@ -268,6 +268,82 @@ def test_with_equal_values_the_gradient_is_still_whole(case: Case, geometry: dic
         torch.testing.assert_close(gradient.sum(), (above * slope).sum(), rtol=1e-6, atol=1e-6)
 
 
+def gradient_and_its_formulas(case: Case, geometry: dict[str, Any], x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return also torch's derivative of the reference, which takes equal values in the order of reading."""
+    operator = case.operator(**geometry).double()
+    x = x.requires_grad_()
+    pooled, expected = operator(x), reference_for(operator)(operator, x)
+    above = images(*pooled.shape)
+    return torch.autograd.grad(pooled, x, above)[0], torch.autograd.grad(expected, x, above)[0]
+
+
+@each_geometry()
+def test_of_equal_values_the_first_gets_the_gradient_where_the_formula_chooses(
+    case: Case, geometry: dict[str, Any]
+) -> None:
+    torch.testing.assert_close(*gradient_and_its_formulas(case, geometry, tied(2, CHANNELS, 7, 6)))
+
+
+@each(by_torch, specs=OTHERS)
+def test_with_other_arguments_equal_values_get_the_gradient_of_the_formula(case: Case) -> None:
+    torch.testing.assert_close(*gradient_and_its_formulas(case, case.usual, tied(2, CHANNELS, 7, 6)))
+
+
+@each(lambda case: "zeros" in case.kinds)
+def test_beside_zeros_the_gradient_is_that_of_the_formula(case: Case) -> None:
+    """Save of windows that have zeros alone, where a formula may have no derivative."""
+    x = case.kinds_of_images(2, CHANNELS, 7, 6, dtype=torch.float64)["zeros"]
+    found, expected = gradient_and_its_formulas(case, case.usual, x)
+    there = ~expected.isnan()
+    assert there.float().mean() > 0.5
+    torch.testing.assert_close(found[there], expected[there])
+
+
+def minus_infinity_is_a_value(case: Case, geometry: dict[str, Any], *size: int) -> bool:
+    """Whether −∞ gives what the formula says and gets what a number below all others would get in its place."""
+    operator = case.operator(**geometry).double()
+    low = torch.rand(2, CHANNELS, *size, generator=torch.Generator().manual_seed(2)) < 0.7
+    gradients = []
+    for lowest in (-10.0, -math.inf):
+        x = case.images(2, CHANNELS, *size, dtype=torch.float64).masked_fill(low, lowest).requires_grad_()
+        pooled = operator(x)
+        gradients += torch.autograd.grad(pooled, x, images(*pooled.shape))
+    if pooled.isnan().any() or not torch.allclose(*gradients):
+        return False
+    return torch.allclose(pooled, reference_for(operator)(operator, x))
+
+
+def wholly_inside(case: Case) -> dict[str, Any]:
+    return {"kernel_size": 2, "stride": 2, "padding": 0} if case.kind.geometries is None else case.usual
+
+
+def check_minus_infinity(case: Case, geometry: dict[str, Any]) -> None:
+    """What takes −∞ for a value like others inside the map does so in windows that hang over the border, too."""
+    inside = minus_infinity_is_a_value(case, wholly_inside(case), 6, 6)
+    assert minus_infinity_is_a_value(case, geometry, 7, 6) or not inside
+
+
+def chooses_in_the_window(case: Case) -> bool:
+    """Whether it is not by the whole map, where −∞ may make it another choice."""
+    return bool(case.kind.is_equivariant)
+
+
+@each_geometry(chooses_in_the_window)
+def test_minus_infinity_is_told_from_padding(case: Case, geometry: dict[str, Any]) -> None:
+    check_minus_infinity(case, geometry)
+
+
+@pytest.mark.slow
+@each_geometry(chooses_in_the_window, specs=OTHERS)
+def test_minus_infinity_is_told_from_padding_with_other_arguments(case: Case, geometry: dict[str, Any]) -> None:
+    check_minus_infinity(case, geometry)
+
+
+def test_operators_that_choose_take_minus_infinity_for_a_value() -> None:
+    chosen = {case.name for case in CASES.values() if minus_infinity_is_a_value(case, wholly_inside(case), 6, 6)}
+    assert {"max", "avg_topk", "t_max_avg", "median", "ordinal", "rank_stochastic", "rank_weighted"} <= chosen
+
+
 @each(lambda case: case.kind.keeps_constants and case.kind.domain != "positive")
 def test_a_map_of_zeros_keeps_the_whole_gradient(case: Case) -> None:
     """What a ReLU leaves, where roots and quotients have no derivative."""
@@ -394,6 +470,14 @@ def test_nan_spreads_as_in_max_pooling(case: Case, layout: torch.memory_format) 
         assert found[spoilt_windows].all()
     if not (changed & ~spoilt_windows).any():
         assert not found[~spoilt_windows].any()
+
+
+@each_geometry(lambda case: case.kind.geometries is None and case.kind.is_equivariant)
+def test_nan_spreads_from_every_place_of_a_window(case: Case, geometry: dict[str, Any]) -> None:
+    """One image for each place of the map, with NaN there."""
+    spoilt = torch.eye(7 * 6, dtype=torch.bool).view(-1, 1, 7, 6).expand(-1, CHANNELS, -1, -1)
+    x = case.images(1, CHANNELS, 7, 6).expand(spoilt.shape).masked_fill(spoilt, math.nan)
+    assert case.operator(**geometry)(x).isnan()[maximum(spoilt.float(), **geometry) > 0].all()
 
 
 # ---- state ----

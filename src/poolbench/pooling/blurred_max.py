@@ -7,7 +7,7 @@ from torch import Tensor
 
 from poolbench.pooling.binomial import binomial, is_mirrored_within, mirrored
 from poolbench.pooling.kernels.geometry import Geometry
-from poolbench.pooling.kernels.graph import Value, Window, folded, larger, spread_nan, where
+from poolbench.pooling.kernels.graph import Value, Window, folded, larger, spread_nan, via, where
 from poolbench.pooling.mean import weighted
 from poolbench.pooling.tap import TapPool2d
 
@@ -63,17 +63,39 @@ class BlurredMax2d(TapPool2d):
 
     def maxima(self, window: Window) -> list[Value]:
         """Return the maximum of each inner window: first along the rows, and of these along the columns."""
-        (height, width), across = self.inner, self.kernel_size[1]
         values = window.filled(-math.inf)
-        lines = [
-            [folded(larger, values[row * across + at : row * across + at + width]) for at in range(self.filter[1])]
-            for row in range(self.kernel_size[0])
-        ]
-        return [
-            folded(larger, [lines[row + at][column] for at in range(height)])
-            for row in range(self.filter[0])
-            for column in range(self.filter[1])
-        ]
+        lines = [[folded(larger, some) for some in self.along(values, row)] for row in range(self.kernel_size[0])]
+        found = [folded(larger, some) for some in self.across(lines)]
+        if window.valid is None:
+            return found
+        # A −∞ of the map goes before what is outside: that makes no other value, so the derivative alone asks for it.
+        return [via(value, place) for value, place in zip(found, self.places(window, window.valid), strict=True)]
+
+    def places(self, window: Window, valid: Sequence[Value]) -> list[Value]:
+        """Return the maxima again, none of them from outside where a value of the map is as large."""
+        values, asked = window.filled(-math.inf), window.filled(math.nan)
+        lines, lines_asked = [], []
+        for row in range(self.kernel_size[0]):
+            pairs = zip(self.along(values, row), self.along(asked, row), strict=True)
+            lines.append([_first_largest(some, some_asked) for some, some_asked in pairs])
+            inside = valid[row * self.kernel_size[1] + self.middle(1)]
+            lines_asked.append([where(inside, value, math.nan) for value in lines[-1]])
+        pairs = zip(self.across(lines), self.across(lines_asked), strict=True)
+        return [_first_largest(some, some_asked) for some, some_asked in pairs]
+
+    def along(self, values: Sequence[Value], row: int) -> list[Sequence[Value]]:
+        """Return what each inner window has of a row."""
+        first = row * self.kernel_size[1]
+        return [values[first + at : first + at + self.inner[1]] for at in range(self.filter[1])]
+
+    def across(self, lines: Sequence[Sequence[Value]]) -> list[list[Value]]:
+        """Return what each inner window has of its rows' maxima."""
+        rows, columns = self.filter
+        return [[line[c] for line in lines[r : r + self.inner[0]]] for r in range(rows) for c in range(columns)]
+
+    def middle(self, axis: int) -> int:
+        """Return a row or column of the middle window that always lies in the map."""
+        return (self.filter[axis] - 1) // 2 + self.around[axis]
 
     def whole(self, valid: Sequence[Value], axis: int) -> list[Value]:
         """Return which of the inner windows along an axis lie in the padded map.
@@ -82,8 +104,7 @@ class BlurredMax2d(TapPool2d):
         the other axis, a value of the middle window is looked at: that one always lies in it.
         """
         size, around, across = self.inner[axis], self.around[axis], self.kernel_size[1]
-        other = 1 - axis
-        middle = (self.filter[other] - 1) // 2 + self.around[other]
+        middle = self.middle(1 - axis)
 
         def is_inside(at: int) -> Value:
             return valid[at * across + middle] if axis == 0 else valid[middle * across + at]
@@ -106,3 +127,11 @@ class BlurredMax2d(TapPool2d):
             return None
         geometry = self.place((x_BCHW.shape[-2], x_BCHW.shape[-1]), shape)
         return None if geometry is None else self.by_kernel(x_BCHW, geometry)
+
+
+def _first_largest(values: Sequence[Value], asked: Sequence[Value]) -> Value:
+    """Return the largest value, the first of equal ones; none that is asked for as NaN where another is not."""
+    best = values[-1]
+    for value, one in zip(reversed(values[:-1]), reversed(asked[:-1]), strict=True):
+        best = where(one >= best, value, best)
+    return best

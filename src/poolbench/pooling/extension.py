@@ -126,4 +126,7 @@ def _places(size: int, sides: tuple[int, int], mode: str, device: torch.device) 
         return place.clamp(0, size - 1)
     if mode == "circular":
         return place % size
-    return (size - 1) - ((place % max(2 * size - 2, 1)) - (size - 1)).abs()
+    # Not by `abs`, whose least and largest value inductor takes for numbers that are not whole.
+    there_and_back = max(2 * size - 2, 1)
+    there = place % there_and_back
+    return torch.minimum(there, there_and_back - there)

@@ -100,17 +100,19 @@ class RankWeightedPool2d(TapPool2d):
         """Return Σ α(1 − α)^(r−1) x₍ᵣ₎."""
         weights = [window.graph.const(weight) for weight in geometric(self.alpha, window.size)]
         # The same sum, each value times the weight of its own rank: α, and 1 − α for each value before it.
-        values, shares = window.filled(-math.inf), [window.graph.const(self.alpha)] * window.size
+        shares = [window.graph.const(self.alpha)] * window.size
+        # Outside the map nothing is before anything, and everything is before it: a −∞ of the map, too.
+        values, others = window.filled(math.nan), window.filled(-math.inf)
         for later in range(window.size):
             for earlier in range(later):
-                above = values[later] > values[earlier]
+                before = values[earlier] >= others[later]
                 first, second = shares[earlier], shares[later]
-                shares[earlier] = where(above, first * (1 - self.alpha), first)
-                shares[later] = where(above, second, second * (1 - self.alpha))
+                shares[earlier] = where(before, first, first * (1 - self.alpha))
+                shares[later] = where(before, second * (1 - self.alpha), second)
         same = weighted(window.filled(0.0), shares)
         if self.normalize:
             same = same / total(existing(weights, window))
-        ranked = falling(window.filled(-math.inf))  # of equal values it does not matter which comes first
+        ranked = falling(others)  # of equal values it does not matter which comes first
         return via(by_rank(window, ranked, weights, normalize=self.normalize), same)
 
     def extra_repr(self) -> str:

@@ -96,8 +96,9 @@ class WindowPool2d(nn.Module):
     `torch.compile`, `torch.export`, `torch.func` (grad, vmap, jvp) and forward-mode differentiation work with every
     operator; the last two by torch's own operations, as `implementation_for` says.
 
-    An infinite value is told from padding by max and min and what is made of them. Operators that sort do not tell −∞
-    from it: in a window that hangs over the border the gradient of such a value may be lost.
+    An infinite value is told from padding, which is none, by max, min, their blur and operators that sort: it gets the
+    gradient that a finite number in its place would get. The result is what the formula makes of it: a mean with −∞
+    among its values is −∞, and ∞ − ∞ is NaN. So may the gradient of a weight be that was multiplied by it.
 
     Class attributes say what holds of the operator, and the tests try it: `keeps_constants` (a constant map stays
     what it is), `keeps_range` (no result leaves the range of its window), `is_equivariant` (a map shifted by the

@@ -146,10 +146,18 @@ def test_nan_spreads_and_its_gradient_passes() -> None:
     torch.testing.assert_close(sum(parts), torch.ones(3))
 
 
+@pytest.mark.parametrize("choice", [larger, smaller])
+def test_of_two_equal_values_the_first_is_taken(choice: Callable[[Value, Value], Value]) -> None:
+    made = program("either", 2, 0, lambda w: choice(*w.values))
+    taps = [torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 3.0, 2.0])]
+    first = [1, 0, 1] if choice is larger else [1, 1, 0]
+    assert [part.tolist() for part in run(made.derivative, taps, torch.ones(3))] == [first, [1 - at for at in first]]
+
+
 def test_largest_keeps_the_order_of_reading_among_equals() -> None:
     made = program("second", 3, 0, lambda w: largest(w, 2)[1])
-    taps = [torch.tensor([1.0, 5.0]), torch.tensor([1.0, 5.0]), torch.tensor([0.0, 5.0])]
-    assert [part.tolist() for part in run(made.derivative, taps, torch.ones(2))] == [[0, 0], [1, 1], [0, 0]]
+    taps = [torch.tensor([1.0, 5.0, 1.0]), torch.tensor([1.0, 5.0, 1.0]), torch.tensor([0.0, 5.0, 9.0])]
+    assert [part.tolist() for part in run(made.derivative, taps, torch.ones(3))] == [[0, 0, 1], [1, 1, 0], [0, 0, 0]]
 
 
 def mean() -> Program:

@@ -438,3 +438,23 @@ def test_another_process_takes_the_kernel_from_the_cache(empty_cache: Path) -> N
     for expected in ("1 0", "0 1"):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
         assert done.stdout.strip() == expected
+
+
+class DrawnTwice(TapPool2d):
+    is_random = True
+
+    def formula(self, window: Window) -> Value:
+        return window.values[0] + (window.uniform() - window.uniform())
+
+
+@layouts
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_formula_that_draws_twice_gets_two_numbers(padding: int, layout: torch.memory_format) -> None:
+    x = torch.zeros(2, 3, 6, 11).contiguous(memory_format=layout)
+    pool = DrawnTwice(2, padding=padding)
+    plain = copy.deepcopy(pool)
+    plain.implementation = "torch"
+    pooled = pool(x)
+    assert pool.implementation_for(x)[0] == "fast"
+    assert pooled.abs().min() > 0
+    torch.testing.assert_close(plain(x), pooled, rtol=0, atol=1e-6)

@@ -38,11 +38,22 @@ def simple(formula: Callable[[Tensor], Tensor]) -> Reference:
 
 
 def falling(values: Tensor) -> Tensor:
-    return values.sort(-1, descending=True).values
+    """Sort, equal values in the order of reading."""
+    return values.sort(dim=-1, descending=True, stable=True).values
 
 
 def top(values: Tensor, k: int) -> Tensor:
-    return values.topk(min(k, values.shape[-1]), -1).values
+    # `topk` leaves open which of equal values it takes, and so which gets the gradient; it counts as less work.
+    return falling(values)[..., :k] if values.requires_grad else values.topk(min(k, values.shape[-1]), -1).values
+
+
+def maximum(values: Tensor) -> Tensor:
+    """Return the largest value, the first of equal ones: `amax` would share the gradient."""
+    return values.max(-1).values
+
+
+def minimum(values: Tensor) -> Tensor:
+    return values.min(-1).values
 
 
 def t_max_avg(operator: TMaxAvgPool2d, values: Tensor, places: list[int]) -> Tensor:
@@ -53,12 +64,12 @@ def t_max_avg(operator: TMaxAvgPool2d, values: Tensor, places: list[int]) -> Ten
 
 def mixture(operator: MixedPool2d, values: Tensor, places: list[int]) -> Tensor:
     share = 1 / (1 + torch.exp(-operator.logit))
-    return share * values.amax(-1) + (1 - share) * values.mean(-1)
+    return share * maximum(values) + (1 - share) * values.mean(-1)
 
 
 def gated(operator: GatedPool2d, values: Tensor, places: list[int]) -> Tensor:
     gate = torch.sigmoid((values * operator.weight[places].transpose(0, 1)).sum(-1))
-    return gate * values.amax(-1) + (1 - gate) * values.mean(-1)
+    return gate * maximum(values) + (1 - gate) * values.mean(-1)
 
 
 def tree(operator: TreePool2d, values: Tensor, places: list[int]) -> Tensor:
@@ -81,8 +92,8 @@ def tree(operator: TreePool2d, values: Tensor, places: list[int]) -> Tensor:
 
 
 def mam(values: Tensor) -> Tensor:
-    largest, mean = values.amax(-1), values.mean(-1)
-    reach = largest - values.amin(-1)
+    largest, mean = maximum(values), values.mean(-1)
+    reach = largest - minimum(values)
     return torch.where(reach > mean, reach, (largest + mean) / 2)
 
 
@@ -124,8 +135,10 @@ def softmax_mean(values: Tensor, steepness: float = 1.0) -> Tensor:
 
 def ada(operator: AdaPool2d, values: Tensor, places: list[int]) -> Tensor:
     mean = values.mean(-1, keepdim=True)
-    squares = values**2 + mean**2
-    dice = torch.where(squares > 0, 2 * (values * mean).abs() / squares, 1.0)
+    squares, products = values**2 + mean**2, values * mean
+    # Of 0, the derivative that positive numbers have; that of `abs` is 0.
+    sizes = torch.where(products < 0, -products, products)
+    dice = torch.where(squares > 0, 2 * sizes / squares, 1.0)
     blend = torch.sigmoid(operator.logit)
     return blend * (values * dice.softmax(-1)).sum(-1) + (1 - blend) * softmax_mean(values)
 
@@ -141,13 +154,13 @@ def lehmer(operator: LehmerPool2d, values: Tensor, places: list[int]) -> Tensor:
 
 
 REFERENCES: dict[type[nn.Module], Reference] = {
-    MaxPool2d: simple(lambda values: values.amax(-1)),
-    MinPool2d: simple(lambda values: values.amin(-1)),
+    MaxPool2d: simple(maximum),
+    MinPool2d: simple(minimum),
     AvgPool2d: simple(lambda values: values.sum(-1) / values.shape[-1]),
     AvgTopKPool2d: by_window(lambda operator, values, places: top(values, operator.k).mean(-1)),
     TMaxAvgPool2d: by_window(t_max_avg),
     MixedPool2d: by_window(mixture),
-    RandomMixedPool2d: simple(lambda values: (values.amax(-1) + values.mean(-1)) / 2),
+    RandomMixedPool2d: simple(lambda values: (maximum(values) + values.mean(-1)) / 2),
     GatedPool2d: by_window(gated),
     TreePool2d: by_window(tree),
     MAMPool2d: simple(mam),

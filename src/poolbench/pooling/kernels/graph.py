@@ -342,16 +342,26 @@ def spread_nan(result: Value, window: Window) -> Value:
 
 
 def largest(window: Window, k: int) -> list[Value]:
-    """Return the k largest values in falling order, −∞ where there are fewer; equal ones in the order of reading."""
+    """Return the k largest values in falling order, −∞ where there are fewer; equal ones in the order of reading.
+
+    The last is put in first, and each goes before its equals. A −∞ of the map goes before what is outside: that makes
+    no other value, so the derivative alone asks for it.
+    """
     top: list[Value] = []
-    for value in window.filled(-math.inf):
+    places: list[Value] = []
+    for value, asked in zip(reversed(window.filled(-math.inf)), reversed(window.filled(math.nan)), strict=True):
+        low = at = value
         for rank, kept in enumerate(top):
-            above = value > kept
-            last = rank == k - 1
-            top[rank], value = where(above, value, kept), value if last else where(above, kept, value)
+            # Outside the map nothing goes before anything, and everything before it.
+            before = asked >= kept
+            places[rank], at = where(before, at, places[rank]), where(before, places[rank], at)
+            # As processors have the larger and the smaller of two.
+            stays = kept > low
+            top[rank], low = where(stays, kept, low), where(stays, low, kept)
         if len(top) < k:
-            top.append(value)
-    return top
+            top.append(low)
+            places.append(at)
+    return top if window.valid is None else [via(value, place) for value, place in zip(top, places, strict=True)]
 
 
 def falling(values: Sequence[Value]) -> list[Value]:

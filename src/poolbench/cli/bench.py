@@ -124,7 +124,7 @@ def _run_operators(arguments: argparse.Namespace) -> int:
     threads = arguments.threads or 1
     device_name, dtypes = arguments.device or "cpu", arguments.dtype or DTYPES[:1]
     if device_name == "cpu" and "float16" in dtypes:
-        raise ConfigurationError("--dtype float16 is for --device cuda: no CPU kernel computes in it, use bfloat16")
+        raise ConfigurationError("--dtype float16 is for --device cuda; on the CPU there is bfloat16")
     specs = operator_specs(arguments.variants)
     if arguments.implementation:
         specs = {name: {**spec, "implementation": arguments.implementation} for name, spec in specs.items()}
@@ -143,7 +143,7 @@ def _run_operators(arguments: argparse.Namespace) -> int:
     here = machine(device)
     console = Console()
     if not console.is_terminal:
-        console.width = 120
+        console.width = 120 if device.type == "cpu" else 160  # a second ratio
     console.print(
         f"{here['device_name']}, {here['cores']} cores, torch {here['versions']['torch']}, "
         f"{threads} thread{'s' * (threads != 1)}, allocator {allocator}; each operator alternates with "

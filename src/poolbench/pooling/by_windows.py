@@ -38,6 +38,8 @@ class ByWindows:
 
     def why_torch(self, x_BCHW: Tensor, learned: Tensor | None) -> str:
         """Return why no kernel takes this map, "" where one does."""
+        if x_BCHW.device.type != "cpu":
+            return f"whole maps are taken by kernels on cpu, the map is on {x_BCHW.device.type}"
         why = self.channels_last.implementation_for(x_BCHW)[1]
         if not why and is_transformed(learned):
             why = "a transform of torch.func, or a tangent, needs torch's own operations"

@@ -35,9 +35,7 @@ class SpatialPyramidPool2d(HeadPool2d):
 
     permutes = False
 
-    def __init__(
-        self, levels: Sequence[int] = (1, 2, 4), mode: str = "max", *, implementation: str = "fast"
-    ) -> None:
+    def __init__(self, levels: Sequence[int] = (1, 2, 4), mode: str = "max", *, implementation: str = "fast") -> None:
         super().__init__(implementation=implementation)
         many = isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) > 0
         if not many or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in levels):

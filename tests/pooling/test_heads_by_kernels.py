@@ -14,6 +14,7 @@ from poolbench.pooling.class_maps import ClassMaps
 from poolbench.pooling.global_gem import GlobalGeMPool2d
 from poolbench.pooling.global_log_sum_exp import GlobalLogSumExp2d
 from poolbench.pooling.head import HeadPool2d
+from poolbench.pooling.power_means import PowerMeanPool2d
 from poolbench.pooling.whole_map import GlobalAvgPool2d
 from poolbench.spec import build
 
@@ -200,3 +201,19 @@ def test_a_gpu_agrees(spec: dict[str, Any], size: tuple[int, ...]) -> None:
     for one, other in zip(here, there, strict=True):
         assert other.is_cuda
         torch.testing.assert_close(one, other.cpu(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("eps", [0.0, -1.0, torch.inf, 1e-39, True, "small"])
+def test_the_least_value_of_a_power_mean_has_a_rule(eps: Any) -> None:
+    with pytest.raises(ValueError, match=r"`eps` must be a finite number of at least 1\.18e-38, got"):
+        PowerMeanPool2d(2, eps=eps)
+
+
+def test_less_than_the_least_value_counts_as_that() -> None:
+    for implementation in ("fast", "torch"):
+        x = torch.tensor([[[[0.1, 0.5], [-3.0, 0.5]]]], requires_grad=True)
+        y = PowerMeanPool2d(2, eps=0.25, p=1.0, implementation=implementation)(x)
+        y.backward()
+        torch.testing.assert_close(y.item(), (0.25 + 0.5 + 0.25 + 0.5) / 4)
+        assert x.grad is not None
+        torch.testing.assert_close(x.grad, torch.tensor([[[[0.0, 0.25], [0.0, 0.25]]]]))

@@ -134,8 +134,8 @@ def operator_speed(
     `kept_mib` is what autograd keeps for the backward pass (`kept_bytes`), `keeps_layout` whether the output has the
     input's layout: where it has not, the next layer pays for it; None of a head's features.
 
-    A GPU waits for the launch of a small call. So there `*_graph_*` are the same of the kernels alone, captured once and
-    replayed; what cannot be captured has a `graph_reason` instead.
+    A GPU waits for the launch of a small call. So there `*_graph_*` are the same of the kernels alone, captured once
+    and replayed; what cannot be captured has a `graph_reason` instead.
 
     Args:
         operator: takes (B, C, H, W) and gives the output shape of max pooling, or features (B, F); moved to `dtype`

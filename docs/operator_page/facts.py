@@ -17,6 +17,8 @@ from poolbench.pooling.work import Work
 CHANNELS = 64
 WINDOW_MAP = (32, 32)
 HEAD_MAP = (8, 8)
+# One so large that a head with a kernel takes it.
+LARGE_MAP = (64, 64)
 # The other window of which the work is told, with the stride and padding that it has in networks.
 WIDER = {"kernel_size": 3, "stride": 2, "padding": 1}
 # What `implementation_for` says of a machine, not of an operator.
@@ -96,7 +98,7 @@ def facts(entry: Entry) -> Facts:
     given: Any = entry.as_users_build_it()
     choice, reason = "torch", NO_KERNEL
     if hasattr(given, "implementation_for"):
-        choice, reason = given.implementation_for(torch.zeros(1, CHANNELS, 8, 8))
+        choice, reason = given.implementation_for(torch.zeros(1, CHANNELS, *(HEAD_MAP if window else LARGE_MAP)))
     operations = getattr(given, "operations", None)
     return Facts(
         parameters=sum(parameter.numel() for parameter in operator.parameters()),

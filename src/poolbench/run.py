@@ -216,6 +216,7 @@ def _arm_facts(cell: Cell) -> dict[str, Any]:
             device=cell.device,
             dtype=cell.protocol().dtype,
             memory_format=cell.protocol().torch_memory_format,
+            batch_size=cell.protocol().batch_size,
         )
         _FACTS[cell.identity.arm_id] = {
             "audit": audit | {"implementations": ran},

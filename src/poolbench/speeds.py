@@ -51,6 +51,7 @@ def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: flo
         device=cell.device,
         dtype=protocol.dtype,
         memory_format=protocol.torch_memory_format,
+        batch_size=protocol.batch_size,
     )
     stopwatch = stopwatch_for(cell.device)
     quantities = network_speed(

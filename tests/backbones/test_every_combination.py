@@ -125,7 +125,7 @@ def test_head_group_goes_before_the_variants_own(assemble: Callable[..., Assembl
     assert made.head == {
         "native": "Flatten",
         "operator": "GlobalMaxPool2d",
-        "arguments": "",
+        "arguments": "implementation=fast",
         "features": 32,
         "gives_logits": False,
         "note": "",
@@ -136,5 +136,5 @@ def test_head_group_goes_before_the_variants_own(assemble: Callable[..., Assembl
 def test_head_that_gives_logits_leaves_no_classifier(assemble: Callable[..., Assembled]) -> None:
     made = assemble("slides", "class_maps_gap")
     assert made.head["gives_logits"]
-    assert made.head["arguments"] == "pool=GlobalAvgPool2d"
+    assert made.head["arguments"] == "pool=GlobalAvgPool2d, implementation=fast"
     assert not any(name.startswith("classifier") for name in made.network.state_dict())

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from poolbench.cli import bench, main
+from poolbench.cli import bench, choices, main
 from poolbench.measure import machine, operators
 from poolbench.measure.operators import Shape
+from poolbench.pooling import AvgPool2d
 
 # `--quick` makes their batches of 8 one.
 SMALL = (Shape("small", (8, 3, 8, 8), 2, 2, 0), Shape("overlapping", (8, 2, 9, 9), 3, 2, 1))
@@ -174,7 +175,7 @@ def test_what_cannot_run_is_a_reason_below_the_table(
 ) -> None:
     (tmp_path / "refusing_16_bits.py").write_text(REFUSING)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(bench, "window_specs", lambda _: {"own": {"_target_": "refusing_16_bits.Refusing"}})
+    monkeypatch.setattr(bench, "operator_specs", lambda _: {"own": {"_target_": "refusing_16_bits.Refusing"}})
     found = rows("own", "--layout", "contiguous", "--dtype", "float32", "--dtype", "bfloat16")
     reasons = {(row["dtype"], row["operator"]): row["reason"] for row in found if row["reason"]}
     assert reasons == {("bfloat16", "own"): "RuntimeError: not implemented for [this] dtype"}
@@ -202,7 +203,7 @@ def test_what_is_measured_stays_when_the_command_is_ended(
         assert [row["operator"] for row in csv.DictReader(lines)] == ["copy", "max"]
 
 
-def test_without_names_every_window_operator(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_names_every_operator(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def remember(specs: dict[str, Any], **_: Any) -> list[dict[str, Any]]:
@@ -211,15 +212,78 @@ def test_without_names_every_window_operator(small: None, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(operators, "bench_operators", remember)
     assert main(["bench", "--layout", "contiguous"]) == 0
-    assert {"max", "avg", "avg_topk", "strided_conv"} <= set(asked)
-    assert not {"gap", "simpool"} & set(asked), "they set no window operator"
+    assert set(asked) == set(choices.names("pooling"))
+    assert {"max", "avg_topk", "strided_conv", "gap", "global_gem", "simpool"} <= set(asked)
+
+
+def test_heads_stand_beside_the_pooling_of_windows_on_the_same_map(
+    rows: Rows, small: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["attention", "class_maps_gap", "compact_bilinear", "gap", "global_gem", "spatial_pyramid"]
+    found = rows(*names, "--dtype", "float32", "--dtype", "bfloat16")
+    heads = [row for row in found if row["operator"] != "copy"]
+    assert sorted({row["operator"] for row in heads}) == names
+    for row in heads:
+        assert (row["reason"], row["implementation"], row["keeps_layout"]) == ("", "torch", "")
+        assert float(row["forward_ms"]) > 0
+        assert float(row["backward_max_ms"]) > 0
+    assert "a head has no window" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_head_by_a_kernel_is_named(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators, "SHAPES", operators.SHAPES[:1])
+    found = rows("global_gem", "--layout", "channels_last")
+    assert [row["implementation"] for row in found] == ["torch", "fast"]
+    found = rows("global_gem", "--layout", "channels_last", "--implementation", "torch")
+    assert [row["implementation"] for row in found] == ["torch", "torch"]
+
+
+def test_replayed_kernels_are_a_second_ratio(
+    rows: Rows, small: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def with_capture(operator: Any, shape: Shape, **further: Any) -> dict[str, Any]:
+        return measured(operator, shape, capture=refuse if isinstance(operator, AvgPool2d) else same, **further)
+
+    def same(action: Any) -> Any:
+        return action
+
+    def refuse(_: Any) -> Any:
+        raise RuntimeError("operation not permitted [while] capturing\nand more")
+
+    measured = operators.operator_speed
+    monkeypatch.setattr(operators, "operator_speed", with_capture)
+    found = rows("max", "avg", "--layout", "contiguous")
+    out = capsys.readouterr().out
+    for row in found:
+        given = row["operator"] == "max"
+        assert {bool(row[f"{what}_graph_{figure}"]) for what in ("forward", "backward") for figure in FIGURES} == {
+            given
+        }
+        assert row["graph_reason"] == ("operation not permitted [while] capturing" if row["operator"] == "avg" else "")
+    assert "avg, float32: no graph: operation not permitted [while] capturing" in out
+
+
+def test_the_table_has_a_second_ratio_where_kernels_are_replayed() -> None:
+    row = operators.operator_speed(
+        AvgPool2d(2), SMALL[0], layout="contiguous", dtype="float32", budget_s=0.001, capture=lambda action: action
+    )
+    row["operator"] = "avg"
+    yardstick, line = bench._yardstick([row], True), bench._line(row, True)
+    assert [yardstick[at] for at in (4, 5, 7, 8)] == ["1", "1", "1", "1"]
+    for at, what in ((5, "forward"), (8, "backward")):
+        assert f"{row[f'{what}_graph_ratio']:.2f}" in line[at]
+    assert len(line) == len(yardstick) == len(bench._line(row, False)) + 2
+    del row["forward_graph_ms"], row["backward_graph_ms"]
+    assert [bench._line(row, True)[at] for at in (5, 8)] == ["", ""]
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["max", "avgg"], "unknown pooling 'avgg'; did you mean avg"),
-        (["max", "gap"], "gap sets no window operator"),
+        (["max", "--dtype", "float16"], "--dtype float16 is for --device cuda"),
+        (["max", "--device", "cuda"], "--device cuda: torch finds no CUDA device here"),
+        (["backbone=slides", "--device", "cuda"], "--device is for operators"),
         (["max", "--threads", "0"], "--threads must be at least 1, got 0"),
         (["max", "--budget", "-1"], "--budget must be above 0 seconds, got -1.0"),
         (["max", "--half-width", "0.1"], "--half-width is for networks"),
@@ -231,11 +295,12 @@ def test_what_is_wrong_is_said_before_anything_is_measured(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(operators, "bench_operators", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["bench", *arguments]) == 2
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--dtype", "float16"], ["--layout", "nhwc"], ["--implementation", "slow"]])
+@pytest.mark.parametrize("arguments", [["--dtype", "float64"], ["--layout", "nhwc"], ["--device", "tpu"]])
 def test_an_unknown_choice_names_what_there_is(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["bench", "max", *arguments])

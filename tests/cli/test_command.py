@@ -49,7 +49,6 @@ def test_no_heavy_import_on_the_way_to_help_lists_and_wrong_names() -> None:
         (["train", "--cfg"], "--cfg needs a value"),
         (["list", "poolings"], "did you mean pooling"),
         (["bench", "maxx"], "did you mean max"),
-        (["bench", "gap"], "gap sets no window operator"),
         (["report", "results/nowhere"], "results/nowhere"),
     ],
 )

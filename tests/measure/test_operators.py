@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from poolbench.errors import ConfigurationError
 from poolbench.measure.operators import SHAPES, Shape, bench_operators, kept_bytes, operator_speed
-from poolbench.pooling import StridedConv2d
+from poolbench.pooling import GlobalGeMPool2d, StridedConv2d
 
 TINY = Shape("tiny", (2, 3, 8, 8), 3, 2, 1)
 MAX = {"_target_": "poolbench.pooling.MaxPool2d"}
@@ -84,7 +84,7 @@ def test_a_misspelt_argument_is_the_callers_mistake() -> None:
         rows({"max": MAX | {"kk": 1}})
 
 
-@pytest.mark.parametrize(("argument", "wrong"), [("layouts", ["chanels_last"]), ("dtypes", ["float16"])])
+@pytest.mark.parametrize(("argument", "wrong"), [("layouts", ["chanels_last"]), ("dtypes", ["bfloat61"])])
 def test_an_unknown_condition_is_named(argument: str, wrong: list[str]) -> None:
     with pytest.raises(ConfigurationError, match=f"did you mean {'channels_last' if 'ch' in wrong[0] else 'bfloat16'}"):
         rows({"max": MAX}, **{argument: wrong})
@@ -93,6 +93,64 @@ def test_an_unknown_condition_is_named(argument: str, wrong: list[str]) -> None:
 def test_another_output_shape_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"must be \(2, 3, 4, 4\) as that of max pooling, got \(2, 3, 8, 8\)"):
         operator_speed(nn.Identity(), TINY, layout="contiguous", dtype="float32", budget_s=0.001)
+
+
+def test_a_head_is_set_beside_max_pooling_of_the_same_map() -> None:
+    row = operator_speed(GlobalGeMPool2d(), TINY, layout="channels_last", dtype="bfloat16", budget_s=0.001)
+    assert (row["implementation"], row["keeps_layout"]) == ("torch", None)
+    assert row["backward_ms"] > 0
+    assert not any("graph" in name for name in row), "a processor launches nothing"
+
+
+def test_what_a_head_asks_for_is_given() -> None:
+    spec = {"_target_": "poolbench.pooling.ClassMaps", "pool": {"_target_": "poolbench.pooling.GlobalAvgPool2d"}}
+    assert [row["reason"] for row in rows({"class_maps": spec})] == ["", ""]
+
+
+def test_captured_kernels_are_timed_beside_those_of_max_pooling() -> None:
+    captured: list[Any] = []
+
+    def capture(action: Any) -> Any:
+        action()
+        captured.append(action)
+        return action
+
+    conv = StridedConv2d(3, 2, 1, channels=3)
+    row = operator_speed(conv, TINY, layout="channels_last", dtype="float32", budget_s=0.001, capture=capture)
+    assert len(captured) == 4, "forward and backward, of both"
+    assert row["graph_reason"] == ""
+    for what in ("forward_graph", "backward_graph"):
+        assert row[f"{what}_ms"] > 0
+        assert row[f"{what}_ratio_ci95_low"] <= row[f"{what}_ratio"] <= row[f"{what}_ratio_ci95_high"]
+    before = [parameter.grad for parameter in conv.parameters()]
+    map_gradient, *of_parameters = captured[2]()
+    assert map_gradient.shape == TINY.size
+    assert [each.shape for each in of_parameters] == [parameter.shape for parameter in conv.parameters()]
+    assert all(one is parameter.grad for one, parameter in zip(before, conv.parameters(), strict=True)), "not summed up"
+    assert not captured[0]().requires_grad
+
+
+def test_what_cannot_be_captured_says_why() -> None:
+    def capture(action: Any) -> Any:
+        raise RuntimeError("not while capturing\nat line 1")
+
+    row = operator_speed(
+        nn.MaxPool2d(3, 2, 1), TINY, layout="contiguous", dtype="float32", budget_s=0.001, capture=capture
+    )
+    assert row["graph_reason"] == "not while capturing"
+    assert "forward_graph_ms" not in row
+    assert row["backward_ms"] > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_kernels_on_a_gpu_are_captured() -> None:
+    device = torch.device("cuda")
+    for operator in (nn.AvgPool2d(3, 2, 1), GlobalGeMPool2d()):
+        row = operator_speed(
+            operator, TINY, layout="channels_last", dtype="float16", budget_s=0.05, half_width=0.5, device=device
+        )
+        assert row["graph_reason"] == ""
+        assert 0 < row["backward_graph_ms"] < row["backward_ms"]
 
 
 def test_an_output_in_another_layout_is_told() -> None:

@@ -55,7 +55,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "mixed[channel]": with_arguments("mixed", per="channel"),
     "ordinal[layer]": with_arguments("ordinal", per="layer"),
     "power_mean[channel]": with_arguments("power_mean", per="channel"),
-    "power_mean[p=-2.5]": with_arguments("power_mean", p=-2.5),
+    "power_mean[p=-2.5]": with_arguments("power_mean", p=-2.5, eps=0.01),
     "power_mean[p=8]": with_arguments("power_mean", p=8.0),
     "rank_stochastic[alpha=0.2]": with_arguments("rank_stochastic", alpha=0.2),
     "rank_weighted[alpha=0.8]": with_arguments("rank_weighted", alpha=0.8),

@@ -8,10 +8,13 @@ from poolbench.cli import choices
 from poolbench.errors import ConfigurationError, unknown_name
 
 LAYOUTS = ("contiguous", "channels_last")
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("cpu", "cuda")
 
 
-USAGE = """Without KEY=VALUE: time the window operators of conf/pooling beside nn.MaxPool2d, alternating in one process.
+USAGE = """Without KEY=VALUE: time the operators of conf/pooling beside nn.MaxPool2d, alternating in one process.
+
+A head has no window: it is set beside nn.MaxPool2d of the shape's window on the same map, a time one knows.
 
 With KEY=VALUE, as `poolbench train` takes them: time whole networks beside their reference, without any data.
 
@@ -20,7 +23,7 @@ With KEY=VALUE, as `poolbench train` takes them: time whole networks beside thei
   poolbench bench backbone=resnet18 pooling='glob(*)' dataset=cifar10 dataset.image_size=64 protocol=fast
 
 keys: backbone, pooling, head, dataset, protocol, trainer, reference, threads, allocator and all that is in them."""
-OF_OPERATORS = ("quick", "layout", "dtype", "implementation")
+OF_OPERATORS = ("quick", "layout", "dtype", "device", "implementation")
 OF_NETWORKS = ("batch_sizes", "half_width", "config_dir", "multirun")
 
 
@@ -48,7 +51,10 @@ def _add_flags(command: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", default=None, help="smaller batches, less time: a first look"
     )
     operators.add_argument("--layout", choices=LAYOUTS, action="append", help="memory layout (both)")
-    operators.add_argument("--dtype", choices=DTYPES, action="append", help="dtype (float32)")
+    operators.add_argument("--dtype", choices=DTYPES, action="append", help="dtype (float32); float16 with cuda")
+    operators.add_argument(
+        "--device", choices=DEVICES, help="where (cpu); on cuda also the kernels alone, replayed as a CUDA graph"
+    )
     operators.add_argument(
         "--implementation", choices=("fast", "torch"), help="compiled kernels where there are, or torch (as configured)"
     )
@@ -71,18 +77,19 @@ def _all_parsed(known: argparse.Namespace) -> argparse.Namespace:
     return parser.parse_intermixed_args(known.rest, namespace=known)
 
 
-def window_specs(variants: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the `downsample` specification of each variant that has one."""
+def operator_specs(variants: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the specification of each variant's window operator, or of its head."""
     import yaml
 
     paths = choices.names("pooling")
     for name in variants:
         if name not in paths:
             raise unknown_name("pooling", name, paths)
-    specs = {name: (yaml.safe_load(path.read_text()) or {}).get("downsample") for name, path in paths.items()}
+    read = {name: yaml.safe_load(path.read_text()) or {} for name, path in paths.items()}
+    specs = {name: variant.get("downsample") or variant.get("head") for name, variant in read.items()}
     without = [name for name in variants if not specs[name]]
     if without:
-        raise ConfigurationError(f"{', '.join(without)} sets no window operator: there is nothing to time against max")
+        raise ConfigurationError(f"{', '.join(without)} sets no operator: there is nothing to time against max")
     return {name: spec for name, spec in specs.items() if spec and (not variants or name in variants)}
 
 
@@ -115,7 +122,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_operators(arguments: argparse.Namespace) -> int:
     threads = arguments.threads or 1
-    specs = window_specs(arguments.variants)
+    device_name, dtypes = arguments.device or "cpu", arguments.dtype or DTYPES[:1]
+    if device_name == "cpu" and "float16" in dtypes:
+        raise ConfigurationError("--dtype float16 is for --device cuda; on the CPU there is bfloat16")
+    specs = operator_specs(arguments.variants)
     if arguments.implementation:
         specs = {name: {**spec, "implementation": arguments.implementation} for name, spec in specs.items()}
     import torch
@@ -125,17 +135,21 @@ def _run_operators(arguments: argparse.Namespace) -> int:
     from poolbench.measure.operators import SHAPES, bench_operators
     from poolbench.pooling.kernels.library import COMPILED
 
+    device = torch.device(device_name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("--device cuda: torch finds no CUDA device here; leave it out to time on the CPU")
     allocator = set_allocator("keep")
     torch.set_num_threads(threads)
-    here = machine(torch.device("cpu"))
+    here = machine(device)
     console = Console()
     if not console.is_terminal:
-        console.width = 120
+        console.width = 120 if device.type == "cpu" else 160  # a second ratio
     console.print(
         f"{here['device_name']}, {here['cores']} cores, torch {here['versions']['torch']}, "
         f"{threads} thread{'s' * (threads != 1)}, allocator {allocator}; each operator alternates with "
         "nn.MaxPool2d; median milliseconds, median ratio and its 95 % interval, ~ where the time ended before the "
-        "interval was within 2 %",
+        "interval was within 2 %; a head has no window and is set beside the pooling of windows on the same map"
+        + ("; graph: the kernels alone, replayed as a CUDA graph" if device.type == "cuda" else ""),
         highlight=False,
     )
     if arguments.csv:
@@ -148,7 +162,8 @@ def _run_operators(arguments: argparse.Namespace) -> int:
                 specs,
                 shapes=[shape],
                 layouts=[layout],
-                dtypes=arguments.dtype or DTYPES[:1],
+                dtypes=dtypes,
+                device=device,
                 budget_s=arguments.budget or (0.2 if arguments.quick else 2.0),
             )
             block = list(found)
@@ -171,21 +186,25 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Any:
     table = Table(title=title, title_justify="left", caption_justify="left")
     for name in ("operator", "by", "dtype"):
         table.add_column(name, no_wrap=True)
-    for name in ("forward\nms", "× max", "+ backward\nms", "× max", "kept\nMiB"):
-        table.add_column(name, justify="right", no_wrap=name != "× max")  # an interval may wrap, no figure be cut
+    graphs = any("graph_reason" in row for row in rows)
+    titles = {"forward": ["forward\nms", "× max"], "backward": ["+ backward\nms", "× max"]}
+    for name in [title for what in titles for title in titles[what] + ["graph\n× max"] * graphs] + ["kept\nMiB"]:
+        table.add_column(name, justify="right", no_wrap="× max" not in name)  # an interval may wrap, no figure be cut
     for dtype in dict.fromkeys(row["dtype"] for row in rows):
         of_dtype = [row for row in rows if row["dtype"] == dtype]
-        table.add_row(*_yardstick(of_dtype))
+        table.add_row(*_yardstick(of_dtype, graphs))
         for row in of_dtype:
-            table.add_row(*_line(row))
+            table.add_row(*_line(row, graphs))
         table.add_section()
     # In a cell a sentence would take the other columns' width.
     reasons = [f"{row['operator']}, {row['dtype']}: {row['reason']}" for row in rows if row["reason"]]
+    ungraphed = [row for row in rows if row.get("graph_reason")]
+    reasons += [f"{row['operator']}, {row['dtype']}: no graph: {row['graph_reason']}" for row in ungraphed]
     table.caption = Text("\n".join(reasons)) if reasons else None
     return table
 
 
-def _yardstick(rows: list[dict[str, Any]]) -> list[str]:
+def _yardstick(rows: list[dict[str, Any]], graphs: bool) -> list[str]:
     """Return the cells of `nn.MaxPool2d`, to which the ratios of `rows`, all of one dtype, are.
 
     It was timed beside each of them: its milliseconds are the median.
@@ -196,15 +215,18 @@ def _yardstick(rows: list[dict[str, Any]]) -> list[str]:
     for what in ("forward", "backward"):
         found = [row[f"{what}_max_ms"] for row in rows if f"{what}_max_ms" in row]
         milliseconds += [f"{median(found):.2f}", "1"] if found else ["", ""]
+        milliseconds += ["1" if any(f"{what}_graph_ms" in row for row in rows) else ""] * graphs
     kept = next((f"{row['kept_max_mib']:.1f}" for row in rows if row["kept_max_mib"] is not None), "")
     return ["nn.MaxPool2d", "torch", rows[0]["dtype"], *milliseconds, kept]
 
 
-def _line(row: dict[str, Any]) -> list[str]:
+def _line(row: dict[str, Any], graphs: bool) -> list[str]:
     if row["reason"]:
         return [row["operator"], "", row["dtype"], "–"]
     kept = "" if row["kept_mib"] is None else f"{row['kept_mib']:.1f}"
-    cells = [cell for what in ("forward", "backward") for cell in _cells(row, what)]
+    cells: list[str] = []
+    for what in ("forward", "backward"):
+        cells += [*_cells(row, what), *[_cells(row, f"{what}_graph")[1]] * graphs]
     return [row["operator"], row["implementation"], row["dtype"], *cells, kept]
 
 

@@ -5,6 +5,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -191,21 +192,27 @@ def _rows(
     except UnsupportedError as error:
         yield place | {"reason": str(error)}
         return
-    for column, network in (("implementation", arm), ("reference_implementation", other)):
-        ran = implementations(
-            network,
-            design.input_shape,
-            device=design.device,
-            dtype=protocol.dtype,
-            memory_format=protocol.torch_memory_format,
-        )
-        place[column] = summary(ran)
+    batch_sizes = sizes or sorted({1, protocol.batch_size})
+    look = partial(
+        implementations,
+        input_shape=design.input_shape,
+        device=design.device,
+        dtype=protocol.dtype,
+        memory_format=protocol.torch_memory_format,
+    )
+    ran = {
+        size: {
+            "implementation": summary(look(arm, batch_size=size)),
+            "reference_implementation": summary(look(other, batch_size=size)),
+        }
+        for size in batch_sizes
+    }
     yield from (
-        place | row
+        place | row | ran[row["batch_size"]]
         for row in speed_by_batch_size(
             arm,
             other,
-            batch_sizes=sizes or sorted({1, protocol.batch_size}),
+            batch_sizes=batch_sizes,
             input_shape=design.input_shape,
             num_classes=design.num_classes,
             device=design.device,

@@ -18,11 +18,12 @@ def implementations(
     device: torch.device,
     dtype: torch.dtype,
     memory_format: torch.memory_format,
+    batch_size: int = 1,
 ) -> dict[str, dict[str, str]]:
     """Return, for each operator of the network that can say it, what runs (`fast` or `torch`) and why not the kernel.
 
     Found in one forward pass of a copy over one image of zeros, in evaluation mode, on the device and by autocast to
-    `dtype` as in training: what reaches an operator decides.
+    `dtype` as in training: what reaches an operator decides. It is asked about a whole batch of that.
 
     Args:
         network: takes (B, C, H, W).
@@ -30,13 +31,14 @@ def implementations(
         device: where it is trained.
         dtype: what autocast computes in; float32 is none.
         memory_format: layout of the images.
+        batch_size: images a batch: a head takes no kernel for few values.
     """
     found: dict[str, dict[str, str]] = {}
     probe = copy.deepcopy(network).eval().to(device).to(memory_format=memory_format)
 
     def look(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            ran, reason = module.implementation_for(inputs[0])  # type: ignore[operator]
+            ran, reason = module.implementation_for(_batch(inputs[0], batch_size))  # type: ignore[operator]
             found[name] = {"ran": ran, "reason": reason}
 
         return hook
@@ -49,6 +51,12 @@ def implementations(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad(), autocast:
         probe(image)
     return found
+
+
+def _batch(x: Tensor, batch_size: int) -> Tensor:
+    """Return a map like that of one image for a batch of them, of any values."""
+    strides = (x.stride(0) if x.shape[0] != 1 else x[0].numel(), *x.stride()[1:])
+    return x.new_empty_strided((batch_size * x.shape[0], *x.shape[1:]), strides)
 
 
 def summary(found: Mapping[str, Mapping[str, str]]) -> str:

@@ -27,6 +27,7 @@ class AdaptivePool2dFlatten(HeadPool2d):
 
     Args:
         output_size: rows and columns of the grid, or one number for both.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C · rows · columns). Cells overlap by a row or column where the size does not divide. A
     grid may be finer than the map, as in torch: then each value stands in several cells, and the features are more
@@ -35,8 +36,8 @@ class AdaptivePool2dFlatten(HeadPool2d):
 
     permutes = False
 
-    def __init__(self, output_size: int | Sequence[int] = 2) -> None:
-        super().__init__()
+    def __init__(self, output_size: int | Sequence[int] = 2, *, implementation: str = "fast") -> None:
+        super().__init__(implementation=implementation)
         self.output_size = pair("output_size", output_size)
 
     def features_of(self, channels: int) -> int:

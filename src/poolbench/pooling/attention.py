@@ -19,6 +19,7 @@ class AttentionPool2d(HeadPool2d):
     Args:
         channels: number of channels of the map.
         heads: how many groups, a divisor of `channels`.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C). Parameters: heads · C.
 
@@ -35,8 +36,8 @@ class AttentionPool2d(HeadPool2d):
     [[2.0, 2.0]]
     """
 
-    def __init__(self, channels: int, heads: int = 1) -> None:
-        super().__init__()
+    def __init__(self, channels: int, heads: int = 1, *, implementation: str = "fast") -> None:
+        super().__init__(implementation=implementation)
         if whole_number("channels", channels) % whole_number("heads", heads):
             raise ValueError(f"`heads` must divide the number of channels, {channels}, got {heads}")
         self.heads = heads

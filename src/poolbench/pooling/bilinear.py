@@ -29,6 +29,7 @@ class BilinearPool2d(HeadPool2d):
     Args:
         signed_sqrt: whether to take sign(z)·√|z| of each number.
         l2: whether to divide the features by their length.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C²), row by row.
 
@@ -45,8 +46,8 @@ class BilinearPool2d(HeadPool2d):
 
     keeps_constants = False
 
-    def __init__(self, signed_sqrt: bool = True, l2: bool = True) -> None:
-        super().__init__()
+    def __init__(self, signed_sqrt: bool = True, l2: bool = True, *, implementation: str = "fast") -> None:
+        super().__init__(implementation=implementation)
         for name, value in (("signed_sqrt", signed_sqrt), ("l2", l2)):
             if not isinstance(value, bool):
                 raise ValueError(f"`{name}` must be true or false, got {value!r}")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from poolbench.pooling.head import HeadPool2d
+from poolbench.pooling.window import WindowPool2d
 from poolbench.pooling.work import of_convolution
 
 
@@ -18,6 +19,7 @@ class ClassMaps(HeadPool2d):
         channels: number of channels of the last map.
         num_classes: number of classes.
         pool: the head that pools the class maps, (B, num_classes, H, W) → (B, num_classes).
+        implementation: see `HeadPool2d`; `"torch"` holds of `pool`, too.
 
     Raises:
         ValueError: an argument breaks its rule, or `pool` does not keep the width (found at the first forward).
@@ -28,8 +30,8 @@ class ClassMaps(HeadPool2d):
     gives_logits: ClassVar[bool] = True
     keeps_constants = False
 
-    def __init__(self, channels: int, num_classes: int, pool: nn.Module) -> None:
-        super().__init__()
+    def __init__(self, channels: int, num_classes: int, pool: nn.Module, *, implementation: str = "fast") -> None:
+        super().__init__(implementation=implementation)
         for name, number in (("channels", channels), ("num_classes", num_classes)):
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
                 raise ValueError(f"`{name}` must be a whole number of at least 1, got {number!r}")
@@ -37,6 +39,10 @@ class ClassMaps(HeadPool2d):
             raise ValueError(f"`pool` must be a module or a specification of one, got {pool!r}")
         self.conv = nn.Conv2d(channels, num_classes, kernel_size=1)
         self.pool = pool
+        if implementation == "torch":
+            for part in pool.modules():
+                if isinstance(part, HeadPool2d | WindowPool2d):
+                    part.implementation = implementation
         self.permutes = getattr(pool, "permutes", False)
         self.onnx = getattr(pool, "onnx", None)
 
@@ -49,6 +55,15 @@ class ClassMaps(HeadPool2d):
                 f"got {tuple(logits_BN.shape[1:])} from {type(self.pool).__name__}"
             )
         return logits_BN
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes the class maps' pooling; the convolution is torch's."""
+        look: Any = getattr(self.pool, "implementation_for", None)
+        if self.implementation == "torch" or look is None:
+            return super().implementation_for(x_BCHW)
+        maps = x_BCHW[:, :1].expand(-1, self.conv.out_channels, -1, -1)
+        ran, why = look(maps)
+        return ran, why
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return 2C + 1 for each value of a class map, and the operations of the head that pools them.

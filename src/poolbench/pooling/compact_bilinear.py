@@ -20,6 +20,7 @@ class CompactBilinearPool2d(BilinearPool2d):
         features: F, how many numbers. The source needs 2,000 to 8,000 for 512 channels.
         signed_sqrt: whether to take sign(z)·√|z| of each number.
         l2: whether to divide the features by their length.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, F).
 
@@ -38,8 +39,16 @@ class CompactBilinearPool2d(BilinearPool2d):
     hashes: Tensor
     signs: Tensor
 
-    def __init__(self, channels: int, features: int = 1024, signed_sqrt: bool = True, l2: bool = True) -> None:
-        super().__init__(signed_sqrt, l2)
+    def __init__(
+        self,
+        channels: int,
+        features: int = 1024,
+        signed_sqrt: bool = True,
+        l2: bool = True,
+        *,
+        implementation: str = "fast",
+    ) -> None:
+        super().__init__(signed_sqrt, l2, implementation=implementation)
         whole_number("channels", channels)
         self.features = whole_number("features", features)
         self.register_buffer("hashes", torch.randint(features, (2, channels)))

@@ -17,6 +17,7 @@ class GAMPPool2d(HeadPool2d):
     Args:
         k: how many values, a whole number of at least 1, or which share of the map, a fraction above 0 and at most
             1.0: a fraction gives round(k·H·W) values, at least one. So 1 is one value and 1.0 all of them.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C).
 
@@ -30,8 +31,8 @@ class GAMPPool2d(HeadPool2d):
     [[4.5]]
     """
 
-    def __init__(self, k: int | float = 0.25) -> None:
-        super().__init__()
+    def __init__(self, k: int | float = 0.25, *, implementation: str = "fast") -> None:
+        super().__init__(implementation=implementation)
         whole = isinstance(k, int) and not isinstance(k, bool) and k >= 1
         if not whole and not (isinstance(k, float) and 0 < k <= 1):
             raise ValueError(f"`k` must be a whole number of at least 1 or a fraction in (0, 1.0], got {k!r}")

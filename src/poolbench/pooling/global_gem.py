@@ -3,9 +3,23 @@
 import torch
 from torch import Tensor, nn
 
+from poolbench.pooling.by_windows import ByWindows
 from poolbench.pooling.head import HeadPool2d, positive_number
+from poolbench.pooling.kernels.graph import Value, Window, stopped, where
+from poolbench.pooling.mean import maximum
+from poolbench.pooling.power_means import PowerMeanPool2d
 from poolbench.pooling.precision import widened
-from poolbench.pooling.shares import check_per
+from poolbench.pooling.shares import check_per, wide
+
+
+class _WindowMeans(PowerMeanPool2d):
+    """The power mean, ∞ where a value is and p is above 0, as over the whole map."""
+
+    def formula(self, window: Window) -> Value:
+        """Return (Σ x^p / n)^(1/p)."""
+        largest = stopped(maximum(window))
+        infinite = (largest > torch.finfo(torch.float32).max) & (window.param(0) > 0.0)
+        return where(infinite, largest, super().formula(window))
 
 
 class GlobalGeMPool2d(HeadPool2d):
@@ -19,6 +33,7 @@ class GlobalGeMPool2d(HeadPool2d):
         eps: ε, which stands for every value below it; no gradient passes to these.
         per: `"layer"` (one exponent) or `"channel"` (one for each channel).
         channels: number of channels, needed for `per="channel"`.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C).
 
@@ -27,7 +42,7 @@ class GlobalGeMPool2d(HeadPool2d):
 
     Source: Radenović, Tolias and Chum, Fine-tuning CNN Image Retrieval with No Human Annotation (2018), equation 3;
     start 3 and ε = 1e-6 by the authors' code. Values are divided by the map's largest before they are raised, which
-    changes no result and cannot overflow.
+    changes no result and cannot overflow. A kernel takes the means of windows; the mean of these is the map's.
 
     >>> GlobalGeMPool2d(p=2.0)(torch.tensor([[[[1.0, 7.0], [1.0, 7.0]]]])).tolist()  # √((1 + 49 + 1 + 49) / 4)
     [[5.0]]
@@ -35,21 +50,53 @@ class GlobalGeMPool2d(HeadPool2d):
 
     domain = "positive"
 
-    def __init__(self, p: float = 3.0, eps: float = 1e-6, per: str = "layer", channels: int | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        p: float = 3.0,
+        eps: float = 1e-6,
+        per: str = "layer",
+        channels: int | None = None,
+        *,
+        implementation: str = "fast",
+    ) -> None:
+        super().__init__(implementation=implementation)
         self.eps = positive_number("eps", eps)
         self.per = per
         self.p = nn.Parameter(torch.full((check_per(per, channels),), positive_number("p", p)))
+        self.windows = ByWindows(_WindowMeans, eps=self.eps)
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        if self.implementation == "torch":
+            return super().implementation_for(x_BCHW)
+        why = self.windows.why_torch(x_BCHW, self.p)
+        return ("torch", why) if why else ("fast", "")
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
+        if self.implementation_for(x_BCHW)[0] == "fast":
+            return self._by_windows(x_BCHW).to(x_BCHW.dtype)
         x_BCN = widened(x_BCHW).flatten(2).clamp(min=self.eps)
-        # The formula holds for any scale, so the scale needs no gradient.
-        largest_BC1 = x_BCN.detach().amax(-1, keepdim=True)
-        scale_BC1 = torch.where(largest_BC1.isfinite(), largest_BC1, 1.0)
+        scale_BC1 = self._scale(x_BCN)
         p_C = self.p.to(x_BCN.dtype)
         mean_BC = (x_BCN / scale_BC1).pow(p_C.view(-1, 1)).mean(-1)
         return (scale_BC1.squeeze(-1) * mean_BC.pow(1 / p_C)).to(x_BCHW.dtype)
+
+    def _by_windows(self, x_BCHW: Tensor) -> Tensor:
+        """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""
+        p_C = wide(self.p)
+        means_BCM, share_M = self.windows(x_BCHW, p_C)
+        means_BCM = widened(means_BCM)
+        scale_BC1 = self._scale(means_BCM)
+        raised_BCM = ((means_BCM / scale_BC1).log2() * p_C.view(-1, 1)).exp2()
+        mean_BC = raised_BCM.mean(-1) if share_M is None else (raised_BCM * share_M).sum(-1)
+        return scale_BC1.squeeze(-1) * (mean_BC.log2() / p_C).exp2()
+
+    @staticmethod
+    def _scale(x_BCN: Tensor) -> Tensor:
+        """Return the largest of each channel, 1 for ∞. The formula holds for any scale, so it needs no gradient."""
+        largest_BC1 = x_BCN.detach().amax(-1, keepdim=True)
+        return torch.where(largest_BC1.isfinite(), largest_BC1, 1.0)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return C·(5n + 1) of n places.

@@ -5,9 +5,30 @@ import math
 import torch
 from torch import Tensor, nn
 
+from poolbench.pooling.by_windows import ByWindows
 from poolbench.pooling.head import HeadPool2d, positive_number
+from poolbench.pooling.kernels.graph import Value, Window, exp, larger, log, stopped, total, where, within
+from poolbench.pooling.mean import divided, maximum
 from poolbench.pooling.precision import widened
 from poolbench.pooling.shares import check_per
+from poolbench.pooling.tap import TapPool2d
+
+MOST = torch.finfo(torch.float32).max
+
+
+class _WindowLogSumExp(TapPool2d):
+    """The same of a window, β given: a kernel serves every β, learned or not."""
+
+    def params(self) -> list[Tensor]:
+        """Return a stand-in for β."""
+        return [torch.ones(1)]
+
+    def formula(self, window: Window) -> Value:
+        """Return (1/β) log(Σ e^(βx) / n), guarded as `GlobalLogSumExp2d` is."""
+        beta, largest = window.param(0), stopped(maximum(window))
+        base = where(within(largest, MOST), largest, 0.0)
+        raised = [exp(larger(value - base, -MOST) * beta) for value in window.values]
+        return base + log(divided(total(window.only(raised, 0.0)), window)) / beta
 
 
 class GlobalLogSumExp2d(HeadPool2d):
@@ -20,6 +41,7 @@ class GlobalLogSumExp2d(HeadPool2d):
         learned: whether β is learned, as exp(`log_beta`), so that it stays above 0.
         per: `"layer"` (one β) or `"channel"` (one for each channel), if it is learned.
         channels: number of channels, needed for `per="channel"`.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C).
 
@@ -36,29 +58,56 @@ class GlobalLogSumExp2d(HeadPool2d):
     """
 
     def __init__(
-        self, beta: float = 1.0, learned: bool = False, per: str = "layer", channels: int | None = None
+        self,
+        beta: float = 1.0,
+        learned: bool = False,
+        per: str = "layer",
+        channels: int | None = None,
+        *,
+        implementation: str = "fast",
     ) -> None:
-        super().__init__()
+        super().__init__(implementation=implementation)
         if not isinstance(learned, bool):
             raise ValueError(f"`learned` must be true or false, got {learned!r}")
         self.beta = positive_number("beta", beta)
         self.per = per
         count = check_per(per, channels)
         self.log_beta = nn.Parameter(torch.full((count,), math.log(self.beta))) if learned else None
+        self.windows = ByWindows(_WindowLogSumExp)
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        if self.implementation == "torch":
+            return super().implementation_for(x_BCHW)
+        why = self.windows.why_torch(x_BCHW, self.log_beta)
+        return ("torch", why) if why else ("fast", "")
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
-        x_BCN = widened(x_BCHW).flatten(2)
-        beta: float | Tensor = self.beta
+        dtype = torch.promote_types(x_BCHW.dtype, torch.float32)
+        beta_C = x_BCHW.new_full((1,), self.beta, dtype=dtype)
         if self.log_beta is not None:
-            beta = self.log_beta.to(x_BCN.dtype).exp().view(-1, 1)
+            beta_C = self.log_beta.to(dtype).exp()
+        if self.implementation_for(x_BCHW)[0] == "torch":
+            x_BCN, share_N = x_BCHW.flatten(2), None
+        else:
+            x_BCN, share_N = self.windows(x_BCHW, beta_C)
+        return self._log_mean(widened(x_BCN), share_N, beta_C.view(-1, 1)).to(x_BCHW.dtype)
+
+    def _log_mean(self, x_BCN: Tensor, share_N: Tensor | None, beta_C1: Tensor) -> Tensor:
+        """Return (1/β) log(mean e^(βx)), (B, C), where each number counts by its share; None: all alike."""
         # The formula holds for any number taken off first and put back, so the largest needs no gradient.
         largest_BC1 = x_BCN.detach().amax(-1, keepdim=True)
         base_BC1 = torch.where(largest_BC1.isfinite(), largest_BC1, 0.0)
         # A difference beyond the largest number would be -inf, and 0 · inf in the gradient of β.
         below_BCN = (x_BCN - base_BC1).clamp(min=torch.finfo(x_BCN.dtype).min)
-        y_BC1 = base_BC1 + (below_BCN * beta).exp().mean(-1, keepdim=True).log() / beta
-        return y_BC1.squeeze(-1).to(x_BCHW.dtype)
+        raised_BCN = (below_BCN * beta_C1).exp()
+        if share_N is None:
+            mean_BC1 = raised_BCN.mean(-1, keepdim=True)
+        else:
+            mean_BC1 = (raised_BCN * share_N).sum(-1, keepdim=True)
+        y_BC1 = base_BC1 + mean_BC1.log() / beta_C1
+        return y_BC1.squeeze(-1)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return C·(6n + 2) of n places.

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from poolbench.pooling.work import Work, checked_shape, work_of
+
+IMPLEMENTATIONS = ("fast", "torch")
 
 
 class HeadPool2d(nn.Module):
@@ -13,8 +15,14 @@ class HeadPool2d(nn.Module):
 
     Where F is not C, it brings `features_of` as well; where a map's size is worth a word in the audit, `remark`.
 
-    Heads are computed by torch's own operations on every device, so they have no `implementation`: what they read is
-    the last map, a small part of a network's time.
+    Args:
+        implementation: `"fast"` takes a compiled kernel where there is one for the head, the device and the dtype;
+            `"torch"` never does. `implementation_for` says which it is for a given map.
+
+    Most heads have no kernel: what they read is the last map, a small part of a network's time.
+
+    Raises:
+        ValueError: `implementation` is neither.
 
     `gives_logits` says that F is the number of classes and that no classifier follows.
 
@@ -30,6 +38,16 @@ class HeadPool2d(nn.Module):
     permutes: bool = True
     domain: str = "real"
     onnx: str | None = None
+
+    def __init__(self, *, implementation: str = "fast") -> None:
+        super().__init__()
+        if implementation not in IMPLEMENTATIONS:
+            raise ValueError(f"`implementation` must be 'fast' or 'torch', got {implementation!r}")
+        self.implementation = implementation
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        return "torch", "implementation=torch" if self.implementation == "torch" else "the operator has no kernel"
 
     def work(self, input_shape: Sequence[int], itemsize: int = 4) -> Work:
         """Return what one image costs in evaluation, as `poolbench.pooling.work` counts.

@@ -27,6 +27,7 @@ from poolbench.pooling.window import WindowPool1d
 
 # Values below are raised to it: a logarithm is taken.
 LEAST = 1e-6
+SMALLEST = torch.finfo(torch.float32).tiny
 # Powers are summed of values divided by 2 to this power, amid what activations are and LEAST ...
 CENTRE = -8
 # ... for values up to this, where the power lies within 2 to ± this power.
@@ -44,6 +45,17 @@ def exponent(p: float, per: str, channels: int | None) -> nn.Parameter:
     return nn.Parameter(torch.full((check_per(per, channels),), float(p)))
 
 
+def least_value(eps: float) -> float:
+    """Return ε, which stands for every value below it.
+
+    Raises:
+        ValueError: it is no finite number, or one whose logarithm a kernel does not know.
+    """
+    if not isinstance(eps, int | float) or isinstance(eps, bool) or not SMALLEST <= eps < math.inf:
+        raise ValueError(f"`eps` must be a finite number of at least {SMALLEST:.3g}, got {eps!r}")
+    return float(eps)
+
+
 def powers(window: Window, values: Sequence[Value], p: Value) -> tuple[Value, list[Value]]:
     """Return the logarithm to base 2 of the largest x^p, and every x^p divided by that, 0 outside the map.
 
@@ -54,9 +66,9 @@ def powers(window: Window, values: Sequence[Value], p: Value) -> tuple[Value, li
     return largest, [exp2(each - largest) for each in logs]
 
 
-def plain_power(one: Window) -> tuple[Value, Value]:
+def plain_power(one: Window, least: float) -> tuple[Value, Value]:
     """Return (x / 2^CENTRE)^p of one value, and whether neither that nor its derivative overflows or vanishes."""
-    (x,), p = positive(one, LEAST), one.param(0)
+    (x,), p = positive(one, least), one.param(0)
     log = log2(x)
     exponent = log - CENTRE
     below = exp2(exponent * (p - 1.0)) * 2.0**-CENTRE
@@ -68,14 +80,15 @@ def plain_power(one: Window) -> tuple[Value, Value]:
 
 
 class PowerMeanPool2d(TapPool2d):
-    """The power mean with a learned exponent: (Σ x^p / n)^(1/p), x clamped at 10⁻⁶.
+    """The power mean with a learned exponent: (Σ x^p / n)^(1/p), x clamped at ε.
 
     p = 1 is the mean, p → ∞ the maximum, p → −∞ the minimum. Over the whole map it is GeM, `GlobalGeMPool2d`. Values
-    are divided by the largest one first, so no power overflows. One below 10⁻⁶ counts as that and gets no gradient.
+    are divided by the largest one first, so no power overflows. One below ε counts as that and gets no gradient.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
         p: where the exponent starts; not 0, where the formula has a gap that learning may come near to.
+        eps: ε, at least the smallest normal number of float32.
         per: `"layer"` (one exponent) or `"channel"` (one for each channel).
         channels: number of channels, needed for `per="channel"`.
 
@@ -102,10 +115,12 @@ class PowerMeanPool2d(TapPool2d):
         dilation: int | Sequence[int] = 1,
         implementation: str = "fast",
         p: float = 3.0,
+        eps: float = LEAST,
         per: str = "layer",
         channels: int | None = None,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
+        self.eps = least_value(eps)
         self.per, self.p = per, exponent(p, per, channels)
         self.trace()
 
@@ -115,13 +130,13 @@ class PowerMeanPool2d(TapPool2d):
 
     def formula(self, window: Window) -> Value:
         """Return (Σ x^p / n)^(1/p)."""
-        largest, raised = powers(window, positive(window, LEAST), window.param(0))
+        largest, raised = powers(window, positive(window, self.eps), window.param(0))
         average = divided(total(raised), window)
         return exp2((largest + log2(average)) / window.param(0))
 
     def summands(self, one: Window) -> Summands:
         """Return x^p."""
-        raised, fits = plain_power(one)
+        raised, fits = plain_power(one, self.eps)
         return Summands([raised], fits)
 
     def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
@@ -134,7 +149,7 @@ class PowerMeanPool2d(TapPool2d):
 
     def extra_repr(self) -> str:
         """Show the geometry and how many exponents are learned."""
-        return f"{super().extra_repr()}, per={self.per!r}"
+        return f"{super().extra_repr()}, eps={self.eps}, per={self.per!r}"
 
 
 class PowerMeanPool1d(WindowPool1d, PowerMeanPool2d):
@@ -197,7 +212,7 @@ class LehmerPool2d(TapPool2d):
 
     def summands(self, one: Window) -> Summands:
         """Return x^(p+1) and x^p."""
-        raised, fits = plain_power(one)
+        raised, fits = plain_power(one, LEAST)
         (x,) = positive(one, LEAST)
         return Summands([x * raised, raised], fits & within((log2(x) - CENTRE) * (one.param(0) + 1.0), STEEPEST))
 

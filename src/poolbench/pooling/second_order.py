@@ -18,6 +18,7 @@ class SecondOrderPool2d(HeadPool2d):
 
     Args:
         iterations: how many steps; 0 leaves the covariance as it is.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C·(C + 1)/2), row by row.
 
@@ -35,8 +36,8 @@ class SecondOrderPool2d(HeadPool2d):
 
     keeps_constants = False
 
-    def __init__(self, iterations: int = 5) -> None:
-        super().__init__()
+    def __init__(self, iterations: int = 5, *, implementation: str = "fast") -> None:
+        super().__init__(implementation=implementation)
         self.iterations = whole_number("iterations", iterations, least=0)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

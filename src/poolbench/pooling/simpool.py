@@ -23,6 +23,7 @@ class SimPool2d(HeadPool2d):
         channels: number of channels of the map.
         heads: how many groups, a divisor of `channels`.
         gamma: γ, the power; null for the weighted mean. The authors recommend 2 for convolutional networks.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C). Parameters: 2·C² + 2·C (W_q, W_k without bias; scale and shift of the LayerNorm).
 
@@ -39,8 +40,10 @@ class SimPool2d(HeadPool2d):
 
     keeps_constants = False
 
-    def __init__(self, channels: int, heads: int = 1, gamma: float | None = 2.0) -> None:
-        super().__init__()
+    def __init__(
+        self, channels: int, heads: int = 1, gamma: float | None = 2.0, *, implementation: str = "fast"
+    ) -> None:
+        super().__init__(implementation=implementation)
         if whole_number("channels", channels) % whole_number("heads", heads):
             raise ValueError(f"`heads` must divide the number of channels, {channels}, got {heads}")
         self.heads = heads

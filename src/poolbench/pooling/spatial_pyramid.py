@@ -19,6 +19,7 @@ class SpatialPyramidPool2d(HeadPool2d):
     Args:
         levels: how many cells each level has along a side.
         mode: `"max"` as in the source, or `"avg"`.
+        implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C · Σ n²), level by level, in each by channels, in each in the order of reading.
 
@@ -34,8 +35,8 @@ class SpatialPyramidPool2d(HeadPool2d):
 
     permutes = False
 
-    def __init__(self, levels: Sequence[int] = (1, 2, 4), mode: str = "max") -> None:
-        super().__init__()
+    def __init__(self, levels: Sequence[int] = (1, 2, 4), mode: str = "max", *, implementation: str = "fast") -> None:
+        super().__init__(implementation=implementation)
         many = isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) > 0
         if not many or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in levels):
             raise ValueError(f"`levels` must be a list of whole numbers of at least 1, got {levels!r}")

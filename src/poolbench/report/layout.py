@@ -280,9 +280,10 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
     )
     if any(_unlike(row) for row in rows_by_arm(summary).values()):
         lines.append(
-            f"{UNLIKE}: only one of the two ran by compiled kernels, so the ratio tells the implementations apart as "
-            "well as the operators: not a reason to call one faster. `pooling.downsample.implementation=torch` on both "
-            "sets them equal."
+            f"{UNLIKE}: only one of the two ran by compiled kernels, or more of it, so the ratio tells the "
+            "implementations apart as well as the operators: not a reason to call one faster. "
+            "`pooling.downsample.implementation=torch` on both, of heads `pooling.head.implementation=torch`, sets "
+            "them equal."
         )
     if any(given(value) for value in summary["training_ratio"]):
         unsettled = any(

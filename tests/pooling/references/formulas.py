@@ -145,7 +145,7 @@ def ada(operator: AdaPool2d, values: Tensor, places: list[int]) -> Tensor:
 
 def power_mean(operator: PowerMeanPool2d, values: Tensor, places: list[int]) -> Tensor:
     p = operator.p.unsqueeze(-1)
-    return (values.clamp(min=1e-6) ** p).mean(-1) ** (1 / operator.p)
+    return (values.clamp(min=operator.eps) ** p).mean(-1) ** (1 / operator.p)
 
 
 def lehmer(operator: LehmerPool2d, values: Tensor, places: list[int]) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poolbench.pooling.kernels import operator as kernels
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.precision import is_channels_last
 from poolbench.pooling.tap import TapPool2d
@@ -58,8 +59,7 @@ class ByWindows:
         channels, height, width = x_BCRW.shape[1:]
         rows = operator.output_shape(height, width)[0]
         geometry = Geometry((places, 1), (places, 1), (0, 0), (1, 1), (rows, width))
-        params_1C, digest = learned.expand(1, channels), operator.program.digest
-        y_BCRW = torch.ops.poolbench.window(x_BCRW, params_1C, None, digest, geometry.as_list())
+        y_BCRW = kernels.pooled(x_BCRW, learned.expand(1, channels), None, operator.program, geometry)
         if height % places == 0:
             return y_BCRW.flatten(2), None
         places_R = (height - places * torch.arange(rows, device=x_BCRW.device)).clamp(max=places)

@@ -24,8 +24,9 @@ sweep: $(READY) ## run a named experiment: make sweep EXPERIMENT=cifar10_small
 report: $(READY) ## tables and figures of an experiment's records: make report EXPERIMENT=quickstart
 	$(BIN)/poolbench report $(RESULTS)
 
-bench: $(READY) ## every benchmark: operators, data, training, pipeline, start, layout, audit, repeatability, report (about an hour)
+bench: $(READY) ## every benchmark: operators, calls, data, training, pipeline, start, layout, audit, repeatability, report (about an hour)
 	$(BIN)/poolbench bench
+	$(BIN)/python benchmarks/calls.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pipeline.py

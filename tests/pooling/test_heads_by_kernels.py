@@ -202,7 +202,8 @@ def test_a_gpu_agrees(spec: dict[str, Any], size: tuple[int, ...]) -> None:
         there = computed(copy.deepcopy(head).cuda(), x.cuda(), above.cuda())
     for one, other in zip(here, there, strict=True):
         assert other.is_cuda
-        torch.testing.assert_close(one, other.cpu(), rtol=1e-4, atol=1e-4)
+        # Sums over a map's places, in another order.
+        torch.testing.assert_close(one, other.cpu(), rtol=1e-4, atol=1e-4 * max(1.0, one.abs().max().item()))
 
 
 @pytest.mark.parametrize("eps", [0.0, -1.0, torch.inf, 1e-39, True, "small"])

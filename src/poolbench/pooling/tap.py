@@ -109,7 +109,7 @@ class TapPool2d(WindowPool2d):
 
     def _why_torch(self, x_BCHW: Tensor) -> str:
         """Return why torch's own operations compute this map, "" where a kernel does."""
-        device, dtype = x_BCHW.device.type, str(x_BCHW.dtype).removeprefix("torch.")
+        device = x_BCHW.device.type
         if self.implementation == "torch":
             return "implementation=torch"
         if torch.compiler.is_exporting():
@@ -122,7 +122,9 @@ class TapPool2d(WindowPool2d):
             return f"the window of {self.window_size} values is too large for a kernel"
         if missing := self._unavailable.get(device, ""):
             return f"no kernels on this machine: {missing}"
-        return "" if x_BCHW.dtype in kernels.DTYPES[device] else f"no kernel for {dtype}"
+        if x_BCHW.dtype not in kernels.DTYPES[device]:
+            return f"no kernel for {str(x_BCHW.dtype).removeprefix('torch.')}"
+        return ""
 
     def _operations(self, device: str) -> int:
         """Return how long a kernel would be: on a GPU, a cell's derivative does all windows of a row that reach it."""

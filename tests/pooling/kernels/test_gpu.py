@@ -55,12 +55,12 @@ for pool, layout, dtype in every:
     kept, last = None if program.is_linear else x, layout is torch.channels_last
     gx, gparams = launch.window_gradient(gradient, kept, params, key, program, place, x.shape, last)
     other, others = spread_plain(gradient, x, params, key, program, place)
-    tolerance = 1e-5 if dtype in (torch.float32, torch.float64) else 2e-2
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-10}.get(dtype, 2e-2)
     torch.testing.assert_close(y, expected, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(gx, other, rtol=tolerance, atol=tolerance)
     assert y.stride() == expected.stride() and gx.stride() == other.stride()
     if others is not None:
-        torch.testing.assert_close(gparams, others, rtol=1e-4, atol=1e-4, check_dtype=False)
+        torch.testing.assert_close(gparams, others, rtol=10 * tolerance, atol=10 * tolerance, check_dtype=False)
     compared += 1
 print(compared)
 """
@@ -132,11 +132,12 @@ def check(case: Case, geometry: dict[str, Any], x: Tensor, *, training: bool) ->
             if hasattr(part, "implementation"):
                 part.implementation = implementation
         found.append(results(operator, x))
-    tolerance = TOLERANCES[x.dtype]
-    for one, other in zip(*found, strict=True):
+    for number, (one, other) in enumerate(zip(*found, strict=True)):
         if one is None or other is None:
             assert one is other
             continue
+        # What a parameter gets is a sum over all windows, in another order, in which much cancels.
+        tolerance = TOLERANCES[x.dtype] * (1 if number < 2 else 20)
         assert one.is_cuda
         assert one.dtype == other.dtype
         assert one.stride() == other.stride()

@@ -337,6 +337,9 @@ class Text:
         if op == "uniform":
             place = f"((map_number.to(tl.int64) * OH + {row}) * OW + ox{name}).to(tl.uint32)"
             return f"(mixed(mixed({place}) ^ (tl.load(key) + {leaf}).to(tl.uint32)) >> 8).to(WIDE) * {2.0**-24!r}"
+        if op == "where":
+            # Triton takes a number between two choices for float32, which float64 is not to be rounded to.
+            arguments = [f"tl.full([1, 1], {each}, WIDE)" if _is_number(each) else each for each in arguments]
         return WORDS[op].format(*arguments)
 
     def _value(self) -> list[str]:
@@ -454,6 +457,15 @@ def _known(op: str, arguments: list[str]) -> str:
         if weak in arguments:
             return arguments[1] if arguments[0] == weak else arguments[0]
     return ""
+
+
+def _is_number(word: str) -> bool:
+    """Return whether a word is a constant.
+
+    >>> _is_number("-0.5"), _is_number("float('-inf')"), _is_number("v_0_1")
+    (True, True, False)
+    """
+    return word[0] in "-.0123456789" or word.startswith("float(")
 
 
 def _named(number: int) -> str:

@@ -36,7 +36,7 @@ def window(x: Tensor, params: Tensor | None, key: Tensor | None, program: Progra
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     layout = torch.channels_last if last else torch.contiguous_format
     out = torch.empty((*x.shape[:2], *geometry.shape), dtype=x.dtype, device=x.device, memory_format=layout)
-    plan = _plan(program, geometry, tuple(x.shape), last, False, x.dtype)
+    plan = _plan(program, geometry, x.shape, last, False, x.dtype)
     _launch(plan, x.contiguous(memory_format=layout), None, params, key, out, None)
     return out
 
@@ -54,14 +54,14 @@ def window_gradient(
     """Return what the map and the parameters get of the gradient of the results."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     gx = torch.empty(tuple(size), dtype=gradient.dtype, device=gradient.device, memory_format=layout)
-    plan = _plan(program, geometry, tuple(size), channels_last, True, gradient.dtype)
+    plan = _plan(program, geometry, torch.Size(size), channels_last, True, gradient.dtype)
     shares = gradient.new_empty(plan.shares, dtype=plan.wide)
     x = None if x is None else x.contiguous(memory_format=layout)
     _launch(plan, x, gradient.contiguous(memory_format=layout), params, key, gx, shares)
-    if not program.params:
-        return gx, shares
-    # (blocks, P, C) channels-last, else (blocks, P, B·C)
-    return gx, shares.sum(0).view(program.params, -1, size[1]).sum(1)
+    if program.params:
+        shares = shares.sum(0)  # (P, C) channels-last, else (P, B·C)
+        shares = shares if channels_last else shares.view(program.params, -1, size[1]).sum(1)
+    return gx, shares
 
 
 @dataclass
@@ -70,7 +70,7 @@ class _Plan:
 
     Args:
         kernel: Triton's function.
-        pointers: the tensors that it takes, by name.
+        pointers: which tensors it takes, as places among those of `_launch`.
         sizes: the numbers that it takes.
         grid: blocks.
         settings: constants and options.
@@ -80,13 +80,17 @@ class _Plan:
     """
 
     kernel: Any
-    pointers: tuple[str, ...]
+    pointers: tuple[int, ...]
     sizes: tuple[int, ...]
     grid: tuple[int]
     settings: dict[str, Any]
     wide: torch.dtype
     shares: tuple[int, ...]
     launched: bool = False
+
+
+# In the order of what `_launch` is given.
+NAMES = ("x", "gradient", "learned", "key", "out", "partial")
 
 
 def _launch(
@@ -103,12 +107,14 @@ def _launch(
         return
     if params is not None:
         params = params.to(plan.wide).contiguous()
-    given = {"x": x, "gradient": gradient, "learned": params, "key": key, "out": out, "partial": shares}
-    tensors = [given[name] for name in plan.pointers]
-    elsewhere = out.is_cuda and out.device.index != torch.cuda.current_device()
-    with torch.cuda.device(out.device) if elsewhere else nullcontext(), nullcontext() if plan.launched else _counted():
-        plan.kernel[plan.grid](*tensors, *plan.sizes, **plan.settings)
-    plan.launched = True
+    given = (x, gradient, params, key, out, shares)
+    arguments = (*[given[at] for at in plan.pointers], *plan.sizes)
+    if plan.launched and out.device.index == torch.cuda.current_device():
+        plan.kernel[plan.grid](*arguments, **plan.settings)
+        return
+    with torch.cuda.device(out.device) if out.is_cuda else nullcontext(), _counted():
+        plan.kernel[plan.grid](*arguments, **plan.settings)
+    plan.launched = out.is_cuda
 
 
 @contextmanager
@@ -137,7 +143,7 @@ def _counted() -> Iterator[None]:
 def _plan(
     program: Program,
     geometry: Geometry,
-    size: tuple[int, int, int, int],
+    size: torch.Size,
     channels_last: bool,
     derivative: bool,
     dtype: torch.dtype,
@@ -165,7 +171,7 @@ def _plan(
         settings["ROWS"] = block.rows
     return _Plan(
         kernel=_kernel(text),
-        pointers=tuple(text.pointers),
+        pointers=tuple(NAMES.index(name) for name in text.pointers),
         sizes=(*size, *geometry.shape),
         grid=(blocks,),
         # A product and a sum are fused whatever a version of Triton does by itself.

@@ -1,7 +1,9 @@
 """A program as the source text of a Triton kernel: a block of windows at a time.
 
 A block is R × Q lanes. Along Q they are neighbours in memory: channels in the channels-last layout, else columns of
-windows; along R they are columns of windows, or maps. A tap is thus read by whole lines of memory, and no lane divides.
+windows; along R they are columns of windows, or maps. A tap is thus read by whole lines of memory, and no lane divides
+but by powers of two. Lanes are numbered in one row and never as a table, so Triton spreads them over threads in one way
+and nothing changes threads: where it had to, within the loop of a derivative, gradients came out wrong on a GPU.
 
 The derivative belongs to the map and not to the windows: a lane owns a *cell* of stride × stride values, does every
 window of its row of windows that reaches into it, and walks down the map while the rows that a window shares with the
@@ -56,6 +58,11 @@ def kernel(
 '''
 
 # Which lanes there are, in either layout; across and rows_down say how many columns and rows of windows, or cells.
+LANES = """
+lanes = tl.arange(0, R * Q)
+down_q = lanes // Q
+along_q = lanes % Q
+"""
 CHANNELS_LAST = """
 inner_blocks = tl.cdiv(C, Q)
 outer_blocks = tl.cdiv(across, R)
@@ -65,8 +72,8 @@ outer = block // inner_blocks % outer_blocks
 block = block // inner_blocks // outer_blocks
 down = block % rows_down
 n = (block // rows_down).to(tl.int64)
-c = inner * Q + tl.arange(0, Q)[None, :]
-cell = outer * R + tl.arange(0, R)[:, None]
+c = inner * Q + along_q
+cell = outer * R + down_q
 lane = c < C
 x_map = n * H * W * C
 y_map = n * OH * OW * C
@@ -82,15 +89,14 @@ inner = block % inner_blocks
 block = block // inner_blocks
 down = block % rows_down
 outer = block // rows_down
-cell = inner * Q + tl.arange(0, Q)[None, :]
-below = tl.arange(0, R)[:, None]
-map_number = outer * R + below
+cell = inner * Q + along_q
+map_number = outer * R + down_q
 lane = map_number < N * C
 c = map_number % C
 x_map = (outer * R).to(tl.int64) * H * W
 y_map = (outer * R).to(tl.int64) * OH * OW
-x_lane = below * (H * W)
-y_lane = below * (OH * OW)
+x_lane = down_q * (H * W)
+y_lane = down_q * (OH * OW)
 step = 1
 """
 
@@ -205,14 +211,14 @@ class Text:
         return rows.last - rows.first if self.derivative else 0
 
     @property
+    def walks(self) -> bool:
+        """Whether a lane walks down the map: it keeps what the next cell needs, or sums what parameters get."""
+        return self.derivative and (self.waiting > 0 or self.program.params > 0)
+
+    @property
     def operations(self) -> int:
         """Of one lane, for one row of windows."""
         return len(self.tape.operations) * (len(self.windows) if self.derivative else 1)
-
-    @property
-    def in_pairs(self) -> bool:
-        """Whether columns are read and written by twos, and taken apart and joined in registers."""
-        return not self.channels_last and self.geometry.stride[1] == 2
 
     def written(self) -> str:
         """Return the source."""
@@ -226,10 +232,10 @@ class Text:
         lines = [
             f"across = {across}",
             f"rows_down = {down}",
-            *(CHANNELS_LAST if self.channels_last else CONTIGUOUS).splitlines(),
-            "zero = tl.zeros([R, Q], WIDE)",
-            # Rows are numbered for the block; as a corner of it they can be compared and combined with lanes.
-            "corner = tl.zeros([1, 1], tl.int32)",
+            *(LANES + (CHANNELS_LAST if self.channels_last else CONTIGUOUS)).splitlines(),
+            "zero = tl.zeros([R * Q], WIDE)",
+            # Rows are numbered for the block; as a lane of it they can be compared and combined with the others.
+            "corner = tl.zeros([1], tl.int32)",
             *self._columns(),
             *(self._derivative() if self.derivative else self._value()),
         ]
@@ -247,8 +253,6 @@ class Text:
                 f"column{name} = cell * {self.geometry.stride[1]} + {at}",
                 f"column_ok{name} = (column{name} >= 0) & (column{name} < W)",
             ]
-        if self.in_pairs:
-            lines.append("two = inner * (2 * Q) + tl.arange(0, 2 * Q)[None, :]")
         return lines
 
     def _places(self) -> list[int]:
@@ -269,23 +273,12 @@ class Text:
             ]
             if not uses("tap"):
                 continue
-            if self.in_pairs:
-                for pair in sorted({at // 2 for at in self._places()}):
-                    name = _named(pair)
-                    lines += [
-                        f"both = tl.load(x + x_map + row{t} * W + x_lane + (two + {2 * pair}), "
-                        f"mask=lane & row_ok{t} & (two >= {-2 * pair}) & (two < W - {2 * pair}), other=0.0)",
-                        f"even{t}{name}, odd{t}{name} = tl.split(tl.reshape(both, [R, Q, 2]))",
-                    ]
             for at in self._places():
-                if self.in_pairs:
-                    found = f"{'odd' if at % 2 else 'even'}{t}{_named(at // 2)}"
-                else:
-                    found = (
-                        f"tl.load(x + x_map + row{t} * (W * step) + (x_lane + column{_named(at)} * step), "
-                        f"mask=lane & row_ok{t} & column_ok{_named(at)}, other=0.0)"
-                    )
-                lines.append(f"tap{t}{_named(at)} = {found}.to(WIDE)")
+                name = _named(at)
+                lines.append(
+                    f"tap{t}{name} = tl.load(x + x_map + row{t} * (W * step) + (x_lane + column{name} * step), "
+                    f"mask=lane & row_ok{t} & column_ok{name}, other=0.0).to(WIDE)"
+                )
         return lines
 
     # ---- the formula ----
@@ -339,7 +332,7 @@ class Text:
             return f"(mixed(mixed({place}) ^ (tl.load(key) + {leaf}).to(tl.uint32)) >> 8).to(WIDE) * {2.0**-24!r}"
         if op == "where":
             # Triton takes a number between two choices for float32, which float64 is not to be rounded to.
-            arguments = [f"tl.full([1, 1], {each}, WIDE)" if _is_number(each) else each for each in arguments]
+            arguments = [f"tl.full([1], {each}, WIDE)" if _is_number(each) else each for each in arguments]
         return WORDS[op].format(*arguments)
 
     def _value(self) -> list[str]:
@@ -377,7 +370,7 @@ class Text:
             body += self._stored(d)
         body += [f"waiting_{d}_{phase} = sum_{d + rows.stride}_{phase}" for d, phase in waits]
         body += self._shares()
-        if self.waiting:
+        if self.walks:
             lines += [f"for turn in range(ROWS + {self.waiting}):", *(f"    {line}" for line in body)]
         else:
             lines += ["turn = 0", *body]
@@ -400,10 +393,6 @@ class Text:
         stride = self.axes[1].stride
         lines = [f"to = cells * {self.axes[0].stride} + {d}", "ok = lane & (to < H)" + " & done" * bool(self.waiting)]
         place = "out + x_map + to * (W * step)"
-        if self.in_pairs:
-            lines.append(f"both = tl.interleave(sum_{d}_0, sum_{d}_1)")
-            lines.append(f"tl.store({place} + (x_lane + two), both, mask=ok & (two < W))")
-            return lines
         for phase in range(stride):
             column = f"(cell * {stride} + {phase})"
             lines.append(f"tl.store({place} + (x_lane + {column} * step), sum_{d}_{phase}, mask=ok & ({column} < W))")
@@ -423,20 +412,14 @@ class Text:
         return lines
 
     def _kept_shares(self) -> list[str]:
-        lines = []
-        count = self.program.params
+        """Write what each lane says of the parameters; torch sums it."""
+        count, lines = self.program.params, []
         for number in range(count):
             if self.channels_last:
-                block = "((n * rows_down + down) * outer_blocks + outer)"
-                where = f"({block} * {count} + {number}) * C + inner * Q + tl.arange(0, Q)"
-                lines.append(
-                    f"tl.store(partial + {where}, tl.sum(share{number}, axis=0), mask=inner * Q + tl.arange(0, Q) < C)"
-                )
+                where = f"(((n * rows_down + down) * {count} + {number}) * across + cell) * C + c"
             else:
-                block = "(down * inner_blocks + inner).to(tl.int64)"
-                where = f"({block} * {count} + {number}) * (N * C) + outer * R + tl.arange(0, R)"
-                mask = "outer * R + tl.arange(0, R) < N * C"
-                lines.append(f"tl.store(partial + {where}, tl.sum(share{number}, axis=1), mask={mask})")
+                where = f"((down * {count} + {number}).to(tl.int64) * (N * C) + map_number) * across + cell"
+            lines.append(f"tl.store(partial + {where}, share{number}, mask=lane & (cell < across))")
         return lines
 
 

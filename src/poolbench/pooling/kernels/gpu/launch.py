@@ -59,8 +59,8 @@ def window_gradient(
     x = None if x is None else x.contiguous(memory_format=layout)
     _launch(plan, x, gradient.contiguous(memory_format=layout), params, key, gx, shares)
     if program.params:
-        shares = shares.sum(0)  # (P, C) channels-last, else (P, B·C)
-        shares = shares if channels_last else shares.view(program.params, -1, size[1]).sum(1)
+        # (lanes, P, lanes, C) channels-last, else (lanes, P, B, C, lanes)
+        shares = shares.sum((0, 2) if channels_last else (0, 2, 4))
     return gx, shares
 
 
@@ -75,7 +75,7 @@ class _Plan:
         grid: blocks.
         settings: constants and options.
         wide: the dtype that is computed in.
-        shares: shape of what blocks say the parameters get; (0,) where there are none.
+        shares: shape of what lanes say the parameters get; (0,) where there are none.
         launched: whether it has been run in this process, so that nothing is left to compile.
     """
 
@@ -159,12 +159,15 @@ def _plan(
     maps = batch * channels
     block = _block(text, dtype, *((channels, across) if channels_last else (across, maps)))
     down = -(-down // block.rows)
+    shares: tuple[int, ...] = (0,)
     if channels_last:
-        summed = batch * down * -(-across // block.outer)
-        blocks = summed * -(-channels // block.inner)
+        blocks = batch * down * -(-across // block.outer) * -(-channels // block.inner)
+        if derivative and program.params:
+            shares = (batch * down, program.params, across, channels)
     else:
-        summed = down * -(-across // block.inner)
-        blocks = summed * -(-maps // block.outer)
+        blocks = down * -(-across // block.inner) * -(-maps // block.outer)
+        if derivative and program.params:
+            shares = (down, program.params, batch, channels, across)
     wide = wide_dtype(dtype)
     settings = {"WIDE": tl.float64 if wide is torch.float64 else tl.float32, "R": block.outer, "Q": block.inner}
     if derivative:
@@ -177,25 +180,25 @@ def _plan(
         # A product and a sum are fused whatever a version of Triton does by itself.
         settings={**settings, "num_warps": block.warps, "enable_fp_fusion": True},
         wide=wide,
-        shares=(summed, program.params, channels if channels_last else maps) if program.params and derivative else (0,),
+        shares=shares,
     )
 
 
 def _block(text: Text, dtype: torch.dtype, inner: int, outer: int) -> Block:
     """Return how a kernel is cut for so many lanes along Q and along R.
 
-    A thread does as many lanes as one wide load brings. Columns taken apart by twos are half as many, so that none has
-    to change threads; a derivative that walks down the map holds rows in registers, and does two.
+    A thread does as many lanes as one wide load brings. Columns of windows that lie apart in memory are one a thread,
+    so that neighbouring threads read neighbours; a derivative that walks down the map holds rows in registers: two.
     """
-    each = WIDE_LOAD // dtype.itemsize
-    if text.derivative and text.in_pairs:
-        each //= 2
-    if text.waiting:
-        each = 2
-    lanes = THREADS * max(1, each)
+    each = max(1, WIDE_LOAD // dtype.itemsize)
+    if not text.channels_last and text.geometry.stride[1] > 1:
+        each = 1
+    elif text.waiting:
+        each = min(each, 2)
+    lanes = THREADS * each
     q = min(_power(inner), lanes)
     r = min(_power(outer), lanes // q)
-    return Block(r, q, ROWS if text.waiting else 1, max(1, min(THREADS, r * q) // 32))
+    return Block(r, q, ROWS if text.walks else 1, max(1, min(THREADS, r * q) // 32))
 
 
 def _power(size: int) -> int:

@@ -121,12 +121,13 @@ def test_kernels_and_torch_agree_in_many_geometries(case: Case, data: st.DataObj
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 def test_a_gpu_agrees(case: Case, training: bool) -> None:
     operator = case.operator().train(training)
-    x = case.images(2, CHANNELS, 9, 8)
-    with torch.backends.cudnn.flags(allow_tf32=False):
-        here, there = computed(copy.deepcopy(operator), x), computed(copy.deepcopy(operator).cuda(), x.cuda())
-    for one, other in zip(here, there, strict=True):
-        if one is None or other is None:
-            assert one is other
-            continue
-        assert other.is_cuda
-        torch.testing.assert_close(one, other.cpu(), rtol=1e-4, atol=1e-4)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = case.images(2, CHANNELS, 9, 8).contiguous(memory_format=layout)
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            here, there = computed(copy.deepcopy(operator), x), computed(copy.deepcopy(operator).cuda(), x.cuda())
+        for one, other in zip(here, there, strict=True):
+            if one is None or other is None:
+                assert one is other
+                continue
+            assert other.is_cuda
+            torch.testing.assert_close(one, other.cpu(), rtol=1e-4, atol=1e-4)

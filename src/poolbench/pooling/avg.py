@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from poolbench.pooling.kernels.graph import Value, Window
 from poolbench.pooling.mean import mean
+from poolbench.pooling.precision import answering
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
 
@@ -73,7 +74,13 @@ class AvgPool2d(TapPool2d):
         """Pool by torch's own average pooling, which knows no dilation."""
         if self.dilation != (1, 1):
             return super().plain(x_BCHW)
-        return F.avg_pool2d(x_BCHW, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        x = x_BCHW
+        if x.is_cuda and any(self.padding):
+            # Of a padded map with its channels last, torch gives a wrong gradient on a GPU and says nothing
+            # (pytorch/pytorch#188344, mended in July 2026).
+            x = x.contiguous()
+        y = F.avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
+        return answering(x_BCHW, y)
 
 
 class AvgPool1d(WindowPool1d, AvgPool2d):

@@ -29,7 +29,7 @@ import torch
 from poolbench.pooling import *
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.gpu import launch
-from poolbench.pooling.kernels.plain import _value, spread_plain
+from poolbench.pooling.kernels.plain import plain_value, spread_plain
 
 warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of lanes that no window belongs to
 torch.manual_seed(0)
@@ -50,7 +50,7 @@ for pool, layout, dtype in every:
     place = Geometry(pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.output_shape(*size))
     params, key, program = pool._params(x), torch.tensor(4000000000), pool.program
     y = launch.window(x, params, key, program, place)
-    expected = _value(x, params, key, program, place)
+    expected = plain_value(x, params, key, program, place)
     gradient = torch.randn(y.shape).to(dtype).contiguous(memory_format=layout)
     kept, last = None if program.is_linear else x, layout is torch.channels_last
     gx, gparams = launch.window_gradient(gradient, kept, params, key, program, place, x.shape, last)
@@ -75,6 +75,52 @@ def test_equals_plain_torch_in_the_interpreter(which: str, compared: str) -> Non
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == compared
+
+
+PROVEN = """
+import torch
+
+from poolbench.pooling import MixedPool2d
+from poolbench.pooling.kernels.geometry import Geometry
+from poolbench.pooling.kernels.gpu import launch
+
+pool, size = MixedPool2d(2), torch.Size((5, 3, 4, 4))
+place = Geometry(pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.output_shape(4, 4))
+
+
+def prove(derivative):
+    launch._plan.cache_clear()
+    launch._proven.clear()
+    launch.prove(pool.program, place, size, False, derivative, torch.float32, torch.device("cpu"))
+
+
+before = torch.get_rng_state()
+prove(False)
+prove(True)
+assert torch.equal(torch.get_rng_state(), before)
+honest = launch.spread_plain
+for fault in (
+    lambda gx, gparams: (gx.roll(1, -1), gparams),
+    lambda gx, gparams: (gx, gparams * 1.1),
+    lambda gx, gparams: (torch.where(gx == gx.max(), torch.nan, gx), gparams),
+):
+    launch.spread_plain = lambda *given: fault(*honest(*given))
+    try:
+        prove(True)
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def test_a_kernel_is_compared_with_torch_before_it_is_used() -> None:
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", PROVEN], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    said = (
+        "the gradient of MixedPool2d by a kernel disagrees with torch's own operations on this GPU for (5, 3, 4, 4) in "
+        "torch.float32: set implementation=torch for it, and please report this with the versions of torch and Triton"
+    )
+    assert done.stdout.splitlines() == [said] * 3
 
 
 @pytest.mark.parametrize("taps", [1, 2, 3, 5])

@@ -50,7 +50,7 @@ def pool_plain(
         geometry: where the windows lie.
     """
     if not takes_functions(x_BCHW, params_PC):
-        return _value(x_BCHW, params_PC, key, program, geometry)
+        return plain_value(x_BCHW, params_PC, key, program, geometry)
     result: Tensor = _Plain.apply(x_BCHW, params_PC, key, program, geometry)
     return result
 
@@ -62,7 +62,7 @@ class _Plain(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
-        return _value(x, params, key, program, geometry)
+        return plain_value(x, params, key, program, geometry)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -77,7 +77,8 @@ class _Plain(torch.autograd.Function):
         return gx, gparams, None, None, None
 
 
-def _value(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
+def plain_value(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
+    """Return what `pool_plain` does, without a derivative of its own."""
     tape = program.value_at_border if geometry.has_border((x.shape[-2], x.shape[-1])) else program.value
     # Where torch differentiates by itself, what the result does not depend on must have no part in it.
     operations = OPERATIONS | {"stop": torch.detach} if is_transformed(x, params) else OPERATIONS

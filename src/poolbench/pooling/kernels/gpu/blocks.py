@@ -349,8 +349,9 @@ class Text:
         rows = self.axes[0]
         deepest = rows.place(rows.taps - 1, rows.last)
         waits = [(d, phase) for d in range(max(0, deepest - rows.stride + 1)) for phase in range(self.axes[1].stride)]
-        lines = [f"waiting_{d}_{phase} = zero" for d, phase in waits]
-        lines += [f"share{number} = zero" for number in range(self.program.params)]
+        # What a loop hands on must be values of their own: of two names of one value, Triton forgets that one changes.
+        lines = [f"waiting_{d}_{phase} = tl.zeros([R * Q], WIDE)" for d, phase in waits]
+        lines += [f"share{number} = tl.zeros([R * Q], WIDE)" for number in range(self.program.params)]
         body = [
             f"cells = down * ROWS + turn - {self.waiting} + corner",
             f"row = cells + {rows.last}",
@@ -363,12 +364,12 @@ class Text:
             for phase in range(self.axes[1].stride):
                 found = [parts[d, phase]] if (d, phase) in parts else []
                 found += self._parts_of(d, phase)
-                body.append(f"sum_{d}_{phase} = {' + '.join(found) or 'zero'}")
+                body.append(f"sum_{d}_{phase} = {' + '.join([*found, 'zero'])}")
         if self.waiting:
             body.append(f"done = turn + corner >= {self.waiting}")
         for d in range(rows.stride):
             body += self._stored(d)
-        body += [f"waiting_{d}_{phase} = sum_{d + rows.stride}_{phase}" for d, phase in waits]
+        body += [f"waiting_{d}_{phase} = sum_{d + rows.stride}_{phase} + zero" for d, phase in waits]
         body += self._shares()
         if self.walks:
             lines += [f"for turn in range(ROWS + {self.waiting}):", *(f"    {line}" for line in body)]

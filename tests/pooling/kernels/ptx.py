@@ -128,7 +128,7 @@ class Block:
         }
 
     def run(self) -> None:
-        """Do all that is to be done: always the earliest instruction at which a thread stands, by all that stand there."""
+        """Do everything: always the earliest instruction at which a thread stands, for all that stand there."""
         places = np.zeros(self.threads, np.int64)
         while (at := int(places.min())) < len(self.instructions):
             instruction, here = self.instructions[at], places == at

@@ -186,7 +186,8 @@ class Block:
     def _bits(self, operand: str) -> Bits:
         """Return what a register holds, or a number that stands in the text."""
         if operand.startswith("%"):
-            return self.registers[operand]
+            # The other half of a number that fills half a register is never set: it may be anything.
+            return self.registers.get(operand, np.full(self.threads, 0xDEADBEEFDEADBEEF, np.uint64))
         number = int(operand[2:], 16) if operand[:2] in ("0f", "0d") else int(operand, 0)
         return np.full(self.threads, number % 2**64, np.uint64)
 
@@ -226,16 +227,17 @@ class Block:
         place, registers = (operands[1], operands[0]) if name == "ld" else (operands[0], operands[1])
         names = [register.strip() for register in registers.strip("{} ").split(",")]
         base, _, offset = place.strip("[] ").partition("+")
-        if not active.any():
-            return
         addresses = self._as(base.strip(), "s64")[active] + int(offset or 0)
         size = int(operation[-1][1:]) // 8
         if name == "ld":
             found = np.zeros((self.threads, size * len(names)), np.uint8)
-            found[active] = self.memory.load(addresses, size * len(names))
+            if active.any():
+                found[active] = self.memory.load(addresses, size * len(names))
             for at, register in enumerate(names):
                 one = np.ascontiguousarray(found[:, at * size : (at + 1) * size])
                 self._put(register, one.view(np.dtype(f"uint{8 * size}"))[:, 0], active)
+            return
+        if not active.any():
             return
         written = [self._bits(register)[active].view(np.uint8).reshape(-1, 8)[:, :size] for register in names]
         self.memory.store(addresses, np.concatenate(written, axis=1))
@@ -251,7 +253,10 @@ class Block:
             return a * b + self._as(operands[3], twice) if name == "mad" else a * b
         arguments = [self._as(operand, kind) for operand in operands[1:]]
         if "hi" in operation:
-            return (arguments[0].astype(np.int64) * arguments[1] >> 32).astype(arguments[0].dtype)
+            twice = KINDS[f"{kind[0]}64"]
+            return (arguments[0].astype(twice) * arguments[1].astype(twice) >> twice.type(32)).astype(
+                arguments[0].dtype
+            )
         if name in ("div", "rem") and kind[0] in "su":
             # Towards zero. A divisor of 0 gives any number, in a lane that is not there.
             divisor = np.where(arguments[1] == 0, 1, arguments[1])
@@ -332,8 +337,10 @@ def parsed(ptx: str) -> tuple[list[str], int, tuple[list[Instruction], dict[str,
         line = raw.partition("//")[0].strip()
         if label := re.fullmatch(r"(\$[\w$]+):", line):
             labels[label[1]] = len(instructions)
-        elif line and line[0] not in ".{}":
-            instructions += [_instruction(part.strip()) for part in line.split(";") if part.strip()]
+            continue
+        line = re.sub(r"^\{(.*)\}$|^[{}]$", r"\1", line)  # a block may stand in a line of its own
+        parts = [part.strip() for part in line.split(";")]
+        instructions += [_instruction(part) for part in parts if part and part[0] != "."]
     return re.findall(r"\.param [^,)]*?(\w+_param_\d+)", head), int(threads[1]), (instructions, labels)
 
 

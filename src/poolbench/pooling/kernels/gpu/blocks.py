@@ -15,90 +15,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolbench.pooling.kernels.geometry import Geometry
+from poolbench.pooling.kernels.gpu.words import (
+    CHANNELS_LAST,
+    CONTIGUOUS,
+    IMPORTS,
+    LANES,
+    WORDS,
+    is_number,
+    known,
+    named,
+)
 from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.kernels.tape import Tape
-
-WORDS = {
-    "add": "{} + {}",
-    "sub": "{} - {}",
-    "mul": "{} * {}",
-    "div": "{} / {}",
-    "exp": "tl.exp({})",
-    "log": "tl.log({})",
-    "exp2": "tl.exp2({})",
-    "log2": "tl.log2({})",
-    "sqrt": "tl.sqrt({})",
-    "gt": "{} > {}",
-    "ge": "{} >= {}",
-    "unordered": "({0} != {0}) | ({1} != {1})",
-    "and": "{} & {}",
-    "or": "{} | {}",
-    "not": "{} == 0",
-    "where": "tl.where({}, {}, {})",
-    "poison": "tl.where({1}, float('nan'), {0})",
-    "stop": "{}",
-    "via": "{}",
-}
-
-IMPORTS = '''"""Generated from a formula."""
-
-import triton
-import triton.language as tl
-
-
-@triton.jit
-def mixed(x):
-    x = (x ^ (x >> 16)) * 0x85EBCA6B
-    x = (x ^ (x >> 13)) * 0xC2B2AE35
-    return x ^ (x >> 16)
-
-
-@triton.jit
-def kernel(
-'''
-
-# Which lanes there are, in either layout; across and rows_down say how many columns and rows of windows, or cells.
-LANES = """
-lanes = tl.arange(0, R * Q)
-down_q = lanes // Q
-along_q = lanes % Q
-"""
-CHANNELS_LAST = """
-inner_blocks = tl.cdiv(C, Q)
-outer_blocks = tl.cdiv(across, R)
-block = tl.program_id(0)
-inner = block % inner_blocks
-outer = block // inner_blocks % outer_blocks
-block = block // inner_blocks // outer_blocks
-down = block % rows_down
-n = (block // rows_down).to(tl.int64)
-c = inner * Q + along_q
-cell = outer * R + down_q
-lane = c < C
-x_map = n * H * W * C
-y_map = n * OH * OW * C
-x_lane = c
-y_lane = c
-step = C
-map_number = n * C + c
-"""
-CONTIGUOUS = """
-inner_blocks = tl.cdiv(across, Q)
-block = tl.program_id(0)
-inner = block % inner_blocks
-block = block // inner_blocks
-down = block % rows_down
-outer = block // rows_down
-cell = inner * Q + along_q
-map_number = outer * R + down_q
-lane = map_number < N * C
-c = map_number % C
-x_map = (outer * R).to(tl.int64) * H * W
-y_map = (outer * R).to(tl.int64) * OH * OW
-x_lane = down_q * (H * W)
-y_lane = down_q * (OH * OW)
-step = 1
-"""
 
 
 @dataclass(frozen=True)
@@ -248,7 +176,7 @@ class Text:
         """Number the columns of the map that a lane reads: `column_AT` and whether it is in the map."""
         lines = []
         for at in self._places():
-            name = _named(at)
+            name = named(at)
             lines += [
                 f"column{name} = cell * {self.geometry.stride[1]} + {at}",
                 f"column_ok{name} = (column{name} >= 0) & (column{name} < W)",
@@ -274,7 +202,7 @@ class Text:
             if not uses("tap"):
                 continue
             for at in self._places():
-                name = _named(at)
+                name = named(at)
                 lines.append(
                     f"tap{t}{name} = tl.load(x + x_map + row{t} * (W * step) + (x_lane + column{name} * step), "
                     f"mask=lane & row_ok{t} & column_ok{name}, other=0.0).to(WIDE)"
@@ -285,7 +213,7 @@ class Text:
 
     def _window(self, row: str, window: int) -> list[str]:
         """Run the tape for one window of each lane: `v_WINDOW_NUMBER`; `there_WINDOW` says whether there is one."""
-        name = _named(window)
+        name = named(window)
         lines = [
             f"ox{name} = cell + {window}",
             f"there{name} = lane & (ox{name} >= 0) & (ox{name} < OW) & ({row} >= 0) & ({row} < OH)",
@@ -293,9 +221,9 @@ class Text:
         ]
         words: list[str] = []
         for at, (op, arguments, leaf) in enumerate(self.tape.operations):
-            known = _known(op, [words[argument] for argument in arguments])
-            if known or op == "const":
-                words.append(known or self._word(op, [], leaf, window, row))
+            found = known(op, [words[argument] for argument in arguments])
+            if found or op == "const":
+                words.append(found or self._word(op, [], leaf, window, row))
                 continue
             word = self._word(op, [words[argument] for argument in arguments], leaf, window, row)
             if word in ("True", "False"):
@@ -308,12 +236,12 @@ class Text:
         return lines
 
     def _word(self, op: str, arguments: list[str], leaf: Any, window: int, row: str) -> str:
-        name = _named(window)
+        name = named(window)
         if op == "const":
             return repr(float(leaf)) if math.isfinite(leaf) else f"float('{leaf}')"
         if op in ("tap", "valid"):
             t, k = divmod(leaf, self.geometry.kernel_size[1])
-            at = _named(self.axes[1].place(k, window))
+            at = named(self.axes[1].place(k, window))
             if op == "tap":
                 return f"tap{t}{at}"
             asked = [f"row_ok{t}"] * (t in self.outside[0]) + [f"column_ok{at}"] * (k in self.outside[1])
@@ -321,7 +249,7 @@ class Text:
         if op == "count":
             rows = " + ".join(f"row_ok{t}.to(tl.int32)" for t in range(self.axes[0].taps))
             places = (self.axes[1].place(k, window) for k in range(self.axes[1].taps))
-            columns = " + ".join(f"column_ok{_named(at)}.to(tl.int32)" for at in places)
+            columns = " + ".join(f"column_ok{named(at)}.to(tl.int32)" for at in places)
             return f"(({rows}) * ({columns})).to(WIDE)"
         if op == "param":
             return f"tl.load(learned + ({leaf} * C + c), mask=lane, other=0.0).to(WIDE)"
@@ -332,7 +260,7 @@ class Text:
             return f"(mixed(mixed({place}) ^ (tl.load(key) + {leaf}).to(tl.uint32)) >> 8).to(WIDE) * {2.0**-24!r}"
         if op == "where":
             # Triton takes a number between two choices for float32, which float64 is not to be rounded to.
-            arguments = [f"tl.full([1], {each}, WIDE)" if _is_number(each) else each for each in arguments]
+            arguments = [f"tl.full([1], {each}, WIDE)" if is_number(each) else each for each in arguments]
         return WORDS[op].format(*arguments)
 
     def _value(self) -> list[str]:
@@ -340,7 +268,7 @@ class Text:
             "row = down + corner",
             *self._rows("row"),
             *self._window("row", 0),
-            f"tl.store(out + here{_named(0)}, y{_named(0)}_0, mask=there{_named(0)})",
+            f"tl.store(out + here{named(0)}, y{named(0)}_0, mask=there{named(0)})",
         ]
 
     # ---- the derivative ----
@@ -385,7 +313,7 @@ class Text:
             for tap in range(self.program.size):
                 t, k = divmod(tap, columns.taps)
                 if rows.place(t, rows.last) == d and columns.place(k, window) == phase:
-                    name = _named(window)
+                    name = named(window)
                     found.append(f"tl.where(there{name}, y{name}_{tap}, 0.0)")
         return found
 
@@ -405,7 +333,7 @@ class Text:
         columns = self.axes[1]
         for number in range(self.program.params):
             for window in self.windows:
-                name = _named(window)
+                name = named(window)
                 # A window belongs to the cell that it is the last of; the first cell has those before as well.
                 first = "" if window == columns.last else " & (cell == 0)"
                 mine = f"there{name}{first}" + " & (done | (down + corner == 0))" * bool(self.waiting)
@@ -422,40 +350,3 @@ class Text:
                 where = f"((down * {count} + {number}).to(tl.int64) * (N * C) + map_number) * across + cell"
             lines.append(f"tl.store(partial + {where}, share{number}, mask=lane & (cell < across))")
         return lines
-
-
-def _known(op: str, arguments: list[str]) -> str:
-    """Return what an operation comes to where truths are known, "" where it must be done.
-
-    >>> _known("where", ["True", "a", "b"]), _known("and", ["False", "a"]), _known("or", ["False", "a"])
-    ('a', 'False', 'a')
-    """
-    if op == "where" and arguments[0] in ("True", "False"):
-        return arguments[1] if arguments[0] == "True" else arguments[2]
-    if op == "not" and arguments[0] in ("True", "False"):
-        return "False" if arguments[0] == "True" else "True"
-    if op in ("and", "or"):
-        strong, weak = ("False", "True") if op == "and" else ("True", "False")
-        if strong in arguments:
-            return strong
-        if weak in arguments:
-            return arguments[1] if arguments[0] == weak else arguments[0]
-    return ""
-
-
-def _is_number(word: str) -> bool:
-    """Return whether a word is a constant.
-
-    >>> _is_number("-0.5"), _is_number("float('-inf')"), _is_number("v_0_1")
-    (True, True, False)
-    """
-    return word[0] in "-.0123456789" or word.startswith("float(")
-
-
-def _named(number: int) -> str:
-    """Return a number as part of a name.
-
-    >>> _named(-2), _named(0)
-    ('_m2', '_0')
-    """
-    return f"_m{-number}" if number < 0 else f"_{number}"

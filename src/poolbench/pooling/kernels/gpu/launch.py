@@ -29,6 +29,8 @@ from poolbench.whole_file import replacing
 THREADS = 128
 ROWS = 8
 WIDE_LOAD = 16
+# Lanes of a thread at most; what Triton knows a number to be a multiple of, or does not.
+MOST_EACH, ALIGNED = 4, 16
 # Within which a kernel agrees with torch's own operations; a compiler's fault is off by whole numbers.
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 
@@ -250,7 +252,9 @@ def _plan(
     if derivative:
         down, across = (-(-size[2 + a] // geometry.stride[a]) for a in (0, 1))
     maps = batch * channels
-    block = _block(text, dtype, *((channels, across) if channels_last else (across, maps)))
+    rows = (channels,) if channels_last else (width, geometry.shape[1])
+    is_wide = all(row % ALIGNED == 0 for row in rows) and (channels_last or geometry.stride[1] == 1)
+    block = _block(text, dtype if is_wide else None, *((channels, across) if channels_last else (across, maps)))
     down = -(-down // block.rows)
     shares: tuple[int, ...] = (0,)
     if channels_last:
@@ -277,16 +281,15 @@ def _plan(
     )
 
 
-def _block(text: Text, dtype: torch.dtype, inner: int, outer: int) -> Block:
+def _block(text: Text, dtype: torch.dtype | None, inner: int, outer: int) -> Block:
     """Return how a kernel is cut for so many lanes along Q and along R.
 
-    A thread does as many lanes as one wide load brings. Columns of windows that lie apart in memory are one a thread,
-    so that neighbouring threads read neighbours; a derivative that walks down the map holds rows in registers: two.
+    A thread does as many lanes as one wide load brings, where neighbouring lanes are neighbours in memory and rows
+    begin at whole ones; else one (`dtype` is None), so that neighbouring threads read neighbours. In between Triton
+    would have to move values between threads. A lane that walks down the map holds rows in registers: two a thread.
     """
-    each = max(1, WIDE_LOAD // dtype.itemsize)
-    if not text.channels_last and text.geometry.stride[1] > 1:
-        each = 1
-    elif text.waiting:
+    each = 1 if dtype is None else min(MOST_EACH, WIDE_LOAD // dtype.itemsize)
+    if text.walks:
         each = min(each, 2)
     lanes = THREADS * each
     q = min(_power(inner), lanes)

@@ -370,7 +370,9 @@ def test_channels_last_stays_and_changes_nothing(case: Case, geometry: dict[str,
             (gradient,) = torch.autograd.grad(pooled.square().sum(), leaf)
             assert gradient.is_contiguous(memory_format=layout)
             found.append((pooled, gradient))
-        torch.testing.assert_close(*found)
+        for one, other in zip(*found, strict=True):
+            # Convolutions in another layout round otherwise, by processor: 1e-5, of gradients above 2.5 in proportion.
+            torch.testing.assert_close(one, other, rtol=1.3e-6, atol=max(1e-5, 4e-6 * other.abs().max().item()))
 
 
 @each()

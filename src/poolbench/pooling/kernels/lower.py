@@ -121,9 +121,13 @@ class Lanes:
         self.intrinsic(name, ir.VoidType(), [value, pointer, ir.Constant(I32, align), mask])
 
     def stream(self, value: Code, pointer: Code) -> None:
-        """Put a vector of whole, aligned cache lines into memory, past the caches: they are not read before."""
-        module = self.builder.module
-        stored = self.builder.store(value, pointer, align=CACHE_LINE)
+        """Put an aligned vector into memory, past the caches: they do not read the line before.
+
+        All of the line should come to be written, soon.
+        """
+        module, kind = self.builder.module, value.type.element
+        bits = kind.width if isinstance(kind, ir.IntType) else (64 if isinstance(kind, ir.DoubleType) else 32)
+        stored = self.builder.store(value, pointer, align=min(value.type.count * bits // 8, CACHE_LINE))
         stored.set_metadata("nontemporal", module.add_metadata([ir.Constant(I32, 1)]))
 
     def run(self, tape: Tape, inputs: dict[str, Callable[[Any], Code]]) -> list[Code]:

@@ -314,7 +314,7 @@ def _plan(
         lanes=lanes,
         masked=_masked(LANES[dtype], geometry, (height, width), channels_last),
         disjoint=geometry.is_disjoint,
-        streaming=derivative and not channels_last and _streams(geometry, size, lanes, dtype),
+        streaming=derivative and _streams(geometry, size, lanes, dtype, channels_last),
         in_sums=_in_sums(program, geometry),
     )
     vectors = channels // spec.lanes
@@ -333,18 +333,20 @@ def _plan(
         "zero_first": int(not (spec.disjoint and geometry.covers((height, width)))),
     }
     values["thread_of"], values["threads_of"] = addresses()
-    scratch = height * width * across * 4 + CACHE_LINE if spec.accumulates_apart else 0
+    wide = 8 if dtype is torch.float64 else 4
+    held = spec.ring if channels_last else height
+    scratch = held * width * across * wide + CACHE_LINE if spec.accumulates_apart else 0
     values["pitch"] = 0
     if spec.in_sums and program.sums is not None:
         buffers = Buffers(program.sums, spec, program.params)
         values["pitch"] = buffers.pitch(width, geometry.shape[1], across)
-        scratch += buffers.places()["end"] * values["pitch"] * (8 if dtype is torch.float64 else 4)
+        scratch += buffers.places()["end"] * values["pitch"] * wide
     return _Plan(
         kernel(program, spec),
         tuple(values[name] for name in ARGUMENTS[8:]),
         # Whole cache lines, so that threads do not share one.
         math.ceil(scratch / CACHE_LINE) * CACHE_LINE,
-        spec.in_sums,
+        spec.in_sums or (spec.accumulates_apart and channels_last),
         threads,
     )
 
@@ -380,15 +382,21 @@ def _lanes(most: int, channels: int, geometry: Geometry) -> int:
     return most
 
 
-def _streams(geometry: Geometry, size: tuple[int, ...], lanes: int, dtype: torch.dtype) -> bool:
+def _streams(
+    geometry: Geometry, size: tuple[int, ...], lanes: int, dtype: torch.dtype, channels_last: bool
+) -> bool:
     """Return whether gradients are better written past the caches: see `STREAMED`.
 
-    Every vector is written whole, once, and is a number of aligned cache lines.
+    Every vector is written whole, once, and fills aligned cache lines, by itself or together with the next.
     """
     width, bytes_each = size[3], dtype.itemsize
+    if math.prod(size) * bytes_each < STREAMED:
+        return False
+    if channels_last:
+        overlap = not geometry.is_disjoint
+        return lanes * bytes_each >= CACHE_LINE // 2 and (overlap or geometry.covers((size[2], size[3])))
     return (
-        math.prod(size) * bytes_each >= STREAMED
-        and geometry.is_disjoint
+        geometry.is_disjoint
         and geometry.covers((size[2], size[3]))
         and geometry.stride[1] == geometry.kernel_size[1]
         and geometry.padding[1] == 0

@@ -22,7 +22,7 @@ class KernelSpec:
         lanes: results at a time.
         masked: whether there are windows at a border, or rows that no whole number of vectors fills.
         disjoint: whether no value belongs to two windows.
-        streaming: whether gradients are written past the caches; they are disjoint and fill whole cache lines.
+        streaming: whether gradients are written past the caches, each once.
         in_sums: whether sums are taken of what is computed once for each value, see `kernels.sums`.
     """
 
@@ -41,8 +41,14 @@ class KernelSpec:
 
     @property
     def accumulates_apart(self) -> bool:
-        """Whether gradients are summed in a scratch map, wider than what is stored."""
-        return self.derivative and self.dtype == "bfloat16" and not self.disjoint
+        """Whether gradients are summed elsewhere, as wide as they are computed, before they are written."""
+        return self.derivative and not self.disjoint and (self.channels_last or self.dtype == "bfloat16")
+
+    @property
+    def ring(self) -> int:
+        """Rows of a map that are held at once while a window's row is worked on, a power of two: at least those."""
+        reach = (self.kernel_size[0] - 1) * self.dilation[0] + 1
+        return 1 << (max(reach, self.stride[0]) - 1).bit_length()
 
     def offsets(self, axis: int) -> list[int]:
         """Return where the window's rows or columns lie, from stride · window."""

@@ -45,39 +45,41 @@ class WindowWriter(Writer):
         )
         pixels = b.mul(self.height, self.width)
         origin = b.mul(image, pixels)
-        # Where gradients are summed: pixel number and channel → place.
-        if spec.accumulates_apart:
-            pitch, summed = b.sub(last, first), self.scratch
-            base = b.sub(b.mul(b.sub(self.i(0), origin), pitch), first)
-        else:
-            pitch, summed, base = self.channels, self.out, self.i(0)
         zero = ir.Constant(lanes.vector(self.sum_kind), None)
 
         @contextmanager
         def values(row: Code) -> Iterator[tuple[Code, Code, Code]]:
-            start, stop = (b.add(origin, b.mul(at, self.width)) for at in (row, b.add(row, self.i(1))))
-            with self.loop(start, stop) as pixel, self.loop(first, last, spec.lanes) as channel:
-                yield b.add(b.add(b.mul(pixel, pitch), base), channel), pixel, channel
+            with self.loop(self.i(0), self.width) as column, self.loop(first, last, spec.lanes) as channel:
+                pixel = b.add(b.add(origin, b.mul(row, self.width)), column)
+                yield b.add(b.mul(pixel, self.channels), channel), column, channel
 
         def clear(row: Code) -> None:
             with values(row) as (at, _, _):
-                lanes.store(zero, self.at(summed, at, self.sum_kind))
+                lanes.store(zero, self.at(self.out, at, self.sum_kind))
 
         def finish(row: Code) -> None:
-            with values(row) as (at, pixel, channel):
-                sums = lanes.load(self.at(summed, at, lanes.number), lanes.number)
-                out = b.add(b.mul(pixel, self.channels), channel)
-                lanes.store(lanes.narrow(sums), self.at(self.out, out, lanes.stored))
+            summed = summed_row(row)
+            with values(row) as (at, column, channel):
+                place = self.at(summed, b.add(b.mul(column, across), b.sub(channel, first)), lanes.number)
+                self.write_out(lanes.load(place, lanes.number), self.at(self.out, at, lanes.stored))
+                lanes.store(zero, place)  # for the row that comes to stand here
 
-        # Rows are cleared just before the first window needs them and finished just after the last: still in the cache.
+        def summed_row(row: Code) -> Code:
+            """Return where the gradients of a row of the map are summed: one place after the other, over and over."""
+            at = b.mul(b.and_(row, self.i(spec.ring - 1)), self.width)
+            return self.at(self.scratch, b.mul(at, across), lanes.number)
+
+        across = b.sub(last, first)
+        # A row is cleared just before the first window needs it or finished just after the last: still in the cache.
         cleared = finished = None
-        if spec.derivative:
-            cleared = Rows(self, clear)
         if spec.accumulates_apart:
             finished = Rows(self, finish)
+        elif spec.derivative:
+            cleared = Rows(self, clear)
         with self.loop(self.i(0), self.rows) as row:
             rows, rows_ok = self.along(0, row, self.height)
             starts = [b.mul(b.add(b.mul(image, self.height), at), self.width) for at in rows]
+            sums = [summed_row(at) for at in rows] if spec.accumulates_apart else []
             start = b.mul(row, self.i(spec.stride[0]))
             if cleared is not None:
                 with b.if_then(b.icmp_signed("!=", self.zero_first, self.i(0))):
@@ -101,10 +103,12 @@ class WindowWriter(Writer):
                         if spec.derivative:
                             gradient = lanes.widen(lanes.load(self.at(self.gradient, out, lanes.stored), lanes.stored))
                             parts = lanes.run(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
-                            targets = [
-                                self.at(summed, b.add(b.add(b.mul(place, pitch), base), channel), self.sum_kind)
-                                for place in places
-                            ]
+                            if spec.accumulates_apart:
+                                behind = [b.add(b.mul(at, across), b.sub(channel, first)) for at in columns]
+                                targets = [self.at(sums[i], behind[j], self.sum_kind) for i, j in self.taps]
+                            else:
+                                behind = [b.add(b.mul(place, self.channels), channel) for place in places]
+                                targets = [self.at(self.out, at, self.sum_kind) for at in behind]
                             self.spread_channels(parts[: self.program.size], targets, ok if masked else None)
                             self.add_params(parts[self.program.size :], channel)
                         else:
@@ -122,11 +126,15 @@ class WindowWriter(Writer):
 
     def channel_inputs(self, image: Code, channel: Code, place: Code, places: list[Code]) -> dict[str, Any]:
         """Return the inputs of a window's tape, each for a vector of channels."""
-        b, lanes = self.b, self.lanes
+        b, spec, lanes = self.b, self.spec, self.lanes
 
         def tap(at: int) -> Code:
-            index = b.add(b.mul(places[at], self.channels), channel)
-            return lanes.widen(lanes.load(self.at(self.x, index, lanes.stored), lanes.stored))
+            taken = self.at(self.x, b.add(b.mul(places[at], self.channels), channel), lanes.stored)
+            # Once for each value that (without dilation) no window before has read.
+            i, j = self.taps[at]
+            if i >= spec.kernel_size[0] - spec.stride[0] and j >= spec.kernel_size[1] - spec.stride[1]:
+                self.prefetch(taken, level=2)
+            return lanes.widen(lanes.load(taken, lanes.stored))
 
         def param(which: int) -> Code:
             index = b.add(b.mul(self.i(which), self.channels), channel)
@@ -164,11 +172,14 @@ class WindowWriter(Writer):
 
     def put(self, part: Code, target: Code) -> None:
         """Add or, where no other window has the value, write what it gets."""
-        lanes = self.lanes
         if self.spec.disjoint:
-            lanes.store(lanes.narrow(part), target)
+            self.write_out(part, target)
         else:
             self.add_to(target, part)
+
+    def write_out(self, numbers: Code, place: Code) -> None:
+        """Write results, past the caches where the kernel is to."""
+        (self.lanes.stream if self.spec.streaming else self.lanes.store)(self.lanes.narrow(numbers), place)
 
     def add_params(self, parts: list[Code], channel: Code) -> None:
         """Add to the gradients of parameters."""

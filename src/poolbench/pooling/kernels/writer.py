@@ -16,8 +16,9 @@ from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.kernels.spec import ARGUMENTS, KernelSpec
 
 POINTER = ir.PointerType()
-# Bytes: how far ahead memory is asked for. Processors do so by themselves, but only within a page and after some lines.
-AHEAD = 2048
+# Bytes: how far ahead memory is asked for, by the level of the cache that it is to come to. Processors do so by
+# themselves, but only within a page and after some lines.
+AHEAD = {1: 2048, 2: 4096}
 
 
 class Writer:
@@ -84,19 +85,20 @@ class Writer:
         """Return the address of a number behind a pointer."""
         return self.b.gep(pointer, [index], source_etype=kind)
 
-    def prefetch(self, place: Code, part: int = 0, *, write: bool = False) -> None:
+    def prefetch(self, place: Code, part: int = 0, *, write: bool = False, level: int = 1) -> None:
         """Ask for the memory a little behind a place, which is read (or written) soon; it need not be the map's.
 
         Args:
             place: what is read or written now.
             part: the cache line of it, in bytes.
             write: whether it will be written.
+            level: of the cache that it is to come to.
         """
         module = self.b.module
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
         function = module.globals.get("llvm.prefetch.p0") or ir.Function(module, kind, "llvm.prefetch.p0")
-        ahead = self.at(place, self.i(AHEAD + part), ir.IntType(8))
-        self.b.call(function, [ahead, I32(int(write)), I32(3), I32(1)])
+        ahead = self.at(place, self.i(AHEAD[level] + part), ir.IntType(8))
+        self.b.call(function, [ahead, I32(int(write)), I32(4 - level), I32(1)])
 
     @contextmanager
     def loop(self, start: Code, stop: Code, step: Code | int = 1) -> Iterator[Code]:

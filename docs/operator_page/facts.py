@@ -37,6 +37,7 @@ WORDS = {
     "sqrt": "square roots",
     "gt": "comparisons",
     "ge": "comparisons",
+    "eq": "comparisons",
 }
 
 

@@ -1,9 +1,21 @@
 """Means and maxima of a window that several formulas are made of."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from poolbench.pooling.kernels.graph import Value, Window, exp, larger, log, stopped, total, where
+from poolbench.pooling.kernels.graph import (
+    Value,
+    Window,
+    exp,
+    folded,
+    larger,
+    log,
+    smaller,
+    stopped,
+    total,
+    via,
+    where,
+)
 
 # Gates beyond this are 0 or 1 in every dtype, and e to its power is still a number.
 STEEPEST = 80.0
@@ -21,24 +33,25 @@ def mean(window: Window) -> Value:
 
 def maximum(window: Window) -> Value:
     """Return max(x), the first of equal values in the order of reading; blind to NaN."""
-    return _extreme(window, -math.inf, lambda value, best: value > best)
+    return _first_of(window, folded(larger, window.filled(-math.inf)))
 
 
 def minimum(window: Window) -> Value:
     """Return min(x), the first of equal values in the order of reading; blind to NaN."""
-    return _extreme(window, math.inf, lambda value, best: value < best)
+    return _first_of(window, folded(smaller, window.filled(math.inf)))
 
 
-def _extreme(window: Window, outside: float, beats: Callable[[Value, Value], Value]) -> Value:
-    """Return the value that none beats. Even an infinite one beats what is outside the map, so it gets the gradient."""
-    best, *others = window.filled(outside)
-    found = None if window.valid is None else window.valid[0]
-    for at, value in enumerate(others, start=1):
-        better = beats(value, best)
-        if window.valid is not None and found is not None:
-            better, found = better | (window.valid[at] & ~found), found | window.valid[at]
-        best = where(better, value, best)
-    return best
+def _first_of(window: Window, extreme: Value) -> Value:
+    """Return an extreme value, whose gradient goes to the first one that equals it, even if that is infinite.
+
+    Asking for it anew is cheaper than to remember each comparison that found it.
+    """
+    found, taken = [], None
+    for at, value in enumerate(window.values):
+        equal = value.equals(extreme) if window.valid is None else window.valid[at] & value.equals(extreme)
+        found.append(where(equal if taken is None else equal & ~taken, value, 0.0))
+        taken = equal if taken is None else taken | equal
+    return via(extreme, total(found))
 
 
 def positive(window: Window, least: float) -> list[Value]:

@@ -23,6 +23,7 @@ SIGNATURES = {
     "sqrt": "f:f",
     "gt": "ff:b",
     "ge": "ff:b",
+    "eq": "ff:b",
     "unordered": "ff:b",
     "and": "bb:b",
     "or": "bb:b",
@@ -90,6 +91,10 @@ class Value:
     def __le__(self, other: Number) -> "Value":
         return self.graph.node("ge", other, self)
 
+    def equals(self, other: Number) -> "Value":
+        """Return whether two numbers are equal."""
+        return self.graph.node("eq", self, other)
+
     def __and__(self, other: "Value") -> "Value":
         return self.graph.node("and", self, other)
 
@@ -108,6 +113,8 @@ class Graph:
     def __init__(self) -> None:
         self.values: list[Value] = []
         self._known: dict[tuple[object, ...], Value] = {}
+        # Of a choice that was written as one of another condition: how it was put.
+        self._chosen: dict[int, tuple[Value, ...]] = {}
 
     def leaf(self, op: str, which: float | int = 0) -> Value:
         """Return an input: tap, valid, param, uniform by number, count, gradient, or a constant by its value."""
@@ -144,22 +151,51 @@ class Graph:
                 return second
             if is_const(second, 0.0):
                 return first
-            # The two halves of an exchange: what goes to one place when the condition holds and to it when it does not.
-            if first.op == second.op == "where" and first.args[0] is second.args[0]:
-                for one, other in ((first, second), (second, first)):
-                    if is_const(one.args[2], 0.0) and is_const(other.args[1], 0.0):
-                        return self.node("where", one.args[0], one.args[1], other.args[2])
+            return self._exchange(first, second)
         if op == "sub" and is_const(second, 0.0):
             return first
         if op in ("mul", "div") and is_const(second, 1.0):
             return first
         if op == "mul" and is_const(first, 1.0):
             return second
-        if op == "where" and args[1] is args[2]:
-            return args[1]
+        if op == "where":
+            return args[1] if args[1] is args[2] else self._choice(*args)
         if op in ("add", "sub", "mul", "div") and first.op == second.op == "const":
             return self._constant(op, float(first.leaf or 0), float(second.leaf or 0))
         return None
+
+    def _choice(self, condition: Value, value: Value, other: Value) -> Value | None:
+        """Return a choice between 0 and a choice between 0 and a number as one choice: conditions are cheap."""
+        inner = value if is_const(other, 0.0) else other if is_const(value, 0.0) else None
+        if inner is None or inner.op != "where":
+            return None
+        also, number, rest = inner.args
+        if is_const(rest, 0.0):
+            both = (condition if inner is value else ~condition) & also
+            result = self.node("where", both, number, rest)
+        elif is_const(number, 0.0) and inner is value:
+            result = self.node("where", condition & ~also, rest, number)
+        elif is_const(number, 0.0):
+            result = self.node("where", condition | also, number, rest)
+        else:
+            return None
+        self._chosen[result.index] = (condition, value, other)
+        return result
+
+    def _exchange(self, first: Value, second: Value) -> Value | None:
+        """Return a sum of what is there when a condition holds and what is there when it does not as one choice."""
+        for one in (first, second):
+            other = second if one is first else first
+            for condition, value, rest in self._ways(one):
+                for opposite, nothing, instead in self._ways(other):
+                    if condition is opposite and is_const(rest, 0.0) and is_const(nothing, 0.0):
+                        return self.node("where", condition, value, instead)
+        return None
+
+    def _ways(self, value: Value) -> list[tuple[Value, ...]]:
+        """Return how a choice can be put."""
+        ways = [value.args] if value.op == "where" else []
+        return ways + ([self._chosen[value.index]] if value.index in self._chosen else [])
 
     def _constant(self, op: str, a: float, b: float) -> Value | None:
         if op == "div" and b == 0:
@@ -187,6 +223,27 @@ def needed(outputs: Iterable[Value], *, gradient: bool = False, given: Iterable[
             if value.index not in known:
                 waiting.extend(value.args if gradient or value.op != "via" else value.args[:1])
     return [seen[index] for index in sorted(seen)]
+
+
+def in_turn(outputs: Iterable[Value], given: Iterable[Value] = ()) -> list[Value]:
+    """Return what outputs depend on, each as late as possible: what the first needs, then what the second needs, …
+
+    What is `given` is there, but not what it depends on.
+    """
+    order: dict[int, Value] = {}
+    known = {value.index for value in given}
+    waiting = [(output, False) for output in reversed(list(outputs))]
+    while waiting:
+        value, ready = waiting.pop()
+        if value.index in order:
+            continue
+        arguments = () if value.index in known else value.args[:1] if value.op == "via" else value.args
+        if ready or not arguments:
+            order[value.index] = value
+        else:
+            waiting.append((value, True))
+            waiting.extend((argument, False) for argument in reversed(arguments))
+    return list(order.values())
 
 
 def digest(outputs: Sequence[Value]) -> str:

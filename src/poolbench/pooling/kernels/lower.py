@@ -1,7 +1,7 @@
 """Operations of a tape as LLVM instructions on vectors."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -130,13 +130,18 @@ class Lanes:
         stored = self.builder.store(value, pointer, align=min(value.type.count * bits // 8, CACHE_LINE))
         stored.set_metadata("nontemporal", module.add_metadata([ir.Constant(I32, 1)]))
 
-    def run(self, tape: Tape, inputs: dict[str, Callable[[Any], Code]]) -> list[Code]:
-        """Return what comes out of a tape; `inputs` gives each kind of leaf."""
+    def each(self, tape: Tape, inputs: dict[str, Callable[[Any], Code]]) -> Iterator[Code]:
+        """Write a tape; `inputs` gives each kind of leaf. Yield what comes out, each as soon as it is there.
+
+        What is written meanwhile comes in between: a result that is used at once takes no register for long.
+        """
         inputs = {"const": self.const, **inputs}
         values: list[Code] = []
-        for op, arguments, leaf in tape.operations:
-            values.append(inputs[op](leaf) if op in inputs else self.operation(op, [values[at] for at in arguments]))
-        return [values[at] for at in tape.outputs]
+        for output in tape.outputs:
+            for op, arguments, leaf in tape.operations[len(values) : output + 1]:
+                found = inputs[op](leaf) if op in inputs else self.operation(op, [values[at] for at in arguments])
+                values.append(found)
+            yield values[output]
 
     def operation(self, op: str, a: Sequence[Code]) -> Code:
         """Return one operation's result."""
@@ -154,6 +159,8 @@ class Lanes:
                 return b.fcmp_ordered(">", a[0], a[1])
             case "ge":
                 return b.fcmp_ordered(">=", a[0], a[1])
+            case "eq":
+                return b.fcmp_ordered("==", a[0], a[1])
             case "unordered":
                 return b.fcmp_unordered("uno", a[0], a[1])
             case "and":

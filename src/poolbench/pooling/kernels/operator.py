@@ -382,9 +382,7 @@ def _lanes(most: int, channels: int, geometry: Geometry) -> int:
     return most
 
 
-def _streams(
-    geometry: Geometry, size: tuple[int, ...], lanes: int, dtype: torch.dtype, channels_last: bool
-) -> bool:
+def _streams(geometry: Geometry, size: tuple[int, ...], lanes: int, dtype: torch.dtype, channels_last: bool) -> bool:
     """Return whether gradients are better written past the caches: see `STREAMED`.
 
     Every vector is written whole, once, and fills aligned cache lines, by itself or together with the next.

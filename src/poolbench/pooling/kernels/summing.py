@@ -178,7 +178,7 @@ class _Unit:
 
         def write(value: _Value) -> None:
             b, cells = self.b, self.cells
-            found = cells.run(sums.summands, self.value_inputs(value))
+            found = list(cells.each(sums.summands, self.value_inputs(value)))
             fits = found.pop(sums.count)
             if value.mask is not None:
                 fits = b.or_(fits, b.not_(value.mask))
@@ -205,7 +205,7 @@ class _Unit:
                 "share": lambda at: loaded[at],
                 "kept": lambda at: self.load(kept[at], value.cell),
             }
-            gradient, *parts = cells.run(sums.derivative, inputs)
+            gradient, *parts = cells.each(sums.derivative, inputs)
             self.put(cells.narrow(gradient), value)
             for which, part in enumerate(parts):
                 if value.mask is not None:
@@ -306,11 +306,11 @@ class _Unit:
                     }
                     out = b.add(b.mul(window, w.channels), channel)
                     if not spec.derivative:
-                        (result,) = lanes.run(self.tape(masked), inputs)
+                        (result,) = lanes.each(self.tape(masked), inputs)
                         lanes.store(lanes.narrow(result), w.at(w.out, out, lanes.stored))
                         return
                     gradient = lanes.widen(lanes.load(w.at(w.gradient, out, lanes.stored), lanes.stored))
-                    parts = lanes.run(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
+                    parts = list(lanes.each(self.tape(masked), {**inputs, "gradient": lambda _: gradient}))
                     for share, target in zip(parts[:count], column_shares, strict=True):
                         for place in places:
                             w.add_to(self.number(target, place), share)
@@ -334,12 +334,12 @@ class _Unit:
                     "count": lambda _: line.count(),
                 }
                 if not spec.derivative:
-                    (result,) = lanes.run(self.tape(masked), inputs)
+                    (result,) = lanes.each(self.tape(masked), inputs)
                     lanes.store(lanes.narrow(result), w.at(w.out, window, lanes.stored), line.active)
                     return
                 place = w.at(w.gradient, window, lanes.stored)
                 gradient = lanes.widen(lanes.load(place, lanes.stored, mask=line.active))
-                parts = lanes.run(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
+                parts = list(lanes.each(self.tape(masked), {**inputs, "gradient": lambda _: gradient}))
                 if line.active is not None:
                     parts = [b.select(line.active, part, lanes.const(0.0)) for part in parts]
                 for share, target in zip(parts[:count], column_shares, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poolbench.pooling.kernels.graph import FREE, LEAVES, SLOW, Value, needed
+from poolbench.pooling.kernels.graph import FREE, LEAVES, SLOW, Value, in_turn
 
 # One operation of a tape: its name, the places of its arguments on the tape, and which input or constant a leaf is.
 Operation = tuple[str, tuple[int, ...], Any]
@@ -21,7 +21,7 @@ class Tape:
     @classmethod
     def of(cls, outputs: Sequence[Value], given: Sequence[Value] = ()) -> "Tape":
         """Return the tape of what outputs depend on; what is `given` becomes a leaf, `kept` by its number."""
-        values = needed(outputs, given=given)
+        values = in_turn(outputs, given)
         place = {value.index: at for at, value in enumerate(values)}
         kept = {value.index: number for number, value in enumerate(given)}
 

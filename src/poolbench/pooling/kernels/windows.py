@@ -6,7 +6,7 @@ that lie wholly inside the map, most of them, run code that asks nothing; the ot
 value.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,8 +78,12 @@ class WindowWriter(Writer):
             cleared = Rows(self, clear)
         with self.loop(self.i(0), self.rows) as row:
             rows, rows_ok = self.along(0, row, self.height)
-            starts = [b.mul(b.add(b.mul(image, self.height), at), self.width) for at in rows]
-            sums = [summed_row(at) for at in rows] if spec.accumulates_apart else []
+            starts = [b.mul(b.mul(b.add(b.mul(image, self.height), at), self.width), self.channels) for at in rows]
+            sources = [self.at(self.x, at, lanes.stored) for at in starts]
+            if spec.accumulates_apart:
+                targets = [self.at(summed_row(at), b.neg(first), self.sum_kind) for at in rows]
+            else:
+                targets = [self.at(self.out, at, lanes.stored) for at in starts]
             start = b.mul(row, self.i(spec.stride[0]))
             if cleared is not None:
                 with b.if_then(b.icmp_signed("!=", self.zero_first, self.i(0))):
@@ -87,32 +91,30 @@ class WindowWriter(Writer):
                     cleared.up_to(b.add(start, self.i(reach)))
             with self.loop(self.i(0), self.columns) as column:
                 columns, columns_ok = self.along(1, column, self.width)
-                places = [b.add(starts[i], columns[j]) for i, j in self.taps]
                 ok = [b.and_(rows_ok[i], columns_ok[j]) for i, j in self.taps] if spec.masked else []
                 count = b.mul(self.counted(rows_ok, I64), self.counted(columns_ok, I64)) if spec.masked else None
-                window = b.add(b.mul(b.add(b.mul(image, self.rows), row), self.columns), column)
-                place_in_channel = b.add(b.mul(row, self.columns), column)
+                place = b.add(b.mul(row, self.columns), column)
+                window = b.mul(b.add(b.mul(image, b.mul(self.rows, self.columns)), place), self.channels)
 
                 def write(masked: bool) -> None:
+                    inside = columns if masked else self.steps(1, column)
+                    read = [b.mul(at, self.channels) for at in inside]
+                    put = [b.mul(at, across) for at in inside] if spec.accumulates_apart else read
                     with self.loop(first, last, spec.lanes) as channel:
-                        inputs = self.channel_inputs(image, channel, place_in_channel, places)
+                        inputs = self.channel_inputs(image, channel, place, sources, read)
                         if masked:
                             inputs["valid"] = lambda at: lanes.splat(ok[at])
                             inputs["count"] = lambda _: lanes.splat(b.sitofp(count, lanes.number))
-                        out = b.add(b.mul(window, self.channels), channel)
+                        out = b.add(window, channel)
                         if spec.derivative:
                             gradient = lanes.widen(lanes.load(self.at(self.gradient, out, lanes.stored), lanes.stored))
-                            parts = lanes.run(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
-                            if spec.accumulates_apart:
-                                behind = [b.add(b.mul(at, across), b.sub(channel, first)) for at in columns]
-                                targets = [self.at(sums[i], behind[j], self.sum_kind) for i, j in self.taps]
-                            else:
-                                behind = [b.add(b.mul(place, self.channels), channel) for place in places]
-                                targets = [self.at(self.out, at, self.sum_kind) for at in behind]
-                            self.spread_channels(parts[: self.program.size], targets, ok if masked else None)
-                            self.add_params(parts[self.program.size :], channel)
+                            parts = lanes.each(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
+                            for (i, j), part in zip(self.taps, parts, strict=False):
+                                target = self.at(targets[i], b.add(put[j], channel), self.sum_kind)
+                                self.spread(part, target, ok[self.taps.index((i, j))] if masked else None)
+                            self.add_params(parts, channel)
                         else:
-                            (result,) = lanes.run(self.tape(masked), inputs)
+                            (result,) = lanes.each(self.tape(masked), inputs)
                             lanes.store(lanes.narrow(result), self.at(self.out, out, lanes.stored))
 
                 self.whole_or_not(self.all_of(rows_ok + columns_ok) if spec.masked else None, write)
@@ -124,14 +126,16 @@ class WindowWriter(Writer):
         if finished is not None:
             finished.up_to(self.height)
 
-    def channel_inputs(self, image: Code, channel: Code, place: Code, places: list[Code]) -> dict[str, Any]:
+    def channel_inputs(
+        self, image: Code, channel: Code, place: Code, sources: list[Code], read: list[Code]
+    ) -> dict[str, Any]:
         """Return the inputs of a window's tape, each for a vector of channels."""
         b, spec, lanes = self.b, self.spec, self.lanes
 
         def tap(at: int) -> Code:
-            taken = self.at(self.x, b.add(b.mul(places[at], self.channels), channel), lanes.stored)
-            # Once for each value that (without dilation) no window before has read.
             i, j = self.taps[at]
+            taken = self.at(sources[i], b.add(read[j], channel), lanes.stored)
+            # Once for each value that (without dilation) no window before has read.
             if i >= spec.kernel_size[0] - spec.stride[0] and j >= spec.kernel_size[1] - spec.stride[1]:
                 self.prefetch(taken, level=2)
             return lanes.widen(lanes.load(taken, lanes.stored))
@@ -153,35 +157,24 @@ class WindowWriter(Writer):
         """Return the key of random number `which`."""
         return self.lanes.splat(self.b.trunc(self.b.add(self.key, self.i(which)), I32))
 
-    def spread_channels(self, parts: list[Code], targets: list[Code], ok: list[Code] | None) -> None:
-        """Add (or write) what the values of a window get."""
-        lanes, spec = self.lanes, self.spec
-        if ok is not None:
-            for at, (part, target) in enumerate(zip(parts, targets, strict=True)):
-                with self.b.if_then(ok[at]):
-                    self.put(part, target)
-            return
-        if spec.disjoint:
-            for part, target in zip(parts, targets, strict=True):
-                self.put(part, target)
-            return
-        # The values of one window are different ones: all can be read before the first is written.
-        sums = [self.b.fadd(lanes.load(t, self.sum_kind), part) for t, part in zip(targets, parts, strict=True)]
-        for total, target in zip(sums, targets, strict=True):
-            lanes.store(total, target)
+    def spread(self, part: Code, target: Code, ok: Code | None) -> None:
+        """Add or, where no other window has the value, write what a value of a window gets.
 
-    def put(self, part: Code, target: Code) -> None:
-        """Add or, where no other window has the value, write what it gets."""
-        if self.spec.disjoint:
+        A value outside the map gets 0, which may be added to another one, but not written.
+        """
+        if not self.spec.disjoint:
+            self.add_to(target, part)
+        elif ok is None:
             self.write_out(part, target)
         else:
-            self.add_to(target, part)
+            with self.b.if_then(ok):
+                self.write_out(part, target)
 
     def write_out(self, numbers: Code, place: Code) -> None:
         """Write results, past the caches where the kernel is to."""
         (self.lanes.stream if self.spec.streaming else self.lanes.store)(self.lanes.narrow(numbers), place)
 
-    def add_params(self, parts: list[Code], channel: Code) -> None:
+    def add_params(self, parts: Iterable[Code], channel: Code) -> None:
         """Add to the gradients of parameters."""
         for which, part in enumerate(parts):
             at = self.b.add(self.b.mul(self.i(which), self.channels), channel)
@@ -211,14 +204,15 @@ class WindowWriter(Writer):
                     line = Line(self, masked, column, first, rows_ok)
                     inputs = self.line_inputs(line, channel, window, origin, starts)
                     if not spec.derivative:
-                        (result,) = lanes.run(self.tape(masked), inputs)
+                        (result,) = lanes.each(self.tape(masked), inputs)
                         lanes.store(lanes.narrow(result), self.at(self.out, window, lanes.stored), line.active)
                         return
                     place = self.at(self.gradient, window, lanes.stored)
                     gradient = lanes.widen(lanes.load(place, lanes.stored, mask=line.active))
-                    parts = lanes.run(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
-                    self.spread_line(line, parts[: self.program.size], summed, [b.add(base, at) for at in starts])
-                    for sum_, part in zip(sums, parts[self.program.size :], strict=True):
+                    parts = lanes.each(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
+                    by_tap = dict(zip(self.taps, parts, strict=False))
+                    self.spread_line(line, by_tap, summed, [b.add(base, at) for at in starts])
+                    for sum_, part in zip(sums, parts, strict=True):
                         if line.active is not None:
                             part = b.select(line.active, part, lanes.const(0.0))
                         lanes.store(b.fadd(lanes.load(sum_, lanes.number), part), sum_)
@@ -297,10 +291,9 @@ class WindowWriter(Writer):
         chosen = ir.Constant(ir.VectorType(I32, lanes), [at * stride + phase for at in range(lanes)])
         return self.b.shuffle_vector(wide, ir.Constant(wide.type, ir.Undefined), chosen)
 
-    def spread_line(self, line: "Line", parts: list[Code], summed: Code, starts: list[Code]) -> None:
+    def spread_line(self, line: "Line", by_tap: dict[Any, Code], summed: Code, starts: list[Code]) -> None:
         """Add (or write) what the values of a vector of windows get, wide vector by wide vector."""
         b, spec, lanes = self.b, self.spec, self.lanes
-        by_tap = dict(zip(self.taps, parts, strict=True))
         for i in range(spec.kernel_size[0]):
 
             def row(i: int = i) -> None:

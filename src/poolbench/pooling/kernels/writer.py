@@ -130,12 +130,15 @@ class Writer:
 
     def along(self, axis: int, window: Code, size: Code) -> tuple[list[Code], list[Code]]:
         """Return the window's rows (or columns), kept inside the map, and whether each is inside it."""
-        b = self.b
-        start = b.mul(window, self.i(self.spec.stride[axis]))
-        found = [b.add(start, self.i(offset)) for offset in self.spec.offsets(axis)]
+        found = self.steps(axis, window)
         if not self.spec.masked:
             return found, []
         return [self.clamped(at, size) for at in found], [self.inside(at, size) for at in found]
+
+    def steps(self, axis: int, window: Code) -> list[Code]:
+        """Return the window's rows (or columns), wherever they are."""
+        start = self.b.mul(window, self.i(self.spec.stride[axis]))
+        return [self.b.add(start, self.i(offset)) for offset in self.spec.offsets(axis)]
 
     def whole_or_not(self, is_whole: Code | None, write: Callable[[bool], None]) -> None:
         """Write the code for whole windows and, where there may be others, that for the border."""

@@ -3,10 +3,14 @@
 import math
 from collections.abc import Sequence
 
-from poolbench.pooling.kernels.graph import Value, Window, exp, log, stopped, total
+from poolbench.pooling.kernels.graph import Value, Window, exp, log, stopped, total, within
+from poolbench.pooling.kernels.sums import Summands
 from poolbench.pooling.mean import divided, maximum
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
+
+# Exponentials are summed as they are for values up to this, where e to this power (or minus it) is the most.
+MOST, STEEPEST = 2.0**60, 40.0
 
 
 def check_beta(beta: float) -> float:
@@ -60,6 +64,15 @@ class LogSumExpPool2d(TapPool2d):
         largest = stopped(maximum(window))
         raised = [exp((value - largest) * self.beta) for value in window.filled(-math.inf)]
         return largest + log(divided(total(raised), window)) * (1 / self.beta)
+
+    def summands(self, one: Window) -> Summands:
+        """Return e^(βx)."""
+        scaled = one.values[0] * self.beta
+        return Summands([exp(scaled)], within(scaled, STEEPEST) & within(one.values[0], MOST))
+
+    def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
+        """Return (1/β)·log(Σ e^(βx) / n)."""
+        return log(divided(sums[0], window)) * (1 / self.beta)
 
     def extra_repr(self) -> str:
         """Show the geometry and β."""

@@ -4,13 +4,10 @@ from collections.abc import Sequence
 
 from poolbench.pooling.kernels.graph import Value, Window, exp, total, within
 from poolbench.pooling.kernels.sums import Summands
-from poolbench.pooling.log_sum_exp import check_beta
+from poolbench.pooling.log_sum_exp import MOST, STEEPEST, check_beta
 from poolbench.pooling.mean import softmax, weighted
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
-
-# Weights are summed as they are for values up to this, where e to this power (or minus it) is the most.
-MOST, STEEPEST = 2.0**60, 40.0
 
 
 class SoftPool2d(TapPool2d):

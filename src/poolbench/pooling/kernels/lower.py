@@ -34,6 +34,9 @@ def interpolated(function: Callable[[float], float], low: float, high: float, de
     return terms
 
 
+# a·b + c may be rounded once, where the machine can: as on GPUs.
+CONTRACT = ("contract",)
+
 # log2(1 + f) / f for 1 + f in [√½, √2], to float32's precision.
 LOG2_TERMS = interpolated(
     lambda f: math.log2(1 + f) / f if f else 1 / math.log(2), math.sqrt(0.5) - 1, math.sqrt(2) - 1, 9
@@ -148,11 +151,11 @@ class Lanes:
         b = self.builder
         match op:
             case "add":
-                return b.fadd(a[0], a[1])
+                return b.fadd(a[0], a[1], flags=CONTRACT)
             case "sub":
                 return b.fsub(a[0], a[1])
             case "mul":
-                return b.fmul(a[0], a[1])
+                return b.fmul(a[0], a[1], flags=CONTRACT)
             case "div":
                 return b.fdiv(a[0], a[1])
             case "gt":

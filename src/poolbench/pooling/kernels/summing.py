@@ -157,7 +157,7 @@ class _Unit:
 
         def tap(_: int) -> Code:
             place = w.at(w.x, value.at, cells.stored)
-            w.prefetch(place)
+            w.prefetch(place, level=2 if self.spec.channels_last else 1)
             return cells.widen(cells.load(place, cells.stored, mask=value.mask))
 
         return {"tap": tap, "param": lambda which: self.param(which, value.channel, self.cells)}
@@ -218,10 +218,10 @@ class _Unit:
         """Write the gradient of a vector of values, past the caches where the kernel is to."""
         w, cells = self.writer, self.cells
         place = w.at(w.out, value.at, cells.stored)
-        w.prefetch(place, write=True)
         if self.spec.streaming and value.mask is None and cells.count * w.size % CACHE_LINE == 0:
             cells.stream(gradient, place)
         else:
+            w.prefetch(place, write=True)
             cells.store(gradient, place, value.mask)
 
     def nothing(self, value: "_Value") -> None:

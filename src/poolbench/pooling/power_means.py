@@ -30,8 +30,8 @@ LEAST = 1e-6
 SMALLEST = torch.finfo(torch.float32).tiny
 # Powers are summed of values divided by 2 to this power, amid what activations are and LEAST ...
 CENTRE = -8
-# ... for values up to this, where the power lies within 2 to ± this power.
-MOST, STEEPEST = 2.0**60, 100.0
+# ... for values within 2 to ± this power of it, where their power lies within 2 to ± that. So does one power less.
+FURTHEST, STEEPEST = 26, 90.0
 
 
 def exponent(p: float, per: str, channels: int | None) -> nn.Parameter:
@@ -71,11 +71,13 @@ def plain_power(one: Window, least: float) -> tuple[Value, Value]:
     (x,), p = positive(one, least), one.param(0)
     log = log2(x)
     exponent = log - CENTRE
-    below = exp2(exponent * (p - 1.0)) * 2.0**-CENTRE
+    below = exp2(exponent * (p - 1.0) - CENTRE)
     raised = below * x
     # By p, as if there were no centre: all results depend on ratios alone, and sums that cancel stay small.
     raised = sloped(raised, (x, p * below), (p, raised * log * math.log(2)))
-    fits = within(x, MOST) & within(exponent * p, STEEPEST) & within(exponent * (p - 1.0), STEEPEST)
+    fits = (x <= 2.0 ** (CENTRE + FURTHEST)) & within(exponent * p, STEEPEST)
+    if least < 2.0 ** (CENTRE - FURTHEST):
+        fits = fits & (x >= 2.0 ** (CENTRE - FURTHEST))
     return raised, fits
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from poolbench.pooling.binomial import binomial, is_mirrored_within, mirrored
 from poolbench.pooling.kernels.geometry import Geometry
-from poolbench.pooling.kernels.graph import Value, Window, folded, larger, spread_nan, via, where
-from poolbench.pooling.mean import weighted
+from poolbench.pooling.kernels.graph import Value, Window, folded, larger, spread_nan, where
+from poolbench.pooling.mean import first_of, weighted
 from poolbench.pooling.tap import TapPool2d
 
 # A window with more values takes longer than a map of maxima.
@@ -63,25 +63,15 @@ class BlurredMax2d(TapPool2d):
 
     def maxima(self, window: Window) -> list[Value]:
         """Return the maximum of each inner window: first along the rows, and of these along the columns."""
-        values = window.filled(-math.inf)
-        lines = [[folded(larger, some) for some in self.along(values, row)] for row in range(self.kernel_size[0])]
-        found = [folded(larger, some) for some in self.across(lines)]
-        if window.valid is None:
-            return found
-        # A −∞ of the map goes before what is outside: that makes no other value, so the derivative alone asks for it.
-        return [via(value, place) for value, place in zip(found, self.places(window, window.valid), strict=True)]
-
-    def places(self, window: Window, valid: Sequence[Value]) -> list[Value]:
-        """Return the maxima again, none of them from outside where a value of the map is as large."""
-        values, asked = window.filled(-math.inf), window.filled(math.nan)
-        lines, lines_asked = [], []
+        values, valid = window.filled(-math.inf), window.valid
+        lines: list[list[Value]] = []
+        inside: list[list[Value]] = []
         for row in range(self.kernel_size[0]):
-            pairs = zip(self.along(values, row), self.along(asked, row), strict=True)
-            lines.append([_first_largest(some, some_asked) for some, some_asked in pairs])
-            inside = valid[row * self.kernel_size[1] + self.middle(1)]
-            lines_asked.append([where(inside, value, math.nan) for value in lines[-1]])
-        pairs = zip(self.across(lines), self.across(lines_asked), strict=True)
-        return [_first_largest(some, some_asked) for some, some_asked in pairs]
+            there = None if valid is None else self.along(valid, row)
+            lines.append(_first_largest(self.along(values, row), there))
+            if valid is not None:
+                inside.append([valid[row * self.kernel_size[1] + self.middle(1)]] * self.filter[1])
+        return _first_largest(self.across(lines), None if valid is None else self.across(inside))
 
     def along(self, values: Sequence[Value], row: int) -> list[Sequence[Value]]:
         """Return what each inner window has of a row."""
@@ -129,9 +119,7 @@ class BlurredMax2d(TapPool2d):
         return None if geometry is None else self.by_kernel(x_BCHW, geometry)
 
 
-def _first_largest(values: Sequence[Value], asked: Sequence[Value]) -> Value:
-    """Return the largest value, the first of equal ones; none that is asked for as NaN where another is not."""
-    best = values[-1]
-    for value, one in zip(reversed(values[:-1]), reversed(asked[:-1]), strict=True):
-        best = where(one >= best, value, best)
-    return best
+def _first_largest(windows: Sequence[Sequence[Value]], valid: Sequence[Sequence[Value]] | None) -> list[Value]:
+    """Return the largest value of each window, the first of equal ones that are valid."""
+    there = [None] * len(windows) if valid is None else valid
+    return [first_of(folded(larger, some), some, ok) for some, ok in zip(windows, there, strict=True)]

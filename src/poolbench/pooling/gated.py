@@ -56,8 +56,7 @@ class GatedPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return s·max + (1 − s)·mean."""
         gate = sigmoid(weighted(window.filled(0.0), [window.param(at) for at in range(window.size)]))
-        average = mean(window)
-        return spread_nan(average + gate * (maximum(window) - average), window)
+        return spread_nan(gate * maximum(window) + (1.0 - gate) * mean(window), window)
 
     def extra_repr(self) -> str:
         """Show the geometry and how many gates are learned."""

@@ -33,24 +33,35 @@ def mean(window: Window) -> Value:
 
 def maximum(window: Window) -> Value:
     """Return max(x), the first of equal values in the order of reading; blind to NaN."""
-    return _first_of(window, folded(larger, window.filled(-math.inf)))
+    values = window.filled(-math.inf)
+    return first_of(folded(larger, values), values, window.valid)
 
 
 def minimum(window: Window) -> Value:
     """Return min(x), the first of equal values in the order of reading; blind to NaN."""
-    return _first_of(window, folded(smaller, window.filled(math.inf)))
+    values = window.filled(math.inf)
+    return first_of(folded(smaller, values), values, window.valid)
 
 
-def _first_of(window: Window, extreme: Value) -> Value:
-    """Return an extreme value, whose gradient goes to the first one that equals it, even if that is infinite.
+def first_of(extreme: Value, values: Sequence[Value], valid: Sequence[Value] | None = None) -> Value:
+    """Return the extreme of some values, whose gradient goes to the first that equals it.
 
-    Asking for it anew is cheaper than to remember each comparison that found it.
+    Asking for that anew is cheaper than to remember each comparison by which it was found.
+
+    Args:
+        extreme: the largest or the smallest value.
+        values: all of them.
+        valid: which of them are inside the map and may get the gradient; None where all are, and then one does.
     """
     found, taken = [], None
-    for at, value in enumerate(window.values):
-        equal = value.equals(extreme) if window.valid is None else window.valid[at] & value.equals(extreme)
+    for at, value in enumerate(values[:-1] if valid is None else values):
+        equal = value.equals(extreme) if valid is None else valid[at] & value.equals(extreme)
         found.append(where(equal if taken is None else equal & ~taken, value, 0.0))
         taken = equal if taken is None else taken | equal
+    if taken is None:  # one value alone
+        return extreme
+    if valid is None:
+        found.append(where(taken, 0.0, values[-1]))
     return via(extreme, total(found))
 
 

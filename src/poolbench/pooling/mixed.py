@@ -57,8 +57,8 @@ class MixedPool2d(TapPool2d):
 
     def formula(self, window: Window) -> Value:
         """Return a·max + (1 − a)·mean."""
-        average = mean(window)
-        return spread_nan(average + window.param(0) * (maximum(window) - average), window)
+        of_max = window.param(0)
+        return spread_nan(of_max * maximum(window) + (1.0 - of_max) * mean(window), window)
 
     def extra_repr(self) -> str:
         """Show the geometry and how many shares are learned."""

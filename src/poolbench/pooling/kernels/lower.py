@@ -34,8 +34,8 @@ def interpolated(function: Callable[[float], float], low: float, high: float, de
     return terms
 
 
-# a·b + c may be rounded once, where the machine can: as on GPUs.
-CONTRACT = ("contract",)
+# a·b + c may be rounded once, as on GPUs, and a zero have either sign: then adding where a condition holds is one step.
+FREEDOMS = ("contract", "nsz")
 
 # log2(1 + f) / f for 1 + f in [√½, √2], to float32's precision.
 LOG2_TERMS = interpolated(
@@ -151,11 +151,11 @@ class Lanes:
         b = self.builder
         match op:
             case "add":
-                return b.fadd(a[0], a[1], flags=CONTRACT)
+                return b.fadd(a[0], a[1], flags=FREEDOMS)
             case "sub":
                 return b.fsub(a[0], a[1])
             case "mul":
-                return b.fmul(a[0], a[1], flags=CONTRACT)
+                return b.fmul(a[0], a[1], flags=FREEDOMS)
             case "div":
                 return b.fdiv(a[0], a[1])
             case "gt":

@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from poolbench.pooling.kernels.lower import I1, I16, I32, I64, Code, Lanes
+from poolbench.pooling.kernels.lower import FREEDOMS, I1, I16, I32, I64, Code, Lanes
 from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.kernels.spec import ARGUMENTS, KernelSpec
 
@@ -171,7 +171,7 @@ class Writer:
     def add_to(self, target: Code, part: Code) -> None:
         """Add numbers to those in memory."""
         lanes = self.lanes
-        lanes.store(self.b.fadd(lanes.load(target, lanes.number, part.type.count), part), target)
+        lanes.store(self.b.fadd(lanes.load(target, lanes.number, part.type.count), part, flags=FREEDOMS), target)
 
     def accumulator(self, lanes: Lanes) -> Code:
         """Return a vector of zeros in memory."""

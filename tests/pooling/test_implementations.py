@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from poolbench.pooling import WindowPool2d
-from poolbench.pooling.kernels.library import unavailable
+from poolbench.pooling.kernels.cpu.library import unavailable
 
 each_with_kernels = each(lambda case: case.implementation == "fast")
 TOLERANCES = {torch.float32: 2e-5, torch.float64: 1e-10, torch.bfloat16: 2e-2}

@@ -9,8 +9,8 @@ from poolbench.pooling.mean import divided, maximum
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
 
-# Exponentials are summed as they are for values up to this, where e to this power (or minus it) is the most.
-MOST, STEEPEST = 2.0**60, 40.0
+# Exponentials are summed as they are where e to this power (or minus it) is the most.
+STEEPEST = 40.0
 
 
 def check_beta(beta: float) -> float:
@@ -68,7 +68,7 @@ class LogSumExpPool2d(TapPool2d):
     def summands(self, one: Window) -> Summands:
         """Return e^(βx)."""
         scaled = one.values[0] * self.beta
-        return Summands([exp(scaled)], within(scaled, STEEPEST) & within(one.values[0], MOST))
+        return Summands([exp(scaled)], within(scaled, STEEPEST))
 
     def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
         """Return (1/β)·log(Σ e^(βx) / n)."""

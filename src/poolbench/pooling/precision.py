@@ -30,8 +30,12 @@ def uncast(x: Tensor) -> AbstractContextManager[object]:
 
 def is_channels_last(x: Tensor) -> bool:
     """Whether a map (B, C, H, W) has its channels side by side in memory, and could not as well have its columns."""
-    if is_transformed(x):  # where a map may be a stack of maps, torch does not say
-        return False
+    # Where a map may be a stack of maps, torch does not say.
+    return not is_transformed(x) and lies_channels_last(x)
+
+
+def lies_channels_last(x: Tensor) -> bool:
+    """Return what `is_channels_last` does, of a map that nothing transforms."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 from poolbench.pooling.kernels.graph import Value, Window, exp, total, within
 from poolbench.pooling.kernels.sums import Summands
-from poolbench.pooling.log_sum_exp import MOST, STEEPEST, check_beta
+from poolbench.pooling.log_sum_exp import STEEPEST, check_beta
 from poolbench.pooling.mean import softmax, weighted
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
+
+# Values up to this can be multiplied by any weight that there is, and summed.
+MOST = 2.0**60
 
 
 class SoftPool2d(TapPool2d):

@@ -29,9 +29,9 @@ from poolbench.pooling import (
     TapPool2d,
     TMaxAvgPool2d,
 )
-from poolbench.pooling.kernels import library, operator, team
+from poolbench.pooling.kernels.cpu import launch, library, team
+from poolbench.pooling.kernels.cpu.lower import interpolated
 from poolbench.pooling.kernels.graph import Value, Window, exp, exp2, log, log2
-from poolbench.pooling.kernels.lower import interpolated
 
 layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
@@ -86,33 +86,45 @@ def test_equals_plain_torch(
 
 @dtypes
 @pytest.mark.parametrize(
-    ("geometry", "size", "streams"),
+    ("geometry", "size", "layout", "streams"),
     [
-        ({"kernel_size": 2}, (2, 3, 16, 32), True),
-        ({"kernel_size": 2}, (2, 3, 16, 64), True),
-        ({"kernel_size": 4}, (2, 3, 16, 96), True),
-        ({"kernel_size": 2}, (2, 3, 16, 36), False),  # rows begin within a cache line
-        ({"kernel_size": 2}, (2, 3, 17, 32), False),  # the last row belongs to no window
-        ({"kernel_size": 3, "stride": 2, "padding": 1}, (2, 3, 16, 32), False),
+        ({"kernel_size": 2}, (2, 3, 16, 32), "contiguous", True),
+        ({"kernel_size": 2}, (2, 3, 16, 64), "contiguous", True),
+        ({"kernel_size": 4}, (2, 3, 16, 96), "contiguous", True),
+        ({"kernel_size": 2}, (2, 3, 16, 36), "contiguous", False),  # rows begin within a cache line
+        ({"kernel_size": 2}, (2, 3, 17, 32), "contiguous", False),  # the last row belongs to no window
+        ({"kernel_size": 3, "stride": 2, "padding": 1}, (2, 3, 16, 32), "contiguous", False),
+        ({"kernel_size": 2}, (2, 48, 6, 8), "channels_last", True),
+        ({"kernel_size": 2}, (2, 48, 7, 8), "channels_last", False),  # the last row belongs to no window
+        ({"kernel_size": 2}, (2, 18, 6, 8), "channels_last", False),  # vectors of 2 channels
+        # Windows overlap: sums are written when they are whole, also those of rows that no window has.
+        ({"kernel_size": 3, "stride": 2, "padding": 1}, (3, 32, 9, 7), "channels_last", True),
+        ({"kernel_size": 3, "stride": 1, "dilation": 3}, (3, 16, 20, 8), "channels_last", True),
+        ({"kernel_size": (3, 1), "stride": (2, 3)}, (2, 16, 12, 8), "channels_last", True),
+        ({"kernel_size": 3, "stride": 2, "ceil_mode": True}, (2, 16, 10, 8), "channels_last", True),
     ],
     ids=str,
 )
 def test_gradients_that_bypass_the_caches(
     geometry: dict[str, Any],
     size: tuple[int, ...],
+    layout: str,
     streams: bool,
     dtype: torch.dtype,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(operator, "STREAMED", 0)
-    operator._plan.cache_clear()
+    monkeypatch.setattr(launch, "STREAMED", 0)
+    launch._plan.cache_clear()
     specs = []
-    monkeypatch.setattr(operator, "kernel", lambda program, spec: specs.append(spec) or library.kernel(program, spec))
-    fast, plain = both(AvgTopKPool2d(**geometry, k=2), images(*size, dtype=dtype))
+    monkeypatch.setattr(launch, "kernel", lambda program, spec: specs.append(spec) or library.kernel(program, spec))
+    memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    fast, plain = both(
+        AvgTopKPool2d(**geometry, k=2), images(*size, dtype=dtype).contiguous(memory_format=memory_format)
+    )
     for one, other in zip(fast, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
     assert [spec.streaming for spec in specs] == [False, streams]
-    operator._plan.cache_clear()
+    launch._plan.cache_clear()
 
 
 @layouts
@@ -136,14 +148,14 @@ def test_threads_change_nothing(threads: int, size: tuple[int, ...], layout: tor
 def test_threads_of_python_do_where_there_is_no_openmp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(team, "openmp", lambda: None)
     monkeypatch.setattr(team, "LEAST_WORK", 1)
-    operator._plan.cache_clear()
+    launch._plan.cache_clear()
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         fast, plain = both(LpPool2d(2), images(4, 8, 16, 16))
     finally:
         torch.set_num_threads(before)
-        operator._plan.cache_clear()
+        launch._plan.cache_clear()
     torch.testing.assert_close(fast, plain)
 
 
@@ -373,7 +385,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 def _forget() -> None:
     """Do as in a new process: nothing is loaded."""
     library.kernel.cache_clear()
-    operator._plan.cache_clear()
+    launch._plan.cache_clear()
     library._machine.cache_clear()
 
 
@@ -432,7 +444,8 @@ def test_the_cache_lies_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatc
 
 def test_another_process_takes_the_kernel_from_the_cache(empty_cache: Path) -> None:
     code = (
-        "import torch; from poolbench.pooling import MaxPool2d; from poolbench.pooling.kernels.library import COMPILED;"
+        "import torch; from poolbench.pooling import MaxPool2d;"
+        "from poolbench.pooling.kernels.cpu.library import COMPILED;"
         "MaxPool2d(2)(torch.zeros(1, 1, 4, 4)); print(COMPILED.made, COMPILED.loaded)"
     )
     for expected in ("1 0", "0 1"):

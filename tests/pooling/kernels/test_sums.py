@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from poolbench.pooling import LehmerPool2d, PowerMeanPool1d, PowerMeanPool2d, SoftPool2d, TapPool2d
-from poolbench.pooling.kernels import library, operator
-from poolbench.pooling.kernels.buffers import Buffers
+from poolbench.pooling import LehmerPool2d, LogSumExpPool2d, PowerMeanPool1d, PowerMeanPool2d, SoftPool2d, TapPool2d
+from poolbench.pooling.kernels.cpu import launch, library
+from poolbench.pooling.kernels.cpu.buffers import Buffers
 from poolbench.pooling.kernels.graph import Value, Window, exp, log, sloped, within
 from poolbench.pooling.kernels.plain import OPERATIONS
 from poolbench.pooling.kernels.sums import Summands, sums
@@ -22,6 +22,7 @@ OPERATORS: dict[str, Callable[..., TapPool2d]] = {
     "power_mean": lambda channels, **geometry: PowerMeanPool2d(**geometry, per="channel", channels=channels),
     "lehmer": lambda channels, **geometry: LehmerPool2d(**geometry),
     "softpool": lambda channels, **geometry: SoftPool2d(**geometry),
+    "log_sum_exp": lambda channels, **geometry: LogSumExpPool2d(**geometry),
 }
 operators = pytest.mark.parametrize("name", OPERATORS)
 
@@ -30,10 +31,10 @@ operators = pytest.mark.parametrize("name", OPERATORS)
 def specs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """What kernels were asked for."""
     asked: list[Any] = []
-    monkeypatch.setattr(operator, "kernel", lambda program, spec: asked.append(spec) or library.kernel(program, spec))
-    operator._plan.cache_clear()
+    monkeypatch.setattr(launch, "kernel", lambda program, spec: asked.append(spec) or library.kernel(program, spec))
+    launch._plan.cache_clear()
     yield asked
-    operator._plan.cache_clear()
+    launch._plan.cache_clear()
 
 
 def images(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -90,7 +91,8 @@ def test_disjoint_windows_of_what_has_a_simpler_derivative(
 @layouts
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [(name, torch.float32) for name in OPERATORS] + [("softpool", torch.float64), ("softpool", torch.bfloat16)],
+    [(name, torch.float32) for name in OPERATORS]
+    + [(name, dtype) for name in ("softpool", "log_sum_exp") for dtype in (torch.float64, torch.bfloat16)],
     ids=str,
 )
 def test_every_operator_and_dtype(name: str, dtype: torch.dtype, layout: torch.memory_format, specs: list[Any]) -> None:
@@ -134,6 +136,28 @@ def test_a_value_that_does_not_fit(name: str, misfit: float, layout: torch.memor
         assert torch.equal(one[1][image], other[1][image])
     if layout is torch.contiguous_format:  # there a unit is one channel's map
         assert torch.equal(one[1][1, 6], other[1][1, 6])
+
+
+@pytest.mark.parametrize("kind", [SoftPool2d, LogSumExpPool2d])
+def test_values_that_fit_for_their_weight_alone(kind: type[TapPool2d]) -> None:
+    """β·x is small enough, x is not: multiplied by its weight it would overflow."""
+    x = images(1, 16, 12, 20)
+    x *= 1e30 / x.max()
+    one, other = (kind(3, 2, 1, beta=39e-30, implementation=way)(x) for way in ("fast", "torch"))
+    assert other.isfinite().all()
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("p", [-30.0, -9.0, -7.4, -2.5, -1.0, 0.01, 1.0, 3.0, 7.4, 8.0, 30.0])
+@pytest.mark.parametrize("most", [1.0, 1e3, 1e5, 1e7, 1e12])
+@pytest.mark.parametrize("name", ["power_mean", "lehmer"])
+def test_powers_that_fit_neither_overflow_nor_vanish(name: str, most: float, p: float) -> None:
+    x = torch.logspace(-7, math.log10(most), 16 * 12 * 20).view(1, 20, 12, 16).transpose(1, 3).contiguous()
+    pool = OPERATORS[name](16, kernel_size=3, stride=2, padding=1)
+    for parameter in pool.parameters():
+        torch.nn.init.constant_(parameter, p)
+    for one, other in zip(run(pool, x, "fast")[:2], run(pool, x.double(), "torch")[:2], strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=2e-3, atol=2e-4)
 
 
 @layouts

@@ -179,6 +179,12 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
+def empty(like: Tensor, size: Any, channels_last: bool) -> Tensor:
+    """Return an empty map of this size and layout, else like another one."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=layout)
+
+
 def layout_of(x: Tensor) -> torch.memory_format:
     """Return the memory layout that results get: channels-last only where the map is it and nothing else."""
     return torch.channels_last if is_channels_last(x) else torch.contiguous_format

@@ -12,9 +12,9 @@ from typing import Any
 
 from llvmlite import ir
 
+from poolbench.pooling.kernels.cpu.lower import I1, I32, I64, Code
+from poolbench.pooling.kernels.cpu.writer import Rows, Writer
 from poolbench.pooling.kernels.geometry import CACHE_LINE
-from poolbench.pooling.kernels.lower import I1, I32, I64, Code
-from poolbench.pooling.kernels.writer import Rows, Writer
 
 
 class WindowWriter(Writer):

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from poolbench.pooling.kernels.library import Kernel
+from poolbench.pooling.kernels.cpu.library import Kernel
 
 # Fewer values than this for a thread are not worth waking it.
 LEAST_WORK = 2**15

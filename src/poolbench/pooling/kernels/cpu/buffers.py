@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from poolbench.pooling.kernels.spec import KernelSpec
+from poolbench.pooling.kernels.cpu.spec import KernelSpec
 from poolbench.pooling.kernels.sums import Sums
 
 # Numbers of a vector (of float64 it has half as many); a row's length is a multiple of it.

@@ -34,9 +34,6 @@ def interpolated(function: Callable[[float], float], low: float, high: float, de
     return terms
 
 
-# a·b + c may be rounded once, as on GPUs, and a zero have either sign: then adding where a condition holds is one step.
-FREEDOMS = ("contract", "nsz")
-
 # log2(1 + f) / f for 1 + f in [√½, √2], to float32's precision.
 LOG2_TERMS = interpolated(
     lambda f: math.log2(1 + f) / f if f else 1 / math.log(2), math.sqrt(0.5) - 1, math.sqrt(2) - 1, 9
@@ -46,11 +43,16 @@ LOG2_TERMS = interpolated(
 class Lanes:
     """Vector arithmetic of one kernel: `count` numbers at a time, stored as `dtype`, computed in float32 or float64.
 
-    Where it is `bounded`, exponentials neither overflow nor vanish and logarithms are of positive normal numbers.
+    Where it is `bounded`, exponentials neither overflow nor vanish and logarithms are of positive normal numbers. Where
+    it is `fused`, a·b + c may be rounded once, as on GPUs: not in a derivative, whose products must cancel where they
+    are equal. A zero may have either sign, so that to add where a condition holds is one step.
     """
 
-    def __init__(self, builder: ir.IRBuilder, dtype: str, count: int, *, bounded: bool = False) -> None:
+    def __init__(
+        self, builder: ir.IRBuilder, dtype: str, count: int, *, bounded: bool = False, fused: bool = False
+    ) -> None:
         self.builder, self.dtype, self.count, self.bounded = builder, dtype, count, bounded
+        self.freedoms = ("nsz", "contract") if fused else ("nsz",)
         self.number = ir.DoubleType() if dtype == "float64" else ir.FloatType()
         self.stored = I16 if dtype == "bfloat16" else self.number
         self.bits = I64 if dtype == "float64" else I32
@@ -151,11 +153,11 @@ class Lanes:
         b = self.builder
         match op:
             case "add":
-                return b.fadd(a[0], a[1], flags=FREEDOMS)
+                return b.fadd(a[0], a[1], flags=self.freedoms)
             case "sub":
                 return b.fsub(a[0], a[1])
             case "mul":
-                return b.fmul(a[0], a[1], flags=FREEDOMS)
+                return b.fmul(a[0], a[1], flags=self.freedoms)
             case "div":
                 return b.fdiv(a[0], a[1])
             case "gt":

@@ -85,7 +85,7 @@ def _made_or_loaded(program: Program, spec: Any) -> Kernel:
     path = cache_folder() / f"{name}.o"
     code = _kept(path)
     if code is None:
-        from poolbench.pooling.kernels.emit import emit
+        from poolbench.pooling.kernels.cpu.emit import emit
 
         code = machine.compile(emit(program, spec, name))
         COMPILED.made += 1
@@ -124,7 +124,9 @@ class _Machine:
         llvm.initialize_native_asmprinter()
         self.processor, self.features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
         self.target = self._target()
-        sources = sorted(Path(__file__).parent.glob("*.py"))
+        # What writes a kernel, and what puts its operations in order.
+        here = Path(__file__).parent
+        sources = sorted([*here.glob("*.py"), *here.parent.glob("*.py")])
         text = "".join(path.read_text(encoding="utf-8") for path in sources)
         self.key = " ".join(
             [

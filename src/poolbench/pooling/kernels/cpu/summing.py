@@ -13,14 +13,14 @@ from typing import Any
 
 from llvmlite import ir
 
-from poolbench.pooling.kernels.buffers import WHOLE, Buffers
+from poolbench.pooling.kernels.cpu.buffers import WHOLE, Buffers
+from poolbench.pooling.kernels.cpu.lower import I1, I64, Code, Lanes
+from poolbench.pooling.kernels.cpu.spec import KernelSpec
+from poolbench.pooling.kernels.cpu.windows import Line, WindowWriter
+from poolbench.pooling.kernels.cpu.writer import Rows
 from poolbench.pooling.kernels.geometry import CACHE_LINE
-from poolbench.pooling.kernels.lower import I1, I64, Code, Lanes
 from poolbench.pooling.kernels.program import Program
-from poolbench.pooling.kernels.spec import KernelSpec
 from poolbench.pooling.kernels.sums import Sums
-from poolbench.pooling.kernels.windows import Line, WindowWriter
-from poolbench.pooling.kernels.writer import Rows
 
 
 class SumsWriter(WindowWriter):

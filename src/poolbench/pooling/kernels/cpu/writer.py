@@ -11,9 +11,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from poolbench.pooling.kernels.lower import FREEDOMS, I1, I16, I32, I64, Code, Lanes
+from poolbench.pooling.kernels.cpu.lower import I1, I16, I32, I64, Code, Lanes
+from poolbench.pooling.kernels.cpu.spec import ARGUMENTS, KernelSpec
 from poolbench.pooling.kernels.program import Program
-from poolbench.pooling.kernels.spec import ARGUMENTS, KernelSpec
 
 POINTER = ir.PointerType()
 # Bytes: how far ahead memory is asked for, by the level of the cache that it is to come to. Processors do so by
@@ -46,7 +46,7 @@ class Writer:
     def __init__(self, program: Program, spec: KernelSpec, function: ir.Function) -> None:
         self.program, self.spec, self.function = program, spec, function
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
-        self.lanes = Lanes(self.b, spec.dtype, spec.lanes)
+        self.lanes = Lanes(self.b, spec.dtype, spec.lanes, fused=not spec.derivative)
         self.size = 2 if spec.dtype == "bfloat16" else 8 if spec.dtype == "float64" else 4
         self.taps = [(i, j) for i in range(spec.kernel_size[0]) for j in range(spec.kernel_size[1])]
         # What gradients are summed in: the output itself, or the scratch map.
@@ -171,7 +171,7 @@ class Writer:
     def add_to(self, target: Code, part: Code) -> None:
         """Add numbers to those in memory."""
         lanes = self.lanes
-        lanes.store(self.b.fadd(lanes.load(target, lanes.number, part.type.count), part, flags=FREEDOMS), target)
+        lanes.store(self.b.fadd(lanes.load(target, lanes.number, part.type.count), part, flags=lanes.freedoms), target)
 
     def accumulator(self, lanes: Lanes) -> Code:
         """Return a vector of zeros in memory."""

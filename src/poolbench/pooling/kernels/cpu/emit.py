@@ -6,12 +6,12 @@ lists what stands in the table that `arguments` points to.
 
 from llvmlite import ir
 
-from poolbench.pooling.kernels.lower import I32, I64
+from poolbench.pooling.kernels.cpu.lower import I32, I64
+from poolbench.pooling.kernels.cpu.spec import ARGUMENTS, KernelSpec
+from poolbench.pooling.kernels.cpu.summing import SumsWriter
+from poolbench.pooling.kernels.cpu.windows import WindowWriter
+from poolbench.pooling.kernels.cpu.writer import POINTER
 from poolbench.pooling.kernels.program import Program
-from poolbench.pooling.kernels.spec import ARGUMENTS, KernelSpec
-from poolbench.pooling.kernels.summing import SumsWriter
-from poolbench.pooling.kernels.windows import WindowWriter
-from poolbench.pooling.kernels.writer import POINTER
 
 
 def emit(program: Program, spec: KernelSpec, name: str) -> str:

@@ -83,6 +83,7 @@ CHOOSING: dict[str, Callable[..., nn.Module]] = {
     "max": MaxPool2d,
     "min": MinPool2d,
     "median": MedianPool2d,
+    "mixed": MixedPool2d,
     "avg_topk, k=1": partial(AvgTopKPool2d, k=1),
     "avg_topk, k=5": partial(AvgTopKPool2d, k=5),
     "ordinal": partial(OrdinalPool2d, per="layer"),

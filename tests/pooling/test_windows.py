@@ -341,7 +341,7 @@ def test_minus_infinity_is_told_from_padding_with_other_arguments(case: Case, ge
 
 def test_operators_that_choose_take_minus_infinity_for_a_value() -> None:
     chosen = {case.name for case in CASES.values() if minus_infinity_is_a_value(case, wholly_inside(case), 6, 6)}
-    assert {"max", "avg_topk", "t_max_avg", "median", "ordinal", "rank_stochastic", "rank_weighted"} <= chosen
+    assert {"max", "avg_topk", "t_max_avg", "median", "mixed", "ordinal", "rank_stochastic", "rank_weighted"} <= chosen
 
 
 @each(lambda case: case.kind.keeps_constants and case.kind.domain != "positive")

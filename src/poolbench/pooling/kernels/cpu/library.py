@@ -112,6 +112,21 @@ def _kept(path: Path) -> bytes | None:
     return code if code and hashlib.sha256(code).digest() == held[:32] else None
 
 
+def optimised(text: str, target: Any) -> Any:
+    """Return LLVM text as a module that is ready to become code for a target machine of llvmlite's."""
+    import llvmlite.binding as llvm
+
+    module = llvm.parse_assembly(text)
+    module.triple = target.triple
+    module.data_layout = str(target.target_data)
+    module.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    passes = llvm.create_pass_builder(target, options)
+    passes.getModulePassManager().run(module, passes)
+    return module
+
+
 class _Machine:
     """LLVM, set up for this processor."""
 
@@ -140,16 +155,7 @@ class _Machine:
 
     def compile(self, text: str) -> bytes:
         """Return machine code of LLVM text."""
-        llvm = self.llvm
-        module = llvm.parse_assembly(text)
-        module.triple = self.target.triple
-        module.data_layout = str(self.target.target_data)
-        module.verify()
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-        builder = llvm.create_pass_builder(self.target, options)
-        builder.getModulePassManager().run(module, builder)
-        code: bytes = self.target.emit_object(module)
+        code: bytes = self.target.emit_object(optimised(text, self.target))
         return code
 
     def load(self, code: bytes, name: str) -> Kernel:

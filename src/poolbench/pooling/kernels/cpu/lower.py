@@ -84,7 +84,9 @@ class Lanes:
             return stored
         b, count = self.builder, stored.type.count
         bits = b.shl(b.zext(stored, self.vector(I32, count)), self.const(16, I32, count))
-        return b.bitcast(bits, self.vector(self.number, count))
+        numbers = b.bitcast(bits, self.vector(self.number, count))
+        # Else LLVM would choose between bits where numbers are chosen, and no longer see the larger of two.
+        return self.intrinsic(f"llvm.arithmetic.fence.v{count}f32", numbers.type, [numbers])
 
     def narrow(self, numbers: Code) -> Code:
         """Return numbers as they are stored, rounded to the nearest, ties to even."""

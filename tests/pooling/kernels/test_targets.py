@@ -1,0 +1,61 @@
+"""Kernels for processors that are not this one: nothing is called that a user's machine might not have."""
+
+import re
+
+import llvmlite.binding as llvm
+import pytest
+import torch
+
+from poolbench.pooling import MAMPool2d, MaxPool2d, RankWeightedPool2d, SoftPool2d, StochasticPool2d, TapPool2d
+from poolbench.pooling.kernels.cpu.emit import emit
+from poolbench.pooling.kernels.cpu.launch import LANES
+from poolbench.pooling.kernels.cpu.library import optimised
+from poolbench.pooling.kernels.cpu.spec import KernelSpec
+
+LINUX = "unknown-linux-gnu"
+PROCESSORS = {
+    "x86-64": (f"x86_64-{LINUX}", "x86-64"),
+    "haswell": (f"x86_64-{LINUX}", "haswell"),
+    "skylake-avx512": (f"x86_64-{LINUX}", "skylake-avx512"),
+    "sapphirerapids": (f"x86_64-{LINUX}", "sapphirerapids"),
+    "neoverse-n1": (f"aarch64-{LINUX}", "neoverse-n1"),
+    "apple-m1": ("arm64-apple-darwin", "apple-m1"),
+}
+# Names in what instructions work on: of a compiler's runtime library, of the mathematical one, of C's.
+NAME = re.compile(r"(?<![\w.%])_{0,3}(?:(?<=_)[a-z]\w{4,}|(?:exp|log|pow|fma|fmax|fmin|sqrt|mem\w+|bzero)[2fl]?)\b")
+
+
+def assembly(pool: TapPool2d, spec: KernelSpec, triple: str, processor: str) -> str:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    target = llvm.Target.from_triple(triple).create_target_machine(cpu=processor, opt=3, reloc="static")
+    text: str = target.emit_assembly(optimised(emit(pool.program, spec, "tried"), target))
+    return text
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize("dtype", LANES, ids=str)
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_only_memory_is_cleared_by_others(processor: str, dtype: torch.dtype, channels_last: bool) -> None:
+    for kind in (MaxPool2d, MAMPool2d, RankWeightedPool2d, SoftPool2d, StochasticPool2d):
+        pool = kind(3, 2, 1)
+        for derivative in (False, True):
+            spec = KernelSpec(
+                derivative=derivative,
+                channels_last=channels_last,
+                dtype=str(dtype).removeprefix("torch."),
+                kernel_size=(3, 3),
+                stride=(2, 2),
+                padding=(1, 1),
+                dilation=(1, 1),
+                lanes=LANES[dtype],
+                masked=True,
+                disjoint=False,
+                in_sums=pool.program.sums is not None,
+            )
+            text = assembly(pool, spec, *PROCESSORS[processor])
+            instructions = [
+                line.split(None, 1) for line in text.splitlines() if not line.strip().startswith((".", "#"))
+            ]
+            names = {name.strip("_") for parts in instructions if len(parts) == 2 for name in NAME.findall(parts[1])}
+            assert names <= {"part_tried", "memset", "bzero"}

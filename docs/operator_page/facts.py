@@ -37,7 +37,6 @@ WORDS = {
     "sqrt": "square roots",
     "gt": "comparisons",
     "ge": "comparisons",
-    "eq": "comparisons",
 }
 
 

@@ -26,7 +26,7 @@ from poolbench.measure.audit import audited
 from poolbench.measure.implementations import implementations
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
-from poolbench.pooling.kernels.cpu.library import COMPILED
+from poolbench.pooling.kernels.compiled import COMPILED
 from poolbench.record import OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
 from poolbench.training import Fitted, Mirrors, Progress, fit, predict
 

@@ -24,6 +24,7 @@ from poolbench.pooling import (
     RankWeightedPool2d,
     StridedConv2d,
     TMaxAvgPool2d,
+    WindowPool2d,
 )
 
 
@@ -110,6 +111,25 @@ def test_a_window_with_nan_keeps_the_whole_gradient() -> None:
     AvgTopKPool2d(2, k=3)(x).sum().backward()
     assert x.grad is not None
     torch.testing.assert_close(x.grad.sum(), torch.tensor(4.0))
+
+
+@pytest.mark.parametrize("implementation", ["fast", "torch"])
+@pytest.mark.parametrize("kind", [MaxPool2d, MinPool2d])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("channels", [3, 16])
+def test_windows_with_nan_keep_the_whole_gradient(
+    channels: int, place: int, kind: type[WindowPool2d], implementation: str
+) -> None:
+    x = torch.rand(1, channels, 5, 35, generator=torch.Generator().manual_seed(1)) + 1
+    x[..., 0::2, place::2] = torch.nan  # one in each window, but for place 1 in those that hang over the right border
+    for layout in (torch.contiguous_format, torch.channels_last):
+        leaf = x.clone(memory_format=layout).requires_grad_()
+        y = kind(2, ceil_mode=True, implementation=implementation)(leaf)
+        y.sum().backward()
+        assert leaf.grad is not None
+        assert leaf.grad.sum().item() == y.numel()
+        if place == 0:  # it is the first of each window, so that nothing beats it
+            assert torch.equal(leaf.grad, x.isnan().float())
 
 
 def test_a_batch_that_is_worked_on_in_parts() -> None:

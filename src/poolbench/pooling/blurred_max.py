@@ -7,8 +7,8 @@ from torch import Tensor
 
 from poolbench.pooling.binomial import binomial, is_mirrored_within, mirrored
 from poolbench.pooling.kernels.geometry import Geometry
-from poolbench.pooling.kernels.graph import Value, Window, folded, larger, spread_nan, where
-from poolbench.pooling.mean import first_of, weighted
+from poolbench.pooling.kernels.graph import Value, Window, spread_nan, where
+from poolbench.pooling.mean import maximum_of, weighted
 from poolbench.pooling.tap import TapPool2d
 
 # A window with more values takes longer than a map of maxima.
@@ -122,4 +122,4 @@ class BlurredMax2d(TapPool2d):
 def _first_largest(windows: Sequence[Sequence[Value]], valid: Sequence[Sequence[Value]] | None) -> list[Value]:
     """Return the largest value of each window, the first of equal ones that are valid."""
     there = [None] * len(windows) if valid is None else valid
-    return [first_of(folded(larger, some), some, ok) for some, ok in zip(windows, there, strict=True)]
+    return [maximum_of(some, ok) for some, ok in zip(windows, there, strict=True)]

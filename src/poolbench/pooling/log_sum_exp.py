@@ -27,7 +27,7 @@ def check_beta(beta: float) -> float:
 class LogSumExpPool2d(TapPool2d):
     """A smooth maximum: (1/β)·log(Σ e^(βx) / n).
 
-    β → 0 is the mean, β → ∞ the maximum. The maximum is subtracted first, so nothing overflows.
+    β → 0 is the mean, β → ∞ the maximum. The maximum is subtracted first where anything could overflow.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -64,6 +64,11 @@ class LogSumExpPool2d(TapPool2d):
         largest = stopped(maximum(window))
         raised = [exp((value - largest) * self.beta) for value in window.filled(-math.inf)]
         return largest + log(divided(total(raised), window)) * (1 / self.beta)
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether β is at least 1: what the logarithm of a sum near 1 loses is divided by β."""
+        return self.beta >= 1
 
     def summands(self, one: Window) -> Summands:
         """Return e^(βx)."""

@@ -33,31 +33,37 @@ def mean(window: Window) -> Value:
 
 def maximum(window: Window) -> Value:
     """Return max(x), the first of equal values in the order of reading; blind to NaN."""
-    values = window.filled(-math.inf)
-    return first_of(folded(larger, values), values, window.valid)
+    return maximum_of(window.filled(-math.inf), window.valid)
 
 
 def minimum(window: Window) -> Value:
     """Return min(x), the first of equal values in the order of reading; blind to NaN."""
     values = window.filled(math.inf)
-    return first_of(folded(smaller, values), values, window.valid)
+    least = folded(smaller, values)
+    return _first(least, values, [value > least for value in values], window.valid)
 
 
-def first_of(extreme: Value, values: Sequence[Value], valid: Sequence[Value] | None = None) -> Value:
-    """Return the extreme of some values, whose gradient goes to the first that equals it.
-
-    Asking for that anew is cheaper than to remember each comparison by which it was found.
+def maximum_of(values: Sequence[Value], valid: Sequence[Value] | None = None) -> Value:
+    """Return the largest of some values, whose gradient goes to the first that it does not beat.
 
     Args:
-        extreme: the largest or the smallest value.
-        values: all of them.
-        valid: which of them are inside the map and may get the gradient; None where all are, and then one does.
+        values: all of them, −∞ outside the map.
+        valid: which of them are inside the map and may get the gradient; None where all are.
+    """
+    most = folded(larger, values)
+    return _first(most, values, [most > value for value in values], valid)
+
+
+def _first(extreme: Value, values: Sequence[Value], beaten: Sequence[Value], valid: Sequence[Value] | None) -> Value:
+    """Return an extreme value with the gradient of the first value that it does not beat: one that is equal, or NaN.
+
+    Asking for that anew is cheaper than to remember each comparison by which it was found.
     """
     found, taken = [], None
     for at, value in enumerate(values[:-1] if valid is None else values):
-        equal = value.equals(extreme) if valid is None else valid[at] & value.equals(extreme)
-        found.append(where(equal if taken is None else equal & ~taken, value, 0.0))
-        taken = equal if taken is None else taken | equal
+        stands = ~beaten[at] if valid is None else valid[at] & ~beaten[at]
+        found.append(where(stands if taken is None else stands & ~taken, value, 0.0))
+        taken = stands if taken is None else taken | stands
     if taken is None:  # one value alone
         return extreme
     if valid is None:

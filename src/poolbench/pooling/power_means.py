@@ -30,7 +30,8 @@ LEAST = 1e-6
 SMALLEST = torch.finfo(torch.float32).tiny
 # Powers are summed of values divided by 2 to this power, amid what activations are and LEAST ...
 CENTRE = -8
-# ... for values within 2 to ± this power of it, where their power lies within 2 to ± that. So does one power less.
+# ... for values within 2 to ± this power of it, where their power lies within 2 to ± that; one power less, which the
+# derivative needs, then lies within 2 to ± both together.
 FURTHEST, STEEPEST = 26, 90.0
 
 

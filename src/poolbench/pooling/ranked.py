@@ -55,8 +55,8 @@ class RankWeightedPool2d(TapPool2d):
     As in its source the weights are not normalised: they sum to 1 − (1 − α)^n, a little below 1 (0.9375 for a 2×2
     window and α = ½), and at a border to less. `normalize=True` divides by their sum. α → 1 is max pooling.
 
-    The gradient of a value is its weight; equal values take their ranks in the order of reading. The sort is Batcher's
-    network of comparisons; the derivative compares each pair of values, so its work grows with n².
+    The gradient of a value is its weight; equal values take their ranks in the order of reading. The sort is a network
+    of comparisons; the derivative compares each pair of values, so its work grows with n².
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -11,7 +11,7 @@ from pooling.cases import CASES, CHANNELS, Case, geometries_of
 from torch import Tensor, nn
 
 from poolbench.pooling import AvgTopKPool2d, MaxPool2d, MedianPool2d, MixedPool2d, StochasticPool2d
-from poolbench.pooling.kernels.cpu.library import COMPILED
+from poolbench.pooling.kernels.compiled import COMPILED
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.gpu.blocks import Axis, Text
 

@@ -68,7 +68,23 @@ def test_what_changes_nothing_is_left_out() -> None:
     assert a / 1.0 is a
     assert where(a > 0.0, a, a) is a
     assert (graph.const(2.0) * 3.0).leaf == 6.0
+    assert (graph.const(2.0) + 3.0).leaf == 5.0
     assert (graph.const(1.0) / 0.0).op == "div"  # left to the machine
+
+
+def test_a_choice_between_nothing_and_a_choice_is_one_choice() -> None:
+    graph = Graph()
+    a, b = graph.leaf("tap", 0), graph.leaf("tap", 1)
+    first, second = a > 0.0, b > 0.0
+    for condition in (first, second):
+        assert where(condition, a, 0.0) + where(condition, 0.0, b) is where(condition, a, b)
+    inner, outer = where(second, b, 0.0), where(second, 0.0, b)
+    assert where(first, inner, 0.0) is where(first & second, b, 0.0)
+    assert where(first, outer, 0.0) is where(first & ~second, b, 0.0)
+    assert where(first, 0.0, inner) is where(~first & second, b, 0.0)
+    assert where(first, 0.0, outer) is where(first | second, 0.0, b)
+    # Put as one choice or not, the halves of an exchange are found.
+    assert where(first, inner, 0.0) + where(first, 0.0, a) is where(first, inner, a)
 
 
 def test_kinds_are_checked() -> None:

@@ -29,9 +29,11 @@ from poolbench.pooling import (
     TapPool2d,
     TMaxAvgPool2d,
 )
+from poolbench.pooling.kernels import compiled
 from poolbench.pooling.kernels.cpu import launch, library, team
 from poolbench.pooling.kernels.cpu.lower import interpolated
-from poolbench.pooling.kernels.graph import Value, Window, exp, exp2, log, log2
+from poolbench.pooling.kernels.geometry import Geometry
+from poolbench.pooling.kernels.graph import Value, Window, exp, exp2, log, log2, total
 
 layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
@@ -125,6 +127,20 @@ def test_gradients_that_bypass_the_caches(
         torch.testing.assert_close(one, other, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
     assert [spec.streaming for spec in specs] == [False, streams]
     launch._plan.cache_clear()
+
+
+@pytest.mark.parametrize(("channels", "streams"), [(24, False), (48, True)])
+def test_threads_that_share_an_image_do_not_share_cache_lines(
+    channels: int, streams: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = (1, channels, 32, 32)
+    geometry = Geometry((3, 3), (2, 2), (1, 1), (1, 1), (16, 16))
+    monkeypatch.setattr(launch, "STREAMED", 0)
+    specs: list[Any] = []
+    monkeypatch.setattr(launch, "kernel", lambda program, spec: specs.append(spec) or library.kernel(program, spec))
+    for threads in (1, 2):
+        launch._plan.__wrapped__(MaxPool2d(3, 2, 1).program, geometry, size, torch.float32, True, True, threads)
+    assert [spec.streaming for spec in specs] == [True, streams]
 
 
 @layouts
@@ -375,8 +391,8 @@ def test_a_pickled_operator_runs_in_a_new_process(tmp_path: Path) -> None:
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "kernels"
-    monkeypatch.setenv(library.FOLDER, str(folder))
-    monkeypatch.setattr(library, "COMPILED", library.Compiled())
+    monkeypatch.setenv(compiled.FOLDER, str(folder))
+    monkeypatch.setattr(library, "COMPILED", compiled.Compiled())
     _forget()
     yield folder
     _forget()
@@ -428,24 +444,45 @@ def test_where_nothing_can_be_kept_it_still_runs_and_says_so(
 ) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    monkeypatch.setenv(library.FOLDER, str(file / "below"))
+    monkeypatch.setenv(compiled.FOLDER, str(file / "below"))
     _pool()
     assert library.COMPILED.made == 1
     assert str(file / "below") in library.COMPILED.unkept
 
 
 def test_the_cache_lies_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(library.FOLDER, raising=False)
+    monkeypatch.delenv(compiled.FOLDER, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert library.cache_folder() == tmp_path / "poolbench" / "kernels"
+    assert compiled.cache_folder() == tmp_path / "poolbench" / "kernels"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert library.cache_folder() == Path.home() / ".cache" / "poolbench" / "kernels"
+    assert compiled.cache_folder() == Path.home() / ".cache" / "poolbench" / "kernels"
+
+
+class _MaskedLate(TapPool2d):
+    """A formula that makes an infinite slope of what is outside the map before it leaves it out."""
+
+    def formula(self, window: Window) -> Value:
+        return total(window.only([log(value) for value in window.values], 0.0))
+
+
+@layouts
+@pytest.mark.parametrize("implementation", ["fast", "torch"])
+def test_what_is_outside_the_map_gives_nothing_to_what_is_inside(
+    implementation: str, layout: torch.memory_format
+) -> None:
+    x = torch.ones(1, 16, 6, 6).contiguous(memory_format=layout)
+    x[..., 0, 0] = 0  # in no window, but the nearest of what is outside
+    x.requires_grad_()
+    _MaskedLate(3, 2, 1, dilation=2, implementation=implementation)(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert x.grad[..., 0, 0].count_nonzero() == 0
 
 
 def test_another_process_takes_the_kernel_from_the_cache(empty_cache: Path) -> None:
     code = (
         "import torch; from poolbench.pooling import MaxPool2d;"
-        "from poolbench.pooling.kernels.cpu.library import COMPILED;"
+        "from poolbench.pooling.kernels.compiled import COMPILED;"
         "MaxPool2d(2)(torch.zeros(1, 1, 4, 4)); print(COMPILED.made, COMPILED.loaded)"
     )
     for expected in ("1 0", "0 1"):

@@ -148,6 +148,14 @@ def test_values_that_fit_for_their_weight_alone(kind: type[TapPool2d]) -> None:
     torch.testing.assert_close(one, other, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("beta", [1e-3, 0.1, 1.0, 5.0])
+def test_log_sum_exp_of_equal_values(beta: float) -> None:
+    """By sums to what a logarithm of numbers near 1 can tell, by the formula exactly."""
+    for value in (0.0, 1e-4, 1.0, 4.0):
+        y = LogSumExpPool2d(3, 2, 1, beta=beta)(torch.full((1, 16, 8, 8), value))
+        assert (y - value).abs().max().item() <= (1e-6 if beta >= 1 else 0.0)
+
+
 @pytest.mark.parametrize("p", [-30.0, -9.0, -7.4, -2.5, -1.0, 0.01, 1.0, 3.0, 7.4, 8.0, 30.0])
 @pytest.mark.parametrize("most", [1.0, 1e3, 1e5, 1e7, 1e12])
 @pytest.mark.parametrize("name", ["power_mean", "lehmer"])

@@ -9,7 +9,7 @@ import torch
 from poolbench.pooling import MAMPool2d, MaxPool2d, RankWeightedPool2d, SoftPool2d, StochasticPool2d, TapPool2d
 from poolbench.pooling.kernels.cpu.emit import emit
 from poolbench.pooling.kernels.cpu.launch import LANES
-from poolbench.pooling.kernels.cpu.library import optimised
+from poolbench.pooling.kernels.cpu.library import OPTIONS, optimised
 from poolbench.pooling.kernels.cpu.spec import KernelSpec
 
 LINUX = "unknown-linux-gnu"
@@ -28,7 +28,7 @@ NAME = re.compile(r"(?<![\w.%])_{0,3}(?:(?<=_)[a-z]\w{4,}|(?:exp|log|pow|fma|fma
 def assembly(pool: TapPool2d, spec: KernelSpec, triple: str, processor: str) -> str:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    target = llvm.Target.from_triple(triple).create_target_machine(cpu=processor, opt=3, reloc="static")
+    target = llvm.Target.from_triple(triple).create_target_machine(cpu=processor, **OPTIONS)
     text: str = target.emit_assembly(optimised(emit(pool.program, spec, "tried"), target))
     return text
 
@@ -36,7 +36,8 @@ def assembly(pool: TapPool2d, spec: KernelSpec, triple: str, processor: str) -> 
 @pytest.mark.parametrize("processor", PROCESSORS)
 @pytest.mark.parametrize("dtype", LANES, ids=str)
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_only_memory_is_cleared_by_others(processor: str, dtype: torch.dtype, channels_last: bool) -> None:
+@pytest.mark.parametrize("fewer", [1, 4])
+def test_only_memory_is_cleared_by_others(fewer: int, processor: str, dtype: torch.dtype, channels_last: bool) -> None:
     for kind in (MaxPool2d, MAMPool2d, RankWeightedPool2d, SoftPool2d, StochasticPool2d):
         pool = kind(3, 2, 1)
         for derivative in (False, True):
@@ -48,9 +49,10 @@ def test_only_memory_is_cleared_by_others(processor: str, dtype: torch.dtype, ch
                 stride=(2, 2),
                 padding=(1, 1),
                 dilation=(1, 1),
-                lanes=LANES[dtype],
+                lanes=LANES[dtype] // fewer,
                 masked=True,
                 disjoint=False,
+                streaming=derivative and channels_last and fewer == 1,
                 in_sums=pool.program.sums is not None,
             )
             text = assembly(pool, spec, *PROCESSORS[processor])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-# Bytes. A tensor's memory begins at a whole one.
+# Bytes. The memory of a new tensor begins at a whole one.
 CACHE_LINE = 64
 
 

@@ -23,7 +23,6 @@ SIGNATURES = {
     "sqrt": "f:f",
     "gt": "ff:b",
     "ge": "ff:b",
-    "eq": "ff:b",
     "unordered": "ff:b",
     "and": "bb:b",
     "or": "bb:b",
@@ -91,10 +90,6 @@ class Value:
     def __le__(self, other: Number) -> "Value":
         return self.graph.node("ge", other, self)
 
-    def equals(self, other: Number) -> "Value":
-        """Return whether two numbers are equal."""
-        return self.graph.node("eq", self, other)
-
     def __and__(self, other: "Value") -> "Value":
         return self.graph.node("and", self, other)
 
@@ -151,7 +146,9 @@ class Graph:
                 return second
             if is_const(second, 0.0):
                 return first
-            return self._exchange(first, second)
+            exchanged = self._exchange(first, second)
+            if exchanged is not None:
+                return exchanged
         if op == "sub" and is_const(second, 0.0):
             return first
         if op in ("mul", "div") and is_const(second, 1.0):
@@ -208,20 +205,18 @@ def is_const(value: Value, number: float) -> bool:
     return value.op == "const" and repr(value.leaf) == repr(number)
 
 
-def needed(outputs: Iterable[Value], *, gradient: bool = False, given: Iterable[Value] = ()) -> list[Value]:
+def needed(outputs: Iterable[Value], *, gradient: bool = False) -> list[Value]:
     """Return what outputs depend on, inputs first, in the order of writing.
 
-    With `gradient`, what their derivative does: see `via`. What is `given` is there, but not what it depends on.
+    With `gradient`, what their derivative does: see `via`.
     """
     seen: dict[int, Value] = {}
-    known = {value.index for value in given}
     waiting = list(outputs)
     while waiting:
         value = waiting.pop()
         if value.index not in seen:
             seen[value.index] = value
-            if value.index not in known:
-                waiting.extend(value.args if gradient or value.op != "via" else value.args[:1])
+            waiting.extend(value.args if gradient or value.op != "via" else value.args[:1])
     return [seen[index] for index in sorted(seen)]
 
 
@@ -430,7 +425,9 @@ NINE = (
 
 
 def sorting_network(count: int) -> list[tuple[int, int]]:
-    """Return pairs to compare, one after the other, until `count` values are sorted: Batcher's odd-even merge sort.
+    """Return pairs to compare, one after the other, until `count` values are sorted.
+
+    By Batcher's odd-even merge sort, but for 9 values: see `NINE`.
 
     Source: Batcher, Sorting networks and their applications (1968).
 

@@ -24,7 +24,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "sqrt": torch.sqrt,
     "gt": lambda a, b: a > b,
     "ge": lambda a, b: a >= b,
-    "eq": lambda a, b: a == b,
     "unordered": lambda a, b: a.isnan() | b.isnan(),
     "and": lambda a, b: a & b,
     "or": lambda a, b: a | b,

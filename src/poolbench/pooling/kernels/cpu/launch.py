@@ -71,7 +71,7 @@ def _run(
     plan = _plan(
         program, geometry, tuple(size), out.dtype, channels_last, gradient is not None, torch.get_num_threads()
     )
-    # Of sums, rows begin and end with zeros that are never written, and shares begin at 0.
+    # Of sums, rows begin and end with zeros that are never written; shares, and a ring of rows, begin at 0.
     make = torch.zeros if plan.clear_scratch else torch.empty
     scratch = make(plan.threads * plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
     gparams = torch.zeros((plan.threads, count, size[1]), dtype=wide) if count else None
@@ -108,6 +108,9 @@ def _plan(
 ) -> _Plan:
     batch, channels, height, width = size
     lanes = _lanes(LANES[dtype], channels if channels_last else 0, geometry)
+    vectors = channels // lanes
+    # A thread takes whole images, or blocks of channels where there are too few of them.
+    blocks = max(1, min(vectors, math.ceil(most_threads / batch))) if channels_last else 1
     spec = KernelSpec(
         derivative=derivative,
         channels_last=channels_last,
@@ -119,12 +122,9 @@ def _plan(
         lanes=lanes,
         masked=_masked(LANES[dtype], geometry, (height, width), channels_last),
         disjoint=geometry.is_disjoint,
-        streaming=derivative and _streams(geometry, size, lanes, dtype, channels_last),
+        streaming=derivative and _streams(geometry, size, lanes, dtype, blocks if channels_last else 0),
         in_sums=_in_sums(program, geometry),
     )
-    vectors = channels // spec.lanes
-    # A thread takes whole images, or blocks of channels where there are too few of them.
-    blocks = max(1, min(vectors, math.ceil(most_threads / batch))) if channels_last else 1
     threads = threads_for(math.prod(size), batch * (blocks if channels_last else channels), most_threads)
     across = math.ceil(vectors / blocks) * spec.lanes if channels_last else 1
     values = {
@@ -187,17 +187,19 @@ def _lanes(most: int, channels: int, geometry: Geometry) -> int:
     return most
 
 
-def _streams(geometry: Geometry, size: tuple[int, ...], lanes: int, dtype: torch.dtype, channels_last: bool) -> bool:
+def _streams(geometry: Geometry, size: tuple[int, ...], lanes: int, dtype: torch.dtype, blocks: int) -> bool:
     """Return whether gradients are better written past the caches: see `STREAMED`.
 
-    Every vector is written whole, once, and fills aligned cache lines, by itself or together with the next.
+    Every vector is written whole, once, and fills aligned cache lines, by itself or together with the next of the same
+    thread. `blocks` are those of an image's channels, 0 where contiguous.
     """
     width, bytes_each = size[3], dtype.itemsize
     if math.prod(size) * bytes_each < STREAMED:
         return False
-    if channels_last:
-        overlap = not geometry.is_disjoint
-        return lanes * bytes_each >= CACHE_LINE // 2 and (overlap or geometry.covers((size[2], size[3])))
+    if blocks:
+        least = CACHE_LINE // 2 if blocks == 1 else CACHE_LINE
+        once = not geometry.is_disjoint or geometry.covers((size[2], size[3]))
+        return lanes * bytes_each >= least and once
     return (
         geometry.is_disjoint
         and geometry.covers((size[2], size[3]))

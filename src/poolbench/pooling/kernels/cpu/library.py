@@ -3,7 +3,6 @@
 import ctypes
 import functools
 import hashlib
-import os
 import platform
 import threading
 import time
@@ -11,31 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poolbench.paths import user_cache
+from poolbench.pooling.kernels.compiled import COMPILED, cache_folder
 from poolbench.pooling.kernels.program import Program
 from poolbench.whole_file import replacing
 
-FOLDER = "POOLBENCH_KERNEL_CACHE"
-
-
-@dataclass
-class Compiled:
-    """What compiling cost this process so far.
-
-    Args:
-        made: kernels compiled.
-        loaded: kernels taken from the cache folder.
-        seconds: that either took.
-        unkept: why kernels could not be put into the folder, the first reason.
-    """
-
-    made: int = 0
-    loaded: int = 0
-    seconds: float = 0.0
-    unkept: str = ""
-
-
-COMPILED = Compiled()
+# Code and its constants may come to lie more than 2 GiB apart, between torch's libraries: full addresses.
+OPTIONS = {"opt": 3, "reloc": "static", "codemodel": "large"}
 # LLVM's engine is not made for several threads.
 _one_at_a_time = threading.Lock()
 
@@ -52,14 +32,6 @@ class Kernel:
     def call_part(self) -> Any:
         """`part(arguments, thread, threads)`."""
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(self.part)
-
-
-def cache_folder() -> Path:
-    """Return where compiled kernels are kept: `POOLBENCH_KERNEL_CACHE`, else a folder in the user's cache."""
-    named = os.environ.get(FOLDER)
-    if named:
-        return Path(named)
-    return user_cache() / "kernels"
 
 
 def unavailable() -> str:
@@ -169,10 +141,8 @@ class _Machine:
         return Kernel(part, team, engine)
 
     def _target(self) -> Any:
-        # Code and its constants may come to lie more than 2 GiB apart, between torch's libraries: full addresses.
-        return self.llvm.Target.from_default_triple().create_target_machine(
-            cpu=self.processor, features=self.features, opt=3, reloc="static", codemodel="large"
-        )
+        default = self.llvm.Target.from_default_triple()
+        return default.create_target_machine(cpu=self.processor, features=self.features, **OPTIONS)
 
 
 @functools.lru_cache(maxsize=1)

@@ -166,8 +166,6 @@ class Lanes:
                 return b.fcmp_ordered(">", a[0], a[1])
             case "ge":
                 return b.fcmp_ordered(">=", a[0], a[1])
-            case "eq":
-                return b.fcmp_ordered("==", a[0], a[1])
             case "unordered":
                 return b.fcmp_unordered("uno", a[0], a[1])
             case "and":

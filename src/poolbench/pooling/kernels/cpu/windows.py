@@ -43,8 +43,8 @@ class WindowWriter(Writer):
             b.mul(b.sdiv(b.mul(vectors, at), self.blocks), self.i(spec.lanes))
             for at in (block, b.add(block, self.i(1)))
         )
-        pixels = b.mul(self.height, self.width)
-        origin = b.mul(image, pixels)
+        across = b.sub(last, first)
+        origin = b.mul(image, b.mul(self.height, self.width))
         zero = ir.Constant(lanes.vector(self.sum_kind), None)
 
         @contextmanager
@@ -69,7 +69,6 @@ class WindowWriter(Writer):
             at = b.mul(b.and_(row, self.i(spec.ring - 1)), self.width)
             return self.at(self.scratch, b.mul(at, across), lanes.number)
 
-        across = b.sub(last, first)
         # A row is cleared just before the first window needs it or finished just after the last: still in the cache.
         cleared = finished = None
         if spec.accumulates_apart:
@@ -97,9 +96,9 @@ class WindowWriter(Writer):
                 window = b.mul(b.add(b.mul(image, b.mul(self.rows, self.columns)), place), self.channels)
 
                 def write(masked: bool) -> None:
-                    inside = columns if masked else self.steps(1, column)
-                    read = [b.mul(at, self.channels) for at in inside]
-                    put = [b.mul(at, across) for at in inside] if spec.accumulates_apart else read
+                    steps = columns if masked else self.steps(1, column)
+                    read = [b.mul(at, self.channels) for at in steps]
+                    put = [b.mul(at, across) for at in steps] if spec.accumulates_apart else read
                     with self.loop(first, last, spec.lanes) as channel:
                         inputs = self.channel_inputs(image, channel, place, sources, read)
                         if masked:
@@ -109,9 +108,10 @@ class WindowWriter(Writer):
                         if spec.derivative:
                             gradient = lanes.widen(lanes.load(self.at(self.gradient, out, lanes.stored), lanes.stored))
                             parts = lanes.each(self.tape(masked), {**inputs, "gradient": lambda _: gradient})
-                            for (i, j), part in zip(self.taps, parts, strict=False):
+                            there = ok if masked else [None] * len(self.taps)
+                            for (i, j), inside, part in zip(self.taps, there, parts, strict=False):
                                 target = self.at(targets[i], b.add(put[j], channel), self.sum_kind)
-                                self.spread(part, target, ok[self.taps.index((i, j))] if masked else None)
+                                self.spread(part, target, inside)
                             self.add_params(parts, channel)
                         else:
                             (result,) = lanes.each(self.tape(masked), inputs)
@@ -160,9 +160,11 @@ class WindowWriter(Writer):
     def spread(self, part: Code, target: Code, ok: Code | None) -> None:
         """Add or, where no other window has the value, write what a value of a window gets.
 
-        A value outside the map gets 0, which may be added to another one, but not written.
+        What is outside the map stands for the nearest value inside: nothing is written there, and nothing is added.
         """
         if not self.spec.disjoint:
+            if ok is not None:  # a formula may make anything of what is outside
+                part = self.b.select(self.lanes.splat(ok), part, self.lanes.const(0.0))
             self.add_to(target, part)
         elif ok is None:
             self.write_out(part, target)

@@ -49,7 +49,7 @@ class Writer:
         self.lanes = Lanes(self.b, spec.dtype, spec.lanes, fused=not spec.derivative)
         self.size = 2 if spec.dtype == "bfloat16" else 8 if spec.dtype == "float64" else 4
         self.taps = [(i, j) for i in range(spec.kernel_size[0]) for j in range(spec.kernel_size[1])]
-        # What gradients are summed in: the output itself, or the scratch map.
+        # What gradients are summed in: the output itself, or what stands beside it.
         self.sum_kind = self.lanes.number if spec.accumulates_apart else self.lanes.stored
 
     def write(self) -> None:

@@ -112,6 +112,13 @@ def check_formula_at(case: Case, geometry: dict[str, Any], x: Tensor) -> None:
     torch.testing.assert_close(pooled, expected.view(pooled.shape))
 
 
+@each(lambda case: case.kind.geometries is None)
+def test_equals_its_formula_on_a_map_smaller_than_the_window(case: Case) -> None:
+    """With `ceil_mode` and a stride longer than the window there may be windows all the same."""
+    geometry = {"kernel_size": 3, "stride": (5, 2), "padding": 0, "ceil_mode": True}
+    check_formula_at(case, geometry, case.images(2, CHANNELS, 1, 4, dtype=torch.float64))
+
+
 @each()
 @few
 @given(data=st.data())

@@ -17,9 +17,6 @@ class DenseMax2d(nn.Module):
     Shapes: (B, C, H, W) → (B, C, rows, columns). Windows may hang over the right and the lower end; their maximum is
     that of the values that they have, −∞ where they have none.
 
-    Raises:
-        ValueError: the map is smaller than the window.
-
     >>> import torch
     >>> DenseMax2d((1, 2))(torch.tensor([[[[1.0, 3.0, 2.0]]]]), (1, 3)).tolist()
     [[[[3.0, 3.0, 2.0]]]]
@@ -36,8 +33,13 @@ class DenseMax2d(nn.Module):
         self.max = MaxPool2d(kernel_size, 1, padding, dilation=dilation, implementation=implementation)
 
     def whole(self, height: int, width: int) -> tuple[int, int]:
-        """Return how many rows and columns of windows of a map of this size do not hang over its padding."""
-        return self.max.output_shape(height, width)
+        """Return how many rows and columns of windows do not hang over the padding, 0 or less on a map below one."""
+        of = self.max
+        rows, columns = (
+            size + 2 * of.padding[a] - (of.kernel_size[a] - 1) * of.dilation[a]
+            for a, size in enumerate((height, width))
+        )
+        return rows, columns
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes the maxima of this map, `"fast"` or `"torch"`, and for the latter why."""

@@ -34,11 +34,8 @@ class DenseMax2d(nn.Module):
 
     def whole(self, height: int, width: int) -> tuple[int, int]:
         """Return how many rows and columns of windows do not hang over the padding, 0 or less on a map below one."""
-        of = self.max
-        rows, columns = (
-            size + 2 * of.padding[a] - (of.kernel_size[a] - 1) * of.dilation[a]
-            for a, size in enumerate((height, width))
-        )
+        axes = zip((height, width), self.max.kernel_size, self.max.padding, self.max.dilation, strict=True)
+        rows, columns = (size + 2 * padding - (kernel - 1) * dilation for size, kernel, padding, dilation in axes)
         return rows, columns
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:

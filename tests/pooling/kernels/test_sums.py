@@ -273,7 +273,7 @@ def test_buffers_do_not_overlap(specs: list[Any]) -> None:
         buffers = Buffers(made, spec, pool.program.params)
         places = buffers.places()
         assert list(places.values()) == sorted(places.values())
-        assert buffers.ring == 8
-        assert buffers.reach == 5
+        assert buffers.spec.ring == 8
+        assert buffers.spec.reach == 5
         assert buffers.pitch(20, 10, 1) >= buffers.left() + 20
-        assert places["kept"] - places["summand"] == buffers.ring
+        assert places["kept"] - places["summand"] == buffers.spec.ring

@@ -13,7 +13,7 @@ WHOLE = 16
 class Buffers:
     """Which rows there are, and how long they are.
 
-    A map's row stands in a ring: `ring` of them are held, so that a window's rows are there together.
+    A map's row stands in a ring: `spec.ring` of them are held, so that a window's rows are there together.
 
     Args:
         sums: the formula.
@@ -24,16 +24,6 @@ class Buffers:
     sums: Sums
     spec: KernelSpec
     params: int
-
-    @property
-    def ring(self) -> int:
-        """Rows held of a map, a power of two: at least those of a window."""
-        return 1 << (self.reach - 1).bit_length()
-
-    @property
-    def reach(self) -> int:
-        """Rows from a window's first one to its last one."""
-        return (self.spec.kernel_size[0] - 1) * self.spec.dilation[0] + 1
 
     def places(self) -> dict[str, int]:
         """Return the first row of each buffer; `end` is how many rows there are.
@@ -47,9 +37,9 @@ class Buffers:
         """
         sums, derivative = self.sums, self.spec.derivative
         sizes = {
-            "summand": sums.count * self.ring,
-            "kept": sums.kept * self.ring * derivative,
-            "share": sums.count * self.ring * derivative,
+            "summand": sums.count * self.spec.ring,
+            "kept": sums.kept * self.spec.ring * derivative,
+            "share": sums.count * self.spec.ring * derivative,
             "column": sums.count,
             "column_share": sums.count * derivative,
             "zeros": 1,

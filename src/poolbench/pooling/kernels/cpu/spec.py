@@ -45,10 +45,17 @@ class KernelSpec:
         return self.derivative and not self.disjoint and (self.channels_last or self.dtype == "bfloat16")
 
     @property
+    def reach(self) -> int:
+        """Rows from a window's first one to its last one."""
+        return (self.kernel_size[0] - 1) * self.dilation[0] + 1
+
+    @property
     def ring(self) -> int:
-        """Rows of a map that are held at once while a window's row is worked on, a power of two: at least those."""
-        reach = (self.kernel_size[0] - 1) * self.dilation[0] + 1
-        return 1 << (max(reach, self.stride[0]) - 1).bit_length()
+        """Rows of a map that are held at once, one place after the other over and over: a power of two.
+
+        Those of a window are there together, and those between it and the next one.
+        """
+        return 1 << (max(self.reach, self.stride[0]) - 1).bit_length()
 
     def offsets(self, axis: int) -> list[int]:
         """Return where the window's rows or columns lie, from stride · window."""

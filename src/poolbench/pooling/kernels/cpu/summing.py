@@ -89,7 +89,7 @@ class _Unit:
             first = b.sub(b.mul(row, w.i(spec.stride[0])), w.i(spec.padding[0]))
             if spec.derivative:
                 finished.up_to(first)
-            prepared.up_to(b.add(first, w.i(w.buffers.reach)))
+            prepared.up_to(b.add(first, w.i(self.spec.reach)))
             rows = [b.add(first, w.i(i * spec.dilation[0])) for i in range(spec.kernel_size[0])]
             rows_ok = [w.inside(at, w.height) for at in rows]
             self.sum_columns(rows, rows_ok)
@@ -112,7 +112,7 @@ class _Unit:
     def row_of(self, name: str, number: int, map_row: Code | None = None) -> Code:
         """Return where a row of a buffer begins; of a ring, the one that holds a row of the map."""
         b, w = self.b, self.writer
-        ring = w.buffers.ring
+        ring = self.spec.ring
         at = w.i(w.first_row[name] + number * (ring if map_row is not None else 1))
         if map_row is not None:
             at = b.add(at, b.and_(map_row, w.i(ring - 1)))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.kernels.graph import Value, Window, spread_nan
+from poolbench.pooling.kernels.graph import Value, Window
 from poolbench.pooling.mean import maximum, mean, sigmoid, weighted
 from poolbench.pooling.shares import check_per, wide
 from poolbench.pooling.tap import TapPool2d
@@ -56,7 +56,7 @@ class GatedPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return s·max + (1 − s)·mean."""
         gate = sigmoid(weighted(window.filled(0.0), [window.param(at) for at in range(window.size)]))
-        return spread_nan(gate * maximum(window) + (1.0 - gate) * mean(window), window)
+        return gate * maximum(window) + (1.0 - gate) * mean(window)
 
     def extra_repr(self) -> str:
         """Show the geometry and how many gates are learned."""

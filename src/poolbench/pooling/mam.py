@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from poolbench.pooling.kernels.graph import Value, Window, spread_nan, where
+from poolbench.pooling.kernels.graph import Value, Window, where
 from poolbench.pooling.mean import maximum, mean, minimum
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
@@ -30,10 +30,10 @@ class MAMPool2d(TapPool2d):
     domain: ClassVar[str] = "nonnegative"
 
     def formula(self, window: Window) -> Value:
-        """Return max − min or (max + mean) / 2."""
+        """Return max − min or (max + mean) / 2; where a value is NaN the latter, which is NaN as the mean is."""
         largest, average = maximum(window), mean(window)
         reach = largest - minimum(window)
-        return spread_nan(where(reach > average, reach, (largest + average) * 0.5), window)
+        return where(reach > average, reach, (largest + average) * 0.5)
 
 
 class MAMPool1d(WindowPool1d, MAMPool2d):

@@ -56,9 +56,9 @@ class MixedPool2d(TapPool2d):
         return [share(self.logit)]
 
     def formula(self, window: Window) -> Value:
-        """Return a·max + (1 − a)·mean."""
+        """Return a·max + (1 − a)·mean, which is NaN where a value is: the mean is."""
         of_max = window.param(0)
-        return spread_nan(of_max * maximum(window) + (1.0 - of_max) * mean(window), window)
+        return of_max * maximum(window) + (1.0 - of_max) * mean(window)
 
     def extra_repr(self) -> str:
         """Show the geometry and how many shares are learned."""
@@ -95,7 +95,7 @@ class RandomMixedPool2d(TapPool2d):
         largest, average = maximum(window), mean(window)
         if self.training:
             return spread_nan(where(window.uniform() < 0.5, largest, average), window)
-        return spread_nan((largest + average) * 0.5, window)
+        return (largest + average) * 0.5
 
 
 class RandomMixedPool1d(WindowPool1d, RandomMixedPool2d):

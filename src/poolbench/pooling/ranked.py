@@ -46,7 +46,8 @@ def by_rank(window: Window, ranked: Sequence[Value], weights: Sequence[Value], *
     result = weighted(existing(ranked, window), weights)
     if normalize:
         result = result / total(existing(weights, window))
-    return spread_nan(result, window)
+    # A comparison with NaN moves nothing, so it has a rank, and the sum is NaN; but it may have one beyond the count.
+    return result if window.valid is None else spread_nan(result, window)
 
 
 class RankWeightedPool2d(TapPool2d):

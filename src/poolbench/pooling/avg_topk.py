@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from poolbench.pooling.kernels.graph import Value, Window, largest, smaller, spread_nan, total, where
+from poolbench.pooling.kernels.graph import Value, Window, smaller, spread_nan, total, where
 from poolbench.pooling.mean import mean
+from poolbench.pooling.ranks import largest
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
 

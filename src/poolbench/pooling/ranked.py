@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.kernels.graph import Value, Window, falling, largest, spread_nan, total, via, where
+from poolbench.pooling.kernels.graph import Value, Window, spread_nan, total, via, where
 from poolbench.pooling.mean import weighted
+from poolbench.pooling.ranks import falling, largest
 from poolbench.pooling.shares import check_per, wide
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d

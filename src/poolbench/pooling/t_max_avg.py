@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from poolbench.pooling.avg_topk import check_k, top_mean
-from poolbench.pooling.kernels.graph import Value, Window, largest, spread_nan, where
+from poolbench.pooling.kernels.graph import Value, Window, spread_nan, where
+from poolbench.pooling.ranks import largest
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
 

@@ -17,7 +17,6 @@ from poolbench.pooling.kernels.graph import (
     exp2,
     folded,
     larger,
-    largest,
     log,
     log2,
     needed,
@@ -31,6 +30,7 @@ from poolbench.pooling.kernels.graph import (
 )
 from poolbench.pooling.kernels.plain import OPERATIONS
 from poolbench.pooling.kernels.program import Program, Tape, program
+from poolbench.pooling.ranks import largest
 
 
 def run(tape: Tape, taps: list[Tensor], gradient: Tensor | None = None, params: tuple[Tensor, ...] = ()) -> list[Any]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from poolbench.pooling.kernels.compiled import COMPILED, cache_folder
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.gpu.blocks import Block, Text
-from poolbench.pooling.kernels.gpu.proof import compare
+from poolbench.pooling.kernels.gpu.proof import Trial, compare
 from poolbench.pooling.kernels.plain import empty, wide_dtype
 from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.precision import lies_channels_last
@@ -102,7 +102,8 @@ def prove(
         small = torch.Size((min(size[0], 2), *size[1:]))
         _plan(program, geometry, small, channels_last, derivative, dtype).is_proven = True  # it is about to be
         try:
-            compare(window, window_gradient, program, geometry, small, channels_last, derivative, dtype, device)
+            trial = Trial(program, geometry, small, channels_last, derivative, dtype, device)
+            compare(window, window_gradient, trial)
         except BaseException:  # also what Triton raises, or somebody's Ctrl-C: nothing is proven then
             _plan.cache_clear()
             raise

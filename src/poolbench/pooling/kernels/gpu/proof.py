@@ -6,6 +6,7 @@ of Triton.
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,31 +19,36 @@ from poolbench.pooling.kernels.program import Program
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 
 
-def compare(
-    window: Callable[..., Tensor],
-    window_gradient: Callable[..., tuple[Tensor, Tensor]],
-    program: Program,
-    geometry: Geometry,
-    size: torch.Size,
-    channels_last: bool,
-    derivative: bool,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> None:
+class Trial(NamedTuple):
+    """What is compared.
+
+    Args:
+        program, geometry: the formula, and where its windows lie.
+        size, channels_last, dtype, device: of the map.
+        derivative: whether gradients are compared instead of results.
+    """
+
+    program: Program
+    geometry: Geometry
+    size: torch.Size
+    channels_last: bool
+    derivative: bool
+    dtype: torch.dtype
+    device: torch.device
+
+
+def compare(window: Callable[..., Tensor], window_gradient: Callable[..., tuple[Tensor, Tensor]], trial: Trial) -> None:
     """Run a kernel on a random map, and compare with torch's own operations.
 
     Args:
         window, window_gradient: what runs kernels, see `launch`.
-        program, geometry: the formula, and where its windows lie.
-        size, channels_last, dtype, device: of the map.
-        derivative: whether gradients are compared instead of results.
+        trial: what is compared.
 
     Raises:
         RuntimeError: they disagree.
     """
-    found, expected = _both_ways(
-        window, window_gradient, program, geometry, size, channels_last, derivative, dtype, device
-    )
+    program, _, size, _, derivative, dtype, _ = trial
+    found, expected = _both_ways(window, window_gradient, trial)
     for one, other in zip(found, expected, strict=True):
         # What is NaN is off, too.
         off = ~((one - other).abs() <= TOLERANCES[dtype] * other.abs().max().clamp(min=1.0))
@@ -57,17 +63,10 @@ def compare(
 
 
 def _both_ways(
-    window: Callable[..., Tensor],
-    window_gradient: Callable[..., tuple[Tensor, Tensor]],
-    program: Program,
-    geometry: Geometry,
-    size: torch.Size,
-    channels_last: bool,
-    derivative: bool,
-    dtype: torch.dtype,
-    device: torch.device,
+    window: Callable[..., Tensor], window_gradient: Callable[..., tuple[Tensor, Tensor]], trial: Trial
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return what a kernel and what torch's own operations make of random maps, in the dtype that is computed in."""
+    program, geometry, size, channels_last, derivative, dtype, device = trial
     generator = torch.Generator(device).manual_seed(0)  # nobody else's numbers are shifted
     layout = torch.channels_last if channels_last else torch.contiguous_format
     wide = wide_dtype(dtype)

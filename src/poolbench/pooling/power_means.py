@@ -71,12 +71,12 @@ def plain_power(one: Window, least: float) -> tuple[Value, Value]:
     """Return (x / 2^CENTRE)^p of one value, and whether neither that nor its derivative overflows or vanishes."""
     (x,), p = positive(one, least), one.param(0)
     log = log2(x)
-    exponent = log - CENTRE
-    below = exp2(exponent * (p - 1.0) - CENTRE)
+    exponent = (log - CENTRE) * p
+    below = exp2(exponent - log)
     raised = below * x
     # By p, as if there were no centre: all results depend on ratios alone, and sums that cancel stay small.
     raised = sloped(raised, (x, p * below), (p, raised * log * math.log(2)))
-    fits = (x <= 2.0 ** (CENTRE + FURTHEST)) & within(exponent * p, STEEPEST)
+    fits = (x <= 2.0 ** (CENTRE + FURTHEST)) & within(exponent, STEEPEST)
     if least < 2.0 ** (CENTRE - FURTHEST):
         fits = fits & (x >= 2.0 ** (CENTRE - FURTHEST))
     return raised, fits
@@ -144,11 +144,12 @@ class PowerMeanPool2d(TapPool2d):
 
     def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
         """Return (Σ x^p / n)^(1/p)."""
-        p, found = window.param(0), sums[0]
-        log = log2(divided(found, window)) / p + CENTRE
+        inverse, found = 1.0 / window.param(0), sums[0]
+        log = log2(divided(found, window)) * inverse + CENTRE
         result = exp2(log)
         # By p, as if there were no centre: see `plain_power`.
-        return sloped(result, (found, result / (p * found)), (p, result * log * -math.log(2) / p))
+        slope = result * inverse
+        return sloped(result, (found, slope / found), (window.param(0), slope * log * -math.log(2)))
 
     def extra_repr(self) -> str:
         """Show the geometry and how many exponents are learned."""

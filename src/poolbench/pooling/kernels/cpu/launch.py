@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from poolbench.pooling.kernels.cpu.buffers import Buffers
-from poolbench.pooling.kernels.cpu.library import Kernel, kernel
+from poolbench.pooling.kernels.cpu.library import Kernel, has_tables, kernel
 from poolbench.pooling.kernels.cpu.spec import ARGUMENTS, KernelSpec
 from poolbench.pooling.kernels.cpu.team import addresses, run, threads_for
 from poolbench.pooling.kernels.geometry import CACHE_LINE, Geometry
@@ -124,6 +124,7 @@ def _plan(
         disjoint=geometry.is_disjoint,
         streaming=derivative and _streams(geometry, size, lanes, dtype, blocks if channels_last else 0),
         in_sums=_in_sums(program, geometry),
+        tables=has_tables(),
     )
     threads = threads_for(math.prod(size), batch * (blocks if channels_last else channels), most_threads)
     across = math.ceil(vectors / blocks) * spec.lanes if channels_last else 1

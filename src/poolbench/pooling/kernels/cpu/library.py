@@ -43,6 +43,11 @@ def unavailable() -> str:
     return ""
 
 
+def has_tables() -> bool:
+    """Return whether this processor finds a number of a register by its place (AVX-512)."""
+    return "+avx512f" in _machine().features.split(",")
+
+
 @functools.cache
 def kernel(program: Program, spec: Any) -> Kernel:
     """Return the kernel of a program for a `KernelSpec`, compiling it if no process has."""

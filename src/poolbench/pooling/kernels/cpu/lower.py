@@ -1,6 +1,7 @@
 """Operations of a tape as LLVM instructions on vectors."""
 
 import math
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,14 @@ from poolbench.pooling.kernels.tape import Tape
 I1, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 16, 32, 64))
 # LLVM text: any instruction's result or constant.
 Code = Any
+
+
+def _bits_of(number: float, double: bool) -> int:
+    return int.from_bytes(struct.pack("<d" if double else "<f", number), "little")
+
+
+def _number_of(bits: int) -> float:
+    return float(struct.unpack("<f", struct.pack("<I", bits))[0])
 
 
 def interpolated(function: Callable[[float], float], low: float, high: float, degree: int) -> list[float]:
@@ -34,10 +43,28 @@ def interpolated(function: Callable[[float], float], low: float, high: float, de
     return terms
 
 
+def _log2_slope(f: float) -> float:
+    return math.log1p(f) / f / math.log(2) if f else 1 / math.log(2)
+
+
 # log2(1 + f) / f for 1 + f in [√½, √2], to float32's precision.
-LOG2_TERMS = interpolated(
-    lambda f: math.log2(1 + f) / f if f else 1 / math.log(2), math.sqrt(0.5) - 1, math.sqrt(2) - 1, 9
-)
+LOG2_TERMS = interpolated(_log2_slope, math.sqrt(0.5) - 1, math.sqrt(2) - 1, 9)
+# Where two registers hold a table: its numbers.
+PARTS = 32
+# As many parts of [PARTED, 2 · PARTED), by the first digits of a number, and 1 / their middles, with so few digits that
+# float32 holds them. 1 is one of them, so that a logarithm near 0 loses nothing. A number times that of its part is
+# 1 + r, |r| ≤ 1 / 64.
+PARTED = (1 + 13.5 / PARTS) / 2
+INVERSES = [
+    round(2**12 / (1 + part / PARTS) * (2 if part > 13 else 1)) / 2**12 for part in (*range(14, PARTS), *range(14))
+]
+LOG2_TERMS_OF_PARTS = interpolated(_log2_slope, -1 / 64, 1 / 64, 2)
+# 2^0, 2^(1 / 32), … as bits, less what `exp2` adds for their places; 2^x is 2^r times the nearest, |r| ≤ 1 / 64.
+ROOTS = [_number_of(_bits_of(2 ** (part / PARTS), False) - (part << (23 - 5))) for part in range(PARTS)]
+EXP2_TERMS_OF_PARTS = [
+    *interpolated(lambda r: math.expm1(r * math.log(2)) / r if r else math.log(2), -1 / 64, 1 / 64, 1),
+    1.0,
+]
 
 
 class Lanes:
@@ -45,13 +72,22 @@ class Lanes:
 
     Where it is `bounded`, exponentials neither overflow nor vanish and logarithms are of positive normal numbers. Where
     it is `fused`, a·b + c may be rounded once, as on GPUs: not in a derivative, whose products must cancel where they
-    are equal. A zero may have either sign, so that to add where a condition holds is one step.
+    are equal. A zero may have either sign, so that to add where a condition holds is one step. Where there are
+    `tables`, the processor finds a float32 by its place among those of a register (AVX-512).
     """
 
     def __init__(
-        self, builder: ir.IRBuilder, dtype: str, count: int, *, bounded: bool = False, fused: bool = False
+        self,
+        builder: ir.IRBuilder,
+        dtype: str,
+        count: int,
+        *,
+        bounded: bool = False,
+        fused: bool = False,
+        tables: bool = False,
     ) -> None:
         self.builder, self.dtype, self.count, self.bounded = builder, dtype, count, bounded
+        self.tables = tables and dtype != "float64" and 2 * count == PARTS
         self.freedoms = ("nsz", "contract") if fused else ("nsz",)
         self.number = ir.DoubleType() if dtype == "float64" else ir.FloatType()
         self.stored = I16 if dtype == "bfloat16" else self.number
@@ -215,16 +251,23 @@ class Lanes:
 
     def exp2(self, x: Code) -> Code:
         """Return 2^x, as `exp` does."""
-        shifted, whole = self._nearest(x)
+        shifted, whole = self._nearest(x, PARTS if self.tables else 1)
+        r = self.builder.fsub(x, whole)
         low, high = (-1021.9, 1023.4) if self.dtype == "float64" else (-125.9, 127.4)
-        return self._power_of_two(x, self.builder.fsub(x, whole), shifted, math.log(2), low, high)
+        if not self.tables:
+            return self._power_of_two(x, r, shifted, math.log(2), low, high)
+        b, bits = self.builder, self.vector(self.bits)
+        places = b.bitcast(shifted, bits)
+        root = b.bitcast(self.looked_up(ROOTS, places), bits)
+        root = b.bitcast(b.add(root, b.shl(places, self.const(23 - 5, self.bits))), self.vector(self.number))
+        return self._within(x, b.fmul(root, self.polynomial(r, EXP2_TERMS_OF_PARTS)), low, high)
 
-    def _nearest(self, x: Code) -> tuple[Code, Code]:
-        """Return the nearest whole number, in the low bits of a shifted number and by itself.
+    def _nearest(self, x: Code, parts: int = 1) -> tuple[Code, Code]:
+        """Return the nearest whole number of parts of 1, in the low bits of a shifted number and by itself.
 
         Adding 1.5·2^m does it without a conversion, which NaN would break.
         """
-        magic = self.const(1.5 * 2.0 ** (52 if self.dtype == "float64" else 23))
+        magic = self.const(1.5 * 2.0 ** (52 if self.dtype == "float64" else 23) / parts)
         shifted = self.builder.fadd(x, magic)
         return shifted, self.builder.fsub(shifted, magic)
 
@@ -240,6 +283,11 @@ class Lanes:
         # The bits of the shift above n leave at the top.
         n = b.shl(b.bitcast(shifted, bits), self.const(52 if double else 23, self.bits))
         result = b.bitcast(b.add(b.bitcast(self.polynomial(r, terms), bits), n), self.vector(self.number))
+        return self._within(x, result, low, high)
+
+    def _within(self, x: Code, result: Code, low: float, high: float) -> Code:
+        """Return an exponential, 0 or ∞ where x is too small or large for it; NaN stays."""
+        b = self.builder
         if self.bounded:
             return result
         result = b.select(b.fcmp_ordered("<", x, self.const(low)), self.const(0.0), result)
@@ -250,7 +298,7 @@ class Lanes:
         b, double = self.builder, self.dtype == "float64"
         least, lift = (2.0**-1022, 54) if double else (2.0**-126, 25)
         tiny = b.fcmp_ordered("<", x, self.const(least))
-        m, e = self._split(b.select(tiny, b.fmul(x, self.const(2.0**lift)), x))
+        m, e, _ = self._split(b.select(tiny, b.fmul(x, self.const(2.0**lift)), x), math.sqrt(0.5))
         e = b.fsub(e, b.select(tiny, self.const(lift), self.const(0.0)))
         s, series = self._artanh(m)
         coarse = round(math.log(2) * 2**12) / 2**12
@@ -263,25 +311,39 @@ class Lanes:
     def log2(self, x: Code) -> Code:
         """Return the logarithm to base 2 of positive normal numbers; NaN and ∞ stay."""
         b = self.builder
-        m, e = self._split(x)
         if self.dtype == "float64":
+            m, e, _ = self._split(x, math.sqrt(0.5))
             s, series = self._artanh(m)
             result = self.fma(b.fmul(s, self.const(1 / math.log(2))), series, e)
+        elif self.tables:
+            m, e, above = self._split(x, PARTED)
+            part = b.lshr(above, self.const(23 - 5, self.bits))
+            r = self.fma(m, self.looked_up(INVERSES, part), self.const(-1.0))
+            whole = b.fsub(e, self.looked_up([math.log2(inverse) for inverse in INVERSES], part))
+            result = self.fma(r, self.polynomial(r, LOG2_TERMS_OF_PARTS), whole)
         else:  # a division takes longer than a few more terms
+            m, e, _ = self._split(x, math.sqrt(0.5))
             f = b.fsub(m, self.const(1.0))
             result = self.fma(f, self.polynomial(f, LOG2_TERMS), e)
         if self.bounded:
             return result
         return b.select(b.fcmp_ordered("<", x, self.const(math.inf)), result, x)
 
-    def _split(self, x: Code) -> tuple[Code, Code]:
-        """Return m in [√½, √2) and a whole e, x = m·2^e."""
+    def looked_up(self, table: Sequence[float], places: Code) -> Code:
+        """Return numbers of a table of `PARTS` by the last five binary digits of their places."""
+        kind = self.vector(self.number)
+        halves = (ir.Constant(kind, list(half)) for half in (table[: self.count], table[self.count :]))
+        first, second = halves
+        return self.intrinsic("llvm.x86.avx512.vpermi2var.ps.512", kind, [first, places, second])
+
+    def _split(self, x: Code, least: float) -> tuple[Code, Code, Code]:
+        """Return m in [least, 2 · least) and a whole e, x = m·2^e; and how far x's bits are above those of `least`."""
         b, digits = self.builder, self.const(52 if self.dtype == "float64" else 23, self.bits)
         bits = b.bitcast(x, self.vector(self.bits))
-        half = self.const(_bits_of(math.sqrt(0.5), self.dtype == "float64"), self.bits)
-        exponent = b.ashr(b.sub(bits, half), digits)
+        above = b.sub(bits, self.const(_bits_of(least, self.dtype == "float64"), self.bits))
+        exponent = b.ashr(above, digits)
         m = b.bitcast(b.sub(bits, b.shl(exponent, digits)), self.vector(self.number))
-        return m, b.sitofp(exponent, self.vector(self.number))
+        return m, b.sitofp(exponent, self.vector(self.number)), above
 
     def _artanh(self, m: Code) -> tuple[Code, Code]:
         """Return s = (m − 1) / (m + 1) and the sum of 2·s^k / (k + 1), k even: ln m is their product."""
@@ -309,9 +371,3 @@ def _short(kind: Any) -> str:
     if isinstance(kind, ir.IntType):
         return f"i{kind.width}"
     return "f64" if isinstance(kind, ir.DoubleType) else "f32"
-
-
-def _bits_of(number: float, double: bool) -> int:
-    import struct
-
-    return int.from_bytes(struct.pack("<d" if double else "<f", number), "little")

@@ -24,6 +24,7 @@ class KernelSpec:
         disjoint: whether no value belongs to two windows.
         streaming: whether gradients are written past the caches, each once.
         in_sums: whether sums are taken of what is computed once for each value, see `kernels.sums`.
+        tables: whether the processor finds numbers of a register by their places, see `Lanes`.
     """
 
     derivative: bool
@@ -38,6 +39,7 @@ class KernelSpec:
     disjoint: bool
     streaming: bool = False
     in_sums: bool = False
+    tables: bool = False
 
     @property
     def accumulates_apart(self) -> bool:
@@ -56,6 +58,13 @@ class KernelSpec:
         Those of a window are there together, and those between it and the next one.
         """
         return 1 << (max(self.reach, self.stride[0]) - 1).bit_length()
+
+    def first_come(self, axis: int) -> int:
+        """Return how many of a window's last rows or columns no window before it has; 0 where it is not the same many.
+
+        What is added up there begins with this window.
+        """
+        return min(self.stride[axis], self.kernel_size[axis]) if self.dilation[axis] == 1 else 0
 
     def offsets(self, axis: int) -> list[int]:
         """Return where the window's rows or columns lie, from stride · window."""

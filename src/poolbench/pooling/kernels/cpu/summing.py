@@ -17,7 +17,7 @@ from poolbench.pooling.kernels.cpu.buffers import WHOLE, Buffers
 from poolbench.pooling.kernels.cpu.lower import I1, I64, Code, Lanes
 from poolbench.pooling.kernels.cpu.spec import KernelSpec
 from poolbench.pooling.kernels.cpu.windows import Line, WindowWriter
-from poolbench.pooling.kernels.cpu.writer import Rows
+from poolbench.pooling.kernels.cpu.writer import Front
 from poolbench.pooling.kernels.geometry import CACHE_LINE
 from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.kernels.sums import Sums
@@ -34,7 +34,8 @@ class SumsWriter(WindowWriter):
         self.first_row = self.buffers.places()
         whole = 8 if spec.dtype == "float64" else WHOLE
         # Values of a row at a time: of neighbouring channels, or of neighbouring columns.
-        self.cells = Lanes(self.b, spec.dtype, spec.lanes if spec.channels_last else whole, bounded=True)
+        count = spec.lanes if spec.channels_last else whole
+        self.cells = Lanes(self.b, spec.dtype, count, bounded=True, tables=spec.tables)
 
     def unit(self, unit: Code) -> None:
         """Do one unit's work: by sums, and again by the formula if a value did not fit."""
@@ -67,6 +68,9 @@ class _Unit:
             self.across = b.mul(widest, w.i(self.spec.lanes))
         else:
             self.channel, self.across = b.srem(unit, w.channels), w.i(1)
+        # How many last rows and columns of a window begin what is added up; 0: it is cleared when it has been used.
+        self.new_rows = self.spec.first_come(0)
+        self.new_columns = self.spec.first_come(1) if self.spec.channels_last else 0
         self.left = b.mul(w.i(w.buffers.left()), self.across)
         self.numbers = b.mul(w.width, self.across)
         # Where contiguous, a parameter's gradient is summed in vectors of windows and in vectors of values.
@@ -82,30 +86,67 @@ class _Unit:
     def work(self) -> Code:
         """Write everything; return whether all values fit."""
         b, w, spec = self.b, self.writer, self.spec
-        prepared = Rows(w, self.prepare)
-        finished = Rows(w, self.finish)
         self.clear_params()
-        with w.loop(w.i(0), w.rows) as row:
-            first = b.sub(b.mul(row, w.i(spec.stride[0])), w.i(spec.padding[0]))
-            if spec.derivative:
-                finished.up_to(first)
-            prepared.up_to(b.add(first, w.i(self.spec.reach)))
-            rows = [b.add(first, w.i(i * spec.dilation[0])) for i in range(spec.kernel_size[0])]
-            rows_ok = [w.inside(at, w.height) for at in rows]
-            self.sum_columns(rows, rows_ok)
-            self.windows(row, rows_ok if spec.masked else [])
-            if spec.derivative:
-                self.share_columns(rows, rows_ok)
         if spec.derivative:
-            finished.up_to(prepared.done)
-            with w.loop(prepared.done, w.height) as row:
-                self.each_value(row, self.nothing)
+            self.clear_first_rows()
+        with w.loop(w.i(0), w.rows) as row:
+            self.row_of_windows(row)
+        if spec.derivative:
+            last = b.mul(b.sub(w.rows, w.i(1)), w.i(spec.stride[0]))
+            end = w.clamped(b.add(last, w.i(spec.reach - spec.padding[0])), w.height)
+            self.each_value((end, w.height), (w.i(0), w.width), lambda _: self.nothing)
         every = b.load(self.all_fit, typ=self.cells.vector(I1))
         fits = self.cells.intrinsic(f"llvm.vector.reduce.and.v{self.cells.count}i1", I1, [every])
         if spec.derivative:
             with b.if_then(fits):
                 self.commit_params()
         return fits
+
+    def row_of_windows(self, row: Code) -> None:
+        """Write what is done for a row of windows.
+
+        Where channels lie side by side, it is gone through column by column: what was computed of a value is still in
+        the nearest cache when the first of its windows asks for it.
+        """
+        b, w, spec = self.b, self.writer, self.spec
+        first = b.sub(b.mul(row, w.i(spec.stride[0])), w.i(spec.padding[0]))
+        stop, next_first = b.add(first, w.i(spec.reach)), b.add(first, w.i(spec.stride[0]))
+        is_first, is_last = b.icmp_signed("==", row, w.i(0)), b.icmp_signed("==", row, b.sub(w.rows, w.i(1)))
+        # The rows that no window had before, and those that none will have.
+        new = b.select(is_first, w.i(0), b.sub(stop, w.i(spec.stride[0])))
+        old = b.select(is_last, stop, next_first)
+        self.coming = w.clamped(new, w.height), w.clamped(stop, w.height)
+        self.going = w.clamped(first, w.height), w.clamped(old, w.height)
+        self.rows = [b.add(first, w.i(i * spec.dilation[0])) for i in range(spec.kernel_size[0])]
+        self.rows_ok = [w.inside(at, w.height) for at in self.rows]
+        if not spec.channels_last:
+            self.come(w.i(0), w.width)
+            self.windows_by_column(row)
+            if spec.derivative:
+                self.go(w.i(0), w.width)
+            return
+        come, go = Front(w, w.width, self.come), Front(w, w.width, self.go)
+        if spec.derivative:
+            self.clear_first_columns()
+        with w.loop(w.i(0), w.columns) as column:
+            first = b.sub(b.mul(column, w.i(spec.stride[1])), w.i(spec.padding[1]))
+            come.up_to(b.add(first, w.i((spec.kernel_size[1] - 1) * spec.dilation[1] + 1)))
+            self.windows_by_channel(row, column)
+            if spec.derivative:
+                go.up_to(b.add(first, w.i(spec.stride[1])))
+        if spec.derivative:
+            come.up_to(w.width)
+            go.up_to(w.width)
+
+    def come(self, *columns: Code) -> None:
+        """Do what comes before windows, for columns that they will have."""
+        self.prepare(columns)
+        self.sum_columns(columns)
+
+    def go(self, *columns: Code) -> None:
+        """Do what comes after windows, for columns that they have had."""
+        self.share_columns(columns)
+        self.finish(columns)
 
     # ---- rows of buffers ----
 
@@ -126,38 +167,51 @@ class _Unit:
         """Return a vector of a row."""
         return self.cells.load(self.number(row, at), self.cells.number)
 
-    def each_value(self, row: Code, write: Callable[["_Value"], None]) -> None:
-        """Write code for a vector of values of a row of the map, and the loops around it."""
+    def each_value(
+        self, rows: tuple[Code, Code], columns: tuple[Code, Code], of_row: Callable[[Code], Callable[["_Value"], None]]
+    ) -> None:
+        """Write code for a vector of values of the map, and the loops around it.
+
+        Args:
+            rows, columns: the first one and the one after the last.
+            of_row: writes what is the same for a row, and returns what writes the code.
+        """
         b, w, spec = self.b, self.writer, self.spec
-        if spec.channels_last:
-            start = b.mul(b.add(b.mul(self.image, w.height), row), w.width)
-            with w.loop(w.i(0), w.width) as column, w.loop(self.start, self.stop, spec.lanes) as channel:
-                at = b.add(b.mul(b.add(start, column), w.channels), channel)
-                cell = b.add(b.add(self.left, b.mul(column, self.across)), b.sub(channel, self.start))
-                write(_Value(cell, at, channel, None))
-            return
-        start = b.mul(b.add(b.mul(self.unit, w.height), row), w.width)
-        with w.loop(w.i(0), w.width, self.cells.count) as column:
+        with w.loop(*rows) as row:
+            write = of_row(row)
+            if spec.channels_last:
+                start = b.mul(b.add(b.mul(self.image, w.height), row), w.width)
+                with w.loop(*columns) as column, w.loop(self.start, self.stop, spec.lanes) as channel:
+                    at = b.add(b.mul(b.add(start, column), w.channels), channel)
+                    cell = b.add(b.add(self.left, b.mul(column, self.across)), b.sub(channel, self.start))
+                    write(_Value(cell, at, channel, None))
+                return
+            start = b.mul(b.add(b.mul(self.unit, w.height), row), w.width)
+            with w.loop(*columns, self.cells.count) as column:
 
-            def part(masked: bool) -> None:
-                mask = w.below(column, w.width, self.cells.count) if masked else None
-                write(_Value(b.add(self.left, column), b.add(start, column), self.channel, mask))
+                def part(masked: bool) -> None:
+                    mask = w.below(column, columns[1], self.cells.count) if masked else None
+                    write(_Value(b.add(self.left, column), b.add(start, column), self.channel, mask))
 
-            w.whole_or_not(b.icmp_signed("<=", b.add(column, w.i(self.cells.count)), w.width), part)
+                w.whole_or_not(b.icmp_signed("<=", b.add(column, w.i(self.cells.count)), columns[1]), part)
 
-    def each_vector(self, write: Callable[[Code], None]) -> None:
+    def each_vector(self, columns: tuple[Code, Code], write: Callable[[Code], None]) -> None:
         """Write code for a vector of a buffer's row, and the loop around it; the last may reach into the zeros."""
-        with self.writer.loop(self.writer.i(0), self.numbers, self.cells.count) as at:
-            write(self.b.add(self.left, at))
+        b = self.b
+        start, stop = (b.add(self.left, b.mul(at, self.across)) for at in columns)
+        with self.writer.loop(start, stop, self.cells.count) as at:
+            write(at)
 
     # ---- one value ----
 
-    def value_inputs(self, value: "_Value") -> dict[str, Any]:
+    def value_inputs(self, value: "_Value", *, ahead: bool) -> dict[str, Any]:
+        """Return the inputs of a value's tape; `ahead` asks for memory that is read soon."""
         w, cells = self.writer, self.cells
 
         def tap(_: int) -> Code:
             place = w.at(w.x, value.at, cells.stored)
-            w.prefetch(place, level=2 if self.spec.channels_last else 1)
+            if ahead:
+                w.prefetch(place, level=2 if self.spec.channels_last else 1)
             return cells.widen(cells.load(place, cells.stored, mask=value.mask))
 
         return {"tap": tap, "param": lambda which: self.param(which, value.channel, self.cells)}
@@ -170,49 +224,76 @@ class _Unit:
             return lanes.load(place, lanes.number)
         return lanes.splat(b.load(place, typ=lanes.number))
 
-    def prepare(self, row: Code) -> None:
-        """Compute what is summed of a row's values, and what is kept of them."""
+    def prepare(self, columns: tuple[Code, Code]) -> None:
+        """Compute what is summed of values, and what is kept of them."""
         sums = self.writer.sums
         names = [("summand", at) for at in range(sums.count)] + [("kept", at) for at in range(sums.kept)]
-        places = {name: self.row_of(*name, row) for name in (names if self.spec.derivative else names[: sums.count])}
 
-        def write(value: _Value) -> None:
-            b, cells = self.b, self.cells
-            found = list(cells.each(sums.summands, self.value_inputs(value)))
-            fits = found.pop(sums.count)
-            if value.mask is not None:
-                fits = b.or_(fits, b.not_(value.mask))
-            b.store(b.and_(b.load(self.all_fit, typ=cells.vector(I1)), fits), self.all_fit)
+        def of_row(row: Code) -> Callable[[_Value], None]:
             # What is kept comes last, and only the derivative has a place for it.
-            for place, each in zip(places.values(), found, strict=False):
-                cells.store(each, self.number(place, value.cell), value.mask)
+            held = names if self.spec.derivative else names[: sums.count]
+            places = [self.row_of(*name, row) for name in held]
 
-        self.each_value(row, write)
-
-    def finish(self, row: Code) -> None:
-        """Compute the gradient of a row's values from the shares of all their windows, which begin anew."""
-        sums = self.writer.sums
-        shares = [self.row_of("share", at, row) for at in range(sums.count)]
-        kept = [self.row_of("kept", at, row) for at in range(sums.kept)]
-
-        def write(value: _Value) -> None:
-            b, cells = self.b, self.cells
-            loaded = [self.load(share, value.cell) for share in shares]
-            for share in shares:
-                cells.store(cells.const(0.0), self.number(share, value.cell))
-            inputs = {
-                **self.value_inputs(value),
-                "share": lambda at: loaded[at],
-                "kept": lambda at: self.load(kept[at], value.cell),
-            }
-            gradient, *parts = cells.each(sums.derivative, inputs)
-            self.put(cells.narrow(gradient), value)
-            for which, part in enumerate(parts):
+            def write(value: _Value) -> None:
+                b, cells = self.b, self.cells
+                found = list(cells.each(sums.summands, self.value_inputs(value, ahead=True)))
+                fits = found.pop(sums.count)
                 if value.mask is not None:
-                    part = b.select(value.mask, part, cells.const(0.0))
-                self.add_param(which, part, value.channel)
+                    fits = b.or_(fits, b.not_(value.mask))
+                b.store(b.and_(b.load(self.all_fit, typ=cells.vector(I1)), fits), self.all_fit)
+                for place, each in zip(places, found, strict=False):
+                    cells.store(each, self.number(place, value.cell), value.mask)
 
-        self.each_value(row, write)
+            return write
+
+        self.each_value(self.coming, columns, of_row)
+
+    def clear_first_rows(self) -> None:
+        """Let the shares of rows begin at zero that the first windows do not begin."""
+        left = self.spec.kernel_size[0] - self.new_rows - self.spec.padding[0] if self.new_rows else 0
+        for row in range(left):
+            for at in range(self.writer.sums.count):
+                self.clear(self.row_of("share", at, self.writer.i(row)), self.left, self.numbers)
+
+    def clear_first_columns(self) -> None:
+        """Let the shares of columns begin at zero that the first window does not begin."""
+        left = self.spec.kernel_size[1] - self.new_columns if self.new_columns else 0
+        for at in range(self.writer.sums.count if left else 0):
+            self.clear(self.row_of("column_share", at), self.writer.i(0), self.b.mul(self.writer.i(left), self.across))
+
+    def clear(self, row: Code, start: Code, count: Code) -> None:
+        """Write zeros to a row."""
+        with self.writer.loop(self.writer.i(0), count, self.cells.count) as at:
+            self.cells.store(self.cells.const(0.0), self.number(row, self.b.add(start, at)))
+
+    def finish(self, columns: tuple[Code, Code]) -> None:
+        """Compute the gradient of values from the shares of all their windows."""
+        sums = self.writer.sums
+
+        def of_row(row: Code) -> Callable[[_Value], None]:
+            shares = [self.row_of("share", at, row) for at in range(sums.count)]
+            kept = [self.row_of("kept", at, row) for at in range(sums.kept)]
+
+            def write(value: _Value) -> None:
+                b, cells = self.b, self.cells
+                loaded = [self.load(share, value.cell) for share in shares]
+                for share in shares if not self.new_rows else []:
+                    cells.store(cells.const(0.0), self.number(share, value.cell))
+                inputs = {
+                    **self.value_inputs(value, ahead=False),
+                    "share": lambda at: loaded[at],
+                    "kept": lambda at: self.load(kept[at], value.cell),
+                }
+                gradient, *parts = cells.each(sums.derivative, inputs)
+                self.put(cells.narrow(gradient), value)
+                for which, part in enumerate(parts):
+                    if value.mask is not None:
+                        part = b.select(value.mask, part, cells.const(0.0))
+                    self.add_param(which, part, value.channel)
+
+            return write
+
+        self.each_value(self.going, columns, of_row)
 
     def put(self, gradient: Code, value: "_Value") -> None:
         """Write the gradient of a vector of values, past the caches where the kernel is to."""
@@ -230,12 +311,15 @@ class _Unit:
 
     # ---- one row of windows ----
 
-    def sum_columns(self, rows: list[Code], rows_ok: list[Code]) -> None:
-        """Sum each column over the windows' rows."""
+    def sum_columns(self, columns: tuple[Code, Code]) -> None:
+        """Sum columns over the windows' rows."""
         b, count = self.b, self.writer.sums.count
         zeros = self.row_of("zeros", 0)
         sources = [
-            [b.select(ok, self.row_of("summand", at, row), zeros) for row, ok in zip(rows, rows_ok, strict=True)]
+            [
+                b.select(ok, self.row_of("summand", at, row), zeros)
+                for row, ok in zip(self.rows, self.rows_ok, strict=True)
+            ]
             for at in range(count)
         ]
         targets = [self.row_of("column", at) for at in range(count)]
@@ -247,14 +331,17 @@ class _Unit:
                     total = b.fadd(total, self.load(place, at))
                 self.cells.store(total, self.number(target, at))
 
-        self.each_vector(write)
+        self.each_vector(columns, write)
 
-    def share_columns(self, rows: list[Code], rows_ok: list[Code]) -> None:
-        """Add each column's share to those of the windows' rows; it begins anew."""
+    def share_columns(self, columns: tuple[Code, Code]) -> None:
+        """Add the shares of columns to those of the windows' rows."""
         b, cells, count = self.b, self.cells, self.writer.sums.count
         outside = self.row_of("outside", 0)
         targets = [
-            [b.select(ok, self.row_of("share", at, row), outside) for row, ok in zip(rows, rows_ok, strict=True)]
+            [
+                b.select(ok, self.row_of("share", at, row), outside)
+                for row, ok in zip(self.rows, self.rows_ok, strict=True)
+            ]
             for at in range(count)
         ]
         sources = [self.row_of("column_share", at) for at in range(count)]
@@ -262,15 +349,13 @@ class _Unit:
         def write(at: Code) -> None:
             for places, source in zip(targets, sources, strict=True):
                 share = self.load(source, at)
-                cells.store(cells.const(0.0), self.number(source, at))
-                for place in places:
-                    cells.store(b.fadd(self.load(place, at), share), self.number(place, at))
+                if not self.new_columns:
+                    cells.store(cells.const(0.0), self.number(source, at))
+                for left, place in zip(range(len(places), 0, -1), places, strict=True):
+                    new = left <= self.new_rows
+                    cells.store(share if new else b.fadd(self.load(place, at), share), self.number(place, at))
 
-        self.each_vector(write)
-
-    def windows(self, row: Code, rows_ok: list[Code]) -> None:
-        """Write the windows of a row."""
-        (self.windows_by_channel if self.spec.channels_last else self.windows_by_column)(row, rows_ok)
+        self.each_vector(columns, write)
 
     def tape(self, masked: bool) -> Any:
         """Return what is done with a window's sums."""
@@ -279,49 +364,54 @@ class _Unit:
             return sums.shares_at_border if masked else sums.shares
         return sums.result_at_border if masked else sums.result
 
-    def windows_by_channel(self, row: Code, rows_ok: list[Code]) -> None:
+    def windows_by_channel(self, row: Code, column: Code) -> None:
+        """Write the windows of a place."""
         b, w, spec, lanes, count = self.b, self.writer, self.spec, self.lanes, self.writer.sums.count
         columns, column_shares = ([self.row_of(n, at) for at in range(count)] for n in ("column", "column_share"))
-        with w.loop(w.i(0), w.columns) as column:
-            _, columns_ok = w.along(1, column, w.width)
-            values = b.mul(w.counted(rows_ok, I64), w.counted(columns_ok, I64)) if columns_ok else None
-            window = b.add(b.mul(b.add(b.mul(self.image, w.rows), row), w.columns), column)
-            first = b.mul(column, w.i(spec.stride[1]))
-            steps = [b.mul(b.add(first, w.i(j * spec.dilation[1])), self.across) for j in range(spec.kernel_size[1])]
+        _, columns_ok = w.along(1, column, w.width)
+        window = b.add(b.mul(b.add(b.mul(self.image, w.rows), row), w.columns), column)
+        first = b.mul(column, w.i(spec.stride[1]))
+        steps = [b.mul(b.add(first, w.i(j * spec.dilation[1])), self.across) for j in range(spec.kernel_size[1])]
 
-            def write(masked: bool) -> None:
-                with w.loop(self.start, self.stop, spec.lanes) as channel:
-                    places = [b.add(step, b.sub(channel, self.start)) for step in steps]
+        def write(masked: bool) -> None:
+            values = b.mul(w.counted(self.rows_ok, I64), w.counted(columns_ok, I64)) if masked else None
+            with w.loop(self.start, self.stop, spec.lanes) as channel:
+                places = [b.add(step, b.sub(channel, self.start)) for step in steps]
 
-                    def summed(at: int) -> Code:
-                        total = self.load(columns[at], places[0])
-                        for place in places[1:]:
-                            total = b.fadd(total, self.load(columns[at], place))
-                        return total
+                def summed(at: int) -> Code:
+                    total = self.load(columns[at], places[0])
+                    for place in places[1:]:
+                        total = b.fadd(total, self.load(columns[at], place))
+                    return total
 
-                    inputs = {
-                        "sum": summed,
-                        "param": lambda which: self.param(which, channel, lanes),
-                        "count": lambda _: lanes.splat(b.sitofp(values, lanes.number)),
-                    }
-                    out = b.add(b.mul(window, w.channels), channel)
-                    if not spec.derivative:
-                        (result,) = lanes.each(self.tape(masked), inputs)
-                        lanes.store(lanes.narrow(result), w.at(w.out, out, lanes.stored))
-                        return
-                    gradient = lanes.widen(lanes.load(w.at(w.gradient, out, lanes.stored), lanes.stored))
-                    parts = list(lanes.each(self.tape(masked), {**inputs, "gradient": lambda _: gradient}))
-                    for share, target in zip(parts[:count], column_shares, strict=True):
-                        for place in places:
+                inputs = {
+                    "sum": summed,
+                    "param": lambda which: self.param(which, channel, lanes),
+                    "count": lambda _: lanes.splat(b.sitofp(values, lanes.number)),
+                }
+                out = b.add(b.mul(window, w.channels), channel)
+                if not spec.derivative:
+                    (result,) = lanes.each(self.tape(masked), inputs)
+                    lanes.store(lanes.narrow(result), w.at(w.out, out, lanes.stored))
+                    return
+                gradient = lanes.widen(lanes.load(w.at(w.gradient, out, lanes.stored), lanes.stored))
+                parts = list(lanes.each(self.tape(masked), {**inputs, "gradient": lambda _: gradient}))
+                for share, target in zip(parts[:count], column_shares, strict=True):
+                    for left, place in zip(range(len(places), 0, -1), places, strict=True):
+                        if left <= self.new_columns:
+                            lanes.store(share, self.number(target, place))
+                        else:
                             w.add_to(self.number(target, place), share)
-                    for which, part in enumerate(parts[count:]):
-                        self.add_param(which, part, channel)
+                for which, part in enumerate(parts[count:]):
+                    self.add_param(which, part, channel)
 
-            w.whole_or_not(w.all_of(rows_ok + columns_ok) if columns_ok else None, write)
+        w.whole_or_not(w.all_of(self.rows_ok + columns_ok) if spec.masked else None, write)
 
-    def windows_by_column(self, row: Code, rows_ok: list[Code]) -> None:
+    def windows_by_column(self, row: Code) -> None:
+        """Write the windows of a row."""
         b, w, spec, lanes, count = self.b, self.writer, self.spec, self.lanes, self.writer.sums.count
         columns, column_shares = ([self.row_of(n, at) for at in range(count)] for n in ("column", "column_share"))
+        rows_ok = self.rows_ok if spec.masked else []
         with w.loop(w.i(0), w.columns, spec.lanes) as column:
             window = b.add(b.mul(b.add(b.mul(self.unit, w.rows), row), w.columns), column)
             first = b.mul(column, w.i(spec.stride[1]))

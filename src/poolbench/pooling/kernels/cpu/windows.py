@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from poolbench.pooling.kernels.cpu.lower import I1, I32, I64, Code
-from poolbench.pooling.kernels.cpu.writer import Rows, Writer
+from poolbench.pooling.kernels.cpu.writer import Front, Writer
 from poolbench.pooling.kernels.geometry import CACHE_LINE
 
 
@@ -48,19 +48,19 @@ class WindowWriter(Writer):
         zero = ir.Constant(lanes.vector(self.sum_kind), None)
 
         @contextmanager
-        def values(row: Code) -> Iterator[tuple[Code, Code, Code]]:
-            with self.loop(self.i(0), self.width) as column, self.loop(first, last, spec.lanes) as channel:
-                pixel = b.add(b.add(origin, b.mul(row, self.width)), column)
-                yield b.add(b.mul(pixel, self.channels), channel), column, channel
+        def values(start: Code, stop: Code) -> Iterator[tuple[Code, Code]]:
+            with self.loop(start, stop) as row:
+                pixels, summed = b.add(origin, b.mul(row, self.width)), summed_row(row)
+                with self.loop(self.i(0), self.width) as column, self.loop(first, last, spec.lanes) as channel:
+                    place = self.at(summed, b.add(b.mul(column, across), b.sub(channel, first)), lanes.number)
+                    yield b.add(b.mul(b.add(pixels, column), self.channels), channel), place
 
-        def clear(row: Code) -> None:
-            with values(row) as (at, _, _):
+        def clear(start: Code, stop: Code) -> None:
+            with values(start, stop) as (at, _):
                 lanes.store(zero, self.at(self.out, at, self.sum_kind))
 
-        def finish(row: Code) -> None:
-            summed = summed_row(row)
-            with values(row) as (at, column, channel):
-                place = self.at(summed, b.add(b.mul(column, across), b.sub(channel, first)), lanes.number)
+        def finish(start: Code, stop: Code) -> None:
+            with values(start, stop) as (at, place):
                 self.write_out(lanes.load(place, lanes.number), self.at(self.out, at, lanes.stored))
                 lanes.store(zero, place)  # for the row that comes to stand here
 
@@ -72,9 +72,9 @@ class WindowWriter(Writer):
         # A row is cleared just before the first window needs it or finished just after the last: still in the cache.
         cleared = finished = None
         if spec.accumulates_apart:
-            finished = Rows(self, finish)
+            finished = Front(self, self.height, finish)
         elif spec.derivative:
-            cleared = Rows(self, clear)
+            cleared = Front(self, self.height, clear)
         with self.loop(self.i(0), self.rows) as row:
             rows, rows_ok = self.along(0, row, self.height)
             starts = [b.mul(b.mul(b.add(b.mul(image, self.height), at), self.width), self.channels) for at in rows]

@@ -46,7 +46,7 @@ class Writer:
     def __init__(self, program: Program, spec: KernelSpec, function: ir.Function) -> None:
         self.program, self.spec, self.function = program, spec, function
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
-        self.lanes = Lanes(self.b, spec.dtype, spec.lanes, fused=not spec.derivative)
+        self.lanes = Lanes(self.b, spec.dtype, spec.lanes, fused=not spec.derivative, tables=spec.tables)
         self.size = 2 if spec.dtype == "bfloat16" else 8 if spec.dtype == "float64" else 4
         self.taps = [(i, j) for i in range(spec.kernel_size[0]) for j in range(spec.kernel_size[1])]
         # What gradients are summed in: the output itself, or what stands beside it.
@@ -122,18 +122,19 @@ class Writer:
         """Whether 0 ≤ index < size: one comparison, since a negative number is a large one without its sign."""
         return self.b.icmp_unsigned("<", index, size)
 
-    def clamped(self, index: Code, size: Code) -> Code:
-        """Return the nearest number of 0 to size − 1."""
+    def clamped(self, index: Code, last: Code) -> Code:
+        """Return the nearest number of 0 to `last`."""
         b = self.b
         low = b.select(b.icmp_signed("<", index, self.i(0)), self.i(0), index)
-        return b.select(b.icmp_signed(">=", low, size), b.sub(size, self.i(1)), low)
+        return b.select(b.icmp_signed(">", low, last), last, low)
 
     def along(self, axis: int, window: Code, size: Code) -> tuple[list[Code], list[Code]]:
         """Return the window's rows (or columns), kept inside the map, and whether each is inside it."""
         found = self.steps(axis, window)
         if not self.spec.masked:
             return found, []
-        return [self.clamped(at, size) for at in found], [self.inside(at, size) for at in found]
+        last = self.b.sub(size, self.i(1))
+        return [self.clamped(at, last) for at in found], [self.inside(at, size) for at in found]
 
     def steps(self, axis: int, window: Code) -> list[Code]:
         """Return the window's rows (or columns), wherever they are."""
@@ -198,25 +199,25 @@ class Writer:
         return b.icmp_signed("<", lanes.steps(I32, count, over), left)
 
 
-class Rows:
-    """Something that is done once for each row of a map, from the first one on, as far as asked for."""
+class Front:
+    """Something that is done once for each row or column of a map, from the first one on, as far as asked for.
 
-    def __init__(self, writer: Writer, action: Callable[[Code], None]) -> None:
-        self.writer, self.action = writer, action
+    Args:
+        writer: of the kernel; the front begins where this is written.
+        size: how many rows or columns there are.
+        action: writes it, told the first one and the one after the last.
+    """
+
+    def __init__(self, writer: Writer, size: Code, action: Callable[[Code, Code], None]) -> None:
+        self.writer, self.size, self.action = writer, size, action
         with writer.b.goto_entry_block():
             self._done = writer.b.alloca(I64)
         writer.b.store(writer.i(0), self._done)
 
-    @property
-    def done(self) -> Code:
-        """How many rows it was done for."""
-        return self.writer.b.load(self._done, typ=I64)
-
-    def up_to(self, row: Code) -> None:
-        """Do it for the rows before `row` that it was not yet done for."""
+    def up_to(self, stop: Code) -> None:
+        """Do it for those before `stop` that it was not yet done for."""
         writer, b = self.writer, self.writer.b
-        stop = b.select(b.icmp_signed("<", row, writer.height), row, writer.height)
-        done = self.done
-        with writer.loop(done, stop) as at:
-            self.action(at)
+        done = b.load(self._done, typ=I64)
+        stop = writer.clamped(stop, self.size)
+        self.action(done, stop)
         b.store(b.select(b.icmp_signed(">", stop, done), stop, done), self._done)

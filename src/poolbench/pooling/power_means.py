@@ -15,12 +15,12 @@ from poolbench.pooling.kernels.graph import (
     larger,
     log2,
     sloped,
+    smaller,
     stopped,
     total,
-    within,
 )
 from poolbench.pooling.kernels.sums import Summands
-from poolbench.pooling.mean import divided, positive, weighted
+from poolbench.pooling.mean import divided, positive, size, weighted
 from poolbench.pooling.shares import check_per, wide
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.window import WindowPool1d
@@ -67,19 +67,23 @@ def powers(window: Window, values: Sequence[Value], p: Value) -> tuple[Value, li
     return largest, [exp2(each - largest) for each in logs]
 
 
-def plain_power(one: Window, least: float) -> tuple[Value, Value]:
-    """Return (x / 2^CENTRE)^p of one value, and whether neither that nor its derivative overflows or vanishes."""
+def plain_power(one: Window, least: float, *exponents: Value) -> tuple[Value, Value]:
+    """Return (x / 2^CENTRE)^p of one value, and whether neither that nor its derivative overflows or vanishes.
+
+    Args:
+        one: the value.
+        least: ε.
+        exponents: other powers of it that are to be found without that.
+    """
     (x,), p = positive(one, least), one.param(0)
     log = log2(x)
-    exponent = (log - CENTRE) * p
-    below = exp2(exponent - log)
+    below = exp2(log * (p - 1.0) + p * -CENTRE)
     raised = below * x
     # By p, as if there were no centre: all results depend on ratios alone, and sums that cancel stay small.
     raised = sloped(raised, (x, p * below), (p, raised * log * math.log(2)))
-    fits = (x <= 2.0 ** (CENTRE + FURTHEST)) & within(exponent, STEEPEST)
-    if least < 2.0 ** (CENTRE - FURTHEST):
-        fits = fits & (x >= 2.0 ** (CENTRE - FURTHEST))
-    return raised, fits
+    steepest = folded(larger, [size(each) for each in (p, *exponents)])
+    reach = smaller(STEEPEST / steepest, FURTHEST)
+    return raised, (x <= exp2(CENTRE + reach)) & (x >= exp2(CENTRE - reach))
 
 
 class PowerMeanPool2d(TapPool2d):
@@ -216,9 +220,9 @@ class LehmerPool2d(TapPool2d):
 
     def summands(self, one: Window) -> Summands:
         """Return x^(p+1) and x^p."""
-        raised, fits = plain_power(one, LEAST)
+        raised, fits = plain_power(one, LEAST, one.param(0) + 1.0)
         (x,) = positive(one, LEAST)
-        return Summands([x * raised, raised], fits & within((log2(x) - CENTRE) * (one.param(0) + 1.0), STEEPEST))
+        return Summands([x * raised, raised], fits)
 
     def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
         """Return Σ x^(p+1) / Σ x^p."""

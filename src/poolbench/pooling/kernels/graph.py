@@ -37,7 +37,20 @@ SIGNATURES = {
 FREE = ("where", "and", "or", "not", "unordered", "poison", "stop", "via")
 # What takes many times as long as an addition.
 SLOW = ("exp", "log", "sqrt", "exp2", "log2", "div")
-LEAVES = ("tap", "valid", "count", "param", "uniform", "gradient", "const", "sum", "share", "kept")
+LEAVES = (
+    "tap",
+    "valid",
+    "count",
+    "param",
+    "uniform",
+    "gradient",
+    "const",
+    "sum",
+    "share",
+    "kept",
+    "summand",
+    "settled",
+)
 
 
 class Value:

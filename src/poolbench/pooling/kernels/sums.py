@@ -5,11 +5,11 @@ have said what they get. A formula guards against overflow by what is largest in
 each value says whether it fits. Where one does not, the formula itself is run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from poolbench.pooling.kernels.gradient import gradients
-from poolbench.pooling.kernels.graph import SLOW, Value, Window, digest, needed, total
+from poolbench.pooling.kernels.graph import SLOW, Value, Window, digest, in_turn, needed, total
 from poolbench.pooling.kernels.tape import Tape
 
 
@@ -33,25 +33,26 @@ class Sums:
 
     Args:
         count: how many sums there are.
-        kept: how many results of `summands` the derivative needs again.
+        kept: how many results of `summands`, beside what is summed, the derivative needs again.
+        settled: what depends on parameters alone, so that it is done once for each channel.
         summands: of one value: what is summed, whether it fits, then what is kept.
+        derivative: of one value, what was summed of it, what is kept and the shares of all its windows together: its
+            gradient, then what each parameter gets.
         result: of a window's sums.
-        result_at_border: likewise where the window has fewer values.
         shares: of a window's sums and its gradient: what each sum gets of it, then what each parameter does.
-        shares_at_border: likewise.
-        derivative: of one value, what is kept and the shares of all its windows together: its gradient, then what each
-            parameter gets.
+        result_at_border, shares_at_border: likewise where the window has fewer values.
         digest: of all that is computed.
     """
 
     count: int
     kept: int
+    settled: Tape
     summands: Tape
-    result: Tape
-    result_at_border: Tape
-    shares: Tape
-    shares_at_border: Tape
     derivative: Tape
+    result: Tape
+    shares: Tape
+    result_at_border: Tape
+    shares_at_border: Tape
     digest: str
 
 
@@ -77,29 +78,80 @@ def sums(
     """
     one = Window.of(1, masked=False)
     made = summands(one)
-    shared = total([each * one.graph.leaf("share", at) for at, each in enumerate(made.values)])
-    derived = gradients(shared, [one.values[0], *(one.param(at) for at in range(params))], one.graph.const(1.0))
-    again = {value.index for value in needed(derived)}
-    # What is slow is kept for the derivative and not computed anew.
-    kept = [value for value in needed(made.values) if value.op in SLOW and value.index in again]
-    tapes: list[Tape] = []
-    texts = [digest([*made.values, made.fits]), digest(derived)]
-    for masked in (False, True):
-        window = Window.of(size, masked=masked)
+    derived, kept = _derivative(one, made.values, params)
+    whole = Window(one.graph, [one.graph.leaf("tap", at) for at in range(size)])
+    at_border = Window(one.graph, whole.values, [one.graph.leaf("valid", at) for at in range(size)])
+    outputs = [[*made.values, made.fits, *kept], derived]
+    for window in (whole, at_border):
         found = window.sums(len(made.values))
-        result = of_sums(window, found)
-        shares = gradients(result, [*found, *(window.param(at) for at in range(params))])
-        tapes += [Tape.of([result]), Tape.of(shares)]
-        texts += [digest([result]), digest(shares)]
-    result_tape, shares_tape, result_at_border, shares_at_border = tapes
+        of_window = of_sums(window, found)
+        outputs += [[of_window], gradients(of_window, [*found, *(window.param(at) for at in range(params))])]
+    there = {_itself(value): ("summand", at) for at, value in enumerate(made.values)}
+    there |= {value: ("kept", at) for at, value in enumerate(kept)}
+    givens: list[dict[Value, tuple[str, int]]] = [there if found is derived else {} for found in outputs]
+    settled = _settled(in_turn(found, given) for found, given in zip(outputs, givens, strict=True))
+    by_channel = {value: ("settled", at) for at, value in enumerate(settled)}
+    tapes = [Tape.of(found, by_channel | given) for found, given in zip(outputs, givens, strict=True)]
+    of_one, derivative, result, shares, result_at_border, shares_at_border = tapes
     return Sums(
         count=len(made.values),
         kept=len(kept),
-        summands=Tape.of([*made.values, made.fits, *kept]),
-        result=result_tape,
+        settled=Tape.of(settled),
+        summands=of_one,
+        derivative=derivative,
+        result=result,
+        shares=shares,
         result_at_border=result_at_border,
-        shares=shares_tape,
         shares_at_border=shares_at_border,
-        derivative=Tape.of(derived, given=kept),
-        digest="-".join(text[:8] for text in texts),
+        digest="-".join(digest(found)[:8] for found in outputs),
     )
+
+
+def _derivative(one: Window, values: Sequence[Value], params: int) -> tuple[list[Value], list[Value]]:
+    """Return what a value and each parameter get of the shares of what is summed, and what is kept to find it."""
+    leaves = [one.values[0], *(one.param(at) for at in range(params))]
+    shares = [one.graph.leaf("share", at) for at in range(len(values))]
+    shared = total([value * share for value, share in zip(values, shares, strict=True)])
+    derived = gradients(shared, leaves, one.graph.const(1.0))
+    # What is summed is there for the derivative; what else is slow is kept and not computed anew.
+    summed = [_itself(value) for value in values]
+    again = in_turn(derived, summed)
+    kept = [value for value in needed(values) if value.op in SLOW and value in again and value not in summed]
+    # Or else the slopes are kept, where there are fewer of them than of what it takes to find them once more.
+    slopes = [gradients(value, leaves, one.graph.const(1.0)) for value in values]
+    alone = _of_params_alone(needed(slope for found in slopes for slope in found))
+    varying = list(dict.fromkeys(slope for found in slopes for slope in found if slope not in alone))
+    if len(varying) >= len(kept) + any(value.op == "tap" for value in again):
+        return derived, kept
+    zero = one.graph.const(0.0)
+    parts = [
+        [share * slope for share, slope in zip(shares, found, strict=True) if slope is not zero]
+        for found in zip(*slopes, strict=True)
+    ]
+    return [total(found or [zero]) for found in parts], varying
+
+
+def _itself(value: Value) -> Value:
+    """Return what a value is without what is there for its derivative alone."""
+    while value.op in ("via", "stop"):
+        value = value.args[0]
+    return value
+
+
+def _settled(tapes: Iterable[Sequence[Value]]) -> list[Value]:
+    """Return what depends on parameters alone, of the values of each tape, and is asked for by what does not."""
+    found: dict[Value, None] = {}
+    for values in tapes:
+        alone = _of_params_alone(values)
+        asked = (argument for value in values if value not in alone for argument in value.args)
+        found |= {value: None for value in asked if value in alone and value.args}
+    return list(found)
+
+
+def _of_params_alone(values: Iterable[Value]) -> set[Value]:
+    """Return which values, given in an order in which they can be computed, depend on nothing but parameters."""
+    alone: set[Value] = set()
+    for value in values:
+        if value.op in ("param", "const") or (value.args and alone.issuperset(value.args)):
+            alone.add(value)
+    return alone

@@ -1,7 +1,7 @@
 """The operations of a graph, in the order in which they are done."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +19,16 @@ class Tape:
     outputs: tuple[int, ...]
 
     @classmethod
-    def of(cls, outputs: Sequence[Value], given: Sequence[Value] = ()) -> "Tape":
-        """Return the tape of what outputs depend on; what is `given` becomes a leaf, `kept` by its number."""
+    def of(cls, outputs: Sequence[Value], given: Mapping[Value, tuple[str, int]] | None = None) -> "Tape":
+        """Return the tape of what outputs depend on; what is `given` becomes a leaf: its kind, and which of these."""
+        given = given or {}
         values = in_turn(outputs, given)
         place = {value.index: at for at, value in enumerate(values)}
-        kept = {value.index: number for number, value in enumerate(given)}
 
         def operation(v: Value) -> Operation:
-            if v.index in kept:
-                return "kept", (), kept[v.index]
+            if v in given:
+                kind, number = given[v]
+                return kind, (), number
             # Of two that are `via` one another, the other was for the derivative.
             return v.op, tuple(place[a.index] for a in v.args if v.op != "via" or a is v.args[0]), v.leaf
 

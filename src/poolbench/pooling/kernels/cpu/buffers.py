@@ -30,7 +30,8 @@ class Buffers:
 
         `summand`, `kept` and `share` are rings, one behind the other for each sum (or what is kept). `column` holds
         sums along columns and `column_share` shares of them, a row for each sum. `zeros` stands for rows outside the
-        map, `outside` takes what they get. `param` holds the gradients of a unit's parameters.
+        map, `outside` takes what they get. `param` holds the gradients of a unit's parameters, `settled`
+        what depends on these alone.
 
         Vectors of windows may begin up to a step before `left`, in the end of the row before: `column` must not be
         the first. What is added there, and to `outside`, is never read.
@@ -45,6 +46,7 @@ class Buffers:
             "zeros": 1,
             "outside": int(derivative),
             "param": self.params * derivative,
+            "settled": len(sums.settled.outputs) * self.spec.channels_last,
         }
         found, at = {}, 0
         for name, rows in sizes.items():

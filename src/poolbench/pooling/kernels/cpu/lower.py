@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -173,7 +173,7 @@ class Lanes:
         stored = self.builder.store(value, pointer, align=min(value.type.count * bits // 8, CACHE_LINE))
         stored.set_metadata("nontemporal", module.add_metadata([ir.Constant(I32, 1)]))
 
-    def each(self, tape: Tape, inputs: dict[str, Callable[[Any], Code]]) -> Iterator[Code]:
+    def each(self, tape: Tape, inputs: Mapping[str, Callable[[Any], Code]]) -> Iterator[Code]:
         """Write a tape; `inputs` gives each kind of leaf. Yield what comes out, each as soon as it is there.
 
         What is written meanwhile comes in between: a result that is used at once takes no register for long.

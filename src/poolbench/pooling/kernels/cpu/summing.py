@@ -8,6 +8,7 @@ number of their values.
 Where a value does not fit (see `Summands`), the unit is done again, by the formula itself.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from poolbench.pooling.kernels.cpu.buffers import WHOLE, Buffers
 from poolbench.pooling.kernels.cpu.lower import I1, I64, Code, Lanes
 from poolbench.pooling.kernels.cpu.spec import KernelSpec
 from poolbench.pooling.kernels.cpu.windows import Line, WindowWriter
-from poolbench.pooling.kernels.cpu.writer import Front
+from poolbench.pooling.kernels.cpu.writer import AHEAD, Front
 from poolbench.pooling.kernels.geometry import CACHE_LINE
 from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.kernels.sums import Sums
@@ -36,6 +37,8 @@ class SumsWriter(WindowWriter):
         # Values of a row at a time: of neighbouring channels, or of neighbouring columns.
         count = spec.lanes if spec.channels_last else whole
         self.cells = Lanes(self.b, spec.dtype, count, bounded=True, tables=spec.tables)
+        # What is summed of one value has no products that must cancel.
+        self.fused = Lanes(self.b, spec.dtype, count, bounded=True, fused=True, tables=spec.tables)
 
     def unit(self, unit: Code) -> None:
         """Do one unit's work: by sums, and again by the formula if a value did not fit."""
@@ -79,6 +82,7 @@ class _Unit:
         self.param_sums = {
             count: [w.accumulator(lanes) for _ in range(w.program.params)] for count, lanes in counts.items()
         }
+        self.settled: dict[int, list[Code]] = {}
         with b.goto_entry_block():
             self.all_fit = b.alloca(self.cells.vector(I1))
         b.store(self.cells.const(1, I1), self.all_fit)
@@ -87,6 +91,7 @@ class _Unit:
         """Write everything; return whether all values fit."""
         b, w, spec = self.b, self.writer, self.spec
         self.clear_params()
+        self.settle()
         if spec.derivative:
             self.clear_first_rows()
         with w.loop(w.i(0), w.rows) as row:
@@ -181,19 +186,33 @@ class _Unit:
             write = of_row(row)
             if spec.channels_last:
                 start = b.mul(b.add(b.mul(self.image, w.height), row), w.width)
-                with w.loop(*columns) as column, w.loop(self.start, self.stop, spec.lanes) as channel:
-                    at = b.add(b.mul(b.add(start, column), w.channels), channel)
-                    cell = b.add(b.add(self.left, b.mul(column, self.across)), b.sub(channel, self.start))
-                    write(_Value(cell, at, channel, None))
+                with w.loop(*columns) as column:
+                    ahead = self.ahead(column)
+                    with w.loop(self.start, self.stop, spec.lanes) as channel:
+                        at = b.add(b.mul(b.add(start, column), w.channels), channel)
+                        cell = b.add(b.add(self.left, b.mul(column, self.across)), b.sub(channel, self.start))
+                        write(_Value(cell, at, channel, ahead=ahead))
                 return
             start = b.mul(b.add(b.mul(self.unit, w.height), row), w.width)
             with w.loop(*columns, self.cells.count) as column:
 
                 def part(masked: bool) -> None:
                     mask = w.below(column, columns[1], self.cells.count) if masked else None
-                    write(_Value(b.add(self.left, column), b.add(start, column), self.channel, mask))
+                    write(_Value(b.add(self.left, column), b.add(start, column), self.channel, mask=mask))
 
                 w.whole_or_not(b.icmp_signed("<=", b.add(column, w.i(self.cells.count)), columns[1]), part)
+
+    def ahead(self, column: Code) -> Code:
+        """Return how many bytes behind a value of this column lies one that is read some time later.
+
+        Rows that windows have for the first time are read together, column by column: as many after them are next.
+        """
+        b, w = self.b, self.writer
+        pixel = b.mul(w.channels, w.i(w.size))
+        row = b.mul(w.width, pixel)
+        steps = w.clamped(w.i(AHEAD[2]), row)
+        is_beyond = b.icmp_signed(">=", b.add(b.mul(column, pixel), steps), row)
+        return b.select(is_beyond, b.add(steps, b.mul(w.i(self.spec.stride[0] - 1), row)), steps)
 
     def each_vector(self, columns: tuple[Code, Code], write: Callable[[Code], None]) -> None:
         """Write code for a vector of a buffer's row, and the loop around it; the last may reach into the zeros."""
@@ -211,10 +230,10 @@ class _Unit:
         def tap(_: int) -> Code:
             place = w.at(w.x, value.at, cells.stored)
             if ahead:
-                w.prefetch(place, level=2 if self.spec.channels_last else 1)
+                w.prefetch(place, value.ahead, level=2 if self.spec.channels_last else 1)
             return cells.widen(cells.load(place, cells.stored, mask=value.mask))
 
-        return {"tap": tap, "param": lambda which: self.param(which, value.channel, self.cells)}
+        return {"tap": tap, **self.of_channel(value.channel, cells)}
 
     def param(self, which: int, channel: Code, lanes: Lanes) -> Code:
         """Return a learned number: a vector of channels, or the same for all columns."""
@@ -236,7 +255,7 @@ class _Unit:
 
             def write(value: _Value) -> None:
                 b, cells = self.b, self.cells
-                found = list(cells.each(sums.summands, self.value_inputs(value, ahead=True)))
+                found = list(self.writer.fused.each(sums.summands, self.value_inputs(value, ahead=True)))
                 fits = found.pop(sums.count)
                 if value.mask is not None:
                     fits = b.or_(fits, b.not_(value.mask))
@@ -272,6 +291,7 @@ class _Unit:
 
         def of_row(row: Code) -> Callable[[_Value], None]:
             shares = [self.row_of("share", at, row) for at in range(sums.count)]
+            summands = [self.row_of("summand", at, row) for at in range(sums.count)]
             kept = [self.row_of("kept", at, row) for at in range(sums.kept)]
 
             def write(value: _Value) -> None:
@@ -282,6 +302,7 @@ class _Unit:
                 inputs = {
                     **self.value_inputs(value, ahead=False),
                     "share": lambda at: loaded[at],
+                    "summand": lambda at: self.load(summands[at], value.cell),
                     "kept": lambda at: self.load(kept[at], value.cell),
                 }
                 gradient, *parts = cells.each(sums.derivative, inputs)
@@ -386,7 +407,7 @@ class _Unit:
 
                 inputs = {
                     "sum": summed,
-                    "param": lambda which: self.param(which, channel, lanes),
+                    **self.of_channel(channel, lanes),
                     "count": lambda _: lanes.splat(b.sitofp(values, lanes.number)),
                 }
                 out = b.add(b.mul(window, w.channels), channel)
@@ -420,7 +441,7 @@ class _Unit:
                 line = Line(w, masked, column, first, rows_ok)
                 inputs = {
                     "sum": lambda at: self.sum_along(columns[at], first),
-                    "param": lambda which: self.param(which, self.channel, lanes),
+                    **self.of_channel(self.channel, lanes),
                     "count": lambda _: line.count(),
                 }
                 if not spec.derivative:
@@ -463,7 +484,30 @@ class _Unit:
             place = self.number(row, start)
             lanes.store(b.fadd(lanes.load(place, lanes.number, wide.type.count), wide), place)
 
-    # ---- gradients of parameters ----
+    # ---- parameters ----
+
+    def settle(self) -> None:
+        """Compute what depends on parameters alone."""
+        tape, rows = self.writer.sums.settled, range(len(self.writer.sums.settled.outputs))
+        if not self.spec.channels_last:
+            for lanes in (self.lanes, self.cells):
+                inputs = {"param": functools.partial(self.param, channel=self.channel, lanes=lanes)}
+                self.settled[lanes.count] = list(lanes.each(tape, inputs))
+            return
+        with self.writer.loop(self.start, self.stop, self.spec.lanes) as channel:
+            inputs = {"param": functools.partial(self.param, channel=channel, lanes=self.lanes)}
+            for at, value in zip(rows, self.lanes.each(tape, inputs), strict=True):
+                self.lanes.store(value, self.number(self.row_of("settled", at), self.b.sub(channel, self.start)))
+
+    def of_channel(self, channel: Code, lanes: Lanes) -> dict[str, Callable[[int], Code]]:
+        """Return the inputs of a tape that are the same all over a channel."""
+
+        def settled(which: int) -> Code:
+            if not self.spec.channels_last:
+                return self.settled[lanes.count][which]
+            return self.load(self.row_of("settled", which), self.b.sub(channel, self.start))
+
+        return {"param": functools.partial(self.param, channel=channel, lanes=lanes), "settled": settled}
 
     def clear_params(self) -> None:
         """Let the unit's gradients of parameters begin at zero."""
@@ -499,7 +543,17 @@ class _Unit:
 
 
 class _Value:
-    """A vector of values of a row of the map: where they are."""
+    """A vector of values of a row of the map: where they are.
 
-    def __init__(self, cell: Code, at: Code, channel: Code, mask: Code | None) -> None:
-        self.cell, self.at, self.channel, self.mask = cell, at, channel, mask
+    Args:
+        cell: in a row of a buffer.
+        at: in the map.
+        channel: of the first value.
+        mask: which values there are, if not all.
+        ahead: bytes to what is read some time later.
+    """
+
+    def __init__(
+        self, cell: Code, at: Code, channel: Code, *, mask: Code | None = None, ahead: Code | None = None
+    ) -> None:
+        self.cell, self.at, self.channel, self.mask, self.ahead = cell, at, channel, mask, ahead

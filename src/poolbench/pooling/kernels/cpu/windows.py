@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from poolbench.pooling.kernels.cpu.lower import I1, I32, I64, Code
-from poolbench.pooling.kernels.cpu.writer import Front, Writer
+from poolbench.pooling.kernels.cpu.writer import AHEAD, Front, Writer
 from poolbench.pooling.kernels.geometry import CACHE_LINE
 
 
@@ -265,7 +265,7 @@ class WindowWriter(Writer):
                 # Once for each row that (without dilation) no window above has read.
                 if start == max(groups) and i >= spec.kernel_size[0] - spec.stride[0]:
                     for part in range(0, spec.lanes * stride * self.size, CACHE_LINE):
-                        self.prefetch(taken, part)
+                        self.prefetch(taken, self.i(AHEAD[1] + part))
                 wide[i, start] = lanes.load(taken, lanes.stored, spec.lanes * stride, mask=line.inside(start))
             return lanes.widen(self.every(wide[i, start], phase))
 

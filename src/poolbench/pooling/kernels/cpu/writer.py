@@ -85,20 +85,20 @@ class Writer:
         """Return the address of a number behind a pointer."""
         return self.b.gep(pointer, [index], source_etype=kind)
 
-    def prefetch(self, place: Code, part: int = 0, *, write: bool = False, level: int = 1) -> None:
+    def prefetch(self, place: Code, ahead: Code | None = None, *, write: bool = False, level: int = 1) -> None:
         """Ask for the memory a little behind a place, which is read (or written) soon; it need not be the map's.
 
         Args:
             place: what is read or written now.
-            part: the cache line of it, in bytes.
+            ahead: how many bytes behind it; by itself as many as suit the level.
             write: whether it will be written.
             level: of the cache that it is to come to.
         """
         module = self.b.module
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
         function = module.globals.get("llvm.prefetch.p0") or ir.Function(module, kind, "llvm.prefetch.p0")
-        ahead = self.at(place, self.i(AHEAD[level] + part), ir.IntType(8))
-        self.b.call(function, [ahead, I32(int(write)), I32(4 - level), I32(1)])
+        asked = self.at(place, self.i(AHEAD[level]) if ahead is None else ahead, ir.IntType(8))
+        self.b.call(function, [asked, I32(int(write)), I32(4 - level), I32(1)])
 
     @contextmanager
     def loop(self, start: Code, stop: Code, step: Code | int = 1) -> Iterator[Code]:

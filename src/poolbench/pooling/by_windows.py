@@ -13,7 +13,7 @@ from poolbench.pooling.transforms import is_transformed
 
 # Places of a window of a column and of rows: torch is left with one number in so many. Measured, as all of these:
 # decision 0013.
-PLACES_OF_COLUMN, PLACES_OF_ROWS = 32, 16
+PLACES_OF_COLUMN, PLACES_OF_ROWS = 64, 16
 # Below these torch's operations take less time: values in all; places of a map with channels side by side; of another,
 # where a kernel works on neighbouring windows, so that there must be some.
 LEAST_VALUES, LEAST_PLACES, LEAST_PLACES_CONTIGUOUS = 2**17, 16, 16 * PLACES_OF_ROWS

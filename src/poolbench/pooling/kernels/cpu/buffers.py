@@ -29,9 +29,9 @@ class Buffers:
         """Return the first row of each buffer; `end` is how many rows there are.
 
         `summand`, `kept` and `share` are rings, one behind the other for each sum (or what is kept). `column` holds
-        sums along columns and `column_share` shares of them, a row for each sum. `zeros` stands for rows outside the
-        map, `outside` takes what they get. `param` holds the gradients of a unit's parameters, `settled`
-        what depends on these alone.
+        sums along columns and `column_share` shares of them, a row for each sum; it stands for `share` where no row
+        belongs to two windows. `zeros` stands for rows outside the map, `outside` takes what they get. `param` holds
+        the gradients of a unit's parameters, `settled` what depends on these alone.
 
         Vectors of windows may begin up to a step before `left`, in the end of the row before: `column` must not be
         the first. What is added there, and to `outside`, is never read.
@@ -40,7 +40,7 @@ class Buffers:
         sizes = {
             "summand": sums.count * self.spec.ring,
             "kept": sums.kept * self.spec.ring * derivative,
-            "share": sums.count * self.spec.ring * derivative,
+            "share": sums.count * self.spec.ring * derivative * (not self.spec.rows_apart),
             "column": sums.count,
             "column_share": sums.count * derivative,
             "zeros": 1,

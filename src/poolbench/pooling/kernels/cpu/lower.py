@@ -47,9 +47,13 @@ def _log2_slope(f: float) -> float:
     return math.log1p(f) / f / math.log(2) if f else 1 / math.log(2)
 
 
+def _exp2_slope(r: float) -> float:
+    return math.expm1(r * math.log(2)) / r if r else math.log(2)
+
+
 # log2(1 + f) / f for 1 + f in [√½, √2], to float32's precision.
 LOG2_TERMS = interpolated(_log2_slope, math.sqrt(0.5) - 1, math.sqrt(2) - 1, 9)
-# Where two registers hold a table: its numbers.
+# Where two registers hold a table: its numbers. Of what is rounded to bfloat16, by 2^−9, 3 · 10^−5 is exact enough.
 PARTS = 32
 # As many parts of [PARTED, 2 · PARTED), by the first digits of a number, and 1 / their middles, with so few digits that
 # float32 holds them. 1 is one of them, so that a logarithm near 0 loses nothing. A number times that of its part is
@@ -58,13 +62,16 @@ PARTED = (1 + 13.5 / PARTS) / 2
 INVERSES = [
     round(2**12 / (1 + part / PARTS) * (2 if part > 13 else 1)) / 2**12 for part in (*range(14, PARTS), *range(14))
 ]
-LOG2_TERMS_OF_PARTS = interpolated(_log2_slope, -1 / 64, 1 / 64, 2)
+LOG2_TERMS_OF_PARTS = {
+    "float32": interpolated(_log2_slope, -1 / 64, 1 / 64, 2),
+    "bfloat16": interpolated(_log2_slope, -1 / 64, 1 / 64, 1),
+}
 # 2^0, 2^(1 / 32), … as bits, less what `exp2` adds for their places; 2^x is 2^r times the nearest, |r| ≤ 1 / 64.
 ROOTS = [_number_of(_bits_of(2 ** (part / PARTS), False) - (part << (23 - 5))) for part in range(PARTS)]
-EXP2_TERMS_OF_PARTS = [
-    *interpolated(lambda r: math.expm1(r * math.log(2)) / r if r else math.log(2), -1 / 64, 1 / 64, 1),
-    1.0,
-]
+EXP2_TERMS_OF_PARTS = {
+    "float32": [*interpolated(_exp2_slope, -1 / 64, 1 / 64, 1), 1.0],
+    "bfloat16": [*interpolated(_exp2_slope, -1 / 64, 1 / 64, 0), 1.0],
+}
 
 
 class Lanes:
@@ -260,7 +267,7 @@ class Lanes:
         places = b.bitcast(shifted, bits)
         root = b.bitcast(self.looked_up(ROOTS, places), bits)
         root = b.bitcast(b.add(root, b.shl(places, self.const(23 - 5, self.bits))), self.vector(self.number))
-        return self._within(x, b.fmul(root, self.polynomial(r, EXP2_TERMS_OF_PARTS)), low, high)
+        return self._within(x, b.fmul(root, self.polynomial(r, EXP2_TERMS_OF_PARTS[self.dtype])), low, high)
 
     def _nearest(self, x: Code, parts: int = 1) -> tuple[Code, Code]:
         """Return the nearest whole number of parts of 1, in the low bits of a shifted number and by itself.
@@ -320,7 +327,7 @@ class Lanes:
             part = b.lshr(above, self.const(23 - 5, self.bits))
             r = self.fma(m, self.looked_up(INVERSES, part), self.const(-1.0))
             whole = b.fsub(e, self.looked_up([math.log2(inverse) for inverse in INVERSES], part))
-            result = self.fma(r, self.polynomial(r, LOG2_TERMS_OF_PARTS), whole)
+            result = self.fma(r, self.polynomial(r, LOG2_TERMS_OF_PARTS[self.dtype]), whole)
         else:  # a division takes longer than a few more terms
             m, e, _ = self._split(x, math.sqrt(0.5))
             f = b.fsub(m, self.const(1.0))

@@ -66,6 +66,11 @@ class KernelSpec:
         """
         return min(self.stride[axis], self.kernel_size[axis]) if self.dilation[axis] == 1 else 0
 
+    @property
+    def rows_apart(self) -> bool:
+        """Whether each row of a map belongs to the windows of one row alone."""
+        return self.first_come(0) == self.kernel_size[0]
+
     def offsets(self, axis: int) -> list[int]:
         """Return where the window's rows or columns lie, from stride · window."""
         return [at * self.dilation[axis] - self.padding[axis] for at in range(self.kernel_size[axis])]

@@ -150,8 +150,12 @@ class _Unit:
 
     def go(self, *columns: Code) -> None:
         """Do what comes after windows, for columns that they have had."""
-        self.share_columns(columns)
+        if not self.spec.rows_apart:
+            self.share_columns(columns)
         self.finish(columns)
+        if self.spec.rows_apart and not self.new_columns:
+            for at in range(self.writer.sums.count):
+                self.clear(self.row_of("column_share", at), self.left, self.numbers)
 
     # ---- rows of buffers ----
 
@@ -270,7 +274,7 @@ class _Unit:
     def clear_first_rows(self) -> None:
         """Let the shares of rows begin at zero that the first windows do not begin."""
         left = self.spec.kernel_size[0] - self.new_rows - self.spec.padding[0] if self.new_rows else 0
-        for row in range(left):
+        for row in range(left if not self.spec.rows_apart else 0):
             for at in range(self.writer.sums.count):
                 self.clear(self.row_of("share", at, self.writer.i(row)), self.left, self.numbers)
 
@@ -290,7 +294,10 @@ class _Unit:
         sums = self.writer.sums
 
         def of_row(row: Code) -> Callable[[_Value], None]:
-            shares = [self.row_of("share", at, row) for at in range(sums.count)]
+            shares = [
+                self.row_of("column_share", at) if self.spec.rows_apart else self.row_of("share", at, row)
+                for at in range(sums.count)
+            ]
             summands = [self.row_of("summand", at, row) for at in range(sums.count)]
             kept = [self.row_of("kept", at, row) for at in range(sums.kept)]
 

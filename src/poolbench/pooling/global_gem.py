@@ -1,5 +1,7 @@
 """The generalised mean of the whole map, with a learned exponent."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -86,11 +88,9 @@ class GlobalGeMPool2d(HeadPool2d):
         """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""
         p_C = wide(self.p)
         means_BCM, share_M = self.windows(x_BCHW, p_C)
-        means_BCM = widened(means_BCM)
-        scale_BC1 = self._scale(means_BCM)
-        raised_BCM = ((means_BCM / scale_BC1).log2() * p_C.view(-1, 1)).exp2()
-        mean_BC = raised_BCM.mean(-1) if share_M is None else (raised_BCM * share_M).sum(-1)
-        return scale_BC1.squeeze(-1) * (mean_BC.log2() / p_C).exp2()
+        powers_BCM = widened(means_BCM).log() * p_C.view(-1, 1)  # their logarithms
+        share = -math.log(means_BCM.shape[-1]) if share_M is None else share_M.log()
+        return ((powers_BCM + share).logsumexp(-1) / p_C).exp()
 
     @staticmethod
     def _scale(x_BCN: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from poolbench.pooling.kernels.cpu.buffers import WHOLE, Buffers
 from poolbench.pooling.kernels.cpu.lower import I1, I64, Code, Lanes
 from poolbench.pooling.kernels.cpu.spec import KernelSpec
 from poolbench.pooling.kernels.cpu.windows import Line, WindowWriter
-from poolbench.pooling.kernels.cpu.writer import AHEAD, Front
+from poolbench.pooling.kernels.cpu.writer import Front
 from poolbench.pooling.kernels.geometry import CACHE_LINE
 from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.kernels.sums import Sums
@@ -191,7 +191,7 @@ class _Unit:
             if spec.channels_last:
                 start = b.mul(b.add(b.mul(self.image, w.height), row), w.width)
                 with w.loop(*columns) as column:
-                    ahead = self.ahead(column)
+                    ahead = w.ahead(column)
                     with w.loop(self.start, self.stop, spec.lanes) as channel:
                         at = b.add(b.mul(b.add(start, column), w.channels), channel)
                         cell = b.add(b.add(self.left, b.mul(column, self.across)), b.sub(channel, self.start))
@@ -205,18 +205,6 @@ class _Unit:
                     write(_Value(b.add(self.left, column), b.add(start, column), self.channel, mask=mask))
 
                 w.whole_or_not(b.icmp_signed("<=", b.add(column, w.i(self.cells.count)), columns[1]), part)
-
-    def ahead(self, column: Code) -> Code:
-        """Return how many bytes behind a value of this column lies one that is read some time later.
-
-        Rows that windows have for the first time are read together, column by column: as many after them are next.
-        """
-        b, w = self.b, self.writer
-        pixel = b.mul(w.channels, w.i(w.size))
-        row = b.mul(w.width, pixel)
-        steps = w.clamped(w.i(AHEAD[2]), row)
-        is_beyond = b.icmp_signed(">=", b.add(b.mul(column, pixel), steps), row)
-        return b.select(is_beyond, b.add(steps, b.mul(w.i(self.spec.stride[0] - 1), row)), steps)
 
     def each_vector(self, columns: tuple[Code, Code], write: Callable[[Code], None]) -> None:
         """Write code for a vector of a buffer's row, and the loop around it; the last may reach into the zeros."""

@@ -98,9 +98,10 @@ class WindowWriter(Writer):
                 def write(masked: bool) -> None:
                     steps = columns if masked else self.steps(1, column)
                     read = [b.mul(at, self.channels) for at in steps]
+                    ahead = [self.ahead(at) for at in steps]
                     put = [b.mul(at, across) for at in steps] if spec.accumulates_apart else read
                     with self.loop(first, last, spec.lanes) as channel:
-                        inputs = self.channel_inputs(image, channel, place, sources, read)
+                        inputs = self.channel_inputs(image, channel, place, sources, read, ahead)
                         if masked:
                             inputs["valid"] = lambda at: lanes.splat(ok[at])
                             inputs["count"] = lambda _: lanes.splat(b.sitofp(count, lanes.number))
@@ -126,8 +127,20 @@ class WindowWriter(Writer):
         if finished is not None:
             finished.up_to(self.height)
 
+    def ahead(self, column: Code) -> Code:
+        """Return how many bytes behind a value of this column lies one that is read some time later.
+
+        Rows that windows have for the first time are read together, column by column: as many after them are next.
+        """
+        b = self.b
+        pixel = b.mul(self.channels, self.i(self.size))
+        row = b.mul(self.width, pixel)
+        steps = self.clamped(self.i(AHEAD[2]), row)
+        is_beyond = b.icmp_signed(">=", b.add(b.mul(column, pixel), steps), row)
+        return b.select(is_beyond, b.add(steps, b.mul(self.i(self.spec.stride[0] - 1), row)), steps)
+
     def channel_inputs(
-        self, image: Code, channel: Code, place: Code, sources: list[Code], read: list[Code]
+        self, image: Code, channel: Code, place: Code, sources: list[Code], read: list[Code], ahead: list[Code]
     ) -> dict[str, Any]:
         """Return the inputs of a window's tape, each for a vector of channels."""
         b, spec, lanes = self.b, self.spec, self.lanes
@@ -137,7 +150,7 @@ class WindowWriter(Writer):
             taken = self.at(sources[i], b.add(read[j], channel), lanes.stored)
             # Once for each value that (without dilation) no window before has read.
             if i >= spec.kernel_size[0] - spec.stride[0] and j >= spec.kernel_size[1] - spec.stride[1]:
-                self.prefetch(taken, level=2)
+                self.prefetch(taken, ahead[j], level=2)
             return lanes.widen(lanes.load(taken, lanes.stored))
 
         def param(which: int) -> Code:

@@ -16,8 +16,9 @@ import torch
 from turns import Rival, in_turns, markdown, ratio, serve, shown
 
 from poolbench.measure.machine import machine, set_allocator
-from poolbench.measure.speed import DTYPES, MEMORY_FORMATS, inference_step, training_step
+from poolbench.measure.speed import DTYPES, inference_step, training_step
 from poolbench.measure.timing import median_interval
+from poolbench.pooling.precision import FORMATS
 
 SIZE, CLASSES = 32, 10
 # system: as the C library comes. keep: freed memory stays with the process. hugepages: 2 MiB pages where there are.
@@ -64,7 +65,7 @@ def serve_rival(text: str) -> None:
 
 
 def _action(backbone: str, batch_size: int, precision: str, layout: str, what: str) -> Callable[[], object]:
-    memory_format, dtype = MEMORY_FORMATS[layout], DTYPES[precision]
+    memory_format, dtype = FORMATS[layout], DTYPES[precision]
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(batch_size, 3, SIZE, SIZE, generator=draw).contiguous(memory_format=memory_format)
     network = network_of(backbone).to(memory_format=memory_format)
@@ -110,9 +111,7 @@ def main() -> None:
         shared = {"backbone": backbone, "what": what, "batch_size": arguments.batch_size, "least_s": arguments.least_s}
         places = {
             f"{count} threads, {allocator}, {precision}, {layout}": (count, allocator, precision, layout)
-            for count, allocator, precision, layout in itertools.product(
-                threads, allocators, precisions, MEMORY_FORMATS
-            )
+            for count, allocator, precision, layout in itertools.product(threads, allocators, precisions, FORMATS)
         }
 
         def measure(

@@ -12,10 +12,10 @@ from poolbench.errors import unknown_name
 from poolbench.measure.graphs import Capture, captured
 from poolbench.measure.stopwatch import stopwatch_for
 from poolbench.measure.timing import alternate, median_interval
+from poolbench.pooling.precision import FORMATS
 from poolbench.spec import build
 from poolbench.streams import drawing, stream
 
-LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU = torch.device("cpu")
 # Of heads that ask for it.
@@ -78,7 +78,7 @@ def bench_operators(
     specs: Mapping[str, Mapping[str, Any]],
     *,
     shapes: Sequence[Shape] = SHAPES,
-    layouts: Sequence[str] = tuple(LAYOUTS),
+    layouts: Sequence[str] = tuple(FORMATS),
     dtypes: Sequence[str] = ("float32",),
     budget_s: float = 1.0,
     device: torch.device = CPU,
@@ -163,7 +163,7 @@ def operator_speed(
         )
     row |= {
         "implementation": _ran(operator, images),
-        "keeps_layout": None if is_head else output.is_contiguous(memory_format=LAYOUTS[layout]),
+        "keeps_layout": None if is_head else output.is_contiguous(memory_format=FORMATS[layout]),
         "kept_mib": kept_bytes(operator, images) / 2**20,
         "kept_max_mib": kept_bytes(maximum, images) / 2**20,
     }
@@ -234,7 +234,7 @@ def kept_bytes(operator: nn.Module, images: Tensor) -> int:
 
 def _place(shape: Shape, layout: str, dtype: str) -> dict[str, Any]:
     """Return the columns that every row has."""
-    for kind, name, known in (("`layout`", layout, LAYOUTS), ("`dtype`", dtype, DTYPES)):
+    for kind, name, known in (("`layout`", layout, FORMATS), ("`dtype`", dtype, DTYPES)):
         if name not in known:
             raise unknown_name(kind, name, known)
     return {
@@ -259,12 +259,12 @@ def _ran(operator: nn.Module, images: Tensor) -> str:
 
 def _images(shape: Shape, layout: str, dtype: str) -> Tensor:
     images = torch.randn(shape.size, generator=stream(0, "bench")).to(DTYPES[dtype])
-    return images.contiguous(memory_format=LAYOUTS[layout])
+    return images.contiguous(memory_format=FORMATS[layout])
 
 
 def _ones(output: Tensor, layout: str) -> Tensor:
     ones = torch.ones_like(output)
-    return ones if output.ndim == 2 else ones.contiguous(memory_format=LAYOUTS[layout])
+    return ones if output.ndim == 2 else ones.contiguous(memory_format=FORMATS[layout])
 
 
 def _compare(

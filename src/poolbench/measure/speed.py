@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from poolbench.measure.memory_limit import is_out_of_memory, memory_kept_free
 from poolbench.measure.stopwatch import Action, Stopwatch, stopwatch_for
 from poolbench.measure.timing import Interval, Pair, Timing, alone, alternate, alternate_placed, median_interval
+from poolbench.pooling.precision import FORMATS
 from poolbench.streams import stream
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 Optimizers = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Timed = Pair | Timing
 # Of its budget, what a measurement takes at least, however narrow its interval is before.
@@ -116,7 +116,7 @@ class SideBySide:
         half_width: float = 0.02,
         stopwatch: Stopwatch | None = None,
     ) -> None:
-        self.layout, self.dtype = MEMORY_FORMATS[memory_format], DTYPES[precision]
+        self.layout, self.dtype = FORMATS[memory_format], DTYPES[precision]
         self.input_shape, self.num_classes, self.device = tuple(input_shape), num_classes, device
         self.optimizer_factory, self.label_smoothing = optimizer_factory, label_smoothing
         self.compiled = compiled

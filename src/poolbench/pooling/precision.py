@@ -7,6 +7,9 @@ from torch import Tensor
 
 from poolbench.pooling.transforms import is_transformed
 
+# Memory formats by their names.
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
 
 def widened(x: Tensor) -> Tensor:
     """Return half precision as float32, for sums that half precision would lose or overflow; the rest as it is.
@@ -39,6 +42,16 @@ def lies_channels_last(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
+def memory_format(channels_last: bool) -> torch.memory_format:
+    """Return the memory format of a map whose channels lie side by side, or not."""
+    return FORMATS["channels_last" if channels_last else "contiguous"]
+
+
+def layout_of(x: Tensor) -> torch.memory_format:
+    """Return the memory format that results get: channels-last only where the map is it and nothing else."""
+    return memory_format(is_channels_last(x))
+
+
 def answering(x: Tensor, y: Tensor) -> Tensor:
     """Return `y` in the dtype of `x`, and channels-last if `x` is.
 
@@ -47,5 +60,4 @@ def answering(x: Tensor, y: Tensor) -> Tensor:
     >>> y.dtype, y.is_contiguous(memory_format=torch.channels_last)
     (torch.bfloat16, True)
     """
-    layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
-    return y.to(x.dtype).contiguous(memory_format=layout)
+    return y.to(x.dtype).contiguous(memory_format=layout_of(x))

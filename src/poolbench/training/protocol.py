@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.pooling.precision import FORMATS
 from poolbench.spec import accepts, bind, locate
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LIGHTNING_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
-MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 SELECTIONS = ("best", "last")
 
 
@@ -71,7 +71,7 @@ class Protocol:
                 raise ConfigurationError(f"`protocol.{name}` must be a whole number of at least 1, got {value!r}")
         for name, known in (
             ("precision", PRECISIONS),
-            ("memory_format", MEMORY_FORMATS),
+            ("memory_format", FORMATS),
             ("select", SELECTIONS),
         ):
             if getattr(self, name) not in known:
@@ -116,7 +116,7 @@ class Protocol:
     @property
     def torch_memory_format(self) -> torch.memory_format:
         """The memory format as torch names it."""
-        return MEMORY_FORMATS[self.memory_format]
+        return FORMATS[self.memory_format]
 
     @property
     def dtype(self) -> torch.dtype:

@@ -187,7 +187,22 @@ class Elementwise(TapPool2d):
         return self.function(window.values[0])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.fixture(params=[False, True], ids=["by polynomials", "by tables"])
+def tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+    """Functions as processors with tables compute them, or as all others do; here there may be the latter alone."""
+    there = request.param and launch.has_tables()
+    monkeypatch.setattr(launch, "has_tables", lambda: there)
+    launch._plan.cache_clear()
+    yield there
+    launch._plan.cache_clear()
+
+
+# In units of what the dtype tells apart at 1, and of what it rounds a result to.
+UNITS = {torch.float32: (4, 2**-23), torch.float64: (20, 2**-52), torch.bfloat16: (0.53, 2**-7)}
+
+
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize("dtype", UNITS, ids=str)
 @pytest.mark.parametrize(
     ("function", "exact", "low", "high"),
     [
@@ -206,15 +221,16 @@ def test_functions_are_close_to_exact_ones(
     high: float,
     dtype: torch.dtype,
 ) -> None:
-    x = torch.linspace(low, high, 20001, dtype=dtype)
+    x = torch.linspace(low, high, 20001, dtype=torch.float64)
     if high > 1e3:
-        x = torch.logspace(math.log10(low), math.log10(high), 20001, dtype=dtype)
+        x = torch.logspace(math.log10(low), math.log10(high), 20001, dtype=torch.float64)
+    x = x.to(dtype)
     found = Elementwise(function)(x.view(1, 1, 1, -1)).flatten().double()
-    # float32: 3 units in the last place.
-    tolerance = 3.6e-7 if dtype == torch.float32 else 5e-15
-    torch.testing.assert_close(found, exact(x.double()), rtol=tolerance, atol=0)
+    units, unit = UNITS[dtype]
+    torch.testing.assert_close(found, exact(x.double()), rtol=units * unit, atol=0)
 
 
+@pytest.mark.usefixtures("tables")
 def test_functions_at_their_ends() -> None:
     x = torch.tensor([0.0, math.inf, -math.inf, math.nan, 200.0, -200.0]).view(1, 1, 1, -1)
     for function in (exp, exp2):

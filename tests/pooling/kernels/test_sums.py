@@ -69,6 +69,10 @@ def check(pool: TapPool2d, x: Tensor) -> None:
         {"kernel_size": (2, 4), "stride": (2, 3)},
         {"kernel_size": (4, 2), "stride": (1, 2), "padding": (2, 0), "ceil_mode": True},
         {"kernel_size": (3, 5), "stride": 2, "padding": 1, "dilation": (2, 1)},
+        {"kernel_size": (3, 2), "stride": (2, 3)},
+        {"kernel_size": (2, 3), "stride": (2, 1), "padding": 1},
+        {"kernel_size": (3, 1), "stride": (2, 1), "padding": (1, 0)},
+        {"kernel_size": 3, "stride": (1, 2), "padding": (0, 1), "dilation": (1, 2)},
     ],
     ids=str,
 )
@@ -80,11 +84,20 @@ def test_equals_plain_torch(geometry: dict[str, Any], layout: torch.memory_forma
 
 @layouts
 @pytest.mark.parametrize("name", ["power_mean", "lehmer"])
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"kernel_size": 2, "stride": 2, "ceil_mode": True},
+        {"kernel_size": 3, "stride": 3, "padding": 1},
+        {"kernel_size": (2, 1), "stride": (2, 3)},
+    ],
+    ids=str,
+)
 def test_disjoint_windows_of_what_has_a_simpler_derivative(
-    name: str, layout: torch.memory_format, specs: list[Any]
+    geometry: dict[str, Any], name: str, layout: torch.memory_format, specs: list[Any]
 ) -> None:
     x = images(2, 16, 9, 35).contiguous(memory_format=layout)
-    check(OPERATORS[name](16, kernel_size=2, stride=2, ceil_mode=True), x)
+    check(OPERATORS[name](16, **geometry), x)
     assert [spec.in_sums for spec in specs] == [True, True]
 
 
@@ -245,6 +258,31 @@ def test_the_derivative_comes_in_two_steps() -> None:
     torch.testing.assert_close(sum(gp for _, gp in found), 1 / p)
 
 
+def test_what_depends_on_parameters_alone_is_done_once_for_a_channel() -> None:
+    made = PowerMeanPool2d(3, 2, 1).program.sums
+    assert made is not None
+    assert "div" in made.settled.count()
+    for tape in (made.result, made.shares, made.summands):
+        assert tape.uses("settled")
+    assert made.result.count().get("div", 0) == 0
+    assert made.shares.count()["div"] == 1  # by the sum
+    p, sum_ = 3.0, torch.tensor(40.0)
+    settled = values_of(made.settled, {"param": [torch.tensor(p)]})
+    (mean,) = values_of(made.result, {"sum": [sum_], "settled": settled})
+    torch.testing.assert_close(mean, 2.0**-8 * (sum_ / 9) ** (1 / p))
+
+
+def test_slopes_are_kept_where_there_are_fewer_than_of_what_finds_them() -> None:
+    made = PowerMeanPool2d(3, 2, 1).program.sums
+    assert made is not None
+    assert made.kept == 2  # along the value and along p
+    assert not made.derivative.uses("tap")
+    made = SoftPool2d(3, 2, 1).program.sums
+    assert made is not None
+    assert made.kept == 0  # e^x is summed, and is there
+    assert made.derivative.uses("tap")
+
+
 def test_a_known_slope_takes_the_place_of_the_derivative() -> None:
     def summands(one: Window) -> Summands:
         x = one.values[0]
@@ -274,6 +312,6 @@ def test_buffers_do_not_overlap(specs: list[Any]) -> None:
         places = buffers.places()
         assert list(places.values()) == sorted(places.values())
         assert buffers.spec.ring == 8
-        assert buffers.spec.reach == 5
+        assert buffers.spec.reach == (5, 5)
         assert buffers.pitch(20, 10, 1) >= buffers.left() + 20
         assert places["kept"] - places["summand"] == buffers.spec.ring

@@ -6,7 +6,15 @@ import llvmlite.binding as llvm
 import pytest
 import torch
 
-from poolbench.pooling import MAMPool2d, MaxPool2d, RankWeightedPool2d, SoftPool2d, StochasticPool2d, TapPool2d
+from poolbench.pooling import (
+    MAMPool2d,
+    MaxPool2d,
+    PowerMeanPool2d,
+    RankWeightedPool2d,
+    SoftPool2d,
+    StochasticPool2d,
+    TapPool2d,
+)
 from poolbench.pooling.kernels.cpu.emit import emit
 from poolbench.pooling.kernels.cpu.launch import LANES
 from poolbench.pooling.kernels.cpu.library import OPTIONS, optimised
@@ -21,6 +29,7 @@ PROCESSORS = {
     "neoverse-n1": (f"aarch64-{LINUX}", "neoverse-n1"),
     "apple-m1": ("arm64-apple-darwin", "apple-m1"),
 }
+WITH_TABLES = {"skylake-avx512", "sapphirerapids"}
 # Names in what instructions work on: of a compiler's runtime library, of the mathematical one, of C's.
 NAME = re.compile(r"(?<![\w.%])_{0,3}(?:(?<=_)[a-z]\w{4,}|(?:exp|log|pow|fma|fmax|fmin|sqrt|mem\w+|bzero)[2fl]?)\b")
 
@@ -38,7 +47,7 @@ def assembly(pool: TapPool2d, spec: KernelSpec, triple: str, processor: str) -> 
 @pytest.mark.parametrize("channels_last", [True, False])
 @pytest.mark.parametrize("fewer", [1, 4])
 def test_only_memory_is_cleared_by_others(fewer: int, processor: str, dtype: torch.dtype, channels_last: bool) -> None:
-    for kind in (MaxPool2d, MAMPool2d, RankWeightedPool2d, SoftPool2d, StochasticPool2d):
+    for kind in (MaxPool2d, MAMPool2d, PowerMeanPool2d, RankWeightedPool2d, SoftPool2d, StochasticPool2d):
         pool = kind(3, 2, 1)
         for derivative in (False, True):
             spec = KernelSpec(
@@ -54,6 +63,7 @@ def test_only_memory_is_cleared_by_others(fewer: int, processor: str, dtype: tor
                 disjoint=False,
                 streaming=derivative and channels_last and fewer == 1,
                 in_sums=pool.program.sums is not None,
+                tables=processor in WITH_TABLES,
             )
             text = assembly(pool, spec, *PROCESSORS[processor])
             instructions = [
@@ -61,3 +71,6 @@ def test_only_memory_is_cleared_by_others(fewer: int, processor: str, dtype: tor
             ]
             names = {name.strip("_") for parts in instructions if len(parts) == 2 for name in NAME.findall(parts[1])}
             assert names <= {"part_tried", "memset", "bzero"}
+            looks_up = processor in WITH_TABLES and kind is PowerMeanPool2d and dtype is not torch.float64
+            # Vectors of values are as long in a contiguous map however few windows there are.
+            assert ("vpermt2" in text or "vpermi2" in text) == (looks_up and (fewer == 1 or not channels_last))

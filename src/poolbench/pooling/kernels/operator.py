@@ -17,9 +17,9 @@ from torch import Tensor
 
 from poolbench.pooling.kernels.cpu import launch, library
 from poolbench.pooling.kernels.geometry import Geometry
-from poolbench.pooling.kernels.plain import empty, layout_of, spread_plain, wide_dtype
+from poolbench.pooling.kernels.plain import empty, spread_plain, wide_dtype
 from poolbench.pooling.kernels.program import Program
-from poolbench.pooling.precision import lies_channels_last
+from poolbench.pooling.precision import is_channels_last, lies_channels_last
 
 # Where there are kernels, and of which dtypes; LLVM knows some by other names.
 DTYPES = {
@@ -96,7 +96,7 @@ def _window_gradient_cuda(
 
 @torch.library.register_fake("poolbench::window", lib=_library)
 def _(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[Any]) -> Tensor:
-    return empty(x, (*x.shape[:2], *geometry[-2:]), layout_of(x) is torch.channels_last)
+    return empty(x, (*x.shape[:2], *geometry[-2:]), is_channels_last(x))
 
 
 @torch.library.register_fake("poolbench::window_gradient", lib=_library)
@@ -117,7 +117,7 @@ def _(
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, params, key, ctx.program, ctx.geometry = inputs
-    ctx.size, ctx.channels_last = x.shape, layout_of(x) is torch.channels_last
+    ctx.size, ctx.channels_last = x.shape, is_channels_last(x)
     ctx.save_for_backward(None if _programs[ctx.program].is_linear else x, params, key)
 
 

@@ -11,7 +11,7 @@ from poolbench.pooling.draws import uniform
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.program import Program
 from poolbench.pooling.kernels.tape import Tape
-from poolbench.pooling.precision import is_channels_last
+from poolbench.pooling.precision import layout_of, memory_format
 from poolbench.pooling.transforms import is_transformed, takes_functions
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -180,10 +180,4 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def empty(like: Tensor, size: Any, channels_last: bool) -> Tensor:
     """Return an empty map of this size and layout, else like another one."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=layout)
-
-
-def layout_of(x: Tensor) -> torch.memory_format:
-    """Return the memory layout that results get: channels-last only where the map is it and nothing else."""
-    return torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=memory_format(channels_last))

@@ -16,7 +16,7 @@ from poolbench.pooling.kernels.cpu.team import addresses, run, threads_for
 from poolbench.pooling.kernels.geometry import CACHE_LINE, Geometry
 from poolbench.pooling.kernels.plain import empty, wide_dtype
 from poolbench.pooling.kernels.program import Program
-from poolbench.pooling.precision import lies_channels_last
+from poolbench.pooling.precision import lies_channels_last, memory_format
 
 # Bytes of a gradient that no cache of a core holds: to write it, a cache would first read what it replaces.
 STREAMED = 8 * 2**20
@@ -60,7 +60,7 @@ def _run(
     key: Tensor | None = None,
 ) -> Tensor:
     """Fill `out` by a kernel; return the gradients of the parameters, if it is gradients that are asked for."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    layout = memory_format(channels_last)
     x, gradient = (t if t is None else t.contiguous(memory_format=layout) for t in (x, gradient))
     wide = wide_dtype(out.dtype)
     params = None if params is None else params.to(wide).contiguous()

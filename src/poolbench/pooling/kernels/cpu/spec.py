@@ -47,9 +47,10 @@ class KernelSpec:
         return self.derivative and not self.disjoint and (self.channels_last or self.dtype == "bfloat16")
 
     @property
-    def reach(self) -> int:
-        """Rows from a window's first one to its last one."""
-        return (self.kernel_size[0] - 1) * self.dilation[0] + 1
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns from a window's first one to its last one."""
+        rows, columns = ((size - 1) * step + 1 for size, step in zip(self.kernel_size, self.dilation, strict=True))
+        return rows, columns
 
     @property
     def ring(self) -> int:
@@ -57,7 +58,7 @@ class KernelSpec:
 
         Those of a window are there together, and those between it and the next one.
         """
-        return 1 << (max(self.reach, self.stride[0]) - 1).bit_length()
+        return 1 << (max(self.reach[0], self.stride[0]) - 1).bit_length()
 
     def first_come(self, axis: int) -> int:
         """Return how many of a window's last rows or columns no window before it has; 0 where it is not the same many.

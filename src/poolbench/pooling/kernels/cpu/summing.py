@@ -1,7 +1,7 @@
-"""A kernel of sums: what is summed is computed once for each value, a row at a time, just before a window needs it.
+"""A kernel of sums: what is summed is computed once for each value, just before the first window needs it.
 
 Sums are taken along columns first, then along rows. In the derivative a sum's share of the gradient goes the same way
-back: along rows, then columns, and a row of the map is finished when no window will come to it any more. A row is kept
+back: along rows, then columns, and a value is finished when no window will come to it any more. A row is kept
 as one vector behind the other, zeros before and behind it, so windows at a border need nothing of their own but the
 number of their values.
 
@@ -98,7 +98,7 @@ class _Unit:
             self.row_of_windows(row)
         if spec.derivative:
             last = b.mul(b.sub(w.rows, w.i(1)), w.i(spec.stride[0]))
-            end = w.clamped(b.add(last, w.i(spec.reach - spec.padding[0])), w.height)
+            end = w.clamped(b.add(last, w.i(spec.reach[0] - spec.padding[0])), w.height)
             self.each_value((end, w.height), (w.i(0), w.width), lambda _: self.nothing)
         every = b.load(self.all_fit, typ=self.cells.vector(I1))
         fits = self.cells.intrinsic(f"llvm.vector.reduce.and.v{self.cells.count}i1", I1, [every])
@@ -115,7 +115,7 @@ class _Unit:
         """
         b, w, spec = self.b, self.writer, self.spec
         first = b.sub(b.mul(row, w.i(spec.stride[0])), w.i(spec.padding[0]))
-        stop, next_first = b.add(first, w.i(spec.reach)), b.add(first, w.i(spec.stride[0]))
+        stop, next_first = b.add(first, w.i(spec.reach[0])), b.add(first, w.i(spec.stride[0]))
         is_first, is_last = b.icmp_signed("==", row, w.i(0)), b.icmp_signed("==", row, b.sub(w.rows, w.i(1)))
         # The rows that no window had before, and those that none will have.
         new = b.select(is_first, w.i(0), b.sub(stop, w.i(spec.stride[0])))
@@ -135,10 +135,10 @@ class _Unit:
             self.clear_first_columns()
         with w.loop(w.i(0), w.columns) as column:
             first = b.sub(b.mul(column, w.i(spec.stride[1])), w.i(spec.padding[1]))
-            come.up_to(b.add(first, w.i((spec.kernel_size[1] - 1) * spec.dilation[1] + 1)))
+            come.up_to(b.add(first, w.i(spec.reach[1])))
             self.windows_by_channel(row, column)
             if spec.derivative:
-                go.up_to(b.add(first, w.i(spec.stride[1])))
+                go.up_to(b.add(first, w.i(min(spec.stride[1], spec.reach[1]))))
         if spec.derivative:
             come.up_to(w.width)
             go.up_to(w.width)

@@ -24,7 +24,7 @@ from poolbench.pooling.kernels.gpu.blocks import Block, Text
 from poolbench.pooling.kernels.gpu.proof import Trial, compare
 from poolbench.pooling.kernels.plain import empty, wide_dtype
 from poolbench.pooling.kernels.program import Program
-from poolbench.pooling.precision import lies_channels_last
+from poolbench.pooling.precision import lies_channels_last, memory_format
 from poolbench.whole_file import replacing
 
 # Of a block; rows of cells that a derivative walks down; bytes that a thread loads at once.
@@ -44,7 +44,7 @@ def window(x: Tensor, params: Tensor | None, key: Tensor | None, program: Progra
         RuntimeError: what Triton made of the formula disagrees with torch's own operations.
     """
     last = lies_channels_last(x)
-    layout = torch.channels_last if last else torch.contiguous_format
+    layout = memory_format(last)
     out = empty(x, (*x.shape[:2], *geometry.shape), last)
     plan = _plan(program, geometry, x.shape, last, False, x.dtype)
     if x.is_cuda and not plan.is_proven:
@@ -68,7 +68,7 @@ def window_gradient(
     Raises:
         RuntimeError: what Triton made of the formula disagrees with torch's own operations.
     """
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    layout = memory_format(channels_last)
     gx = empty(gradient, tuple(size), channels_last)
     plan = _plan(program, geometry, torch.Size(size), channels_last, True, gradient.dtype)
     if gradient.is_cuda and not plan.is_proven:

@@ -14,6 +14,7 @@ from torch import Tensor
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.plain import plain_value, spread_plain, wide_dtype
 from poolbench.pooling.kernels.program import Program
+from poolbench.pooling.precision import memory_format
 
 # Within which a kernel agrees with torch's own operations; a compiler's fault is off by whole numbers.
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
@@ -68,7 +69,7 @@ def _both_ways(
     """Return what a kernel and what torch's own operations make of random maps, in the dtype that is computed in."""
     program, geometry, size, channels_last, derivative, dtype, device = trial
     generator = torch.Generator(device).manual_seed(0)  # nobody else's numbers are shifted
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    layout = memory_format(channels_last)
     wide = wide_dtype(dtype)
 
     def drawn(*sizes: int) -> Tensor:

@@ -31,7 +31,7 @@ from poolbench.pooling import (
 )
 from poolbench.pooling.kernels import compiled
 from poolbench.pooling.kernels.cpu import launch, library, team
-from poolbench.pooling.kernels.cpu.lower import interpolated
+from poolbench.pooling.kernels.cpu.approximations import interpolated
 from poolbench.pooling.kernels.geometry import Geometry
 from poolbench.pooling.kernels.graph import Value, Window, exp, exp2, log, log2, total
 

@@ -8,7 +8,6 @@ number of their values.
 Where a value does not fit (see `Summands`), the unit is done again, by the formula itself.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from llvmlite import ir
 from poolbench.pooling.kernels.cpu.buffers import WHOLE, Buffers
 from poolbench.pooling.kernels.cpu.lower import I1, I64, Code, Lanes
 from poolbench.pooling.kernels.cpu.spec import KernelSpec
+from poolbench.pooling.kernels.cpu.unit import Unit, Value
 from poolbench.pooling.kernels.cpu.windows import Line, WindowWriter
 from poolbench.pooling.kernels.cpu.writer import Front
 from poolbench.pooling.kernels.geometry import CACHE_LINE
@@ -42,8 +42,7 @@ class SumsWriter(WindowWriter):
 
     def unit(self, unit: Code) -> None:
         """Do one unit's work: by sums, and again by the formula if a value did not fit."""
-        place = _Unit(self, unit)
-        fits = place.work()
+        fits = _Sums(self, unit).work()
         with self.b.if_then(self.b.not_(fits)):
             scratch = self.scratch
             behind = self.b.mul(self.pitch, self.i(self.first_row["end"]))
@@ -52,40 +51,8 @@ class SumsWriter(WindowWriter):
             self.scratch = scratch
 
 
-class _Unit:
+class _Sums(Unit):
     """Writes what is done for one unit."""
-
-    def __init__(self, writer: SumsWriter, unit: Code) -> None:
-        self.writer, self.unit = writer, unit
-        self.b, self.spec, self.lanes, self.cells = writer.b, writer.spec, writer.lanes, writer.cells
-        b, w = self.b, writer
-        if self.spec.channels_last:
-            self.image, block = b.sdiv(unit, w.blocks), b.srem(unit, w.blocks)
-            vectors = b.sdiv(w.channels, w.i(self.spec.lanes))
-            self.start, self.stop = (
-                b.mul(b.sdiv(b.mul(vectors, at), w.blocks), w.i(self.spec.lanes))
-                for at in (block, b.add(block, w.i(1)))
-            )
-            # The same for all blocks, so that the zeros around a row stay where they are.
-            widest = b.sdiv(b.add(vectors, b.sub(w.blocks, w.i(1))), w.blocks)
-            self.across = b.mul(widest, w.i(self.spec.lanes))
-        else:
-            self.channel, self.across = b.srem(unit, w.channels), w.i(1)
-        # How many last rows and columns of a window begin what is added up; 0: it is cleared when it has been used.
-        self.new_rows = self.spec.first_come(0)
-        self.new_columns = self.spec.first_come(1) if self.spec.channels_last else 0
-        self.left = b.mul(w.i(w.buffers.left()), self.across)
-        self.numbers = b.mul(w.width, self.across)
-        # Where contiguous, a parameter's gradient is summed in vectors of windows and in vectors of values.
-        counts = {} if self.spec.channels_last or not self.spec.derivative else {self.lanes.count: self.lanes}
-        counts |= {self.cells.count: self.cells} if counts else {}
-        self.param_sums = {
-            count: [w.accumulator(lanes) for _ in range(w.program.params)] for count, lanes in counts.items()
-        }
-        self.settled: dict[int, list[Code]] = {}
-        with b.goto_entry_block():
-            self.all_fit = b.alloca(self.cells.vector(I1))
-        b.store(self.cells.const(1, I1), self.all_fit)
 
     def work(self) -> Code:
         """Write everything; return whether all values fit."""
@@ -157,65 +124,9 @@ class _Unit:
             for at in range(self.writer.sums.count):
                 self.clear(self.row_of("column_share", at), self.left, self.numbers)
 
-    # ---- rows of buffers ----
-
-    def row_of(self, name: str, number: int, map_row: Code | None = None) -> Code:
-        """Return where a row of a buffer begins; of a ring, the one that holds a row of the map."""
-        b, w = self.b, self.writer
-        ring = self.spec.ring
-        at = w.i(w.first_row[name] + number * (ring if map_row is not None else 1))
-        if map_row is not None:
-            at = b.add(at, b.and_(map_row, w.i(ring - 1)))
-        return w.at(w.scratch, b.mul(at, w.pitch), self.lanes.number)
-
-    def number(self, row: Code, at: Code) -> Code:
-        """Return the address of a number of a row."""
-        return self.writer.at(row, at, self.lanes.number)
-
-    def load(self, row: Code, at: Code) -> Code:
-        """Return a vector of a row."""
-        return self.cells.load(self.number(row, at), self.cells.number)
-
-    def each_value(
-        self, rows: tuple[Code, Code], columns: tuple[Code, Code], of_row: Callable[[Code], Callable[["_Value"], None]]
-    ) -> None:
-        """Write code for a vector of values of the map, and the loops around it.
-
-        Args:
-            rows, columns: the first one and the one after the last.
-            of_row: writes what is the same for a row, and returns what writes the code.
-        """
-        b, w, spec = self.b, self.writer, self.spec
-        with w.loop(*rows) as row:
-            write = of_row(row)
-            if spec.channels_last:
-                start = b.mul(b.add(b.mul(self.image, w.height), row), w.width)
-                with w.loop(*columns) as column:
-                    ahead = w.ahead(column)
-                    with w.loop(self.start, self.stop, spec.lanes) as channel:
-                        at = b.add(b.mul(b.add(start, column), w.channels), channel)
-                        cell = b.add(b.add(self.left, b.mul(column, self.across)), b.sub(channel, self.start))
-                        write(_Value(cell, at, channel, ahead=ahead))
-                return
-            start = b.mul(b.add(b.mul(self.unit, w.height), row), w.width)
-            with w.loop(*columns, self.cells.count) as column:
-
-                def part(masked: bool) -> None:
-                    mask = w.below(column, columns[1], self.cells.count) if masked else None
-                    write(_Value(b.add(self.left, column), b.add(start, column), self.channel, mask=mask))
-
-                w.whole_or_not(b.icmp_signed("<=", b.add(column, w.i(self.cells.count)), columns[1]), part)
-
-    def each_vector(self, columns: tuple[Code, Code], write: Callable[[Code], None]) -> None:
-        """Write code for a vector of a buffer's row, and the loop around it; the last may reach into the zeros."""
-        b = self.b
-        start, stop = (b.add(self.left, b.mul(at, self.across)) for at in columns)
-        with self.writer.loop(start, stop, self.cells.count) as at:
-            write(at)
-
     # ---- one value ----
 
-    def value_inputs(self, value: "_Value", *, ahead: bool) -> dict[str, Any]:
+    def value_inputs(self, value: "Value", *, ahead: bool) -> dict[str, Any]:
         """Return the inputs of a value's tape; `ahead` asks for memory that is read soon."""
         w, cells = self.writer, self.cells
 
@@ -227,25 +138,17 @@ class _Unit:
 
         return {"tap": tap, **self.of_channel(value.channel, cells)}
 
-    def param(self, which: int, channel: Code, lanes: Lanes) -> Code:
-        """Return a learned number: a vector of channels, or the same for all columns."""
-        b, w = self.b, self.writer
-        place = w.at(w.params, b.add(b.mul(w.i(which), w.channels), channel), lanes.number)
-        if self.spec.channels_last:
-            return lanes.load(place, lanes.number)
-        return lanes.splat(b.load(place, typ=lanes.number))
-
     def prepare(self, columns: tuple[Code, Code]) -> None:
         """Compute what is summed of values, and what is kept of them."""
         sums = self.writer.sums
         names = [("summand", at) for at in range(sums.count)] + [("kept", at) for at in range(sums.kept)]
 
-        def of_row(row: Code) -> Callable[[_Value], None]:
+        def of_row(row: Code) -> Callable[[Value], None]:
             # What is kept comes last, and only the derivative has a place for it.
             held = names if self.spec.derivative else names[: sums.count]
             places = [self.row_of(*name, row) for name in held]
 
-            def write(value: _Value) -> None:
+            def write(value: Value) -> None:
                 b, cells = self.b, self.cells
                 found = list(self.writer.fused.each(sums.summands, self.value_inputs(value, ahead=True)))
                 fits = found.pop(sums.count)
@@ -272,16 +175,11 @@ class _Unit:
         for at in range(self.writer.sums.count if left else 0):
             self.clear(self.row_of("column_share", at), self.writer.i(0), self.b.mul(self.writer.i(left), self.across))
 
-    def clear(self, row: Code, start: Code, count: Code) -> None:
-        """Write zeros to a row."""
-        with self.writer.loop(self.writer.i(0), count, self.cells.count) as at:
-            self.cells.store(self.cells.const(0.0), self.number(row, self.b.add(start, at)))
-
     def finish(self, columns: tuple[Code, Code]) -> None:
         """Compute the gradient of values from the shares of all their windows."""
         sums = self.writer.sums
 
-        def of_row(row: Code) -> Callable[[_Value], None]:
+        def of_row(row: Code) -> Callable[[Value], None]:
             shares = [
                 self.row_of("column_share", at) if self.spec.rows_apart else self.row_of("share", at, row)
                 for at in range(sums.count)
@@ -289,7 +187,7 @@ class _Unit:
             summands = [self.row_of("summand", at, row) for at in range(sums.count)]
             kept = [self.row_of("kept", at, row) for at in range(sums.kept)]
 
-            def write(value: _Value) -> None:
+            def write(value: Value) -> None:
                 b, cells = self.b, self.cells
                 loaded = [self.load(share, value.cell) for share in shares]
                 for share in shares if not self.new_rows else []:
@@ -311,7 +209,7 @@ class _Unit:
 
         self.each_value(self.going, columns, of_row)
 
-    def put(self, gradient: Code, value: "_Value") -> None:
+    def put(self, gradient: Code, value: "Value") -> None:
         """Write the gradient of a vector of values, past the caches where the kernel is to."""
         w, cells = self.writer, self.cells
         place = w.at(w.out, value.at, cells.stored)
@@ -321,7 +219,7 @@ class _Unit:
             w.prefetch(place, write=True)
             cells.store(gradient, place, value.mask)
 
-    def nothing(self, value: "_Value") -> None:
+    def nothing(self, value: "Value") -> None:
         """Write that a vector of values gets no gradient."""
         self.put(ir.Constant(self.cells.vector(self.cells.stored), None), value)
 
@@ -478,77 +376,3 @@ class _Unit:
             wide = self.writer.interleaved(dict.fromkeys(group, share))
             place = self.number(row, start)
             lanes.store(b.fadd(lanes.load(place, lanes.number, wide.type.count), wide), place)
-
-    # ---- parameters ----
-
-    def settle(self) -> None:
-        """Compute what depends on parameters alone."""
-        tape, rows = self.writer.sums.settled, range(len(self.writer.sums.settled.outputs))
-        if not self.spec.channels_last:
-            for lanes in (self.lanes, self.cells):
-                inputs = {"param": functools.partial(self.param, channel=self.channel, lanes=lanes)}
-                self.settled[lanes.count] = list(lanes.each(tape, inputs))
-            return
-        with self.writer.loop(self.start, self.stop, self.spec.lanes) as channel:
-            inputs = {"param": functools.partial(self.param, channel=channel, lanes=self.lanes)}
-            for at, value in zip(rows, self.lanes.each(tape, inputs), strict=True):
-                self.lanes.store(value, self.number(self.row_of("settled", at), self.b.sub(channel, self.start)))
-
-    def of_channel(self, channel: Code, lanes: Lanes) -> dict[str, Callable[[int], Code]]:
-        """Return the inputs of a tape that are the same all over a channel."""
-
-        def settled(which: int) -> Code:
-            if not self.spec.channels_last:
-                return self.settled[lanes.count][which]
-            return self.load(self.row_of("settled", which), self.b.sub(channel, self.start))
-
-        return {"param": functools.partial(self.param, channel=channel, lanes=lanes), "settled": settled}
-
-    def clear_params(self) -> None:
-        """Let the unit's gradients of parameters begin at zero."""
-        if self.spec.channels_last and self.spec.derivative:
-            for which in range(self.writer.program.params):
-                with self.writer.loop(self.start, self.stop, self.spec.lanes) as channel:
-                    place = self.number(self.row_of("param", which), self.b.sub(channel, self.start))
-                    self.lanes.store(self.lanes.const(0.0), place)
-
-    def add_param(self, which: int, part: Code, channel: Code) -> None:
-        """Add to the unit's gradient of a parameter."""
-        if self.spec.channels_last:
-            place = self.number(self.row_of("param", which), self.b.sub(channel, self.start))
-        else:
-            place = self.param_sums[part.type.count][which]
-        self.writer.add_to(place, part)
-
-    def commit_params(self) -> None:
-        """Add the unit's gradients of parameters to the thread's."""
-        b, w, lanes = self.b, self.writer, self.lanes
-        for which in range(w.program.params):
-            row = b.mul(w.i(which), w.channels)
-            if not self.spec.channels_last:
-                at = w.at(w.param_gradients, b.add(row, self.channel), lanes.number)
-                for count, sums in self.param_sums.items():
-                    added = w.sum_of(lanes.load(sums[which], lanes.number, count))
-                    b.store(b.fadd(b.load(at, typ=lanes.number), added), at)
-                continue
-            with w.loop(self.start, self.stop, self.spec.lanes) as channel:
-                place = self.number(self.row_of("param", which), b.sub(channel, self.start))
-                target = w.at(w.param_gradients, b.add(row, channel), lanes.number)
-                w.add_to(target, lanes.load(place, lanes.number))
-
-
-class _Value:
-    """A vector of values of a row of the map: where they are.
-
-    Args:
-        cell: in a row of a buffer.
-        at: in the map.
-        channel: of the first value.
-        mask: which values there are, if not all.
-        ahead: bytes to what is read some time later.
-    """
-
-    def __init__(
-        self, cell: Code, at: Code, channel: Code, *, mask: Code | None = None, ahead: Code | None = None
-    ) -> None:
-        self.cell, self.at, self.channel, self.mask, self.ahead = cell, at, channel, mask, ahead

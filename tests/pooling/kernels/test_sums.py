@@ -69,7 +69,7 @@ def check(pool: TapPool2d, x: Tensor) -> None:
         {"kernel_size": (2, 4), "stride": (2, 3)},
         {"kernel_size": (4, 2), "stride": (1, 2), "padding": (2, 0), "ceil_mode": True},
         {"kernel_size": (3, 5), "stride": 2, "padding": 1, "dilation": (2, 1)},
-        {"kernel_size": (3, 2), "stride": (2, 3)},
+        {"kernel_size": (5, 2), "stride": (2, 3)},
         {"kernel_size": (2, 3), "stride": (2, 1), "padding": 1},
         {"kernel_size": (3, 1), "stride": (2, 1), "padding": (1, 0)},
         {"kernel_size": 3, "stride": (1, 2), "padding": (0, 1), "dilation": (1, 2)},
@@ -89,7 +89,7 @@ def test_equals_plain_torch(geometry: dict[str, Any], layout: torch.memory_forma
     [
         {"kernel_size": 2, "stride": 2, "ceil_mode": True},
         {"kernel_size": 3, "stride": 3, "padding": 1},
-        {"kernel_size": (2, 1), "stride": (2, 3)},
+        {"kernel_size": (2, 3), "stride": 2, "padding": (0, 1)},
     ],
     ids=str,
 )
@@ -149,6 +149,14 @@ def test_a_value_that_does_not_fit(name: str, misfit: float, layout: torch.memor
         assert torch.equal(one[1][image], other[1][image])
     if layout is torch.contiguous_format:  # there a unit is one channel's map
         assert torch.equal(one[1][1, 6], other[1][1, 6])
+
+
+@layouts
+def test_what_an_image_leaves_behind_is_not_taken_for_the_next_one(layout: torch.memory_format) -> None:
+    """Column 2 belongs to no window: of the first image it leaves NaN where the second has not yet computed its own."""
+    x = images(2, 16, 12, 20)
+    x[0, :, :, 2] = math.nan
+    check(SoftPool2d((5, 2), (2, 3)), x.contiguous(memory_format=layout))
 
 
 @pytest.mark.parametrize("kind", [SoftPool2d, LogSumExpPool2d])

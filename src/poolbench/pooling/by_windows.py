@@ -42,7 +42,7 @@ class ByWindows:
         """Return why no kernel takes this map, "" where one does."""
         if x_BCHW.device.type != "cpu":
             return f"whole maps are taken by kernels on cpu, the map is on {x_BCHW.device.type}"
-        why = self.of_rows.implementation_for(x_BCHW)[1]
+        why = self.of_rows.implementation_for(x_BCHW)[1] or self.of_column.implementation_for(x_BCHW)[1]
         if not why and is_transformed(learned):
             why = "a transform of torch.func, or a tangent, needs torch's own operations"
         return why or ("the map is so small that torch's own operations are faster" if _is_small(x_BCHW) else "")

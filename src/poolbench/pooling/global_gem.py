@@ -1,7 +1,5 @@
 """The generalised mean of the whole map, with a learned exponent."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +42,7 @@ class GlobalGeMPool2d(HeadPool2d):
 
     Source: Radenović, Tolias and Chum, Fine-tuning CNN Image Retrieval with No Human Annotation (2018), equation 3;
     start 3 and ε = 1e-6 by the authors' code. Values are divided by the map's largest before they are raised, which
-    changes no result and cannot overflow. A kernel takes the means of windows; the mean of these is the map's.
+    changes no result and cannot overflow. A kernel takes the means of windows, and the mean of these is the map's.
 
     >>> GlobalGeMPool2d(p=2.0)(torch.tensor([[[[1.0, 7.0], [1.0, 7.0]]]])).tolist()  # √((1 + 49 + 1 + 49) / 4)
     [[5.0]]
@@ -88,15 +86,17 @@ class GlobalGeMPool2d(HeadPool2d):
         """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""
         p_C = wide(self.p)
         means_BCM, share_M = self.windows(x_BCHW, p_C)
-        powers_BCM = widened(means_BCM).log() * p_C.view(-1, 1)  # their logarithms
-        share = -math.log(means_BCM.shape[-1]) if share_M is None else share_M.log()
-        return ((powers_BCM + share).logsumexp(-1) / p_C).exp()
+        means_BCM = widened(means_BCM)
+        scale_BC1 = self._scale(means_BCM)
+        raised_BCM = ((means_BCM / scale_BC1).log2() * p_C.view(-1, 1)).exp2()
+        mean_BC = raised_BCM.mean(-1) if share_M is None else (raised_BCM * share_M).sum(-1)
+        return scale_BC1.squeeze(-1) * (mean_BC.log2() / p_C).exp2()
 
     @staticmethod
     def _scale(x_BCN: Tensor) -> Tensor:
         """Return the largest of each channel, 1 for ∞. The formula holds for any scale, so it needs no gradient."""
         largest_BC1 = x_BCN.detach().amax(-1, keepdim=True)
-        return torch.where(largest_BC1.isfinite(), largest_BC1, 1.0)
+        return torch.where(largest_BC1 <= torch.finfo(x_BCN.dtype).max, largest_BC1, 1.0)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return C·(5n + 1) of n places.

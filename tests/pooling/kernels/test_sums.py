@@ -11,7 +11,7 @@ from torch import Tensor
 from poolbench.pooling import LehmerPool2d, LogSumExpPool2d, PowerMeanPool1d, PowerMeanPool2d, SoftPool2d, TapPool2d
 from poolbench.pooling.kernels.cpu import launch, library
 from poolbench.pooling.kernels.cpu.buffers import Buffers
-from poolbench.pooling.kernels.graph import Value, Window, exp, log, sloped, within
+from poolbench.pooling.kernels.graph import Value, Window, exp, log, sloped, where, within
 from poolbench.pooling.kernels.plain import OPERATIONS
 from poolbench.pooling.kernels.sums import Summands, sums
 from poolbench.pooling.kernels.tape import Tape
@@ -73,6 +73,7 @@ def check(pool: TapPool2d, x: Tensor) -> None:
         {"kernel_size": (2, 3), "stride": (2, 1), "padding": 1},
         {"kernel_size": (3, 1), "stride": (2, 1), "padding": (1, 0)},
         {"kernel_size": 3, "stride": (1, 2), "padding": (0, 1), "dilation": (1, 2)},
+        {"kernel_size": (2, 3), "stride": (2, 1), "dilation": (1, 2)},
     ],
     ids=str,
 )
@@ -149,6 +150,51 @@ def test_a_value_that_does_not_fit(name: str, misfit: float, layout: torch.memor
         assert torch.equal(one[1][image], other[1][image])
     if layout is torch.contiguous_format:  # there a unit is one channel's map
         assert torch.equal(one[1][1, 6], other[1][1, 6])
+
+
+@pytest.mark.parametrize("dilation", [1, (2, 1), (1, 2)], ids=str)
+@pytest.mark.parametrize("name", ["power_mean", "softpool"])
+def test_blocks_of_channels_that_are_not_alike(name: str, dilation: Any) -> None:
+    """Three vectors of channels in two blocks, several of each for a thread; a NaN in one block is none in another."""
+    x = images(2, 48, 9, 11).contiguous(memory_format=torch.channels_last)
+    pool = OPERATORS[name](48, kernel_size=3, stride=2, padding=1, dilation=dilation)
+    before = torch.get_num_threads()
+    try:
+        for threads in (3, 4):
+            torch.set_num_threads(threads)
+            check(pool, x)
+        spoilt = x.clone(memory_format=torch.preserve_format)
+        spoilt[0, 5, 4, 7] = math.nan
+        one, other = run(pool, spoilt, "fast"), run(pool, x, "fast")
+        assert torch.equal(one[1][:, 32:], other[1][:, 32:])
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("p", [0.03, 0.1, 0.3, 3.0, -2.0])
+@pytest.mark.parametrize(
+    "geometry", [{"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 2, "stride": 3}], ids=str
+)
+@pytest.mark.parametrize("name", ["power_mean", "lehmer"])
+def test_powers_of_bfloat16(name: str, geometry: dict[str, Any], p: float, layout: torch.memory_format) -> None:
+    """Results are as exact as their rounding, and so is the gradient of p, which is none of bfloat16."""
+    x = (images(4, 16, 20, 20) + 0.01).to(torch.bfloat16).contiguous(memory_format=layout)
+
+    def found(implementation: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        pool = OPERATORS[name](16, **geometry)
+        for parameter in pool.parameters():
+            torch.nn.init.constant_(parameter, p)
+        pool.implementation = implementation
+        pool = pool.double() if dtype == torch.float64 else pool
+        y = pool(x.to(dtype))
+        gradient = torch.linspace(-1, 2, y.numel()).bfloat16().to(dtype).view(y.shape)
+        (of_p,) = torch.autograd.grad(y, list(pool.parameters()), gradient)
+        return y.detach().double(), of_p.double()
+
+    (y, of_p), (exact_y, exact_of_p) = found("fast", torch.bfloat16), found("torch", torch.float64)
+    torch.testing.assert_close(y, exact_y, rtol=2**-8 + 1e-4, atol=0)
+    torch.testing.assert_close(of_p, exact_of_p, rtol=2e-3, atol=2e-3 * exact_of_p.abs().max().item())
 
 
 @layouts
@@ -278,6 +324,27 @@ def test_what_depends_on_parameters_alone_is_done_once_for_a_channel() -> None:
     settled = values_of(made.settled, {"param": [torch.tensor(p)]})
     (mean,) = values_of(made.result, {"sum": [sum_], "settled": settled})
     torch.testing.assert_close(mean, 2.0**-8 * (sum_ / 9) ** (1 / p))
+
+
+@layouts
+def test_a_condition_on_a_parameter(layout: torch.memory_format) -> None:
+    """A truth is no number that could be kept for a channel, and what is kept may be as small as it likes."""
+
+    class Turned(PowerMeanPool2d):
+        def formula(self, window: Window) -> Value:
+            return super().formula(window) * exp(where(window.param(0) > 0.0, -100.0 * window.param(0), 0.0))
+
+        def of_sums(self, window: Window, sums: Any) -> Value:
+            result = super().of_sums(window, sums)
+            return result * exp(where(window.param(0) > 0.0, -100.0 * window.param(0), 0.0))
+
+    x = images(2, 16, 12, 64).contiguous(memory_format=layout)
+    for p in (1.0, -1.0):
+        pool = Turned(3, 2, 1, p=p)
+        assert pool.program.sums is not None
+        assert pool.program.sums.settled.uses("gt")
+        one, other = run(pool, x, "fast"), run(pool, x, "torch")
+        torch.testing.assert_close(one[0], other[0], rtol=1e-5, atol=1e-12)
 
 
 def test_slopes_are_kept_where_there_are_fewer_than_of_what_finds_them() -> None:

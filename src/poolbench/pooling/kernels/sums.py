@@ -139,12 +139,12 @@ def _itself(value: Value) -> Value:
 
 
 def _settled(tapes: Iterable[Sequence[Value]]) -> list[Value]:
-    """Return what depends on parameters alone, of the values of each tape, and is asked for by what does not."""
+    """Return the numbers that depend on parameters alone, of each tape, and are asked for by what does not."""
     found: dict[Value, None] = {}
     for values in tapes:
         alone = _of_params_alone(values)
         asked = (argument for value in values if value not in alone for argument in value.args)
-        found |= {value: None for value in asked if value in alone and value.args}
+        found |= {value: None for value in asked if value in alone and value.args and value.kind == "f"}
     return list(found)
 
 

@@ -48,7 +48,7 @@ def _exp2_slope(r: float) -> float:
 
 # log2(1 + f) / f for 1 + f in [√½, √2], to float32's precision.
 LOG2_TERMS = interpolated(_log2_slope, math.sqrt(0.5) - 1, math.sqrt(2) - 1, 9)
-# Where two registers hold a table: its numbers. Of what is rounded to bfloat16, by 2^−9, 3 · 10^−5 is exact enough.
+# Where two registers hold a table: its numbers.
 PARTS = 32
 # As many parts of [PARTED, 2 · PARTED), by the first digits of a number, and 1 / their middles, with so few digits that
 # float32 holds them. 1 is one of them, so that a logarithm near 0 loses nothing. A number times that of its part is
@@ -57,13 +57,9 @@ PARTED = (1 + 13.5 / PARTS) / 2
 INVERSES = [
     round(2**12 / (1 + part / PARTS) * (2 if part > 13 else 1)) / 2**12 for part in (*range(14, PARTS), *range(14))
 ]
-LOG2_TERMS_OF_PARTS = {
-    "float32": interpolated(_log2_slope, -1 / 64, 1 / 64, 2),
-    "bfloat16": interpolated(_log2_slope, -1 / 64, 1 / 64, 1),
-}
+LOG2_TERMS_OF_PARTS = interpolated(_log2_slope, -1 / 64, 1 / 64, 2)
+# To 10^−6.
+COARSE_LOG2_TERMS_OF_PARTS = interpolated(_log2_slope, -1 / 64, 1 / 64, 1)
 # 2^0, 2^(1 / 32), … as bits, less what `exp2` adds for their places; 2^x is 2^r times the nearest, |r| ≤ 1 / 64.
 ROOTS = [_number_of(bits_of(2 ** (part / PARTS), False) - (part << (23 - 5))) for part in range(PARTS)]
-EXP2_TERMS_OF_PARTS = {
-    "float32": [*interpolated(_exp2_slope, -1 / 64, 1 / 64, 1), 1.0],
-    "bfloat16": [*interpolated(_exp2_slope, -1 / 64, 1 / 64, 0), 1.0],
-}
+EXP2_TERMS_OF_PARTS = [*interpolated(_exp2_slope, -1 / 64, 1 / 64, 1), 1.0]

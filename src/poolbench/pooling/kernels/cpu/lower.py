@@ -7,6 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from poolbench.pooling.kernels.cpu.approximations import (
+    COARSE_LOG2_TERMS_OF_PARTS,
     EXP2_TERMS_OF_PARTS,
     INVERSES,
     LOG2_TERMS,
@@ -31,7 +32,8 @@ class Lanes:
     Where it is `bounded`, exponentials neither overflow nor vanish and logarithms are of positive normal numbers. Where
     it is `fused`, a·b + c may be rounded once, as on GPUs: not in a derivative, whose products must cancel where they
     are equal. A zero may have either sign, so that to add where a condition holds is one step. Where there are
-    `tables`, the processor finds a float32 by its place among those of a register (AVX-512).
+    `tables`, the processor finds a float32 by its place among those of a register (AVX-512); there, where it is
+    `coarse`, logarithms need be exact to 10⁻⁶ only.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class Lanes:
         bounded: bool = False,
         fused: bool = False,
         tables: bool = False,
+        coarse: bool = False,
     ) -> None:
         self.builder, self.dtype, self.count, self.bounded = builder, dtype, count, bounded
+        self.coarse = coarse
         self.tables = tables and dtype != "float64" and 2 * count == PARTS
         self.freedoms = ("nsz", "contract") if fused else ("nsz",)
         self.number = ir.DoubleType() if dtype == "float64" else ir.FloatType()
@@ -218,7 +222,7 @@ class Lanes:
         places = b.bitcast(shifted, bits)
         root = b.bitcast(self.looked_up(ROOTS, places), bits)
         root = b.bitcast(b.add(root, b.shl(places, self.const(23 - 5, self.bits))), self.vector(self.number))
-        return self._within(x, b.fmul(root, self.polynomial(r, EXP2_TERMS_OF_PARTS[self.dtype])), low, high)
+        return self._within(x, b.fmul(root, self.polynomial(r, EXP2_TERMS_OF_PARTS)), low, high)
 
     def _nearest(self, x: Code, parts: int = 1) -> tuple[Code, Code]:
         """Return the nearest whole number of parts of 1, in the low bits of a shifted number and by itself.
@@ -278,7 +282,8 @@ class Lanes:
             part = b.lshr(above, self.const(23 - 5, self.bits))
             r = self.fma(m, self.looked_up(INVERSES, part), self.const(-1.0))
             whole = b.fsub(e, self.looked_up([math.log2(inverse) for inverse in INVERSES], part))
-            result = self.fma(r, self.polynomial(r, LOG2_TERMS_OF_PARTS[self.dtype]), whole)
+            terms = COARSE_LOG2_TERMS_OF_PARTS if self.coarse else LOG2_TERMS_OF_PARTS
+            result = self.fma(r, self.polynomial(r, terms), whole)
         else:  # a division takes longer than a few more terms
             m, e, _ = self._split(x, math.sqrt(0.5))
             f = b.fsub(m, self.const(1.0))

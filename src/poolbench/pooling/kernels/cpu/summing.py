@@ -37,8 +37,10 @@ class SumsWriter(WindowWriter):
         # Values of a row at a time: of neighbouring channels, or of neighbouring columns.
         count = spec.lanes if spec.channels_last else whole
         self.cells = Lanes(self.b, spec.dtype, count, bounded=True, tables=spec.tables)
-        # What is summed of one value has no products that must cancel.
-        self.fused = Lanes(self.b, spec.dtype, count, bounded=True, fused=True, tables=spec.tables)
+        # What is summed of one value has no products that must cancel. That a logarithm of a bfloat16 is coarse, too,
+        # cannot be told from its rounding: it is multiplied by p, by which the sum's logarithm is divided.
+        coarse = spec.dtype == "bfloat16"
+        self.fused = Lanes(self.b, spec.dtype, count, bounded=True, fused=True, tables=spec.tables, coarse=coarse)
 
     def unit(self, unit: Code) -> None:
         """Do one unit's work: by sums, and again by the formula if a value did not fit."""
@@ -121,8 +123,9 @@ class _Sums(Unit):
             self.share_columns(columns)
         self.finish(columns)
         if self.spec.rows_apart and not self.new_columns:
+            first, after = (self.b.mul(at, self.across) for at in columns)
             for at in range(self.writer.sums.count):
-                self.clear(self.row_of("column_share", at), self.left, self.numbers)
+                self.clear(self.row_of("column_share", at), self.b.add(self.left, first), self.b.sub(after, first))
 
     # ---- one value ----
 
@@ -263,7 +266,7 @@ class _Sums(Unit):
         def write(at: Code) -> None:
             for places, source in zip(targets, sources, strict=True):
                 share = self.load(source, at)
-                if not self.new_columns:
+                if not (self.new_columns and self.new_rows):
                     cells.store(cells.const(0.0), self.number(source, at))
                 for left, place in zip(range(len(places), 0, -1), places, strict=True):
                     new = left <= self.new_rows

@@ -34,7 +34,8 @@ class Unit:
             self.across = b.mul(widest, w.i(self.spec.lanes))
         else:
             self.channel, self.across = b.srem(unit, w.channels), w.i(1)
-        # How many last rows and columns of a window begin what is added up; 0: it is cleared when it has been used.
+        # How many last rows and columns of a window begin what is added up. Where either is 0, what was added up is
+        # cleared when it has been used.
         self.new_rows = self.spec.first_come(0)
         self.new_columns = self.spec.first_come(1) if self.spec.channels_last else 0
         self.left = b.mul(w.i(w.buffers.left()), self.across)
@@ -123,7 +124,9 @@ class Unit:
         """Compute what depends on parameters alone."""
         tape, rows = self.writer.sums.settled, range(len(self.writer.sums.settled.outputs))
         if not self.spec.channels_last:
-            for lanes in (self.lanes, self.cells):
+            # Of values, too, any numbers at all: they are not bounded.
+            of_values = Lanes(self.b, self.spec.dtype, self.cells.count, tables=self.spec.tables)
+            for lanes in (self.lanes, of_values):
                 inputs = {"param": functools.partial(self.param, channel=self.channel, lanes=lanes)}
                 self.settled[lanes.count] = list(lanes.each(tape, inputs))
             return

@@ -45,7 +45,7 @@ def unavailable() -> str:
 
 def has_tables() -> bool:
     """Return whether this processor finds a number of a register by its place (AVX-512)."""
-    return "+avx512f" in _machine().features.split(",")
+    return {"+avx512f", "+avx512bw"} <= set(_machine().features.split(","))
 
 
 @functools.cache

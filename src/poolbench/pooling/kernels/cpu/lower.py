@@ -32,7 +32,7 @@ class Lanes:
     Where it is `bounded`, exponentials neither overflow nor vanish and logarithms are of positive normal numbers. Where
     it is `fused`, a·b + c may be rounded once, as on GPUs: not in a derivative, whose products must cancel where they
     are equal. A zero may have either sign, so that to add where a condition holds is one step. Where there are
-    `tables`, the processor finds a float32 by its place among those of a register (AVX-512); there, where it is
+    `tables`, the processor finds a number by its place among those of a register (AVX-512); there, where it is
     `coarse`, logarithms need be exact to 10⁻⁶ only.
     """
 
@@ -81,7 +81,12 @@ class Lanes:
         if self.dtype != "bfloat16":
             return stored
         b, count = self.builder, stored.type.count
-        bits = b.shl(b.zext(stored, self.vector(I32, count)), self.const(16, I32, count))
+        if self.tables:  # one step there, and else two
+            order = [at // 2 + count * (1 - at % 2) for at in range(2 * count)]
+            zeros = ir.Constant(stored.type, None)
+            bits = b.shuffle_vector(stored, zeros, ir.Constant(self.vector(I32, 2 * count), order))
+        else:
+            bits = b.shl(b.zext(stored, self.vector(I32, count)), self.const(16, I32, count))
         numbers = b.bitcast(bits, self.vector(self.number, count))
         # Else LLVM would choose between bits where numbers are chosen, and no longer see the larger of two.
         return self.intrinsic(f"llvm.arithmetic.fence.v{count}f32", numbers.type, [numbers])

@@ -2,6 +2,7 @@
 
 import copy
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from poolbench.pooling.class_maps import ClassMaps
 from poolbench.pooling.global_gem import GlobalGeMPool2d
 from poolbench.pooling.global_log_sum_exp import GlobalLogSumExp2d
 from poolbench.pooling.head import HeadPool2d
+from poolbench.pooling.kernels import operator as kernels
 from poolbench.pooling.power_means import PowerMeanPool2d
 from poolbench.pooling.whole_map import GlobalAvgPool2d
 from poolbench.spec import build
 
-# The first two have values enough for a kernel.
-EVEN, UNEVEN, SMALL = (64, 16, 16, 16), (32, 16, 19, 21), (64, 4, 7, 7)
+# The first three have values enough for a kernel, and the first so many windows that these are taken likewise.
+LARGE, EVEN, UNEVEN, SMALL = (32, 16, 64, 64), (64, 16, 16, 16), (32, 16, 19, 21), (64, 4, 7, 7)
 WITH_KERNELS = {
     "gem": (GlobalGeMPool2d, {}),
     "gem[channel]": (GlobalGeMPool2d, {"p": 1.7, "eps": 0.01, "per": "channel", "channels": 16}),
@@ -30,7 +32,7 @@ each_with_kernels = pytest.mark.parametrize(("kind", "own"), WITH_KERNELS.values
 OURS = {name: spec for name, spec in SPECS.items() if spec["_target_"].startswith("poolbench.")}
 each = pytest.mark.parametrize("spec", OURS.values(), ids=OURS)
 layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-sizes = pytest.mark.parametrize("size", [EVEN, UNEVEN], ids=str)
+sizes = pytest.mark.parametrize("size", [LARGE, EVEN, UNEVEN], ids=str)
 dtypes = pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 
 
@@ -77,6 +79,24 @@ def test_rounding_the_windows_to_half_precision_stays_within_that_of_the_result(
     exact = plainly(head).double()(x.double())
     eps = torch.finfo(torch.bfloat16).eps
     torch.testing.assert_close(head(x).double(), exact, rtol=eps, atol=eps / 4)
+
+
+@layouts
+def test_where_windows_are_many_they_are_taken_by_windows_too(
+    layout: torch.memory_format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[int, ...]] = []
+
+    def pooled(x: Tensor, *rest: Any) -> Tensor:
+        taken.append((*x.shape[2:], x.element_size()))
+        return kernels.pooled(x, *rest)
+
+    monkeypatch.setattr("poolbench.pooling.by_windows.kernels", SimpleNamespace(pooled=pooled))
+    GlobalLogSumExp2d()(torch.rand(LARGE, dtype=torch.bfloat16).contiguous(memory_format=layout))
+    assert taken == [(16, 256, 2), (16, 16, 4)], "the second time nothing is rounded to half precision before"
+    taken.clear()
+    GlobalLogSumExp2d()(torch.rand(EVEN).contiguous(memory_format=layout))
+    assert taken == [(16, 16, 4)]
 
 
 @each

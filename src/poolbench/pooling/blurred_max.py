@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 
 from torch import Tensor
 
 from poolbench.pooling.binomial import binomial, is_mirrored_within, mirrored
 from poolbench.pooling.kernels.geometry import Geometry
-from poolbench.pooling.kernels.graph import Value, Window, spread_nan, where
-from poolbench.pooling.mean import maximum_of, weighted
+from poolbench.pooling.kernels.graph import Value, Window, larger, spread_nan, where
+from poolbench.pooling.mean import weighted
 from poolbench.pooling.tap import TapPool2d
 
 # A window with more values takes longer than a map of maxima.
@@ -63,25 +64,22 @@ class BlurredMax2d(TapPool2d):
 
     def maxima(self, window: Window) -> list[Value]:
         """Return the maximum of each inner window: first along the rows, and of these along the columns."""
-        values, valid = window.filled(-math.inf), window.valid
-        lines: list[list[Value]] = []
-        inside: list[list[Value]] = []
-        for row in range(self.kernel_size[0]):
-            there = None if valid is None else self.along(valid, row)
-            lines.append(_first_largest(self.along(values, row), there))
-            if valid is not None:
-                inside.append([valid[row * self.kernel_size[1] + self.middle(1)]] * self.filter[1])
-        return _first_largest(self.across(lines), None if valid is None else self.across(inside))
+        values, (rows, columns) = window.filled(-math.inf), self.kernel_size
+        down_ok, across_ok = (None if window.valid is None else self.inside(window.valid, axis) for axis in (0, 1))
+        lines = [
+            sliding_maxima(values[row * columns : (row + 1) * columns], self.inner[1], across_ok) for row in range(rows)
+        ]
+        found = [sliding_maxima(column, self.inner[0], down_ok) for column in zip(*lines, strict=True)]
+        return [column[row] for row in range(self.filter[0]) for column in found]
 
-    def along(self, values: Sequence[Value], row: int) -> list[Sequence[Value]]:
-        """Return what each inner window has of a row."""
-        first = row * self.kernel_size[1]
-        return [values[first + at : first + at + self.inner[1]] for at in range(self.filter[1])]
-
-    def across(self, lines: Sequence[Sequence[Value]]) -> list[list[Value]]:
-        """Return what each inner window has of its rows' maxima."""
-        rows, columns = self.filter
-        return [[line[c] for line in lines[r : r + self.inner[0]]] for r in range(rows) for c in range(columns)]
+    def inside(self, valid: Sequence[Value], axis: int) -> list[Value] | None:
+        """Return which rows or columns lie in the map; None where no inner window that counts has one outside it."""
+        across, middle = self.kernel_size[1], self.middle(1 - axis)
+        if self.around[axis] == 0:
+            return None
+        return [
+            valid[at * across + middle if axis == 0 else middle * across + at] for at in range(self.kernel_size[axis])
+        ]
 
     def middle(self, axis: int) -> int:
         """Return a row or column of the middle window that always lies in the map."""
@@ -119,7 +117,36 @@ class BlurredMax2d(TapPool2d):
         return None if geometry is None else self.by_kernel(x_BCHW, geometry)
 
 
-def _first_largest(windows: Sequence[Sequence[Value]], valid: Sequence[Sequence[Value]] | None) -> list[Value]:
-    """Return the largest value of each window, the first of equal ones that are valid."""
-    there = [None] * len(windows) if valid is None else valid
-    return [maximum_of(some, ok) for some, ok in zip(windows, there, strict=True)]
+def sliding_maxima(values: Sequence[Value], size: int, valid: Sequence[Value] | None = None) -> list[Value]:
+    """Return the largest of each `size` neighbouring values, of equal ones the first that is valid.
+
+    Windows share what they have of a block of `size` values: to its end one has the maxima from behind, from its start
+    the next has those from before (van Herk, 1992; Gil and Werman, 1993).
+
+    Args:
+        values: a line of them, −∞ where they are not valid.
+        size: of a window.
+        valid: whether each may be the largest; None: all may. Of a window that has none, any is.
+    """
+    line: list[_Candidate] = [*zip(values, [None] * len(values) if valid is None else valid, strict=True)]
+    found = []
+    for first in range(len(line) - size + 1):
+        edge = (first // size + 1) * size
+        before, behind = reversed(line[first:edge]), line[edge : first + size]
+        parts = [reduce(lambda later, one: _largest(one, later), before)]
+        if behind:
+            parts.append(reduce(_largest, behind))
+        found.append(reduce(_largest, parts)[0])
+    return found
+
+
+# A value, and whether it is valid; None: it is.
+_Candidate = tuple[Value, Value | None]
+
+
+def _largest(one: _Candidate, later: _Candidate) -> _Candidate:
+    """Return the larger of two, the first where they are equal and it is valid."""
+    (a, a_ok), (b, b_ok) = one, later
+    if a_ok is None or b_ok is None:
+        return larger(a, b), None
+    return where((b > a) | ~a_ok, b, a), a_ok | b_ok

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from poolbench.pooling.kernels import operator as kernels
 from poolbench.pooling.kernels.geometry import Geometry
-from poolbench.pooling.precision import is_channels_last
+from poolbench.pooling.precision import is_channels_last, widened
 from poolbench.pooling.tap import TapPool2d
 from poolbench.pooling.transforms import is_transformed
 
@@ -50,10 +50,23 @@ class ByWindows:
     def __call__(self, x_BCHW: Tensor, learned: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the windows' results (B, C, M), and the share of each in the map's places, (M); None: all alike.
 
+        Results that are many are taken by windows in their turn.
+
         Args:
             x_BCHW: a map for which `why_torch` has nothing to say.
             learned: the number of the formula, (1,) or (C,), in at least float32.
         """
+        y_BCM, share_M = self._taken(x_BCHW, learned)
+        while share_M is None and self._is_worth_it(y_BC1M := widened(y_BCM).unsqueeze(2)):
+            y_BCM, share_M = self._taken(y_BC1M, learned)
+        return y_BCM, share_M
+
+    def _is_worth_it(self, y_BC1M: Tensor) -> bool:
+        """Whether results are so many that a kernel takes them faster, in whole windows."""
+        return not _is_small(y_BC1M) and y_BC1M.shape[-1] % self._arranged(y_BC1M)[1].window_size == 0
+
+    def _taken(self, x_BCHW: Tensor, learned: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the windows' results and their shares."""
         x_BCRW, operator = self._arranged(x_BCHW)
         places = operator.window_size
         channels, height, width = x_BCRW.shape[1:]

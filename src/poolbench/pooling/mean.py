@@ -33,7 +33,9 @@ def mean(window: Window) -> Value:
 
 def maximum(window: Window) -> Value:
     """Return max(x), the first of equal values in the order of reading; blind to NaN."""
-    return maximum_of(window.filled(-math.inf), window.valid)
+    values = window.filled(-math.inf)
+    most = folded(larger, values)
+    return _first(most, values, [most > value for value in values], window.valid)
 
 
 def minimum(window: Window) -> Value:
@@ -41,17 +43,6 @@ def minimum(window: Window) -> Value:
     values = window.filled(math.inf)
     least = folded(smaller, values)
     return _first(least, values, [value > least for value in values], window.valid)
-
-
-def maximum_of(values: Sequence[Value], valid: Sequence[Value] | None = None) -> Value:
-    """Return the largest of some values, whose gradient goes to the first that it does not beat.
-
-    Args:
-        values: all of them, −∞ outside the map.
-        valid: which of them are inside the map and may get the gradient; None where all are.
-    """
-    most = folded(larger, values)
-    return _first(most, values, [most > value for value in values], valid)
 
 
 def _first(extreme: Value, values: Sequence[Value], beaten: Sequence[Value], valid: Sequence[Value] | None) -> Value:

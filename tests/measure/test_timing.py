@@ -1,5 +1,6 @@
 """Timing by a clock of the test's own: what is measured is known, so the answer is."""
 
+import mmap
 from collections.abc import Callable
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_the_ratio_is_taken_repeat_by_repeat() -> None:
 def test_each_repeat_has_the_other_order() -> None:
     clock = Clock()
     alternate(clock.work("a", 0.02), clock.work("b", 0.01), budget_s=60, min_repeats=8, clock=clock)
-    assert "".join(clock.calls) == "aaaaabbbbb" + "abba" * 4
+    assert "".join(clock.calls) == "aaabbb" + "abba" + "abba" * 4
 
 
 def test_short_calls_are_timed_several_at_once() -> None:
@@ -82,10 +83,41 @@ def test_inner_calls_can_be_set() -> None:
     assert clock.calls.count("b") >= 2 + 8 * 3
 
 
-def test_a_slow_call_is_warmed_up_twice() -> None:
+def test_a_slow_call_is_warmed_up_three_times() -> None:
     clock = Clock()
     alone(clock.work("a", 1.0), budget_s=1.0, clock=clock)
-    assert len(clock.calls) == 2 + 8
+    assert len(clock.calls) == 3 + 8
+
+
+@pytest.mark.parametrize(
+    ("taken", "budget_s", "turns"),
+    [
+        pytest.param([900, 0, 900, 9, 8, 0, 900], 60, 6, id="until there is nothing new twice on end"),
+        pytest.param([900, 0, 900], 0.1, 2, id="once, when the time is over"),
+        pytest.param([900] * 20, 0.1, 8, id="not for ever"),
+    ],
+)
+def test_calls_are_made_in_turn_until_they_find_their_memory(
+    taken: list[int], budget_s: float, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+
+    def page_faults() -> int:
+        turn = max(len(clock.calls) - len("aaabbb" if budget_s > 1 else "aabb"), 0) // 2
+        return sum(taken[:turn])
+
+    monkeypatch.setattr(timing, "page_faults", page_faults)
+    alternate(clock.work("a", 0.1), clock.work("b", 0.1), budget_s=budget_s, clock=clock)
+    assert "".join(clock.calls).startswith(("aaabbb" if budget_s > 1 else "aabb") + ("abba" * 4)[: 2 * turns])
+    assert len(clock.calls) == (6 if budget_s > 1 else 4) + 2 * turns + 2 * 8
+
+
+def test_new_memory_is_counted() -> None:
+    known = timing.page_faults()
+    buffer = mmap.mmap(-1, 1000 * mmap.PAGESIZE)
+    for page in range(1000):
+        buffer[page * mmap.PAGESIZE] = 1
+    assert timing.page_faults() - known >= 1000
 
 
 def test_a_stopwatch_compares_by_a_time_of_its_own() -> None:

@@ -19,6 +19,11 @@ from scipy.stats import quantile_test
 
 from poolbench.measure.stopwatch import Action, Clock, Stopwatch, WallStopwatch
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 # A timing shorter than this is made of several calls, so that the clock's grain and the loop do not count. Timings
 # four times as long, of a call this short, were disturbed several times as much by a busy neighbour.
 LEAST_SECONDS = 0.0005
@@ -26,8 +31,14 @@ MOST_INNER_CALLS = 1000
 # A call shorter than this is made once untimed before each timing: it would feel what the other left in the caches,
 # and as the order changes, every other ratio would err to the other side, which leaves the median nothing to hold on.
 BRIEF_SECONDS = 0.005
-# The first call of a step is nearly twice as slow; after five nothing changes any more.
-WARM_UP_CALLS = (2, 5)
+# The first call of a step is nearly twice as slow; after five, two of them in turn, nothing changes any more.
+WARM_UP_CALLS = (2, 3)
+# Buffers that things take in turn come to lie elsewhere than those of one alone. Until they have found their places,
+# each that is new costs a page fault for every 4 KiB: a pooling of 128 x 64 x 32 x 32 then took up to four times as
+# long in half of its timings. So all are called in turn until the system is asked for nothing, twice on end.
+QUIET_TURNS, MOST_TURNS = 2, 8
+# What Python takes for itself meanwhile.
+FEW_PAGES = 8
 # An interval needs 6 values; that of few placements is too often narrow by chance to end a measurement.
 LEAST_PLACEMENTS, PLACEMENTS_TO_SETTLE = 6, 30
 LEAST_IN_PLACE = 3
@@ -256,10 +267,11 @@ def _take_turns(
     calls = [max(1, min(MOST_INNER_CALLS, round(LEAST_SECONDS / max(seconds, 1e-9)))) for seconds in shortest]
     if inner is not None:
         calls = [inner] * len(actions)
+    _settle_in(actions, end, clock)
     found: list[Found] = [([], []) for _ in actions]
     settled, repeats, look = False, 0, min_repeats
     while not settled and repeats < max_repeats:
-        for which in range(len(actions)) if repeats % 2 == 0 else reversed(range(len(actions))):
+        for which in _order(actions, repeats):
             if brief[which]:
                 actions[which]()
             passed, compared = stopwatch(actions[which], calls[which])
@@ -287,3 +299,26 @@ def _warm_up(action: Action, budget_s: float, stopwatch: Stopwatch, clock: Clock
         if call + 1 >= least and clock() - began >= budget_s:
             break
     return shortest
+
+
+def _settle_in(actions: Sequence[Action], end: float, clock: Clock) -> None:
+    """Call all in turn until they take no new pages of memory; after `end` one turn without is enough."""
+    quiet = 0
+    for turn in range(MOST_TURNS):
+        known = page_faults()
+        for which in _order(actions, turn):
+            actions[which]()
+        quiet = quiet + 1 if page_faults() - known <= FEW_PAGES else 0
+        if quiet >= (QUIET_TURNS if clock() < end else 1):
+            break
+
+
+def _order(actions: Sequence[Action], turn: int) -> Sequence[int]:
+    """Return in which order actions are called: each time the other way round."""
+    order = range(len(actions))
+    return order if turn % 2 == 0 else order[::-1]
+
+
+def page_faults() -> int:
+    """Return how many pages of memory the system has given this process; 0 where it does not count them (Windows)."""
+    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -50,30 +50,26 @@ class ByWindows:
     def __call__(self, x_BCHW: Tensor, learned: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the windows' results (B, C, M), and the share of each in the map's places, (M); None: all alike.
 
-        Results that are many are taken by windows in their turn.
+        Results that are many are taken by windows in their turn, if can be until one is left.
 
         Args:
             x_BCHW: a map for which `why_torch` has nothing to say.
             learned: the number of the formula, (1,) or (C,), in at least float32.
         """
         y_BCM, share_M = self._taken(x_BCHW, learned)
-        while share_M is None and self._is_worth_it(y_BC1M := widened(y_BCM).unsqueeze(2)):
+        while share_M is None and _are_many(y_BC1M := widened(y_BCM).unsqueeze(2)):
             y_BCM, share_M = self._taken(y_BC1M, learned)
         return y_BCM, share_M
 
-    def _is_worth_it(self, y_BC1M: Tensor) -> bool:
-        """Whether results are so many that a kernel takes them faster, in whole windows."""
-        return not _is_small(y_BC1M) and y_BC1M.shape[-1] % self._arranged(y_BC1M)[1].window_size == 0
-
     def _taken(self, x_BCHW: Tensor, learned: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the windows' results and their shares."""
+        """Return the results of one map's windows, and their shares."""
         x_BCRW, operator = self._arranged(x_BCHW)
         places = operator.window_size
         channels, height, width = x_BCRW.shape[1:]
         rows = operator.output_shape(height, width)[0]
         geometry = Geometry((places, 1), (places, 1), (0, 0), (1, 1), (rows, width))
         y_BCRW = kernels.pooled(x_BCRW, learned.expand(1, channels), None, operator.program, geometry)
-        if height % places == 0:
+        if rows == 1 or height % places == 0:
             return y_BCRW.flatten(2), None
         places_R = (height - places * torch.arange(rows, device=x_BCRW.device)).clamp(max=places)
         share_RW = (places_R.to(learned.dtype) / (height * width)).unsqueeze(-1).expand(rows, width)
@@ -97,3 +93,10 @@ def _is_small(x_BCHW: Tensor) -> bool:
         return x_BCHW.numel() < LEAST_VALUES or places < LEAST_PLACES
     half_empty = places % PLACES_OF_ROWS > 0 and height < PLACES_OF_ROWS // 2
     return x_BCHW.numel() < LEAST_VALUES or places < LEAST_PLACES_CONTIGUOUS or half_empty
+
+
+def _are_many(y_BC1M: Tensor) -> bool:
+    """Return whether a kernel takes results of windows faster than torch does, where all count alike."""
+    if is_channels_last(y_BC1M):
+        return y_BC1M.shape[-1] > 1
+    return y_BC1M.shape[-1] % PLACES_OF_ROWS == 0 and not _is_small(y_BC1M)

@@ -86,6 +86,8 @@ class GlobalGeMPool2d(HeadPool2d):
         """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""
         p_C = wide(self.p)
         means_BCM, share_M = self.windows(x_BCHW, p_C)
+        if means_BCM.shape[-1] == 1:
+            return means_BCM.squeeze(-1)
         means_BCM = widened(means_BCM)
         scale_BC1 = self._scale(means_BCM)
         raised_BCM = ((means_BCM / scale_BC1).log2() * p_C.view(-1, 1)).exp2()

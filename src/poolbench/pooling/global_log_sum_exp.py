@@ -92,6 +92,8 @@ class GlobalLogSumExp2d(HeadPool2d):
             x_BCN, share_N = x_BCHW.flatten(2), None
         else:
             x_BCN, share_N = self.windows(x_BCHW, beta_C)
+            if x_BCN.shape[-1] == 1:
+                return x_BCN.squeeze(-1).to(x_BCHW.dtype)
         return self._log_mean(widened(x_BCN), share_N, beta_C.view(-1, 1)).to(x_BCHW.dtype)
 
     def _log_mean(self, x_BCN: Tensor, share_N: Tensor | None, beta_C1: Tensor) -> Tensor:

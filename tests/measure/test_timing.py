@@ -94,7 +94,8 @@ def test_a_slow_call_is_warmed_up_three_times() -> None:
     [
         pytest.param([900, 0, 900, 9, 8, 0, 900], 60, 6, id="until there is nothing new twice on end"),
         pytest.param([900, 0, 900], 0.1, 2, id="once, when the time is over"),
-        pytest.param([900] * 20, 0.1, 8, id="not for ever"),
+        pytest.param([900, 910, 900, 903, 908, 900], 0.1, 5, id="or for as much each time"),
+        pytest.param([900, 800] * 10, 0.1, 8, id="not for ever"),
     ],
 )
 def test_calls_are_made_in_turn_until_they_find_their_memory(

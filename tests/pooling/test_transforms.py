@@ -55,6 +55,27 @@ def test_window_operators(case: Case) -> None:
     )
 
 
+@each()
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_a_map_that_is_not_transformed_itself(case: Case, layout: torch.memory_format) -> None:
+    """Within a transform torch wraps what it makes of plain tensors, too: no kernel can read that."""
+    torch.manual_seed(0)
+    operator, x = case.operator(**case.usual).eval(), case.images(2, CHANNELS, 8, 8).contiguous(memory_format=layout)
+    y = operator(x).detach()
+    torch.testing.assert_close(func.grad(lambda w: (operator(x) * w).sum())(torch.ones_like(y)), y)
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_a_map_of_a_head_that_is_not_transformed_itself(name: str, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    spec = {key: value for key, value in HEADS[name].items() if key != "name"}
+    head: nn.Module = build(spec, {"channels": 16, "map_size": (16, 16), "num_classes": 3}, where="head").eval()
+    x = torch.rand(64, 16, 16, 16).contiguous(memory_format=layout)
+    y = head(x).detach()
+    torch.testing.assert_close(func.grad(lambda w: (head(x) * w).sum())(torch.ones_like(y)), y, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_heads(name: str) -> None:
     torch.manual_seed(0)

@@ -35,8 +35,9 @@ BRIEF_SECONDS = 0.005
 WARM_UP_CALLS = (2, 3)
 # Buffers that things take in turn come to lie elsewhere than those of one alone. Until they have found their places,
 # each that is new costs a page fault for every 4 KiB: a pooling of 128 x 64 x 32 x 32 then took up to four times as
-# long in half of its timings. So all are called in turn until the system is asked for nothing, twice on end.
-QUIET_TURNS, MOST_TURNS = 2, 8
+# long in half of its timings. So all are called in turn until the system is asked for nothing, twice on end; or for as
+# much each time, as where freed memory goes back to it.
+QUIET_TURNS, STEADY_TURNS, MOST_TURNS = 2, 3, 8
 # What Python takes for itself meanwhile.
 FEW_PAGES = 8
 # An interval needs 6 values; that of few placements is too often narrow by chance to end a measurement.
@@ -302,14 +303,18 @@ def _warm_up(action: Action, budget_s: float, stopwatch: Stopwatch, clock: Clock
 
 
 def _settle_in(actions: Sequence[Action], end: float, clock: Clock) -> None:
-    """Call all in turn until they take no new pages of memory; after `end` one turn without is enough."""
-    quiet = 0
-    for turn in range(MOST_TURNS):
+    """Call all in turn until they take no new pages of memory, or always as many; after `end` one turn may tell."""
+    pages: list[int] = []
+    while len(pages) < MOST_TURNS:
         known = page_faults()
-        for which in _order(actions, turn):
+        for which in _order(actions, len(pages)):
             actions[which]()
-        quiet = quiet + 1 if page_faults() - known <= FEW_PAGES else 0
-        if quiet >= (QUIET_TURNS if clock() < end else 1):
+        pages.append(page_faults() - known)
+        quiet = QUIET_TURNS if clock() < end else 1
+        if len(pages) >= quiet and max(pages[-quiet:]) <= FEW_PAGES:
+            break
+        last = pages[-STEADY_TURNS:]
+        if len(pages) >= STEADY_TURNS and max(last) - min(last) <= FEW_PAGES:
             break
 
 

@@ -65,18 +65,20 @@ class BlurredMax2d(TapPool2d):
     def maxima(self, window: Window) -> list[Value]:
         """Return the maximum of each inner window: first along the rows, and of these along the columns."""
         values, (rows, columns) = window.filled(-math.inf), self.kernel_size
-        down_ok, across_ok = (None if window.valid is None else self.inside(window.valid, axis) for axis in (0, 1))
+        down_ok, across_ok = (
+            # Without padding no inner window that counts has a value outside the map.
+            self.inside(window.valid, axis) if window.valid is not None and self.around[axis] else None
+            for axis in (0, 1)
+        )
         lines = [
             sliding_maxima(values[row * columns : (row + 1) * columns], self.inner[1], across_ok) for row in range(rows)
         ]
         found = [sliding_maxima(column, self.inner[0], down_ok) for column in zip(*lines, strict=True)]
         return [column[row] for row in range(self.filter[0]) for column in found]
 
-    def inside(self, valid: Sequence[Value], axis: int) -> list[Value] | None:
-        """Return which rows or columns lie in the map; None where no inner window that counts has one outside it."""
+    def inside(self, valid: Sequence[Value], axis: int) -> list[Value]:
+        """Return which rows or columns lie in the map: by the values of a middle one, which always does."""
         across, middle = self.kernel_size[1], self.middle(1 - axis)
-        if self.around[axis] == 0:
-            return None
         return [
             valid[at * across + middle if axis == 0 else middle * across + at] for at in range(self.kernel_size[axis])
         ]
@@ -88,16 +90,10 @@ class BlurredMax2d(TapPool2d):
     def whole(self, valid: Sequence[Value], axis: int) -> list[Value]:
         """Return which of the inner windows along an axis lie in the padded map.
 
-        Padding is less than half a window, so that its first and its last value that must be in the map tell. Along
-        the other axis, a value of the middle window is looked at: that one always lies in it.
+        Padding is less than half a window, so that its first and its last value that must be in the map tell.
         """
-        size, around, across = self.inner[axis], self.around[axis], self.kernel_size[1]
-        middle = self.middle(1 - axis)
-
-        def is_inside(at: int) -> Value:
-            return valid[at * across + middle] if axis == 0 else valid[middle * across + at]
-
-        return [is_inside(at + around) & is_inside(at + size - 1 - around) for at in range(self.filter[axis])]
+        size, around, inside = self.inner[axis], self.around[axis], self.inside(valid, axis)
+        return [inside[at + around] & inside[at + size - 1 - around] for at in range(self.filter[axis])]
 
     def place(self, size: tuple[int, int], shape: tuple[int, int]) -> Geometry | None:
         """Return where the windows lie in a map of this size; None: not all that is beyond a border can be mirrored."""

@@ -50,7 +50,8 @@ class ByWindows:
     def __call__(self, x_BCHW: Tensor, learned: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the windows' results (B, C, M), and the share of each in the map's places, (M); None: all alike.
 
-        Results that are many are taken by windows in their turn, if can be until one is left.
+        Many results are taken by windows in their turn, where possible until one is left. They are then in at least
+        float32, else in the dtype of the map.
 
         Args:
             x_BCHW: a map for which `why_torch` has nothing to say.

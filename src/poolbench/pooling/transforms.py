@@ -6,20 +6,21 @@ from torch.autograd import forward_ad
 
 
 def is_transformed(*tensors: Tensor | None) -> bool:
-    """Return whether a transform of `torch.func` (grad, vmap, jvp, …) holds one of these, or one carries a tangent.
+    """Return whether a transform of `torch.func` (grad, vmap, jvp, …) is under way, or one of these carries a tangent.
 
-    Only torch's own operations can be transformed in every way. `torch.compile` sees none of this.
+    Only torch's own operations can be transformed in every way. What they make within a transform belongs to it, made
+    of plain tensors too. `torch.compile` sees none of this.
 
     >>> is_transformed(torch.ones(1)), bool(torch.func.vmap(lambda x: x + is_transformed(x))(torch.zeros(1)))
     (False, True)
     """
     if torch.compiler.is_compiling():
         return False
-    if torch._C._functorch.peek_interpreter_stack() is None and forward_ad._current_level < 0:
-        return False  # nothing is being transformed: what is asked at every call is answered at once
-    there = [tensor for tensor in tensors if tensor is not None]
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # torch has no public question for it
-    return any(wrapped(each) or forward_ad.unpack_dual(each).tangent is not None for each in there)
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # torch has no public question for it
+        return True
+    if forward_ad._current_level < 0:
+        return False  # no dual numbers are there: what is asked at every call is answered at once
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None)
 
 
 def takes_functions(*tensors: Tensor | None) -> bool:

@@ -23,12 +23,8 @@ class Unit:
         self.b, self.spec, self.lanes, self.cells = writer.b, writer.spec, writer.lanes, writer.cells
         b, w = self.b, writer
         if self.spec.channels_last:
-            self.image, block = b.sdiv(unit, w.blocks), b.srem(unit, w.blocks)
+            self.image, self.start, self.stop = w.block(unit)
             vectors = b.sdiv(w.channels, w.i(self.spec.lanes))
-            self.start, self.stop = (
-                b.mul(b.sdiv(b.mul(vectors, at), w.blocks), w.i(self.spec.lanes))
-                for at in (block, b.add(block, w.i(1)))
-            )
             # The same for all blocks, so that the zeros around a row stay where they are.
             widest = b.sdiv(b.add(vectors, b.sub(w.blocks, w.i(1))), w.blocks)
             self.across = b.mul(widest, w.i(self.spec.lanes))

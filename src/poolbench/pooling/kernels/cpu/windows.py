@@ -36,13 +36,7 @@ class WindowWriter(Writer):
     def channels_last(self, unit: Code) -> None:
         """Do an image's block of channels."""
         b, spec, lanes = self.b, self.spec, self.lanes
-        image, block = b.sdiv(unit, self.blocks), b.srem(unit, self.blocks)
-        # Blocks are whole vectors.
-        vectors = b.sdiv(self.channels, self.i(spec.lanes))
-        first, last = (
-            b.mul(b.sdiv(b.mul(vectors, at), self.blocks), self.i(spec.lanes))
-            for at in (block, b.add(block, self.i(1)))
-        )
+        image, first, last = self.block(unit)
         across = b.sub(last, first)
         origin = b.mul(image, b.mul(self.height, self.width))
         zero = ir.Constant(lanes.vector(self.sum_kind), None)

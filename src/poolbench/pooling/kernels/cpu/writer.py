@@ -75,6 +75,14 @@ class Writer:
         """Do one unit's work."""
         raise NotImplementedError(f"{type(self).__name__} must bring `unit`")
 
+    def block(self, unit: Code) -> tuple[Code, Code, Code]:
+        """Return the image of a unit, its first channel, and the one after its last: blocks are of whole vectors."""
+        b, lanes = self.b, self.i(self.spec.lanes)
+        image, block = b.sdiv(unit, self.blocks), b.srem(unit, self.blocks)
+        vectors = b.sdiv(self.channels, lanes)
+        first, last = (b.mul(b.sdiv(b.mul(vectors, at), self.blocks), lanes) for at in (block, b.add(block, self.i(1))))
+        return image, first, last
+
     # ---- small words ----
 
     def i(self, number: int) -> ir.Constant:

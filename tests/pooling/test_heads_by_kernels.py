@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -183,6 +184,29 @@ def test_infinite_values_and_nan(
     assert head(x)[2].isnan().all()
     gradients = computed(head, x[6:], torch.ones(len(x) - 6, 16))
     assert all(each.isfinite().all() for each in gradients), "no image sees another's"
+
+
+@pytest.mark.parametrize("p", [-3.0, 0.1, 3.0, 30.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@layouts
+def test_means_of_the_largest_numbers(p: float, dtype: torch.dtype, layout: torch.memory_format) -> None:
+    head = GlobalGeMPool2d().to(dtype)
+    head.p.data.fill_(p)
+    most = torch.finfo(dtype).max
+    x = torch.full(LARGE, most / 3, dtype=dtype)
+    x[1] = most / 1.2
+    x[2, :, ::2] = most / 1.5
+    x[3] = torch.inf
+    x[4, :, 7, 9] = torch.inf
+    x[5, :, :4] = torch.inf
+    x[6] = torch.inf
+    x[6, :, 60, 3] = torch.nan
+    y = head(x.contiguous(memory_format=layout)).double()
+    few = x[:, :1].double()
+    logs = few.flatten(2).log() * head.p.double()
+    exact = ((logs.logsumexp(2) - math.log(64 * 64)) / head.p.double()).exp()
+    # A logarithm near 710, or 89, is known to so many digits only, and so is what it is that of.
+    torch.testing.assert_close(y, exact.expand_as(y), rtol=max(TOLERANCES[dtype], 1e-12), atol=0.0, equal_nan=True)
 
 
 @pytest.mark.parametrize("kind", [GlobalGeMPool2d, GlobalLogSumExp2d])

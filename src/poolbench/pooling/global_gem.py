@@ -5,21 +5,9 @@ from torch import Tensor, nn
 
 from poolbench.pooling.by_windows import ByWindows
 from poolbench.pooling.head import HeadPool2d, positive_number
-from poolbench.pooling.kernels.graph import Value, Window, stopped, where
-from poolbench.pooling.mean import maximum
 from poolbench.pooling.power_means import PowerMeanPool2d
 from poolbench.pooling.precision import widened
 from poolbench.pooling.shares import check_per, wide
-
-
-class _WindowMeans(PowerMeanPool2d):
-    """The power mean, ∞ where a value is and p is above 0, as over the whole map."""
-
-    def formula(self, window: Window) -> Value:
-        """Return (Σ x^p / n)^(1/p)."""
-        largest = stopped(maximum(window))
-        infinite = (largest > torch.finfo(torch.float32).max) & (window.param(0) > 0.0)
-        return where(infinite, largest, super().formula(window))
 
 
 class GlobalGeMPool2d(HeadPool2d):
@@ -63,7 +51,7 @@ class GlobalGeMPool2d(HeadPool2d):
         self.eps = positive_number("eps", eps)
         self.per = per
         self.p = nn.Parameter(torch.full((check_per(per, channels),), positive_number("p", p)))
-        self.windows = ByWindows(_WindowMeans, eps=self.eps)
+        self.windows = ByWindows(PowerMeanPool2d, eps=self.eps)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""

@@ -16,8 +16,10 @@ from poolbench.pooling.kernels.graph import (
     log2,
     sloped,
     smaller,
+    spread_nan,
     stopped,
     total,
+    where,
 )
 from poolbench.pooling.kernels.sums import Summands
 from poolbench.pooling.mean import divided, positive, size, weighted
@@ -136,10 +138,13 @@ class PowerMeanPool2d(TapPool2d):
         return [wide(self.p)]
 
     def formula(self, window: Window) -> Value:
-        """Return (Σ x^p / n)^(1/p)."""
+        """Return (Σ x^p / n)^(1/p), ∞ where one x^p is ∞ or all x are."""
         largest, raised = powers(window, positive(window, self.eps), window.param(0))
         average = divided(total(raised), window)
-        return exp2((largest + log2(average)) / window.param(0))
+        # A square, since a kernel's powers of 2 end before the largest numbers do.
+        root = exp2((largest + log2(average)) / window.param(0) * 0.5)
+        infinite = (largest >= math.inf) | (largest <= -math.inf)
+        return spread_nan(where(infinite, math.inf, root * root), window)
 
     def summands(self, one: Window) -> Summands:
         """Return x^p."""

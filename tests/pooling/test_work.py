@@ -92,7 +92,7 @@ APART: dict[str, tuple[float, float, str]] = {
     "lp": (1.7, 1.8, f"{GUARDED}, and has the mean ready for windows of zeros"),
     "lps": (0.6, 0.65, "has one convolution with the mean of the second one's filters in the place of all of them"),
     "median": (0.75, 1.0, "finds the upper half of the ranks only"),
-    "power_mean": (2.4, 2.7, f"takes powers by logarithms, 3 instead of 1; {GUARDED}, and against ∞"),
+    "power_mean": (2.5, 2.7, f"takes powers by logarithms, 3 instead of 1; {GUARDED}, and against ∞"),
     "rank_weighted": (0.75, 0.95, "sorts by a network; the reference counts a comparison for each pair"),
     "s3pool": (1.0, 1.1, BORDER),
     "second_order": (1.2, 1.3, "steps matrices, the reference eigenvalues"),

@@ -15,7 +15,7 @@ class UnsupportedError(ConfigurationError):
     """Each part is right but they do not fit together: this cell cannot be, another may."""
 
 
-class WriteError(ConfigurationError):
+class WriteError(OSError, ConfigurationError):
     """A file cannot be written; the message names it, the reason, and what to do."""
 
 

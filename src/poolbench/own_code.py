@@ -12,6 +12,7 @@ import site
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -144,16 +145,21 @@ def _file_of(name: str) -> Path | None:
         return Path(file).resolve() if file else None
     if _top(name) in sys.stdlib_module_names or _top(name) == PACKAGE.name:
         return None
+    found = _spec_of(name)
+    return Path(found.origin).resolve() if found and found.has_location and found.origin else None
+
+
+def _spec_of(name: str) -> ModuleSpec | None:
+    """Return where a module lies, without importing it or the package that it is in."""
     parent = name.rpartition(".")[0]
-    if parent and parent not in sys.modules:  # to find it would import the parent
-        return None
     try:
-        found = importlib.util.find_spec(name)
+        if not parent:
+            return importlib.util.find_spec(name)
+        package = _spec_of(parent)
+        places = package.submodule_search_locations if package else None
+        return PathFinder.find_spec(name, places) if places else None
     except (ImportError, ValueError, AttributeError):
         return None
-    if found is None or not found.has_location or not found.origin:
-        return None
-    return Path(found.origin).resolve()
 
 
 def _top(name: str) -> str:

@@ -117,7 +117,10 @@ def speed_folder(results_dir: str | Path, name: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, its folder made where it is missing; raise `WriteError` where that cannot be."""
+    """Write a file whole or not at all, its folder made where it is missing.
+
+    Raises `WriteError` where it cannot be written; what was there stays.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:

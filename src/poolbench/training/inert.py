@@ -19,7 +19,7 @@ from poolbench.training.protocol import Protocol
 PARTS = ("optimizer", "schedule")
 # How torch computes a step, not which one.
 MEANS = ("fused", "foreach", "capturable", "differentiable")
-SHORTEST, LONGEST = 48, 2048
+SHORTEST, LONGEST = 53, 2048
 # The first of them with which the recipe can be built is tried in a number's place.
 FACTORS = (0.5, 2.0, 0.9)
 # A schedule's peak may lie between two of the steps that are tried.

@@ -14,6 +14,8 @@ from poolbench.spec import TARGET, accepts, bind, locate
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LIGHTNING_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 SELECTIONS = ("best", "last")
+# A prime: no round fraction of it is a single step, for which one-cycle schedules divide by zero.
+TRIAL_STEPS = 997
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Protocol:
                 )
         weight = nn.Parameter(torch.zeros(1, 1))
         optimizer = self.build_optimizer([weight])
-        schedule = self.build_schedule(optimizer, total_steps=10)
+        schedule = self.build_schedule(optimizer, TRIAL_STEPS)
         if schedule is not None:
             weight.grad = torch.ones(1, 1)
             optimizer.step()

@@ -23,6 +23,7 @@ from poolbench.training.protocol import Protocol
 # What another part of the configuration decides: a trainer argument of this name would contradict it.
 DECIDED_BY = {
     "max_epochs": "protocol.epochs",
+    "max_steps": "protocol.epochs",
     "max_time": "protocol.epochs",
     "precision": "protocol.precision",
     "plugins": "protocol.precision",
@@ -40,7 +41,7 @@ REFUSED = {
     "limit_test_batches": "the test set is read once, whole, after the training; leave it out",
     "limit_predict_batches": "nothing is predicted by Lightning here; leave it out",
     "val_check_interval": "an epoch is validated at its end; use trainer.check_val_every_n_epoch to do so less often",
-    "num_sanity_val_steps": "it changes no figure; the first epoch's validation tries the same",
+    "num_sanity_val_steps": "it changes no figure; leave it out, the first epoch's validation tries the same",
     "enable_checkpointing": "the selected weights are kept beside the record as weights.pt; leave it out",
     "default_root_dir": "nothing of Lightning's is written; records go to results_dir",
     "inference_mode": "it changes no figure; leave it out",
@@ -51,8 +52,6 @@ REFUSED = {
 }
 # Seen by whoever looks on, or by the device: not part of a cell's identity.
 SHOWN = ("enable_progress_bar", "enable_model_summary")
-# What may end a training before its last epoch; without one of them the least number of epochs or steps does nothing.
-ENDING = ("callbacks", "max_steps")
 # An object belongs to a single trainer, and `benchmark` is the process's: these have no part in a trial.
 LEFT_OUT_OF_TRIAL = ("callbacks", "profiler", "benchmark")
 
@@ -75,6 +74,8 @@ def trainer_arguments(trainer: Mapping[str, Any], protocol: Protocol | None = No
         if name in ACTING:
             ACTING[name](name, value)
     _check_together(trainer, protocol)
+    if isinstance(trainer.get("callbacks"), Mapping):
+        trainer = {**trainer, "callbacks": [trainer["callbacks"]]}
     arguments = {name: _built(value, name) for name, value in trainer.items() if name not in ("accelerator", "devices")}
     _check_objects(arguments)
     # Lightning checks by constructing.
@@ -148,7 +149,6 @@ ACTING: dict[str, Callable[[str, Any], None]] = {
     "callbacks": _specifications,
     "min_epochs": _at_least_one,
     "min_steps": _at_least_one,
-    "max_steps": _at_least_one,
     "limit_train_batches": _part_of_an_epoch,
     "limit_val_batches": _part_of_the_validation,
     "check_val_every_n_epoch": _at_least_one,
@@ -165,10 +165,10 @@ ACTING: dict[str, Callable[[str, Any], None]] = {
 def _check_together(trainer: Mapping[str, Any], protocol: Protocol | None) -> None:
     """Find what does nothing beside the others."""
     for name in ("min_epochs", "min_steps"):
-        if name in trainer and not any(other in trainer for other in ENDING):
+        if name in trainer and "callbacks" not in trainer:
             raise ConfigurationError(
-                f"`trainer.{name}` does nothing: a training ends after protocol.epochs unless trainer.callbacks or "
-                "trainer.max_steps ends it earlier; leave it out"
+                f"`trainer.{name}` does nothing: a training ends after protocol.epochs unless one of trainer.callbacks "
+                "asks for its end; leave it out"
             )
     if "gradient_clip_algorithm" in trainer and "gradient_clip_val" not in trainer:
         raise ConfigurationError(
@@ -188,8 +188,7 @@ def _check_together(trainer: Mapping[str, Any], protocol: Protocol | None) -> No
 
 
 def _check_objects(arguments: Mapping[str, Any]) -> None:
-    callbacks = arguments.get("callbacks", [])
-    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+    for callback in arguments.get("callbacks", []):
         if not isinstance(callback, L.Callback):
             raise ConfigurationError(
                 f"`trainer.callbacks` must hold Lightning's callbacks, got a {type(callback).__name__}"
@@ -220,8 +219,7 @@ def _built(value: Any, name: str) -> Any:
     """Build what a trainer argument describes by `_target_`: a callback, a profiler, a list of them."""
     if isinstance(value, list | tuple):
         return [_built(item, name) for item in value]
-    built = build(value, where=f"trainer.{name}") if isinstance(value, Mapping) and TARGET in value else value
-    return [built] if name == "callbacks" and built is not value else built
+    return build(value, where=f"trainer.{name}") if isinstance(value, Mapping) and TARGET in value else value
 
 
 @functools.lru_cache(maxsize=256)

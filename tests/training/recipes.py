@@ -63,7 +63,7 @@ def weights(trained: nn.Module) -> list[Tensor]:
 
 
 def run(net: nn.Module | None = None, train: Any = None, **changes: Any) -> Fitted:
-    given = {"protocol": protocol(), "trainer": TRAINER, "seed": 0} | changes
+    given: dict[str, Any] = {"protocol": protocol(), "trainer": TRAINER, "seed": 0} | changes
     return fit(net or network(), train or Blobs(), Blobs(seed=1), **given)
 
 

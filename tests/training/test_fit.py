@@ -9,6 +9,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 import yaml
+from lightning.pytorch.loggers import WandbLogger
 from tensorboardX.proto.event_pb2 import Event
 from torch import Tensor, nn
 from training.recipes import Blobs, network, protocol, run, weights
@@ -191,7 +192,9 @@ def test_wandb_ends_with_a_summary_and_no_further_row(tmp_path: Path, monkeypatc
     mirror = mirrors(tmp_path, wandb=spec)
     mirror.config({"seed": 0})
     run(mirrors=mirror)
-    one = mirror.loggers["wandb"].experiment
+    logger = mirror.loggers["wandb"]
+    assert isinstance(logger, WandbLogger)
+    one = logger.experiment
     rows = one.step
     mirror.final({"test_accuracy": 0.75, "val_accuracy": 0.5}, status="ok", step=1)
     assert one.step == rows == 3

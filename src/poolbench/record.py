@@ -37,7 +37,8 @@ NOT_IDENTITY: dict[str, frozenset[str]] = {
     "dataset": frozenset({"root", "download", "streaming", "memory_limit_mib", "workers"}),
     "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"}),
 }
-IDENTITY_GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
+# What a cell is configured by, each a folder of conf/.
+GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
 REQUIRED = ("schema", "run_id", "arm_id", "block_id", "status", "reason", "labels", "config", "metrics", "seed")
 
 
@@ -82,7 +83,7 @@ def identify(
     digest of the source of each class that is the user's own: edited, it is another arm.
     """
     what: dict[str, Any] = {
-        group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in IDENTITY_GROUPS
+        group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in GROUPS
     }
     what["content"], what["device"] = fingerprint, device
     if config.get("match"):
@@ -95,6 +96,16 @@ def identify(
     run_digest = digest({"arm": arm_id, "seed": seed})
     readable = "-".join(_slug(labels[key]) for key in ("backbone", "variant", "dataset"))
     return Identity(run_id=f"{readable}-s{seed}-{run_digest}", arm_id=arm_id, block_id=block_id)
+
+
+def title(labels: Mapping[str, str], seed: int | None = None) -> str:
+    """Return what these labels name, in a line.
+
+    >>> title({"backbone": "slides", "variant": "max", "dataset": "digits"}, 3)
+    'slides · max · digits · seed 3'
+    """
+    parts = [labels["backbone"], labels["variant"], labels["dataset"]]
+    return " · ".join(parts if seed is None else [*parts, f"seed {seed}"])
 
 
 def _without(group: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from poolbench.data import HeldImages, open_dataset
+from poolbench.data import Datasets, HeldImages
 from poolbench.data.fit_size import fit_size
-from poolbench.data.image_folder import _LISTINGS, ImageFolder
+from poolbench.data.image_folder import ImageFolder
 from poolbench.errors import ConfigurationError, DataError
 
 CLASSES = ("cat", "dog")
@@ -41,7 +41,6 @@ def own_user_cache(tmp_path, monkeypatch):
 
 
 def folder(root: Path, **arguments) -> ImageFolder:
-    _LISTINGS.clear()  # as in a fresh process
     return ImageFolder(root=root, **({"image_size": 12} | arguments))
 
 
@@ -174,7 +173,6 @@ def test_a_changed_file_is_decoded_anew(tree):
 
 def test_an_added_file_changes_the_fingerprint_within_the_process(tree):
     first = folder(tree)
-    assert ImageFolder(root=tree, image_size=12).listing is first.listing
     path = tree / "train" / "cat" / "8.png"
     picture(8).save(path)
     os.utime(path.parent, ns=(0, 0))  # a coarse clock may give the folder the same time
@@ -349,10 +347,11 @@ def test_it_opens_from_its_specification(tree):
         "val_fraction": 0.25,
         "train_images": 6,
     }
-    dataset = open_dataset(spec)
+    held = Datasets()
+    dataset = held.open(spec)
     assert (dataset.name, dataset.num_classes) == ("image_folder", 2)
     assert len(dataset.load().train) == 6
-    assert open_dataset(spec).load() is dataset.load()
+    assert held.open(spec).load() is dataset.load()
 
 
 def test_links_that_lead_nowhere_are_named(tree):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poolbench.checks import is_whole
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.streams import stream
 
@@ -84,7 +85,7 @@ class Augment:
             augment = cls(**(spec or {}))
         for name, most in (("crop_padding", image_size - 1), ("translate", image_size - 1), ("cutout", image_size)):
             value = getattr(augment, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            if not is_whole(value) or not 0 <= value <= most:
                 raise ConfigurationError(
                     f"`dataset.augment.{name}` must be in 0..{most} for image_size={image_size}, got {value!r}"
                 )

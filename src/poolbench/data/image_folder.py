@@ -32,8 +32,6 @@ class ImageFolder(ImageDataset):
     601 luma), as `channels` says; transparency is dropped; 16-bit levels keep their upper byte. A photograph is turned
     upright by its EXIF orientation. An image of another size than `image_size` is fitted: `poolbench.data.fit_size`.
 
-    A process lists a folder once and again only when files were added to it or removed from it.
-
     Args:
         root: the folder that holds `train` and `test`.
         num_classes: None counts the class folders; a number must agree with them.
@@ -206,11 +204,8 @@ class Listing:
         return digest.hexdigest()
 
 
-_LISTINGS: dict[Path, tuple[list[tuple[str, int]], Listing]] = {}
-
-
 def _listing(root: Path) -> Listing:
-    """List a tree, once in a process while its folders stay as they are."""
+    """List a tree."""
     root = root.absolute()
     try:
         if not root.is_dir():
@@ -220,12 +215,8 @@ def _listing(root: Path) -> Listing:
             )
         folders = {part: _class_folders(root, part) for part in PARTS}
         _require_equal_classes(root, *(folders[part] for part in PARTS))
-        state = [(path, Path(path).stat().st_mtime_ns) for part in PARTS for path in folders[part].values()]
-        known = _LISTINGS.get(root)
-        if known is None or known[0] != state:
-            parts = {part: [_images(root, part, name) for name in sorted(folders[part])] for part in PARTS}
-            known = _LISTINGS[root] = (state, Listing(root, tuple(sorted(folders["train"])), parts))
-        return known[1]
+        parts = {part: [_images(root, part, name) for name in sorted(folders[part])] for part in PARTS}
+        return Listing(root, tuple(sorted(folders["train"])), parts)
     except OSError as error:
         raise DataError(
             f"`dataset.root`: {error.filename or root} cannot be read: {error.strerror or error}; change its "

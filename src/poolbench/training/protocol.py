@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from poolbench.checks import whole_number
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.kernels.precision import FORMATS
 from poolbench.spec import TARGET, accepts, bind, locate
@@ -68,9 +69,7 @@ class Protocol:
 
     def _check(self) -> None:
         for name in ("epochs", "batch_size", "eval_batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigurationError(f"`protocol.{name}` must be a whole number of at least 1, got {value!r}")
+            whole_number(f"protocol.{name}", getattr(self, name))
         for name, known in (
             ("precision", PRECISIONS),
             ("memory_format", FORMATS),

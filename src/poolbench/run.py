@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import time
 import traceback
 from collections.abc import Mapping
@@ -21,17 +22,19 @@ from torch import Tensor, nn
 from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
-from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
+from poolbench.errors import ConfigurationError, Stopped, UnsupportedError, WriteError
 from poolbench.kernels.compiled import COMPILED
 from poolbench.measure.accuracy import metrics, outcomes
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
-from poolbench.record import OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, read_record, write_bytes, write_record
+from poolbench.record import OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
 from poolbench.training import Fitted, Mirrors, Progress, fit, predict
 
 log = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "weights.pt"
+# In an experiment's folder: a lock for each cell that a process is at.
+CLAIMS = ".claims"
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,33 @@ def run_cell(cell: Cell, arms: Arms, progress: Progress | None = None) -> dict[s
     None where another process is at this very cell. A cell that fails, diverges or cannot be leaves a record that
     says why; only a signal to end goes through, after its record (`interrupted`) is written.
     """
-    claims = cell.settings.folder / ".claims"
+    claims = cell.settings.folder / CLAIMS
     claims.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(claims / f"{cell.identity.run_id}.lock", timeout=0):
-            if not cell.settings.force and is_finished(cell):
-                return read_record(cell.folder / RECORD_FILE)
-            return _walk(cell, arms, progress)
+            return standing(cell) or _walk(cell, arms, progress)
     except Timeout:
         return None
+
+
+def standing(cell: Cell) -> dict[str, Any] | None:
+    """Return the record that makes a run of the cell needless, None where it must run: `force` may ask for it."""
+    done = finished(cell.folder)
+    if done is None or done["status"] == "unsupported" or cell.settings.force.asks_for(cell.folder, done):
+        return None
+    return done
+
+
+def is_claimed(cell: Cell) -> bool:
+    """Whether a process is at this very cell."""
+    lock = cell.settings.folder / CLAIMS / f"{cell.identity.run_id}.lock"
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # nobody can hold what cannot be opened
+        return False
 
 
 def is_finished(cell: Cell) -> bool:
@@ -124,15 +145,26 @@ def _walk(cell: Cell, arms: Arms, progress: Progress | None) -> dict[str, Any]:
         log.debug("%s failed:\n%s", cell.title, trace)
     finally:
         if mirrors:
-            mirrors.row({k: v for k, v in record["metrics"].items() if isinstance(v, float)}, len(record["history"]))
+            figures = {key: value for key, value in record["metrics"].items() if isinstance(value, int | float)}
+            last = max(len(record["history"]) - 1, 0)
+            mirrors.final(figures, status=record["status"], step=int(figures.get("selected_epoch", last)))
             mirrors.close(ok=record["status"] == "ok")
         record["times"] |= {
             "total_s": time.perf_counter() - began,
             "kernels_s": COMPILED.seconds - compiled,
             "ended": _now(),
         }
-        write_record(cell.folder / RECORD_FILE, record)
+        _leave(cell, record)
     return record
+
+
+def _leave(cell: Cell, record: dict[str, Any]) -> None:
+    """Write the cell's record; where that cannot be, the cell has failed, whatever it reached."""
+    try:
+        write_record(cell.folder / RECORD_FILE, record)
+    except WriteError as error:
+        record |= {"status": "failed", "reason": f"its record is lost: {error}"}
+        log.error("%s: %s", cell.title, record["reason"])
 
 
 def _train_and_measure(cell: Cell, arms: Arms, mirrors: Mirrors, progress: Progress | None) -> dict[str, Any]:
@@ -251,7 +283,8 @@ def _blank(cell: Cell) -> dict[str, Any]:
         "history": [],
         "streams": {},
         "times": {"started": _now()},
-        "provenance": provenance(cell.device) | {"command": list(cell.settings.command)},
+        "provenance": provenance(cell.device)
+        | {"command": list(cell.settings.command), "process": os.getpid(), "own_code": dict(cell.own_code)},
         "files": {},
     }
 

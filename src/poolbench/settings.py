@@ -1,10 +1,11 @@
 """What a cell's sweep asks beside the cell: where its record goes, what it is compared with."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from poolbench.force import Force
 from poolbench.record import records_folder, speed_folder
 
 
@@ -17,7 +18,7 @@ class Settings:
         name: the experiment's name.
         reference: the variant that others are compared with.
         margin: a difference up to this, either way, is a tie; fraction of 1.
-        force: run finished cells again.
+        force: which finished cells are run again.
         loggers: logger specifications by name.
         command: the command line, for the record.
     """
@@ -26,7 +27,7 @@ class Settings:
     name: str
     reference: str
     margin: float = 0.005
-    force: bool = False
+    force: Force = field(default_factory=Force)
     loggers: Mapping[str, Mapping[str, Any]] | None = None
     command: tuple[str, ...] = ()
 
@@ -53,4 +54,5 @@ class Settings:
     def of(cls, content: Mapping[str, Any], folder: Path) -> "Settings":
         """Return the settings of such a file; `folder` is the experiment's, wherever it lies now."""
         results_dir = folder.parents[len(Path(content["name"]).parts) - 1]
-        return cls(results_dir=results_dir, **{**content, "command": tuple(content["command"])})
+        force = Force(content["force"]["kind"], tuple(content["force"]["runs"]))
+        return cls(results_dir=results_dir, **{**content, "command": tuple(content["command"]), "force": force})

@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from poolbench.report import make_report
     from poolbench.report.text.terminal import open_console
 
+    arguments.folder = arguments.folder.expanduser()
     console = Console(record=True, width=100) if arguments.svg else open_console()
     if arguments.other:
         from poolbench.report.versus import make_versus

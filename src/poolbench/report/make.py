@@ -48,7 +48,7 @@ class Report:
 
 
 def make_report(folder: Path, *, console: Console | None = None) -> Report:
-    """Read the records in `folder`, print their tables, and write tables, figures and pages beside them.
+    """Read the records in `folder`, write tables, figures and pages beside them, and print the tables.
 
     Each file is written under a temporary name and renamed; equal records give equal bytes, so that two reports at once
     do no harm.
@@ -61,20 +61,21 @@ def make_report(folder: Path, *, console: Console | None = None) -> Report:
     with Painter(sum(1 for _ in folder.glob(f"records/*/{RECORD_FILE}"))) as painter:
         content = gather(load(folder))
         painter.begin(content)
-        console = console or terminal.open_console()
-        terminal.show(console, content)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
             "summary.tex": latex.tables(content.blocks, content.views, content.rows).encode(),
         }
-        # Imported here, when the tables are on the screen: they take as long to import as all else to compute.
+        # Imported here, while the second process draws: they take as long to import as all else to compute.
         from poolbench.report import figures, page
 
         files |= figures.files(content, [name for name in figures.DRAWINGS if name not in painter.share])
         files[PAGE] = page.html(content)
         files |= painter.files()
     optional = {*figures.NAMES, *(f"{name}.{form}" for name in tables.NAMES for form in ("csv", "parquet"))}
+    # First written, then printed: what is at the other end of the output may end it at any time.
     written = write_files(folder, files, optional)
+    console = console or terminal.open_console()
+    terminal.show(console, content)
     terminal.show_files(console, folder, written)
     return Report(
         folder=folder,

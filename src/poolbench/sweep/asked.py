@@ -8,6 +8,7 @@ from typing import Any
 from poolbench.checks import is_number, number_above, true_or_false, whole_number
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.experiment import Experiment
+from poolbench.force import Force
 from poolbench.settings import Settings
 
 LAUNCHERS = ("serial", "joblib")
@@ -26,11 +27,13 @@ class Asked:
         config: backbone, pooling, head, dataset, protocol, trainer, seed, and `match` where the arm is matched.
         labels: of backbone, variant and dataset.
         reference: the pooling group of the variant that the arm is compared with.
+        protocol: the recipe as its YAML has it, without what was set beside; None: not known.
     """
 
     config: Mapping[str, Any]
     labels: Mapping[str, str]
     reference: Mapping[str, Any]
+    protocol: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,11 @@ class SweepSettings:
         if launcher["name"] not in LAUNCHERS:
             raise unknown_name("`launcher.name`", str(launcher["name"]), LAUNCHERS)
         settings = Settings(
-            results_dir=Path(str(config["results_dir"])),
+            results_dir=Path(str(config["results_dir"])).expanduser(),
             name=name,
             reference=str(config["reference"]),
             margin=margin / 100,
-            force=true_or_false("force", config["force"]),
+            force=Force.of(config["force"]),
             loggers=config.get("logger") or {},
             command=tuple(command),
         )

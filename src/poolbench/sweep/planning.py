@@ -1,20 +1,23 @@
 """From what is asked to a plan: every cell made and checked, before the first one runs."""
 
-import os
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, UnsupportedError
-from poolbench.run import is_finished, open_parts
+from poolbench.record import FINISHED, RECORD_FILE, damaged_files, read_record
+from poolbench.run import CLAIMS, open_parts, standing
 from poolbench.settings import Settings
 from poolbench.sweep.asked import Asked
 from poolbench.sweep.plan import FrozenCell
 from poolbench.sweep.process import log
+from poolbench.training import Protocol
+from poolbench.training.inert import require_acting
+from poolbench.writable import require_replaceable, require_writable
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class PlannedCell:
         reference: the pooling group of the variant that the arm is compared with.
         unsupported: why it cannot be; empty: it can.
         finished: whether its finished record is there.
+        damaged: what is wrong with the files of a finished record that therefore counts no more.
     """
 
     cell: Cell
     reference: Any
     unsupported: str = ""
     finished: bool = False
+    damaged: str = ""
 
     @property
     def is_to_do(self) -> bool:
@@ -76,12 +81,13 @@ def plan_cells(asked: Iterable[Asked], settings: Settings) -> Plan:
     Raises:
         ConfigurationError: what is wrong in any of the cells, all mistakes together; or the only cell cannot be.
     """
-    datasets = Datasets()
+    datasets, acting = Datasets(), _Acting()
     found: dict[str, PlannedCell] = {}
     mistakes: list[str] = []
     for one in asked:
         try:
             cell = Cell.of(one.config, one.labels, settings, datasets)
+            acting.require(cell.protocol, one.protocol)
         except UnsupportedError:
             raise
         except ConfigurationError as error:
@@ -90,21 +96,45 @@ def plan_cells(asked: Iterable[Asked], settings: Settings) -> Plan:
             continue
         found.setdefault(cell.identity.run_id, PlannedCell(cell, one.reference))
     if mistakes:
-        raise ConfigurationError("\n  ".join(mistakes))
+        raise ConfigurationError("; and ".join(mistakes))
+    settings.force.check(found)
     arms = Arms()
     reasons: dict[str, str] = {}
     planned = []
     for known in found.values():
         cell, arm = known.cell, known.cell.identity.arm_id
-        if not settings.force and is_finished(cell):
+        if standing(cell):
             planned.append(replace(known, finished=True))
             continue
         if arm not in reasons:
             reasons[arm] = _why_not(cell, arms)
-        planned.append(replace(known, unsupported=reasons[arm]))
+        planned.append(replace(known, unsupported=reasons[arm], damaged=_damage(cell)))
     if len(planned) == 1 and planned[0].unsupported:
         raise ConfigurationError(planned[0].unsupported)
     return Plan(tuple(planned), arms)
+
+
+class _Acting:
+    """Recipes whose settings were found to act, each tried once."""
+
+    def __init__(self) -> None:
+        self._tried: set[str] = set()
+
+    def require(self, protocol: Protocol, written: Mapping[str, Any] | None) -> None:
+        """Raise `ConfigurationError` where a setting beside the recipe's YAML does nothing."""
+        key = json.dumps([protocol.optimizer, protocol.schedule, written], sort_keys=True, default=str)
+        if written is not None and key not in self._tried:
+            require_acting(protocol, written)
+            self._tried.add(key)
+
+
+def _damage(cell: Cell) -> str:
+    """Return what is wrong with the files of a finished record, empty where nothing is or there is none."""
+    try:
+        record = read_record(cell.folder / RECORD_FILE)
+    except (ConfigurationError, OSError):
+        return ""
+    return "; ".join(damaged_files(cell.folder, record).values()) if record["status"] in FINISHED else ""
 
 
 def _why_not(cell: Cell, arms: Arms) -> str:
@@ -128,12 +158,19 @@ def load_data(planned: Sequence[PlannedCell]) -> None:
             log.info("%s: %s", cell.labels["dataset"], "; ".join(images.notes))
 
 
-def require_writable(folder: Path) -> None:
-    """Find a results folder that cannot be written before training, not after."""
-    probe = folder / f".writable-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise ConfigurationError(f"`results_dir`: {folder} cannot be written: {error.strerror or error}") from error
+def require_places(plan: Plan, settings: Settings, *, speed: bool) -> None:
+    """Try every place that the sweep will write to, before anything is trained.
+
+    Args:
+        plan: the sweep's.
+        settings: of its cells.
+        speed: whether speeds will be measured.
+
+    Raises:
+        ConfigurationError: a place cannot be written.
+    """
+    places = [settings.folder, settings.records, settings.folder / CLAIMS]
+    places += [settings.speeds] if speed else []
+    written = [planned.cell.folder for planned in plan.cells if not planned.finished]
+    require_writable([*places, *(folder for folder in written if folder.exists())])
+    require_replaceable(folder / RECORD_FILE for folder in written)

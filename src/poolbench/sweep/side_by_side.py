@@ -7,10 +7,11 @@ from pathlib import Path
 
 from poolbench.sweep.plan import PlannedSweep
 from poolbench.sweep.process import log
+from poolbench.sweep.ran import Ran
 
 
-def run_side_by_side(folder: Path, sweep: PlannedSweep, workers: int | None) -> None:
-    """Start the workers and wait for them; what each cell left is read from the records.
+def run_side_by_side(folder: Path, sweep: PlannedSweep, workers: int | None) -> Ran:
+    """Start the workers and wait for them, and return who they were; what each cell left is read from the records.
 
     Args:
         folder: the experiment's, with its plan.
@@ -30,3 +31,4 @@ def run_side_by_side(folder: Path, sweep: PlannedSweep, workers: int | None) -> 
                 process.terminate()
         for process in processes:
             process.wait()
+    return Ran(frozenset(process.pid for process in processes))

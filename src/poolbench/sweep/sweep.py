@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.console import Console
 
+from poolbench.errors import ConfigurationError
 from poolbench.experiment import write_experiment
 from poolbench.report import make_report
 from poolbench.run import write_unsupported
@@ -12,8 +14,10 @@ from poolbench.sweep.asked import Asked, SweepSettings
 from poolbench.sweep.conclusion import announce, conclude
 from poolbench.sweep.local import run_here
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
-from poolbench.sweep.planning import Plan, load_data, plan_cells, require_writable
+from poolbench.sweep.planning import Plan, load_data, plan_cells, require_places
+from poolbench.sweep.process import log
 from poolbench.sweep.progress import SweepProgress
+from poolbench.sweep.ran import Ran
 from poolbench.sweep.side_by_side import run_side_by_side
 from poolbench.sweep.speed import measure_speeds
 
@@ -27,7 +31,7 @@ def run_sweep(asked: Sequence[Asked], settings: SweepSettings, console: Console)
         ConfigurationError: what is wrong in any of the cells, before the first one runs.
     """
     plan = plan_cells(asked, settings.cell)
-    require_writable(settings.folder)
+    require_places(plan, settings.cell, speed=settings.speed.measure)
     if settings.experiment.says_something:
         write_experiment(settings.folder, settings.experiment)
     for planned in plan.cells:
@@ -35,25 +39,33 @@ def run_sweep(asked: Sequence[Asked], settings: SweepSettings, console: Console)
             write_unsupported(planned.cell, planned.unsupported)
     announce(plan, console, settings.folder)
     load_data(plan.to_do)
-    began = time.monotonic()
-    _run(plan, settings, console)
+    began, started = time.monotonic(), datetime.now(UTC)
+    ran = _run(plan, settings, console).since(started)
     trained_s = time.monotonic() - began
     if settings.speed.measure:
         measure_speeds(plan.cells, settings.speed, console)
-    make_report(settings.folder)
-    return conclude(plan, trained_s, console, strict=settings.strict)
+    unreported = None
+    try:
+        make_report(settings.folder)
+    except ConfigurationError as error:  # what was trained is told all the same
+        unreported = error
+    status = conclude(plan, ran, trained_s, console, strict=settings.strict)
+    if unreported is not None and status == 0:
+        raise unreported
+    if unreported is not None:
+        log.error("no report: %s", unreported)
+    return status
 
 
-def _run(plan: Plan, settings: SweepSettings, console: Console) -> None:
+def _run(plan: Plan, settings: SweepSettings, console: Console) -> Ran:
     """Let the launcher run what is to do."""
     to_do = plan.to_do
     if not to_do:
-        return
+        return Ran()
     if settings.launcher["name"] == "serial":
-        run_here(to_do, plan.arms, SweepProgress(console, len(to_do)))
-        return
+        return run_here(to_do, plan.arms, SweepProgress(console, len(to_do)))
     run_ids = tuple(planned.cell.identity.run_id for planned in to_do)
     sweep = PlannedSweep(run_ids, settings.threads, settings.allocator, settings.cell.command)
     facts = {p.cell.identity.arm_id: found for p in to_do if (found := plan.arms.known(p.cell)) is not None}
     PlanFolder(settings.folder).write(sweep, [planned.frozen() for planned in to_do], facts)
-    run_side_by_side(settings.folder, sweep, settings.launcher["workers"])
+    return run_side_by_side(settings.folder, sweep, settings.launcher["workers"])

@@ -151,12 +151,17 @@ class TapPool2d(WindowPool2d):
     def _params(self, x_BCHW: Tensor) -> Tensor | None:
         """Return the learned numbers as (P, C), None where there are none."""
         found = self.params()
+        if len(found) != self.program.params:
+            raise ValueError(
+                f"the formula of {type(self).__name__} needs {self.program.params} learned numbers, `params` gives "
+                f"{len(found)}: a parameter was replaced by one of another size"
+            )
         if not found:
             return None
         channels = x_BCHW.shape[-3]
         for parameter in found:
             if parameter.shape not in ((1,), (channels,)):
-                raise ValueError(f"`channels` must be the map's {channels}, got {parameter.shape[0]}")
+                raise ValueError(f"`channels` must be the map's {channels}, got {', '.join(map(str, parameter.shape))}")
         return torch.stack([parameter.expand(channels) for parameter in found])
 
     def _key(self) -> Tensor | None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from poolbench.kernels import compiled
 from poolbench.kernels.cpu import launch, library, team
@@ -330,12 +331,23 @@ def test_keeps_no_more_than_torchs_max_pooling(
         (
             torch.zeros(1, 1, 4, 4, device="meta"),
             "fast",
-            ("torch", "kernels run on cpu and cuda, the map is on meta"),
+            ("torch", "kernels of implementation=fast run on cpu, the map is on meta"),
         ),
     ],
 )
 def test_says_what_computes_and_why(x: Tensor, implementation: str, expected: tuple[str, str]) -> None:
     assert MaxPool2d(2, implementation=implementation).implementation_for(x) == expected
+
+
+def test_kernels_on_a_gpu_are_asked_for() -> None:
+    with FakeTensorMode():
+        x = torch.empty(1, 1, 4, 4, device="cuda")
+    ran, reason = MaxPool2d(2).implementation_for(x)
+    assert ran == "torch"
+    assert reason.endswith("run on cpu, the map is on cuda: implementation=triton asks for kernels there")
+    assert MaxPool2d(2, implementation="triton").implementation_for(x)[0] in ("triton", "torch")  # if it is installed
+    here = MaxPool2d(2, implementation="triton").implementation_for(torch.zeros(1, 1, 4, 4))
+    assert here == ("torch", "kernels of implementation=triton run on cuda, the map is on cpu")
 
 
 def test_a_large_window_is_left_to_torch() -> None:

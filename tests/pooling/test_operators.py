@@ -169,13 +169,6 @@ def test_k_has_bounds(k: object) -> None:
         AvgTopKPool2d(2, k=k)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_equals_itself_on_a_gpu() -> None:
-    x, operator = images(2, 3, 9, 9).relu(), AvgTopKPool2d(3, 2, 1, k=5)
-    there = pooled_and_gradient(lambda x: operator(x.cuda()).cpu(), x)
-    torch.testing.assert_close(there, pooled_and_gradient(operator, x))
-
-
 # ---- dilation ----
 
 

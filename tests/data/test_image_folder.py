@@ -13,6 +13,7 @@ from poolbench.data import HeldImages, open_dataset
 from poolbench.data.fit_size import fit_size
 from poolbench.data.image_folder import _LISTINGS, ImageFolder
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import user_cache
 
 CLASSES = ("cat", "dog")
 
@@ -353,3 +354,12 @@ def test_it_opens_from_its_specification(tree):
     assert (dataset.name, dataset.num_classes) == ("image_folder", 2)
     assert len(dataset.load().train) == 6
     assert open_dataset(spec).load() is dataset.load()
+
+
+def test_a_user_without_a_home_needs_no_cache(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])
+    assert user_cache() is None
+    monkeypatch.setattr("poolbench.data.cache._writable", lambda folder: False)
+    assert folder(tree).load().train.labels.tolist() == [0] * 4 + [1] * 4

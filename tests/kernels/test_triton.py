@@ -147,3 +147,38 @@ def test_what_always_lies_in_the_map_is_not_asked_about() -> None:
 
     # Of an even map only the first row and column of a window can lie outside, of an odd one the last ones as well.
     assert conditions(8, 8) < conditions(9, 8) < conditions(9, 9)
+
+
+UNKEPT = """
+import os
+import pwd
+
+for name in ("HOME", "XDG_CACHE_HOME", "POOLBENCH_KERNEL_CACHE"):
+    os.environ.pop(name, None)
+
+
+def none(user):
+    raise KeyError(user)
+
+
+pwd.getpwuid = none
+import torch
+
+from poolbench.kernels.compiled import COMPILED
+from poolbench.kernels.geometry import Geometry
+from poolbench.kernels.gpu import launch
+from poolbench.pooling import MaxPool2d
+
+pool, x = MaxPool2d(2, implementation="torch"), torch.rand(1, 2, 4, 4)
+place = Geometry(pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.output_shape(4, 4))
+assert torch.equal(launch.window(x, None, None, pool.program, place), pool(x))
+print(COMPILED.unkept)
+"""
+
+
+def test_the_source_needs_no_folder() -> None:
+    """A user without a home folder, and without an account that could name one, runs kernels unkept."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", UNKEPT], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "no home folder" in done.stdout

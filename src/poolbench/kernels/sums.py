@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from poolbench.kernels.gradient import gradients
-from poolbench.kernels.graph import SLOW, Value, Window, digest, in_turn, needed, sum_of
+from poolbench.kernels.graph import SLOW, Value, Window, sum_of
+from poolbench.kernels.order import digest, in_turn, needed
 from poolbench.kernels.tape import Tape
 
 

@@ -1,10 +1,10 @@
 """The kernels as two operators of torch's: the results of all windows, and what the map gets of their gradient.
 
-`torch.ops.poolbench.window` and `torch.ops.poolbench.window_gradient` know their shapes without running (fake
-implementations) and how to be differentiated, so autograd, `torch.compile` and autocast treat them as torch's own.
+`torch.ops.poolbench.window` and `torch.ops.poolbench.window_gradient` have a derivative, and fake implementations that
+give their shapes without running; so autograd, `torch.compile` and autocast treat them as torch's own.
 
-`pooled` calls them where somebody looks: a compiler, a tracer, a mode. Else it calls what they stand for, without the
-half of the way that leads through torch's dispatcher and Python's part of it: on a small map that is most of the time.
+`pooled` calls them where a compiler, a tracer or a mode must see them. Else it calls the kernels directly, without
+torch's dispatcher and its part in Python: on a small map these take most of the time.
 """
 
 import functools

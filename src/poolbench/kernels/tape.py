@@ -14,7 +14,7 @@ Operation = tuple[str, tuple[int, ...], Any]
 
 @dataclass(frozen=True)
 class Tape:
-    """Operations in the order in which they are done, and the places of what comes out."""
+    """Operations in the order in which they are done, and the places of the outputs."""
 
     operations: tuple[Operation, ...]
     outputs: tuple[int, ...]

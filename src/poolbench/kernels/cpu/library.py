@@ -13,7 +13,7 @@ from typing import Any
 from poolbench.kernels.compiled import COMPILED, cache_folder, kept
 from poolbench.kernels.program import Program
 
-# Code and its constants may come to lie more than 2 GiB apart, between torch's libraries: full addresses.
+# Full addresses: code and its constants may be loaded more than 2 GiB apart, with torch's libraries in between.
 OPTIONS = {"opt": 3, "reloc": "static", "codemodel": "large"}
 # LLVM's engine is not made for several threads.
 _one_at_a_time = threading.Lock()

@@ -57,7 +57,7 @@ class WindowWriter(Writer):
         def finish(start: Code, stop: Code) -> None:
             with values(start, stop) as (at, place):
                 self.write_out(lanes.load(place, lanes.number), self.at(self.out, at, lanes.stored))
-                lanes.store(zero, place)  # for the row that comes to stand here
+                lanes.store(zero, place)  # for the row that takes this place next
 
         def summed_row(row: Code) -> Code:
             """Return where the gradients of a row of the map are summed: one place after the other, over and over."""

@@ -74,7 +74,7 @@ class WindowPool2d(nn.Module):
     `torch.compile`, `torch.export`, `torch.func` (grad, vmap, jvp) and forward-mode differentiation work with every
     operator; the last two by torch's own operations, as `implementation_for` says.
 
-    An infinite value is told from padding, which is none, by max, min, their blur and operators that sort: it gets the
+    Max, min, their blur and operators that sort distinguish an infinite value from padding, which is none: it gets the
     gradient that a finite number in its place would get. The result is what the formula makes of it: a mean with −∞
     among its values is −∞, and ∞ − ∞ is NaN. So may the gradient of a weight be that was multiplied by it.
 

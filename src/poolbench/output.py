@@ -119,7 +119,7 @@ class Lasting(io.TextIOBase):
 def lasting_output() -> Iterator[None]:
     """Let standard output and standard error be streams that cannot fail, inside the block and at the program's end."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = Lasting(sys.stdout), Lasting(sys.stderr)
     try:
         yield
     finally:

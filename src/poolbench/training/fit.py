@@ -213,11 +213,15 @@ def fit(
         "precision": LIGHTNING_PRECISION[protocol.precision],
         "deterministic": protocol.deterministic,
     }
-    runner = L.Trainer(**arguments)
+    with warnings.catch_warnings():
+        # A hint at how cells could be started on a cluster, which is the launcher's to decide.
+        warnings.filterwarnings("ignore", message=".*srun.*")
+        runner = L.Trainer(**arguments)
     try:
         with drawing(seed, "training"), warnings.catch_warnings():
             # Lightning 2.6 asks torch's tree library in a way that newer torch deprecates.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            warnings.filterwarnings("ignore", message=".*srun.*")
             runner.fit(module, train_dataloaders=train, val_dataloaders=val)
     except SystemExit as error:
         # Lightning turns an interrupt into an exit of its own.

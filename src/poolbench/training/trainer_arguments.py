@@ -8,6 +8,7 @@ import functools
 import inspect
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -226,6 +227,8 @@ def _built(value: Any, name: str) -> Any:
 def _try(arguments: str) -> None:
     """Let Lightning check arguments (JSON) as it does when it begins; its words are kept."""
     try:
-        L.Trainer(**json.loads(arguments), accelerator="cpu", logger=False, enable_checkpointing=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # hints at other uses of this machine
+            L.Trainer(**json.loads(arguments), accelerator="cpu", logger=False, enable_checkpointing=False)
     except Exception as error:  # it raises whatever comes
         raise ConfigurationError(f"`trainer`: lightning.Trainer: {error}") from error

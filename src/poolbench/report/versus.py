@@ -17,7 +17,8 @@ from poolbench.errors import ConfigurationError
 from poolbench.report.make import check_writable, table_files, write_files
 from poolbench.report.reading.arms import Arm, Block, group
 from poolbench.report.reading.loading import Loaded, load
-from poolbench.report.statistics.comparison import Compared, compare_pairs, margin_of
+from poolbench.report.reading.margins import margin_of
+from poolbench.report.statistics.comparison import Compared, compare_pairs
 from poolbench.report.statistics.verdicts import BETTER, WORSE
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import terminal

@@ -1,7 +1,7 @@
 """Training one cell with Lightning: device, optimisation, the module, the fit, its mirrors."""
 
 from poolbench.training.device import resolve_device
-from poolbench.training.fit import Fitted, Progress, fit, predict, trainer_arguments
+from poolbench.training.fit import Fitted, Progress, fit, predict, seen_again, trainer_arguments
 from poolbench.training.mirrors import Mirrors
 from poolbench.training.protocol import Protocol
 
@@ -13,5 +13,6 @@ __all__ = [
     "fit",
     "predict",
     "resolve_device",
+    "seen_again",
     "trainer_arguments",
 ]

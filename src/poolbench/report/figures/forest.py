@@ -2,12 +2,13 @@
 
 Where there are several blocks the first panel is of their mean. Within one arm the intervals nest: the thick pale bar
 is the arm's own 95 % interval, the thin line with ends is the one at the level at which Holm's procedure decides the
-arm: clear of 0, it is a difference. A tie has a third, thick and green: that of the two one-sided tests, inside the
+arm: clear of 0, it is a difference. A tie has a third, thick one: that of the two one-sided tests, inside the
 grey band of the margin. The mark's shape repeats the verdict's word.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from poolbench.report.content import Content
-from poolbench.report.figures.marks import Mark, draw_marks, mark_handle
+from poolbench.report.figures.marks import draw_marks, mark_handle
 from poolbench.report.figures.panels import (
     MOST_ARMS,
     MOST_PANELS,
@@ -37,7 +38,8 @@ from poolbench.report.figures.panels import (
     rules,
     text_width,
 )
-from poolbench.report.figures.style import BLUE, GREEN, GREY, INK, LIGHT, PURPLE, VERMILLION
+from poolbench.report.figures.style import INK, LIGHT
+from poolbench.report.looks import GREY, Mark, marks
 from poolbench.report.reading.arms import Arm, Block
 from poolbench.report.statistics.verdicts import TIE
 from poolbench.report.text import over_blocks
@@ -45,16 +47,16 @@ from poolbench.report.text.views import given
 
 PANEL_INCH = 4.3
 BAND = "#ececec"
-# In the order of the legend; what is not here (no verdict yet) is drawn as `NONE`.
+# The shape says the verdict, the colour the variant. In the order of the legend; what has no verdict yet is `NONE`.
 VERDICTS = {
-    "better": Mark("^", BLUE),
-    "worse": Mark("v", VERMILLION),
-    "mixed": Mark("h", PURPLE),
-    "fails more often": Mark("P", VERMILLION, filled=False),
-    "tie": Mark("D", GREEN),
+    "better": Mark("^", INK),
+    "worse": Mark("v", INK),
+    "mixed": Mark("h", INK),
+    "fails more often": Mark("P", INK, filled=False),
+    "tie": Mark("D", INK),
     "undecided": Mark("o", INK, filled=False),
-    "too few runs": Mark("X", GREY),
-    "identical": Mark("d", GREY, filled=False),
+    "too few runs": Mark("X", INK),
+    "identical": Mark("d", INK, filled=False),
 }
 NONE = Mark("o", GREY)
 # An interval of few seeds is so wide that the others would shrink to points: it is cut at so many times the usual.
@@ -79,6 +81,7 @@ def draw(content: Content) -> Figure | None:
         rows = [over, *rows]
         titles = [_title(over_blocks.title(content.over_blocks), "reference", over), *titles]
     every = [row for own in rows for row in own]
+    look = marks(content.blocks)
     figure, panels = row_panels(
         titles,
         [[label(str(row["variant"])) for row in own] for own in rows],
@@ -87,7 +90,7 @@ def draw(content: Content) -> Figure | None:
         foot=lambda width: Foot(_legend(every), [further], width),
     )
     for axes, own in zip(panels, rows, strict=True):
-        _panel(axes, own)
+        _panel(axes, own, look)
     return figure
 
 
@@ -107,7 +110,7 @@ def _title(name: str, reference: str, rows: Sequence[Row]) -> str:
     return f"{name}, against {against}" + f" (n = {few})" * bool(high)
 
 
-def _panel(axes: Axes, rows: Sequence[Row]) -> None:
+def _panel(axes: Axes, rows: Sequence[Row], look: Mapping[str, Mark]) -> None:
     labels = [label(str(row["variant"])) for row in rows]
     positions, heights = row_positions(labels)
     name_rows(axes, labels, [False] * len(rows))
@@ -140,8 +143,9 @@ def _panel(axes: Axes, rows: Sequence[Row]) -> None:
     tie = np.array([row["verdict"] == TIE and given(row.get("tie_low")) for row in rows])
     if tie.any():
         tie_low, tie_high = (column(rows, name, 100)[tie] for name in ("tie_low", "tie_high"))
-        axes.hlines(positions[tie], tie_low, tie_high, color=GREEN, linewidth=2.6, zorder=3.5)
-    draw_marks(axes, mean, positions, [VERDICTS.get(str(row["verdict"]), NONE) for row in rows], size=8.5)
+        axes.hlines(positions[tie], tie_low, tie_high, color=INK, linewidth=2.6, zorder=3.5)
+    drawn = [replace(VERDICTS.get(str(row["verdict"]), NONE), colour=look[str(row["variant"])].colour) for row in rows]
+    draw_marks(axes, mean, positions, drawn, size=8.5)
     beside = panel_width(axes) + 0.12
     for row, y in zip(rows, positions, strict=True):
         word = str(row["verdict"] or "")
@@ -199,7 +203,7 @@ def _legend(rows: Sequence[Row]) -> list[Artist]:
             )
         )
     if any(row["verdict"] == TIE for row in rows):
-        handles.append(Line2D([], [], color=GREEN, linewidth=2.6, label="interval of a tie: decides"))
+        handles.append(Line2D([], [], color=INK, linewidth=2.6, label="interval of a tie: decides"))
     if np.isfinite(column(rows, "margin")).any():
         handles.append(Patch(facecolor=BAND, edgecolor=LIGHT, linewidth=0.5, label="± the margin of a tie"))
     return handles

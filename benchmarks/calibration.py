@@ -69,11 +69,11 @@ def null(noise: Noise, arms: int, seeds: int, times: int) -> list[str]:
     alarms = covered = together = ties = 0
     for _ in range(times):
         found = family(outcomes(noise, arms, seeds, [0.0] * arms, draw))
-        decided = decide(found, margin=0.0)
+        decided = decide(found, margin=0.0, further=False)
         alarms += any(one.verdict in CLEAR for one in decided)
         together += all(one.low <= 0 <= one.high for one in decided)
         covered += sum(one.interval(LEVEL)[0] <= 0 <= one.interval(LEVEL)[1] for one in found)
-        ties += sum(one.verdict == TIE for one in decide(found, margin=MARGIN))
+        ties += sum(one.verdict == TIE for one in decide(found, margin=MARGIN, further=False))
     error = 100 * math.sqrt(alarms / times * (1 - alarms / times) / times)
     n = times * (arms - 1)
     return [
@@ -90,7 +90,7 @@ def unequal(noise: Noise, arms: int, seeds: int, times: int, points: float) -> l
     spread = np.array([0.0, *(points / 100 * (1 if arm % 2 else -1) for arm in range(1, arms))])
     better = false_ties = wrong = covered = together = 0
     for _ in range(times):
-        decided = decide(family(outcomes(noise, arms, seeds, truth, draw)), margin=MARGIN)
+        decided = decide(family(outcomes(noise, arms, seeds, truth, draw)), margin=MARGIN, further=False)
         better += decided[0].verdict == BETTER
         false_ties += decided[0].verdict == TIE
         wrong += any(one.verdict in CLEAR for one in decided[1:]) or decided[0].verdict == WORSE
@@ -100,7 +100,8 @@ def unequal(noise: Noise, arms: int, seeds: int, times: int, points: float) -> l
             for (low, high), true in zip((one.interval(LEVEL) for one in found), spread[1:], strict=True)
         )
         together += all(
-            one.low <= true <= one.high for one, true in zip(decide(found, margin=MARGIN), spread[1:], strict=True)
+            one.low <= true <= one.high
+            for one, true in zip(decide(found, margin=MARGIN, further=False), spread[1:], strict=True)
         )
     return [
         *(f"{100 * count / times:.1f}" for count in (better, wrong, false_ties)),

@@ -55,7 +55,7 @@ def one_by_one(arms: int, std: float, times: int) -> str:
         wrong += any(
             one.verdict in CLEAR
             for n in range(LOOKS[0].seeds, len(ORDER) + 1)
-            for one in decide([paired(own[:n]) for own in d], margin=0.0)
+            for one in decide([paired(own[:n]) for own in d], margin=0.0, further=False)
         )
     return f"{100 * wrong / times:.1f}"
 

@@ -55,13 +55,16 @@ def row(spread: tuple[float, ...], arms: int, seeds: int, times: int, points: fl
         pooled += any(rejected(own, 0.025 / arms, "pooled") for own in d)
         d = drawn(spread, arms, seeds, points, draw) / 100
         found += _decided(d)[0].verdict == BETTER
-        inside = [decide([paired(own[block]) for own in d], margin=0.0)[0].verdict for block in range(d.shape[1])]
+        inside = [
+            decide([paired(own[block]) for own in d], margin=0.0, further=False)[0].verdict
+            for block in range(d.shape[1])
+        ]
         everywhere += all(verdict == BETTER for verdict in inside)
     return [f"{100 * number / times:.1f}" for number in (alarms, welch, pooled, found, everywhere)]
 
 
 def _decided(d: NDArray) -> list:
-    return decide([over_sets(own.mean(axis=0), ()) for own in d], margin=0.0)
+    return decide([over_sets(own.mean(axis=0), ()) for own in d], margin=0.0, further=False)
 
 
 def recorded(folder: Path) -> list[list[str]]:

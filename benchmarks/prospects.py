@@ -28,7 +28,7 @@ def chances(noise: Noise, arms: int, first: int, spread: float, times: int) -> l
         right = outcomes(noise, arms, first + max(SEEDS), truth, draw)
         found = family(right[:, :first])
         decided = decide(found, margin=MARGIN)
-        runs = [decide(family(right[:, first : first + seeds]), margin=MARGIN) for seeds in SEEDS]
+        runs = [decide(family(right[:, first : first + seeds]), margin=MARGIN, further=False) for seeds in SEEDS]
         for index, (one, decision) in enumerate(zip(found, decided, strict=True)):
             ahead = prospect(one, level=decision.level, margin=MARGIN, alpha=ALPHA) if one.spreads else None
             if decision.verdict != UNDECIDED or ahead is None:
@@ -48,7 +48,7 @@ def overstated(noise: Noise, arms: int, seeds: int, points: float, times: int) -
     seen = []
     for _ in range(times):
         found = family(outcomes(noise, arms, seeds, [0.0, points / 100, *[0.0] * (arms - 2)], draw))
-        if decide(found, margin=MARGIN)[0].verdict == BETTER:
+        if decide(found, margin=MARGIN, further=False)[0].verdict == BETTER:
             seen.append(100 * found[0].mean)
     return f"{np.mean(seen):.2f} ({100 * len(seen) / times:.0f} %)" if len(seen) >= 10 else "seldom called so"
 

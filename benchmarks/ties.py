@@ -50,7 +50,7 @@ def edge(images: int, anew: float, difference: float, arms: int, seeds: int, tim
         reference = failing(0.0, 0.0, seeds, images, draw)
         ds = [failing(difference, anew, seeds, images, draw) - reference for _ in range(arms)]
         family = [paired(d.mean(axis=1), d) for d in ds]
-        ties = [one.verdict == TIE for one in decide(family, margin=MARGIN)]
+        ties = [one.verdict == TIE for one in decide(family, margin=MARGIN, further=False)]
         now, any_now, then = now + sum(ties), any_now + any(ties), then + sum(before(family, ds))
     n = times * arms
     return [f"{100 * now / n:.2f}", f"{100 * any_now / times:.1f}", f"{100 * then / n:.2f}"]
@@ -63,7 +63,7 @@ def true_ties(std: float, seeds: int, arms: int, times: int) -> list[str]:
     for _ in range(times):
         x = draw.normal(0, std, (arms + 1, seeds))
         family = [paired(own - x[0]) for own in x[1:]]
-        decided = decide(family, margin=MARGIN)
+        decided = decide(family, margin=MARGIN, further=False)
         now += sum(one.verdict == TIE for one in decided)
         then += sum(
             abs(one.mean) + half_width(one.parts, found.level) <= MARGIN

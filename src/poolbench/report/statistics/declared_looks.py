@@ -116,7 +116,9 @@ def look(
         # Ties, and arms that are behind, are tests that this look does not reject.
         beside = sum(one.verdict not in (BETTER, WORSE) for one in found) - len(here)
         measured = [_first(family[index], first) for index in here]
-        for index, decision in zip(here, decide(measured, margin=margin, alpha=this.alpha, beside=beside), strict=True):
+        for index, decision in zip(
+            here, decide(measured, margin=margin, alpha=this.alpha, beside=beside, further=False), strict=True
+        ):
             decided = decision.verdict in (BETTER, WORSE, TIE)
             found[index] = Looked(decision.verdict, decision, this.seeds, this.alpha, None if decided else after)
     return found

@@ -62,7 +62,9 @@ class Decision:
     further_seeds: int | None = None
 
 
-def decide(family: Sequence[Paired], *, margin: float, alpha: float = ALPHA, beside: int = 0) -> list[Decision]:
+def decide(
+    family: Sequence[Paired], *, margin: float, alpha: float = ALPHA, beside: int = 0, further: bool = True
+) -> list[Decision]:
     """Return a decision on each arm of a family: those of one block that are compared with a reference.
 
     Args:
@@ -71,12 +73,13 @@ def decide(family: Sequence[Paired], *, margin: float, alpha: float = ALPHA, bes
         alpha: probability that any arm without a difference is called better or worse; and for each arm by itself
             that one at the margin is called a tie.
         beside: further arms of the family that are not rejected, whatever these are: they count in Holm's number.
+        further: whether to say how many more seeds would decide.
     """
     tested = [index for index, arm in enumerate(family) if arm.n >= LEAST_SEEDS and not math.isnan(arm.p)]
     corrected, levels = (found[: len(tested)] for found in holm([family[i].p for i in tested] + [1.0] * beside, alpha))
     decisions = [Decision(TOO_FEW if arm.n < LEAST_SEEDS else UNDECIDED) for arm in family]
     for index, p_holm, level in zip(tested, corrected, levels, strict=True):
-        decisions[index] = _decision(family[index], p_holm, level, margin, alpha)
+        decisions[index] = _decision(family[index], p_holm, level, margin, alpha, further)
     return decisions
 
 
@@ -111,11 +114,13 @@ def verdict_of(interval: tuple[float, float], tie: tuple[float, float], margin: 
     return WORSE if interval[1] < 0 else UNDECIDED
 
 
-def _decision(arm: Paired, p_holm: float, level: float, margin: float, alpha: float) -> Decision:
+def _decision(arm: Paired, p_holm: float, level: float, margin: float, alpha: float, further: bool) -> Decision:
     interval, tie = arm.interval(level), arm.tie_interval(alpha, margin)
     verdict = verdict_of(interval, tie, margin)
-    further = _further_seeds(arm, level, margin, alpha) if verdict == UNDECIDED and arm.spreads else None
-    return Decision(verdict, p_holm, level, *interval, *tie, further)
+    asked = further and verdict == UNDECIDED and arm.spreads
+    return Decision(
+        verdict, p_holm, level, *interval, *tie, _further_seeds(arm, level, margin, alpha) if asked else None
+    )
 
 
 def _further_seeds(arm: Paired, level: float, margin: float, alpha: float) -> int | None:

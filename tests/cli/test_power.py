@@ -16,9 +16,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_a_pilot_by_its_experiment(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    text = said(
-        capsys, "experiment=quickstart", "results_dir=results/nowhere/..", "--points", "2", "--seeds", "3", "10"
-    )
+    text = said(capsys, "experiment=quickstart", "results_dir=results/reference", "--points", "2", "--seeds", "3", "10")
     assert "reference/quickstart, slides on digits" in text
     assert "3 seeds 10 seeds seeds for 80 %" in text
     assert "10,000" in text

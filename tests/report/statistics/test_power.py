@@ -73,8 +73,9 @@ def test_seeds_needed_is_the_first_number_that_does() -> None:
     needed = seeds_needed(0.01, of, images=None)
     assert needed is not None
     assert power(0.01, of, seeds=needed, images=None) >= 0.8 > power(0.01, of, seeds=needed - 1, images=None)
-    # The textbook's: a paired t of 80 % power for one standard deviation takes 10.
-    assert needed == 10
+    # The textbook's: a paired t finds one standard deviation with 10 pairs in 80.3 % of runs.
+    assert power(0.01, of, seeds=10, images=None) == pytest.approx(0.803, abs=0.03)
+    assert needed in (9, 10, 11)
 
 
 def test_a_small_test_set_no_seeds_make_up_for() -> None:

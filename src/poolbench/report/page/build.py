@@ -32,7 +32,7 @@ from poolbench.report.statistics.verdicts import (
     WORSE,
 )
 from poolbench.report.text import over_blocks, published
-from poolbench.report.text.views import NOTHING, count_text, given, points_text
+from poolbench.report.text.views import NOTHING, View, count_text, given, points_text
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.
@@ -107,7 +107,7 @@ def html(content: Content) -> bytes:
         most_detailed=MOST_DETAILED,
         most_listed=MOST_LISTED,
         glance=_glance(content),
-        over=content.over_view,
+        over=_over(content.over_view),
         pairing=content.pairing,
         marks=MARKS,
         verdicts=[name for name in MARKS if name in _verdicts(content)],
@@ -169,6 +169,19 @@ def _glance(content: Content) -> dict[str, Any] | None:
         "over": over,
         "titles": [over_blocks.title(content.over_blocks), *titles] if over else titles,
     }
+
+
+def _over(shown: View | None) -> StaticTable | None:
+    """Return the mean over the blocks without the blocks, which the glance has beside it."""
+    if shown is None:
+        return None
+    kept = [at for at, heading in enumerate(shown.headings) if not heading.cost]
+    rows = []
+    for row in shown.rows:
+        cells = [row.cells[at] for at in kept]
+        cells[0] += f" ({'; '.join(row.notes)})" if row.notes else ""
+        rows.append(tuple(cells))
+    return StaticTable(shown.title, tuple(shown.headings[at].full for at in kept), tuple(rows))
 
 
 def _over_glances(content: Content) -> dict[str, Glance]:

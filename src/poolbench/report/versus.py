@@ -50,8 +50,8 @@ COSTS = ("parameters", "multiply_adds", "kept_bytes")
 CHANGED = (BETTER, WORSE)
 HOW = (
     "Δ: mean of the second's test accuracy less the first's, seed by seed, ± half the width of the interval that "
-    "decides (seeds and test images count as noise, Holm's procedure corrects for the arms of a block); tie: wholly "
-    "within the margin that was set beforehand."
+    "decides (seeds and test images count as noise, Holm's procedure corrects better and worse for the arms of a "
+    "block); tie: shown to lie within the margin that was set beforehand, by two one-sided tests."
 )
 
 

@@ -349,6 +349,6 @@ def _further(summary: pd.DataFrame) -> list[str]:
     if len(clear) and clear.min() <= FEW_SEEDS:
         lines.append(
             "A difference that few seeds find is likely too large: it was found because it came out large. With 3 "
-            "seeds arms that truly differ by a point and are called better showed 1.4 to 1.8 points."
+            "seeds arms that truly differ by a point and are called better showed 1.4 to 2 points."
         )
     return lines

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble
+from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_digests
 from poolbench.data import Dataset, open_dataset
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.measure.matching import KINDS, Match, match
@@ -135,7 +135,9 @@ class Cell:
         Mirrors.check(settings.loggers or {})
         fingerprint = open_dataset(config["dataset"]).fingerprint()
         own = own_code(kept)
-        identity = identify(kept, labels, fingerprint=fingerprint, device=device.type, own_code=own)
+        identity = identify(
+            kept, labels, fingerprint=fingerprint, device=device.type, own_code=own, files=file_digests(kept)
+        )
         return cls(kept, dict(labels), settings, identity, device)
 
     @property

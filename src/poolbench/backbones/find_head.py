@@ -1,0 +1,167 @@
+"""The head of a network that declares none: what turns its last map into features, by what a pass shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from poolbench.backbones.anatomy import Calls, behind, first_linear, within
+from poolbench.backbones.flow import WEIGHTED, Flow
+from poolbench.backbones.function_pools import MapMax2d, MapMean2d
+from poolbench.backbones.trace import shown_size
+from poolbench.pooling import pair
+
+# What a head is often called. A name alone is no evidence.
+HEAD_NAMES = ("head", "avgpool", "global_pool")
+CLASSIFIER_NAMES = ("classifier", "fc")
+WHOLE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, MapMean2d, MapMax2d)
+DECLARE = (
+    "make it a module of the network's and declare it, with the sites, as `self.anatomy = poolbench.backbones.Anatomy("
+    "sites=(…), head='…', classifier='…')`"
+)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What was found.
+
+    Args:
+        name: of the module; None where there is none.
+        why_none: what a message says then.
+        others: modules that pool a whole map or are called like a head but are not it, and why.
+    """
+
+    name: str | None
+    why_none: str
+    others: Mapping[str, str]
+
+
+def find_head(network: nn.Module, calls: Calls, flow: Flow) -> Head:
+    """Find the module that stands between the last map and the classifier's input.
+
+    It takes a map and has no parameters, which another head would drop. All that the logits have of the image goes
+    through it, and no layer behind it sees a map. Such a module is the head if it is called `head`, `avgpool` or
+    `global_pool`, pools the whole map, be it by a window as large, or else flattens it.
+    """
+    modules = dict(network.named_modules())
+    others: dict[str, str] = {}
+    found = []
+    for name in _outermost([name for name in calls if _could_be(name, modules, calls)]):
+        why = _why_not(name, modules, calls, flow)
+        if why:
+            others[name] = why
+        else:
+            found.append(name)
+    # Of several one behind the other, the last that makes its map smaller: an adaptive pooling may stand before it.
+    smaller = [name for name in found if _size(calls[name][0].out) < _size(calls[name][0].into)]
+    pooling = [name for name in found if _pools_whole(name, modules, calls)]
+    for choice in (smaller, pooling, found):
+        if choice:
+            return Head(choice[-1], "", others)
+    for name in calls:
+        flattens = type(modules[name]) is nn.Flatten and len(calls[name][0].into) == 3
+        if flattens and _size(calls[name][0].into) > 1 and not _why_not(name, modules, calls, flow):
+            return Head(name, "", others)
+    return Head(None, _why_none(network, others, flow), others)
+
+
+def find_classifier(network: nn.Module, calls: Calls, head: str) -> str | None:
+    """Return the module whose first `nn.Linear` is the first layer with weights behind the head.
+
+    That is the module `classifier` or `fc` of the network if it is in there, else the outermost one without the head.
+    """
+    modules = dict(network.named_modules())
+    linear = next((name for name in behind(network, calls, head) if isinstance(modules[name], nn.Linear)), None)
+    if linear is None:
+        return None
+    for name in CLASSIFIER_NAMES:
+        inner = first_linear(modules[name]) if name in modules and not within(head, name) else None
+        if inner is not None and linear == (f"{name}.{inner[0]}" if inner[0] else name):
+            return name
+    parts = linear.split(".")
+    outer = (".".join(parts[: at + 1]) for at in range(len(parts)))
+    return next(name for name in outer if not within(head, name))
+
+
+def _outermost(names: list[str]) -> list[str]:
+    return [name for name in names if not any(within(name, other) for other in names if other != name)]
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    """Return the number of places of a map (C, H, W), 1 of features."""
+    return shape[1] * shape[2] if len(shape) == 3 else 1
+
+
+def _could_be(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> bool:
+    if len(calls[name][0].into) != 3 or isinstance(modules[name], torch.jit.ScriptModule):
+        return False
+    called = name.rpartition(".")[2] in HEAD_NAMES and first_linear(modules[name]) is None
+    return called or _pools_whole(name, modules, calls)
+
+
+def _pools_whole(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> bool:
+    """Whether a module pools its whole map, be it by a window that no other of the network's poolings has."""
+    module = modules[name]
+    if isinstance(module, WHOLE):
+        return True
+    if type(module) not in (nn.AvgPool2d, nn.MaxPool2d) or len(calls[name][0].into) != 3:
+        return False
+    window = _window(module)
+    alike = [
+        other
+        for other in calls
+        if other != name and type(modules[other]) is type(module) and _window(modules[other]) == window
+    ]
+    return window == tuple(calls[name][0].into[1:]) != (1, 1) and _size(calls[name][0].out) == 1 and not alike
+
+
+def _window(module: nn.Module) -> tuple[int, int]:
+    return pair("kernel_size", module.kernel_size)
+
+
+def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Flow) -> str:
+    """Return why a module is not the head, "" for one that may be."""
+    own = sum(parameter.numel() for parameter in modules[name].parameters())
+    if own:
+        return f"it is not the head: it has {own:,} parameters of its own, which another head would drop"
+    spans = flow.spans.get(name, [])
+    if len(spans) > 1:
+        return f"it is not the head: it is called {len(spans)} times in a pass"
+    span, way = spans[0], flow.on_way()
+    if not way.intersection(span.outputs):
+        return "it is not the head: the logits do not depend on it"
+    if not flow.only_way(name):
+        return "it is not the head: its map reaches the logits past it, too, as past a gate that scales its map"
+    given = _size(calls[name][0].out)
+    for index in range(span.end, len(flow.steps)):
+        step = flow.steps[index]
+        if index in way and step.operation in WEIGHTED and (step.kernel > 1 or step.before > 1):
+            return f"it is not the head: layers behind it see maps ({step.module}: {shown_size(step.into)})"
+        if index in way and step.after > given:
+            return f"it is not the head: larger maps follow ({step.module}: {shown_size(step.out)})"
+    return ""
+
+
+def _why_none(network: nn.Module, others: Mapping[str, str], flow: Flow) -> str:
+    """Return what is said where there is no head."""
+    if isinstance(network, torch.jit.ScriptModule):
+        return "it is TorchScript, of which no module can be exchanged: give the network as Python code"
+    way = flow.on_way()
+    last = [index for index in flow.reductions() if index in way and flow.steps[index].after == 1]
+    said = [f"{name}: {why.removeprefix('it is not the head: ')}" for name, why in others.items()]
+    named = f" ({'; '.join(said)})" if said else ""
+    if last:
+        step = flow.steps[last[-1]]
+        inside = modules_name(network, step.module)
+        return (
+            f"its last map becomes features inside the code of {inside}, by {step.word} "
+            f"({shown_size(step.into)} → {shown_size(step.out)}){named}; {DECLARE}"
+        )
+    return f"no module pools or flattens its last map{named}; {DECLARE}"
+
+
+def modules_name(network: nn.Module, name: str) -> str:
+    """Return a module's name with its class."""
+    kind = type(dict(network.named_modules())[name]).__name__
+    return f"{name} ({kind})" if name else kind

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
 from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
+from poolbench.kernels.compiled import COMPILED
 from poolbench.measure.accuracy import metrics, outcomes
 from poolbench.measure.audit import audited
 from poolbench.measure.implementations import implementations
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
-from poolbench.pooling.kernels.compiled import COMPILED
 from poolbench.record import OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
 from poolbench.training import Fitted, Mirrors, Progress, fit, predict
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from poolbench.backbones.anatomy import Calls, behind, first_linear, within
+from poolbench.backbones.anatomy import WINDOWS, Calls, behind, first_linear, within
 from poolbench.backbones.flow import WEIGHTED, Flow
 from poolbench.backbones.function_pools import MapMax2d, MapMean2d
 from poolbench.backbones.trace import shown_size
 from poolbench.pooling import pair
+from poolbench.streams import stream
 
 # What a head is often called. A name alone is no evidence.
 HEAD_NAMES = ("head", "avgpool", "global_pool")
@@ -47,7 +48,12 @@ def find_head(network: nn.Module, calls: Calls, flow: Flow) -> Head:
     modules = dict(network.named_modules())
     others: dict[str, str] = {}
     found = []
-    for name in _outermost([name for name in calls if _could_be(name, modules, calls)]):
+    candidates = [name for name in calls if _could_be(name, modules, calls)]
+    for name in candidates:
+        own = sum(parameter.numel() for parameter in modules[name].parameters())
+        if own:
+            others[name] = f"it is not the head: it has {own:,} parameters of its own, which another head would drop"
+    for name in _outermost([name for name in candidates if name not in others]):
         why = _why_not(name, modules, calls, flow)
         if why:
             others[name] = why
@@ -58,7 +64,7 @@ def find_head(network: nn.Module, calls: Calls, flow: Flow) -> Head:
     pooling = [name for name in found if _pools_whole(name, modules, calls)]
     for choice in (smaller, pooling, found):
         if choice:
-            return Head(choice[-1], "", others)
+            return Head(_inmost(choice[-1], candidates, modules, calls, flow), "", others)
     for name in calls:
         flattens = type(modules[name]) is nn.Flatten and len(calls[name][0].into) == 3
         if flattens and _size(calls[name][0].into) > 1 and not _why_not(name, modules, calls, flow):
@@ -88,6 +94,28 @@ def _outermost(names: list[str]) -> list[str]:
     return [name for name in names if not any(within(name, other) for other in names if other != name)]
 
 
+def _inmost(name: str, candidates: list[str], modules: Mapping[str, nn.Module], calls: Calls, flow: Flow) -> str:
+    """Return the pooling inside of a head that does more than that, such as to normalise: the rest stays."""
+    for inner in candidates:
+        inside = inner != name and within(inner, name) and calls[inner][0].into == calls[name][0].into
+        if inside and not _why_not(inner, modules, calls, flow):
+            given, pooled = (_of_random_map(modules[part], calls[name][0].into) for part in (name, inner))
+            if given.shape != pooled.shape or not torch.allclose(given, pooled):
+                return inner
+    return name
+
+
+@torch.no_grad()
+def _of_random_map(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    was = module.training
+    x = torch.randn(2, *shape, generator=stream(0, "head"))
+    try:
+        found: Tensor = module.eval()(x).flatten(1)
+    finally:
+        module.train(was)
+    return found
+
+
 def _size(shape: tuple[int, ...]) -> int:
     """Return the number of places of a map (C, H, W), 1 of features."""
     return shape[1] * shape[2] if len(shape) == 3 else 1
@@ -104,7 +132,7 @@ def _pools_whole(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> b
     """Whether a module pools its whole map, be it by a window that no other of the network's poolings has."""
     module = modules[name]
     if isinstance(module, WHOLE):
-        return True
+        return type(module).forward in [kind.forward for kind in WHOLE]
     if type(module) not in (nn.AvgPool2d, nn.MaxPool2d) or len(calls[name][0].into) != 3:
         return False
     window = _window(module)
@@ -113,7 +141,7 @@ def _pools_whole(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> b
         for other in calls
         if other != name and type(modules[other]) is type(module) and _window(modules[other]) == window
     ]
-    return window == tuple(calls[name][0].into[1:]) != (1, 1) and _size(calls[name][0].out) == 1 and not alike
+    return window == tuple(calls[name][0].into[1:]) and _size(calls[name][0].out) == 1 and not alike
 
 
 def _window(module: nn.Module) -> tuple[int, int]:
@@ -122,9 +150,6 @@ def _window(module: nn.Module) -> tuple[int, int]:
 
 def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Flow) -> str:
     """Return why a module is not the head, "" for one that may be."""
-    own = sum(parameter.numel() for parameter in modules[name].parameters())
-    if own:
-        return f"it is not the head: it has {own:,} parameters of its own, which another head would drop"
     spans = flow.spans.get(name, [])
     if len(spans) > 1:
         return f"it is not the head: it is called {len(spans)} times in a pass"
@@ -132,7 +157,10 @@ def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Fl
     if not way.intersection(span.outputs):
         return "it is not the head: the logits do not depend on it"
     if not flow.only_way(name):
-        return "it is not the head: its map reaches the logits past it, too, as past a gate that scales its map"
+        return (
+            "it is not the head: its map reaches the logits on another way, too, as past a gate that scales it or "
+            "through a second pooling"
+        )
     given = _size(calls[name][0].out)
     for index in range(span.end, len(flow.steps)):
         step = flow.steps[index]
@@ -147,21 +175,20 @@ def _why_none(network: nn.Module, others: Mapping[str, str], flow: Flow) -> str:
     """Return what is said where there is no head."""
     if isinstance(network, torch.jit.ScriptModule):
         return "it is TorchScript, of which no module can be exchanged: give the network as Python code"
-    way = flow.on_way()
-    last = [index for index in flow.reductions() if index in way and flow.steps[index].after == 1]
     said = [f"{name}: {why.removeprefix('it is not the head: ')}" for name, why in others.items()]
     named = f" ({'; '.join(said)})" if said else ""
-    if last:
-        step = flow.steps[last[-1]]
-        inside = modules_name(network, step.module)
-        return (
-            f"its last map becomes features inside the code of {inside}, by {step.word} "
-            f"({shown_size(step.into)} → {shown_size(step.out)}){named}; {DECLARE}"
-        )
-    return f"no module pools or flattens its last map{named}; {DECLARE}"
-
-
-def modules_name(network: nn.Module, name: str) -> str:
-    """Return a module's name with its class."""
-    kind = type(dict(network.named_modules())[name]).__name__
-    return f"{name} ({kind})" if name else kind
+    way, modules = flow.on_way(), dict(network.named_modules())
+    last = [
+        step
+        for step in (flow.steps[index] for index in flow.reductions() if index in way)
+        if step.after == 1 and not isinstance(modules[step.module], (*WHOLE, *WINDOWS, nn.Conv2d))
+    ]
+    if not last:
+        return f"no module pools or flattens the last map on the only way to the logits{named}; {DECLARE}"
+    step = last[-1]
+    kind = type(modules[step.module]).__name__
+    inside = f"{step.module} ({kind})" if step.module else kind
+    return (
+        f"its last map becomes features inside the code of {inside}, by {step.word} ({shown_size(step.into)} → "
+        f"{shown_size(step.out)}){named}; {DECLARE}"
+    )

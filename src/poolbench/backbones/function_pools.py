@@ -95,7 +95,9 @@ def _callers(network: nn.Module, image_shape: Sequence[int]) -> tuple[dict[str, 
 
 
 def _is_torchs(module: nn.Module) -> bool:
-    return type(module).__module__.startswith(("torch.nn.", "torch.jit.", "poolbench.pooling"))
+    """Whether a module computes by code of torch's or of an operator: it is a pooling itself."""
+    written = getattr(type(module).forward, "__module__", "")
+    return isinstance(module, torch.jit.ScriptModule) or written.startswith(("torch.nn.", "poolbench.pooling"))
 
 
 def _inputs_of(network: nn.Module, module: nn.Module, image_shape: Sequence[int]) -> tuple[Any, ...]:

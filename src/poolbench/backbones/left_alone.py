@@ -82,7 +82,7 @@ def left_alone(
             explained.add(step.module)
             row = Left(part, type(own).__name__, step.into, step.out, why)
         else:
-            row = _of_module(own, step.module, calls, BORDER if _at_border(own) else OTHER_KIND, step)
+            row = _of_module(own, step.module, calls, _why(own), step)
         if row not in found:
             found.append(row)
     for part, why in unreadable.items():
@@ -100,7 +100,11 @@ def _modules(
         if isinstance(module, torch.jit.ScriptModule) and not any(within(name, part) for part in scripts):
             scripts.append(name)
             yield name, SCRIPT
-        if name not in calls or name in anatomy.sites or (anatomy.head is not None and within(name, anatomy.head)):
+        if (
+            name not in calls
+            or any(within(site, name) for site in anatomy.sites if name)
+            or (anatomy.head is not None and within(name, anatomy.head))
+        ):
             continue
         if name == patches:
             yield name, PATCHES
@@ -123,8 +127,11 @@ def _of_module(module: nn.Module, part: str, calls: Calls, why: str, step: Step 
     return Left(part, kind, tuple(into), tuple(out), why)
 
 
-def _at_border(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and max(module.stride) == 1
+def _why(module: nn.Module) -> str:
+    """Return why a module without parts of its own that makes a map smaller is left alone."""
+    if isinstance(module, nn.Conv2d) and max(module.stride) == 1:
+        return BORDER
+    return (why_no_site(module) if isinstance(module, WINDOWS) else "") or OTHER_KIND
 
 
 def _merged(flow: Flow, end: int) -> list[Step]:

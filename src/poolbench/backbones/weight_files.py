@@ -69,7 +69,7 @@ def content_digest(path: Path) -> str:
 @functools.lru_cache(maxsize=64)
 def _digest_of(path: str, *state: int) -> str:
     """Return the digest of a file in this state: the cells of a sweep share it."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return digest_of(file)
 
 

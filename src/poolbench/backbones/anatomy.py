@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from poolbench.backbones.flow import Flow
 from poolbench.backbones.subsample import Subsample2d
 from poolbench.backbones.trace import Call
 
@@ -60,30 +61,35 @@ def behind(network: nn.Module, calls: Calls, head: str) -> list[str]:
     ]
 
 
-def sites_of(network: nn.Module, calls: Calls, head: str | None) -> tuple[str, ...]:
+def sites_of(network: nn.Module, calls: Calls, head: str | None, flow: Flow) -> tuple[str, ...]:
     """Return where a window operator can go.
 
     These are, outside the head: max and average poolings with a stride above 1, strided convolutions, and
-    `Subsample2d`.
+    `Subsample2d`; but no convolution that cuts the image into patches.
     """
     modules = dict(network.named_modules())
-    patches = patch_embedding(network, calls)
+    patches = patch_embeddings(network, calls, flow)
     return tuple(
         name
         for name in calls
-        if is_site(modules[name]) and name != patches and (head is None or not within(name, head))
+        if is_site(modules[name]) and name not in patches and (head is None or not within(name, head))
     )
 
 
-def patch_embedding(network: nn.Module, calls: Calls) -> str | None:
-    """Return the convolution that cuts the image into patches: the first one, its kernel its stride and 8 or more."""
+def patch_embeddings(network: nn.Module, calls: Calls, flow: Flow) -> tuple[str, ...]:
+    """Return the convolutions that cut the image into patches: no layer before them, their kernel their stride, large.
+
+    A network that looks at an image in several scales has several.
+    """
     modules = dict(network.named_modules())
-    first = next((name for name in calls if isinstance(modules[name], nn.Conv2d)), None)
-    if first is None:
-        return None
-    conv = modules[first]
-    assert isinstance(conv, nn.Conv2d)
-    return first if tuple(conv.kernel_size) == tuple(conv.stride) and min(conv.stride) >= PATCH else None
+    return tuple(
+        name
+        for name in calls
+        if isinstance(conv := modules[name], nn.Conv2d)
+        and tuple(conv.kernel_size) == tuple(conv.stride)
+        and min(conv.stride) >= PATCH
+        and flow.is_first(name)
+    )
 
 
 def is_site(module: nn.Module) -> bool:

@@ -32,4 +32,4 @@ def discover(network: nn.Module, calls: Calls, flow: Flow) -> Discovered:
     """
     head = find_head(network, calls, flow)
     classifier = None if head.name is None else find_classifier(network, calls, head.name)
-    return Discovered(Anatomy(sites_of(network, calls, head.name), head.name, classifier), head)
+    return Discovered(Anatomy(sites_of(network, calls, head.name, flow), head.name, classifier), head)

@@ -45,6 +45,8 @@ class Step:
     @property
     def word(self) -> str:
         """The operation as a message calls it."""
+        if "scaled_dot_product" in self.operation:
+            return "attention"
         return self.operation.strip("_").removesuffix("_with_indices")
 
     @property
@@ -84,6 +86,27 @@ class Flow:
         """Whether all that the output has of the images goes through what a module gives."""
         given = {step for span in self.spans.get(name, ()) for step in span.outputs}
         return bool(given & self.on_way()) and 0 not in self._before(self.outputs, without=given)
+
+    def is_first(self, name: str) -> bool:
+        """Whether no layer with weights stands before a module."""
+        span = self.spans[name][0] if name in self.spans else None
+        if span is None:
+            return False
+        own = range(span.first, span.end)
+        return not any(
+            self.steps[step].operation in WEIGHTED and step not in own
+            for step in self._before(span.outputs, without=set())
+        )
+
+    def joins_larger(self, step: int) -> bool:
+        """Whether what a step gives comes together with a map that has more places, as a gate's result does."""
+        found = {step}
+        for index in range(step + 1, len(self.steps)):
+            if found.intersection(self.steps[index].inputs):
+                if self.steps[index].before > self.steps[step].after:
+                    return True
+                found.add(index)
+        return False
 
     def reductions(self) -> Iterator[int]:
         """Yield the steps that make a map smaller."""

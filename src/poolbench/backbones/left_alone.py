@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from poolbench.backbones.anatomy import WINDOWS, Anatomy, Calls, is_site, patch_embedding, why_no_site, within
+from poolbench.backbones.anatomy import WINDOWS, Anatomy, Calls, is_site, patch_embeddings, why_no_site, within
 from poolbench.backbones.find_head import WHOLE
 from poolbench.backbones.flow import Flow, Step
 
@@ -15,7 +15,8 @@ PATCHES = "it cuts the image into patches: a pooling in the place of its stride 
 OWN_CODE = "it makes the map smaller in the network's own code: no module stands there that an operator could replace"
 OTHER_KIND = "it makes the map smaller, but is no max or average pooling, strided convolution or Subsample2d"
 SCRIPT = "it is TorchScript, of which no module can be exchanged"
-BORDER = "it makes the map smaller at its border alone: it is not padded"
+BORDER = "it makes the map smaller by no stride, but because it is not padded"
+JOINED = "what it makes of the map comes together with a larger map again, as with a gate, a norm or a token"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def left_alone(
     """
     modules = dict(network.named_modules())
     reasons = dict(given) | {
-        part: why for part, why in _modules(network, anatomy, calls, not_head) if part not in given
+        part: why for part, why in _modules(network, anatomy, calls, flow, not_head) if part not in given
     }
     scripts = [part for part, why in reasons.items() if why == SCRIPT and part not in calls]
     unreadable = dict(unreadable) | dict.fromkeys(scripts, SCRIPT)
@@ -72,17 +73,22 @@ def left_alone(
     found = [replace(row, name=row.name or name) for row in known.values()]
     # Behind the head there is no map: what makes one smaller there, such as flattening it, takes it to features.
     end = flow.spans[anatomy.head][-1].end if anatomy.head in flow.spans else len(flow.steps)
-    steps = [step for step in _merged(flow, end) if not any(part and within(step.module, part) for part in skipped)]
+    steps = {
+        index: step
+        for index, step in _merged(flow, end).items()
+        if not any(part and within(step.module, part) for part in skipped)
+    }
     explained = set()
-    for step in steps:
+    for index, step in steps.items():
+        joined = step.after == 1 and flow.joins_larger(index)
         own = modules[step.module]
         if step.module in unreadable or any(True for _ in own.children()) or not step.module:
             part = f"{step.module or name} ({step.word})"
-            why = unreadable.get(step.module, OWN_CODE)
+            why = unreadable.get(step.module, JOINED if joined else OWN_CODE)
             explained.add(step.module)
             row = Left(part, type(own).__name__, step.into, step.out, why)
         else:
-            row = _of_module(own, step.module, calls, _why(own), step)
+            row = _of_module(own, step.module, calls, JOINED if joined else _why(own), step)
         if row not in found:
             found.append(row)
     for part, why in unreadable.items():
@@ -92,10 +98,10 @@ def left_alone(
 
 
 def _modules(
-    network: nn.Module, anatomy: Anatomy, calls: Calls, not_head: Mapping[str, str]
+    network: nn.Module, anatomy: Anatomy, calls: Calls, flow: Flow, not_head: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
     """Yield the poolings and convolutions that are modules but no site, and why."""
-    patches, scripts = patch_embedding(network, calls), list[str]()
+    patches, scripts = patch_embeddings(network, calls, flow), list[str]()
     for name, module in network.named_modules():
         if isinstance(module, torch.jit.ScriptModule) and not any(within(name, part) for part in scripts):
             scripts.append(name)
@@ -106,7 +112,7 @@ def _modules(
             or (anatomy.head is not None and within(name, anatomy.head))
         ):
             continue
-        if name == patches:
+        if name in patches:
             yield name, PATCHES
         elif isinstance(module, (*WINDOWS, nn.Conv2d)) and not is_site(module):
             why = why_no_site(module)
@@ -115,7 +121,8 @@ def _modules(
         elif is_site(module):
             yield name, "the network's anatomy leaves it out"
         elif isinstance(module, WHOLE):
-            yield name, not_head.get(name, "the network's anatomy does not name it as the head")
+            around = next((why for part, why in not_head.items() if within(name, part)), None)
+            yield name, around or "the head is another module"
 
 
 def _of_module(module: nn.Module, part: str, calls: Calls, why: str, step: Step | None = None) -> Left:
@@ -134,8 +141,8 @@ def _why(module: nn.Module) -> str:
     return (why_no_site(module) if isinstance(module, WINDOWS) else "") or OTHER_KIND
 
 
-def _merged(flow: Flow, end: int) -> list[Step]:
-    """Return the steps before `end` that make a map smaller; those of an operation that follow each other are one."""
+def _merged(flow: Flow, end: int) -> dict[int, Step]:
+    """Return the steps before `end` that make a map smaller, by number; those of an operation in a row are one."""
     found: dict[int, Step] = {}
     for index in itertools.takewhile(lambda at: at < end, flow.reductions()):
         step = flow.steps[index]
@@ -151,4 +158,4 @@ def _merged(flow: Flow, end: int) -> list[Step]:
             first = found.pop(before)
             step = replace(step, into=first.into, before=first.before)
         found[index] = step
-    return list(found.values())
+    return found

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from poolbench.cli.composing import composed
 from poolbench.errors import ConfigurationError, UnsupportedError
 
-# Gets the designs that can be, with the reasons of those that cannot, by title; returns the exit status.
+# Is given the designs that can be, with the reasons of those that cannot, by title; returns the exit status.
 Look = Callable[[list[Any], dict[str, str], argparse.Namespace], int]
 
 
@@ -45,9 +46,20 @@ def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Lo
                 if len(designs) == 1:
                     raise
                 refused[design.title] = str(error)
+            except ConfigurationError:
+                raise
+            except Exception as error:  # a custom network may raise anything: the other designs are shown
+                refused[design.title] = failure(error)
         return look(made, refused, known)
 
     return composed(rest, handle, command=command)
+
+
+def failure(error: Exception) -> str:
+    """Return in a line that a network failed, and where: what it raises is not known beforehand."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split()) or "no text"
+    return f"failed: {type(error).__name__}: {text} (in {last.name}, {Path(last.filename).name}:{last.lineno})"
 
 
 def console() -> Any:

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from poolbench.cli.designs import console, looked_at, write_json
+from poolbench.cli.designs import console, failure, looked_at, write_json
 
 USAGE = """Show where a variant goes in a network: every site with its geometry and shapes, what is left alone and why,
 the head, and which variants come out as the same network. Nothing is trained and no data is opened: the dataset's
@@ -52,7 +52,11 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
     found: list[dict[str, Any]] = []
     same: dict[Any, list[str]] = defaultdict(list)
     for design, assembled in designs:
-        audit, cost = audited(assembled, batch_size=design.protocol().batch_size, device=design.device)
+        try:
+            audit, cost = audited(assembled, batch_size=design.protocol().batch_size, device=design.device)
+        except Exception as error:  # a custom network may raise anything: the other designs are shown
+            refused[design.title] = failure(error)
+            continue
         _show(out, design, audit, cost)
         labels, shape = dict(design.labels), design.input_shape
         found.append({"labels": labels, "input_shape": shape, "audit": audit, "cost": cost})

@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from poolbench.cli import choices
 from poolbench.cli.composing import COMMAND
-from poolbench.cli.labels import labels, own_class, plain, with_setting, written_group, written_groups
+from poolbench.cli.labels import labels, own_class, own_network, plain, with_setting, written_group, written_groups
 from poolbench.cli.progress import SweepProgress, outcome
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.experiment import Experiment, write_experiment
@@ -154,6 +154,7 @@ def described(config: DictConfig, hydra: Any) -> tuple[dict[str, Any], dict[str,
     sources = plain(hydra.runtime.config_sources)
     chosen = plain(hydra.runtime.choices)
     written = written_groups(sources, chosen)
+    groups["backbone"] = own_network(groups["backbone"] or {}, written.get("backbone", {}))
     groups["pooling"] = own_class(groups["pooling"], written.get("pooling", {}), list(hydra.overrides.task))
     named = labels(groups, written, chosen)
     if config.match is not None and named["variant"] != config.reference:

@@ -14,7 +14,7 @@ from torch import nn
 from poolbench.backbones.anatomy import within
 from poolbench.backbones.construct import NAME, Spec
 from poolbench.backbones.digest import Placed, arm_digest
-from poolbench.backbones.fill_head import fill_head
+from poolbench.backbones.fill_head import fill_head, give_map
 from poolbench.backbones.fill_sites import fill_sites
 from poolbench.backbones.left_alone import Left
 from poolbench.backbones.native import Native
@@ -122,7 +122,15 @@ def assemble(
         described, heads, exchanged = fill_head(native, chosen, where=where, num_classes=num_classes, seed=seed)
         _check_lost(native, before, exchanged)
         shape = (in_channels, *image_size)
-        logits = trace(native.network, shape, name=native.name).out
+        try:
+            logits = trace(native.network, shape, name=native.name).out
+        except ConfigurationError as error:
+            if not any(part.module is not own_head and give_map(native, part.module) for part in heads):
+                raise
+            try:
+                logits = trace(native.network, shape, name=native.name).out
+            except ConfigurationError:
+                raise error from None
     if logits != (num_classes,):
         raise UnsupportedError(
             f"{native.name} must give {num_classes} logits for an image of {num_classes} classes, got shape {logits}; "

@@ -102,6 +102,22 @@ def fill_head(
     return row, [Placed(part, head, call.into, None)], exchanged
 
 
+def give_map(native: Native, head: nn.Module) -> bool:
+    """Let a head give a map of one place (B, F, 1, 1), as the network's own one does; return whether it now does.
+
+    Code behind it that says `x.squeeze(3)` or `x[..., 0, 0]` wants one.
+    """
+    part = native.anatomy.head
+    if part is None or native.network.get_submodule(part) is not head:
+        return False
+    call = native.calls[part][0]
+    if len(call.out) != 3 or len(call.into) != 3:
+        return False
+    features = pass_zeros(head, call.into).shape[1]
+    native.replace(part, nn.Sequential(head, nn.Unflatten(1, (features, 1, 1))))
+    return True
+
+
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 

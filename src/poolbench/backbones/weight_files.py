@@ -3,8 +3,9 @@
 import functools
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.spec import TARGET
@@ -73,7 +74,7 @@ def _digest_of(path: str, *state: int) -> str:
         return digest_of(file)
 
 
-def digest_of(file: BinaryIO) -> str:
+def digest_of(file: BufferedReader) -> str:
     """Return the digest of what an open file holds, from its begin."""
     file.seek(0)
     return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -43,8 +43,11 @@ def own_network(backbone: Mapping[str, Any], written: Mapping[str, Any]) -> dict
     {'name': 'Net', '_target_': 'my.Net'}
     """
     target = backbone.get(TARGET)
-    replaced = isinstance(target, str) and target != written.get(TARGET, target)
-    if not replaced or backbone.get("name") != written.get("name"):
+    if (
+        not isinstance(target, str)
+        or target == written.get(TARGET, target)
+        or backbone.get("name") != written.get("name")
+    ):
         return dict(backbone)
     return {**backbone, "name": target.rpartition(".")[2]}
 

@@ -54,7 +54,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
         raise ConfigurationError(f"--batch-size must be at least 1, got {known.batch_size}")
     rows, detailed = [], []
     for design, assembled in designs:
-        batch_size = known.batch_size or design.protocol().batch_size
+        batch_size = known.batch_size or design.protocol.batch_size
         try:
             audit, figures = audited(assembled, batch_size=batch_size, device=design.device)
         except Exception as error:  # a custom network may raise anything: the other designs are shown

@@ -53,7 +53,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
     same: dict[Any, list[str]] = defaultdict(list)
     for design, assembled in designs:
         try:
-            audit, cost = audited(assembled, batch_size=design.protocol().batch_size, device=design.device)
+            audit, cost = audited(assembled, batch_size=design.protocol.batch_size, device=design.device)
         except Exception as error:  # a custom network may raise anything: the other designs are shown
             refused[design.title] = failure(error)
             continue

@@ -208,7 +208,10 @@ THROUGHPUT = (
     Column("latency_settled", "flag", "", "the same, in latency"),
     Column("speed_reference", "text", "", "the variant that the ratios are taken to"),
     Column(
-        "implementation", "text", "", "what computed the poolings: `fast` (compiled kernels), `torch`, `fast + torch`"
+        "implementation",
+        "text",
+        "",
+        "what computed the poolings: `fast` (compiled kernels), `triton` (those of a GPU), `torch`, `fast + torch`",
     ),
     Column(
         "reference_implementation", "text", "", "the same of the reference; where they differ, so may the ratio for it"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -145,7 +146,8 @@ def _pools_whole(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> b
 
 
 def _window(module: nn.Module) -> tuple[int, int]:
-    return pair("kernel_size", module.kernel_size)
+    size: Any = module.kernel_size
+    return pair("kernel_size", size)
 
 
 def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Flow) -> str:

@@ -80,8 +80,14 @@ def _callers(network: nn.Module, image_shape: Sequence[int]) -> tuple[dict[str, 
     """
     stack: list[str] = []
     calls = _Calls(stack)
+
+    def enter(name: str, *_: Any) -> None:
+        stack.append(name)
+
+    def leave(*_: Any) -> None:
+        stack.pop()
+
     try:
-        enter, leave = (lambda name, *_: stack.append(name)), (lambda *_: stack.pop() and None)
         with watching_calls(network, enter, leave), calls, following(network) as flow:
             pass_zeros(network, image_shape)
     except Exception:  # the trace that follows meets it, too, and tells where

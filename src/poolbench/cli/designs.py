@@ -19,7 +19,7 @@ def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Lo
     """Compose designs from the overrides among `arguments`, and look at them; return the exit status.
 
     Cells that differ in their seed alone are one design. One that cannot be assembled is an error if it is the only
-    one; else it is told, and the others are looked at.
+    one; else it is named, and the others are looked at.
 
     Args:
         arguments: overrides, Hydra's flags and the command's own.

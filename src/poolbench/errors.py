@@ -19,6 +19,10 @@ class DataError(ConfigurationError):
     """The data is absent or unusable; the message names the path and what belongs there."""
 
 
+class TimeLimitError(RuntimeError):
+    """Training took longer than `protocol.time_limit` allows."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
     """Return the error for a `name` that is not among the `known` ones, the nearest first.
 

@@ -1,11 +1,14 @@
-"""Training one cell with Lightning: device, optimisation, the module, the fit, its mirrors."""
+"""Training one cell with Lightning: device, optimisation, the module, the fit, its checkpoints and mirrors."""
 
+from poolbench.training.checkpoint import Checkpoints
 from poolbench.training.device import resolve_device
-from poolbench.training.fit import Fitted, Progress, fit, predict, trainer_arguments
+from poolbench.training.fit import fit, predict, trainer_arguments
+from poolbench.training.history import Fitted, Progress
 from poolbench.training.mirrors import Mirrors
 from poolbench.training.protocol import Protocol
 
 __all__ = [
+    "Checkpoints",
     "Fitted",
     "Mirrors",
     "Progress",

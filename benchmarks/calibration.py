@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 from turns import markdown
 
-from poolbench.report.paired import Paired, paired
-from poolbench.report.verdicts import BETTER, TIE, WORSE, decide
+from poolbench.report.statistics.paired import Paired, paired
+from poolbench.report.statistics.verdicts import BETTER, TIE, WORSE, decide
 
 CLEAR = (BETTER, WORSE)
 MARGIN = 0.005
@@ -202,9 +202,9 @@ def stopping(noise: Noise, arms: int, first: int, most: int, times: int) -> list
 
 def observed(folder: Path) -> list[list[str]]:
     """Return the noise of real records: a row a block, medians over its arms."""
-    from poolbench.report.arms import group
-    from poolbench.report.comparison import compare_blocks
-    from poolbench.report.loading import load
+    from poolbench.report.reading.arms import group
+    from poolbench.report.reading.loading import load
+    from poolbench.report.statistics.comparison import compare_blocks
 
     loaded = load(folder)
     blocks, _ = group(loaded.records)

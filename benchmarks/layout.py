@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from turns import Rival, in_turns, markdown, ratio, serve, shown
 
+from poolbench.kernels.precision import FORMATS
 from poolbench.measure.machine import machine, set_allocator
 from poolbench.measure.speed import DTYPES, inference_step, training_step
 from poolbench.measure.timing import median_interval
-from poolbench.pooling.precision import FORMATS
 
 SIZE, CLASSES = 32, 10
 # system: as the C library comes. keep: freed memory stays with the process. hugepages: 2 MiB pages where there are.

@@ -11,8 +11,8 @@ from torch import nn
 
 import poolbench.pooling
 from operator_page.catalogue import Entry
-from poolbench.pooling.window import WindowPool1d
-from poolbench.pooling.work import Work
+from poolbench.pooling.bases.window import WindowPool1d
+from poolbench.pooling.bases.work import Work
 
 CHANNELS = 64
 WINDOW_MAP = (32, 32)

@@ -21,14 +21,15 @@ from torch import Tensor, nn
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
 from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
+from poolbench.kernels.compiled import COMPILED
 from poolbench.measure.accuracy import metrics, outcomes
 from poolbench.measure.audit import audited
 from poolbench.measure.implementations import implementations
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
-from poolbench.pooling.kernels.compiled import COMPILED
-from poolbench.record import OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
-from poolbench.training import Fitted, Mirrors, Progress, fit, predict
+from poolbench.record import FINISHED, OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
+from poolbench.source import training_code
+from poolbench.training import Checkpoints, Fitted, Mirrors, Progress, ShouldStop, fit, predict, remove_checkpoints
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +69,14 @@ def open_parts(cell: Cell) -> Parts:
     return Parts(images, train, val, test, val_indices)
 
 
-def run_cell(cell: Cell, progress: Progress | None = None) -> dict[str, Any] | None:
+def run_cell(
+    cell: Cell, progress: Progress | None = None, should_stop: ShouldStop | None = None
+) -> dict[str, Any] | None:
     """Train the cell unless its finished record is there, and return its record.
 
     None where another process is at this very cell. A cell that fails, diverges or cannot be leaves a record that
-    says why; only a signal to end goes through, after its record (`interrupted`) is written.
+    says why; only a wish to end goes through (a signal, or a text of `should_stop`, asked at each step), after its record
+    (`interrupted`) is written. An unfinished cell goes on from its checkpoint, which a finished one has no more.
     """
     claims = cell.settings.folder / ".claims"
     claims.mkdir(parents=True, exist_ok=True)
@@ -81,7 +85,9 @@ def run_cell(cell: Cell, progress: Progress | None = None) -> dict[str, Any] | N
             done = finished(cell.folder)
             if done and not cell.settings.force:
                 return done
-            return _walk(cell, progress)
+            if done:
+                remove_checkpoints(cell.folder)
+            return _walk(cell, progress, should_stop)
     except Timeout:
         return None
 
@@ -93,7 +99,7 @@ def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
     return record
 
 
-def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
+def _walk(cell: Cell, progress: Progress | None, should_stop: ShouldStop | None) -> dict[str, Any]:
     record = _blank(cell)
     began, compiled = time.perf_counter(), COMPILED.seconds
     mirrors = None
@@ -107,8 +113,7 @@ def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
             tags=list(cell.labels.values()),
         )
         mirrors.config({**cell.config, "labels": dict(cell.labels)})
-        found = _train_and_measure(cell, mirrors, progress)
-        record |= found | {"times": record["times"] | found["times"]}
+        _train_and_measure(cell, record, mirrors, progress, should_stop)
     except (Stopped, KeyboardInterrupt) as stop:
         record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
         raise
@@ -128,64 +133,79 @@ def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
             "ended": _now(),
         }
         write_record(cell.folder / RECORD_FILE, record)
+        if record["status"] in FINISHED:
+            remove_checkpoints(cell.folder)
     return record
 
 
-def _train_and_measure(cell: Cell, mirrors: Mirrors, progress: Progress | None) -> dict[str, Any]:
+def _train_and_measure(
+    cell: Cell, record: dict[str, Any], mirrors: Mirrors, progress: Progress | None, should_stop: ShouldStop | None
+) -> None:
+    """Fill the record as things become known, so that what ends this leaves what there was."""
     protocol = cell.protocol()
     began = time.perf_counter()
     parts = open_parts(cell)
-    loaded = time.perf_counter()
-    assembled = cell.assemble()
-    network = assembled.network
-    facts = _arm_facts(cell)
-    streams = {
+    record["times"]["load_s"] = time.perf_counter() - began
+    record["data"] = {
+        "sha256": parts.images.digest,
+        "train_images": parts.train.images,
+        "val_images": parts.val.images,
+        "test_images": parts.test.images,
+        "classes": list(parts.images.class_names),
+        "mean": list(parts.images.mean),
+        "std": list(parts.images.std),
+        "notes": list(parts.images.notes),
+    }
+    network = cell.assemble().network
+    record |= _arm_facts(cell)
+    record["streams"] = {
         "split_sha256": split_digest(parts.val_indices),
         "first_batch_sha256": batch_digest(parts.train),
         "starting_weights": weight_digests(network),
     }
-    training = time.perf_counter()
-    fitted = fit(
-        network,
-        parts.train,
-        parts.val,
-        protocol=protocol,
-        trainer=cell.config.get("trainer") or {},
-        seed=cell.seed,
-        mirrors=mirrors,
-        progress=progress,
-    )
-    trained = time.perf_counter()
-    found: dict[str, Any] = {
-        "history": fitted.history,
-        "audit": facts["audit"],
-        "cost": facts["cost"],
-        "streams": streams,
-        "data": {
-            "sha256": parts.images.digest,
-            "train_images": parts.train.images,
-            "val_images": parts.val.images,
-            "test_images": parts.test.images,
-            "classes": list(parts.images.class_names),
-            "mean": list(parts.images.mean),
-            "std": list(parts.images.std),
-            "notes": list(parts.images.notes),
-        },
-        "times": {"load_s": loaded - began, "train_s": trained - training},
-    }
+    fitted = Fitted(network)
+    record["history"] = fitted.history
+    try:
+        fit(
+            network,
+            parts.train,
+            parts.val,
+            protocol=protocol,
+            trainer=cell.config.get("trainer") or {},
+            seed=cell.seed,
+            mirrors=mirrors,
+            progress=progress,
+            checkpoints=_checkpoints(cell, parts, record["provenance"]),
+            should_stop=should_stop,
+            fitted=fitted,
+        )
+    finally:
+        record["times"]["train_s"] = fitted.spent_s
+        record["provenance"]["resumed_epochs"] = fitted.resumed_epochs
+        if len(fitted.places) > 1:
+            record["provenance"]["places"] = fitted.places
     if fitted.diverged:
-        return found | {"status": "diverged", "reason": fitted.diverged}
+        record |= {"status": "diverged", "reason": fitted.diverged}
+        return
     # The one time that the test set is read.
     logits, target = predict(fitted.network, parts.test, protocol=protocol, device=cell.device)
     if not torch.isfinite(logits).all():
-        return found | {"status": "diverged", "reason": "the selected weights give logits that are no numbers"}
-    found["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted)
-    found["files"] = {
+        record |= {"status": "diverged", "reason": "the selected weights give logits that are no numbers"}
+        return
+    record["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted)
+    record["files"] = {
         WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
         OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays())),
         "split.npz": _save(cell, "split.npz", _npz({"validation": parts.val_indices.numpy().astype(np.int32)})),
     }
-    return found | {"status": "ok"}
+    record["status"] = "ok"
+
+
+def _checkpoints(cell: Cell, parts: Parts, provenance: Mapping[str, Any]) -> Checkpoints:
+    """Return the cell's checkpoints: its own where cell, images and the code that trains it are the same."""
+    key = {"run_id": cell.identity.run_id, "images": parts.images.digest, **training_code(PACKAGE)}
+    place = {name: provenance[name] for name in ("machine_id", "threads")}
+    return Checkpoints(cell.folder, every_s=cell.protocol().checkpoint_every_s, key=key, place=place)
 
 
 def _selected(fitted: Fitted) -> dict[str, float | int]:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from poolbench.cli import main
 from poolbench.errors import ConfigurationError
-from poolbench.report.columns import names
+from poolbench.report.tables.columns import names
 from poolbench.report.versus import Versus, make_versus
 
 NewResults = Callable[[str], Any]

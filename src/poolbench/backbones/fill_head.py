@@ -19,7 +19,7 @@ from poolbench.backbones.digest import Placed
 from poolbench.backbones.native import Native
 from poolbench.backbones.trace import BATCH, Call, pass_zeros, refusal, shown_size
 from poolbench.errors import ConfigurationError, UnsupportedError
-from poolbench.pooling.adaptive import said_of_grid
+from poolbench.pooling.heads.adaptive import said_of_grid
 from poolbench.spec import TARGET, locate
 from poolbench.streams import drawing
 

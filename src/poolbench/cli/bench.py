@@ -131,9 +131,9 @@ def _run_operators(arguments: argparse.Namespace) -> int:
     import torch
     from rich.console import Console
 
+    from poolbench.kernels.compiled import COMPILED
     from poolbench.measure.machine import machine, set_allocator
     from poolbench.measure.operators import SHAPES, bench_operators
-    from poolbench.pooling.kernels.compiled import COMPILED
 
     device = torch.device(device_name)
     if device.type == "cuda" and not torch.cuda.is_available():

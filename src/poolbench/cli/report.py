@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from poolbench.report import make_report
-    from poolbench.report.terminal import open_console
+    from poolbench.report.text.terminal import open_console
 
     console = Console(record=True, width=100) if arguments.svg else open_console()
     if arguments.other:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.errors import unknown_name
+from poolbench.kernels.precision import FORMATS
 from poolbench.measure.graphs import Capture, captured
 from poolbench.measure.stopwatch import stopwatch_for
 from poolbench.measure.timing import alternate, median_interval
-from poolbench.pooling.precision import FORMATS
 from poolbench.spec import build
 from poolbench.streams import drawing, stream
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poolbench.kernels.precision import FORMATS
 from poolbench.measure.memory_limit import is_out_of_memory, memory_kept_free
 from poolbench.measure.stopwatch import Action, Stopwatch, stopwatch_for
 from poolbench.measure.timing import Interval, Pair, Timing, alone, alternate, alternate_placed, median_interval
-from poolbench.pooling.precision import FORMATS
 from poolbench.streams import stream
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -10,10 +10,10 @@ import pandas as pd
 
 from poolbench.experiment import Experiment
 from poolbench.record import Problem
-from poolbench.report.across import Across
-from poolbench.report.arms import Block, Record
-from poolbench.report.comparability import NotCompared
-from poolbench.report.layout import View, rows_by_arm
+from poolbench.report.reading.arms import Block, Record
+from poolbench.report.reading.comparability import NotCompared
+from poolbench.report.statistics.across import Across
+from poolbench.report.text.views import View, rows_by_arm
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Content:
         experiment: its question, and what others published about it.
         blocks: backbones × datasets with their arms and records, in order.
         tables: `accuracy`, `parameters`, `throughput`, `summary`, and where there is something to table `published`,
-            `across`, `pairs`: frames with the columns of `poolbench.report.columns`.
+            `across`, `pairs`: frames with the columns of `poolbench.report.tables.columns`.
         across: what holds over all data sets.
         head: how the tables are to be read, a sentence each.
         words: the verdict in words, a sentence each.

@@ -12,16 +12,17 @@ from rich.console import Console
 from poolbench.errors import ConfigurationError
 from poolbench.experiment import Experiment
 from poolbench.record import RECORD_FILE, Problem, write_bytes
-from poolbench.report import latex, markdown, published, tables, terminal
-from poolbench.report.across import across
-from poolbench.report.arms import group
-from poolbench.report.comparability import NotCompared, not_compared, warnings
-from poolbench.report.comparison import Compared, compare_blocks
 from poolbench.report.content import Content
-from poolbench.report.layout import head_lines, rows_by_arm, view
-from poolbench.report.loading import Loaded, check_exists, load
-from poolbench.report.painter import Painter
-from poolbench.report.words import verdict_words
+from poolbench.report.figures.painter import Painter
+from poolbench.report.reading.arms import group
+from poolbench.report.reading.comparability import NotCompared, not_compared, warnings
+from poolbench.report.reading.loading import Loaded, check_exists, load
+from poolbench.report.statistics.across import across
+from poolbench.report.statistics.comparison import Compared, compare_blocks
+from poolbench.report.tables import frames as tables
+from poolbench.report.text import latex, markdown, published, terminal
+from poolbench.report.text.views import head_lines, rows_by_arm, view
+from poolbench.report.text.words import verdict_words
 
 PAGE = "report.html"
 TEXTS = ("summary.md", "summary.tex", PAGE)

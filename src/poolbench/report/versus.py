@@ -14,10 +14,16 @@ import pandas as pd
 from rich.console import Console
 
 from poolbench.errors import ConfigurationError
-from poolbench.report import tables, terminal
-from poolbench.report.arms import Arm, Block, group
-from poolbench.report.comparison import Compared, compare_pairs, margin_of
-from poolbench.report.layout import (
+from poolbench.report.make import check_writable, table_files, write_files
+from poolbench.report.reading.arms import Arm, Block, group
+from poolbench.report.reading.loading import Loaded, load
+from poolbench.report.statistics.comparison import Compared, compare_pairs, margin_of
+from poolbench.report.statistics.verdicts import BETTER, WORSE
+from poolbench.report.tables import frames as tables
+from poolbench.report.text import terminal
+from poolbench.report.text.markdown import bullets, environments_table, plain
+from poolbench.report.text.markdown import table as markdown_table
+from poolbench.report.text.views import (
     FLAGGED,
     Heading,
     View,
@@ -30,12 +36,7 @@ from poolbench.report.layout import (
     rows_by_arm,
     verdict_text,
 )
-from poolbench.report.layout import Row as ViewRow
-from poolbench.report.loading import Loaded, load
-from poolbench.report.make import check_writable, table_files, write_files
-from poolbench.report.markdown import bullets, environments_table, plain
-from poolbench.report.markdown import table as markdown_table
-from poolbench.report.verdicts import BETTER, WORSE
+from poolbench.report.text.views import Row as ViewRow
 
 Row = Mapping[str, Any]
 # What both folders have of an arm, with `_a` and `_b` behind the name.

@@ -1,11 +1,12 @@
 """Training one cell with Lightning: device, optimisation, the module, the fit, its checkpoints and mirrors."""
 
-from poolbench.training.checkpoint import Checkpoints
+from poolbench.training.checkpoint import Checkpoints, remove_checkpoints
 from poolbench.training.device import resolve_device
 from poolbench.training.fit import fit, predict, trainer_arguments
 from poolbench.training.history import Fitted, Progress
 from poolbench.training.mirrors import Mirrors
 from poolbench.training.protocol import Protocol
+from poolbench.training.watch import ShouldStop
 
 __all__ = [
     "Checkpoints",
@@ -13,8 +14,10 @@ __all__ = [
     "Mirrors",
     "Progress",
     "Protocol",
+    "ShouldStop",
     "fit",
     "predict",
+    "remove_checkpoints",
     "resolve_device",
     "trainer_arguments",
 ]

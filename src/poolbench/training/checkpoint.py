@@ -110,10 +110,8 @@ class Checkpoints:
         return max((_epoch_of(path) for path in self._files()), default=0)
 
     def clear(self) -> None:
-        """Remove all checkpoints, those set aside and what an ended process left half written."""
-        for pattern in (PATTERN, PATTERN + ASIDE, f".{PATTERN}.*.part"):
-            for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
+        """Remove all, when the cell's record is there."""
+        remove_checkpoints(self.folder)
 
     def _files(self) -> list[Path]:
         """Return the files, newest epoch first; a name that is not ours stands last."""
@@ -170,6 +168,13 @@ class Checkpoints:
             log.warning("%s is not used: %s; it could not be renamed: %s", path, why, error.strerror or error)
         else:
             log.warning("%s is not used: %s; it is kept as %s", path, why, aside.name)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove a cell's checkpoints, those set aside and what an ended process left half written."""
+    for pattern in (PATTERN, PATTERN + ASIDE, f".{PATTERN}.*.part"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def _epoch_of(path: Path) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from poolbench.errors import ConfigurationError, unknown_name
-from poolbench.pooling.precision import FORMATS
+from poolbench.kernels.precision import FORMATS
 from poolbench.spec import accepts, bind, locate
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.blur import (
+from poolbench.pooling.windows.blur import (
     BlurPool1d,
     BlurPool2d,
     BlurredStridedConv1d,

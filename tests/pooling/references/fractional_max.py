@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from poolbench.pooling.fractional_max import FractionalMaxPool1d, FractionalMaxPool2d
+from poolbench.pooling.windows.fractional_max import FractionalMaxPool1d, FractionalMaxPool2d
 
 
 def regions(size: int, count: int, overlapping: bool) -> list[slice]:

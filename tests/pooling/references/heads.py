@@ -7,18 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.adaptive import AdaptiveAvgPool2dFlatten, AdaptiveMaxPool2dFlatten
-from poolbench.pooling.attention import AttentionPool2d
-from poolbench.pooling.bilinear import BilinearPool2d
-from poolbench.pooling.class_maps import ClassMaps
-from poolbench.pooling.compact_bilinear import CompactBilinearPool2d
-from poolbench.pooling.gamp import GAMPPool2d
-from poolbench.pooling.global_gem import GlobalGeMPool2d
-from poolbench.pooling.global_log_sum_exp import GlobalLogSumExp2d
-from poolbench.pooling.second_order import SecondOrderPool2d
-from poolbench.pooling.simpool import SimPool2d
-from poolbench.pooling.spatial_pyramid import SpatialPyramidPool2d
-from poolbench.pooling.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalMaxPool2d
+from poolbench.pooling.heads.adaptive import AdaptiveAvgPool2dFlatten, AdaptiveMaxPool2dFlatten
+from poolbench.pooling.heads.attention import AttentionPool2d
+from poolbench.pooling.heads.bilinear import BilinearPool2d
+from poolbench.pooling.heads.class_maps import ClassMaps
+from poolbench.pooling.heads.compact_bilinear import CompactBilinearPool2d
+from poolbench.pooling.heads.gamp import GAMPPool2d
+from poolbench.pooling.heads.global_gem import GlobalGeMPool2d
+from poolbench.pooling.heads.global_log_sum_exp import GlobalLogSumExp2d
+from poolbench.pooling.heads.second_order import SecondOrderPool2d
+from poolbench.pooling.heads.simpool import SimPool2d
+from poolbench.pooling.heads.spatial_pyramid import SpatialPyramidPool2d
+from poolbench.pooling.heads.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalMaxPool2d
 
 Reference = Callable[[Any, Tensor], Tensor]
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.lip import LIPPool1d, LIPPool2d
+from poolbench.pooling.windows.lip import LIPPool1d, LIPPool2d
 
 
 def convolved(x: Tensor, weight: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.polyphase import (
+from poolbench.pooling.windows.polyphase import (
     AdaptivePolyphasePool1d,
     AdaptivePolyphasePool2d,
     LearnedPolyphasePool1d,

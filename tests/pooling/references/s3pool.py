@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.s3pool import S3Pool1d, S3Pool2d
+from poolbench.pooling.windows.s3pool import S3Pool1d, S3Pool2d
 
 
 def maximum_at(operator: Any, x: Tensor, row: int, column: int) -> Tensor | None:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.spectral import SpectralPool1d, SpectralPool2d
+from poolbench.pooling.windows.spectral import SpectralPool1d, SpectralPool2d
 
 
 def kept(size: int, count: int) -> Iterator[tuple[int, int, float]]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.wavelet import WaveletPool1d, WaveletPool2d
+from poolbench.pooling.windows.wavelet import WaveletPool1d, WaveletPool2d
 
 
 def beyond(place: int, size: int, count: int, extension: str) -> int:

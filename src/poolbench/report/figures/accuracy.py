@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from poolbench.report.arms import Arm, Block
 from poolbench.report.content import Content
 from poolbench.report.figures.panels import (
     Foot,
@@ -25,7 +24,8 @@ from poolbench.report.figures.panels import (
     rules,
 )
 from poolbench.report.figures.style import BLUE, GREY, INK
-from poolbench.report.tables import values
+from poolbench.report.reading.arms import Arm, Block
+from poolbench.report.tables.frames import values
 
 PANEL_INCH = 4.85
 

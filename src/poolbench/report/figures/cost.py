@@ -17,7 +17,6 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from poolbench.report.arms import Arm, Block, number, section
 from poolbench.report.content import Content
 from poolbench.report.figures.panels import (
     EDGE_INCH,
@@ -40,6 +39,7 @@ from poolbench.report.figures.panels import (
     write,
 )
 from poolbench.report.figures.style import GREY
+from poolbench.report.reading.arms import Arm, Block, number, section
 
 # A column holds its longest bar, the figure behind it, and the words under them.
 COLUMN_INCH, BAR_INCH, AXIS_INCH = 2.1, 1.45, 0.45

@@ -15,7 +15,6 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from poolbench.report.arms import Arm, Block, number
 from poolbench.report.content import Content
 from poolbench.report.figures.marks import MOST_MARKS, OTHER, REFERENCE, Mark, mark_handle, marks
 from poolbench.report.figures.panels import (
@@ -35,6 +34,7 @@ from poolbench.report.figures.panels import (
     write,
 )
 from poolbench.report.figures.style import GREY, LIGHT
+from poolbench.report.reading.arms import Arm, Block, number
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 4.1, 2.2
 Y_INCH, BELOW_INCH, GAP_INCH = 0.62, 0.5, 0.12

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from poolbench.report.arms import Arm, Block
 from poolbench.report.content import Content
 from poolbench.report.figures.marks import Mark, draw_marks, mark_handle
 from poolbench.report.figures.panels import (
@@ -36,6 +35,7 @@ from poolbench.report.figures.panels import (
     text_width,
 )
 from poolbench.report.figures.style import BLUE, GREEN, GREY, INK, LIGHT, VERMILLION
+from poolbench.report.reading.arms import Arm, Block
 
 PANEL_INCH = 4.3
 BAND = "#ececec"

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import IdentityTransform
 
-from poolbench.report.arms import Block
 from poolbench.report.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
+from poolbench.report.reading.arms import Block
 
 # Shapes × fillings that a reader tells apart in grey.
 MOST_MARKS = 23

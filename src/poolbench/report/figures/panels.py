@@ -19,9 +19,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from poolbench.report.arms import Arm, Block
 from poolbench.report.figures.style import INK, PALE
-from poolbench.report.layout import figure_text
+from poolbench.report.reading.arms import Arm, Block
+from poolbench.report.text.views import figure_text
 
 # A line a variant cannot be read beyond this in one panel, nor beyond so many in one figure; the tables hold all.
 MOST_ARMS = 60

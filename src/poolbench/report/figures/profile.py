@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from poolbench.report.across import Across
 from poolbench.report.figures.marks import REFERENCE, Mark, mark_handle
 from poolbench.report.figures.panels import EDGE_INCH, Foot, panel, plain_ticks, rules, wrapped
 from poolbench.report.figures.style import BLUE, GREEN, LIGHT, ORANGE, PURPLE, SKY, VERMILLION
-from poolbench.report.profiles import steps
+from poolbench.report.statistics.across import Across
+from poolbench.report.statistics.profiles import steps
 
 WIDTH_INCH, HEIGHT_INCH = 6.4, 3.2
 LEFT_INCH, AXIS_INCH = 0.75, 0.5

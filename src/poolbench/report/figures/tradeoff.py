@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from poolbench.report.arms import Arm, Block
 from poolbench.report.content import Content
 from poolbench.report.figures.marks import OTHER, REFERENCE, Mark, draw_marks, mark_handle, marks
 from poolbench.report.figures.panels import (
@@ -37,6 +36,7 @@ from poolbench.report.figures.panels import (
     write,
 )
 from poolbench.report.figures.style import GREY, LIGHT
+from poolbench.report.reading.arms import Arm, Block
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 2.65, 2.0
 Y_INCH, BELOW_INCH, GAP_INCH = 0.62, 0.55, 0.3

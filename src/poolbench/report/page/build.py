@@ -13,14 +13,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from poolbench.record import STATUSES, Problem
-from poolbench.report import published
-from poolbench.report.arms import Block
 from poolbench.report.content import Content
-from poolbench.report.layout import NOTHING, count_text, given, points_text
-from poolbench.report.origins import commands, environments
 from poolbench.report.page.data import MOST_DETAILED, compact, script_json
 from poolbench.report.page.library import vega
-from poolbench.report.verdicts import BETTER, IDENTICAL, REFERENCE, TIE, TOO_FEW, UNDECIDED, WORSE
+from poolbench.report.reading.arms import Block
+from poolbench.report.reading.origins import commands, environments
+from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, REFERENCE, TIE, TOO_FEW, UNDECIDED, WORSE
+from poolbench.report.text import published
+from poolbench.report.text.views import NOTHING, count_text, given, points_text
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.

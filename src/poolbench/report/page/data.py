@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from poolbench.report.arms import Arm, Record, section
-from poolbench.report.columns import ACCURACY, PARAMETERS, TABLES, THROUGHPUT, Column
 from poolbench.report.content import Content
-from poolbench.report.layout import given
+from poolbench.report.reading.arms import Arm, Record, section
+from poolbench.report.tables.columns import ACCURACY, PARAMETERS, TABLES, THROUGHPUT, Column
+from poolbench.report.text.views import given
 
 # Beyond so many cells only some are held in detail: the page is to open at once, and the records lie beside it.
 MOST_DETAILED = 1000

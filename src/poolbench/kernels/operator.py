@@ -1,0 +1,199 @@
+"""The kernels as two operators of torch's: the results of all windows, and what the map gets of their gradient.
+
+`torch.ops.poolbench.window` and `torch.ops.poolbench.window_gradient` know their shapes without running (fake
+implementations) and how to be differentiated, so autograd, `torch.compile` and autocast treat them as torch's own.
+
+`pooled` calls them where somebody looks: a compiler, a tracer, a mode. Else it calls what they stand for, without the
+half of the way that leads through torch's dispatcher and Python's part of it: on a small map that is most of the time.
+"""
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from poolbench.kernels.cpu import launch, library
+from poolbench.kernels.geometry import Geometry
+from poolbench.kernels.plain import empty, spread_plain, wide_dtype
+from poolbench.kernels.precision import is_channels_last, lies_channels_last
+from poolbench.kernels.program import Program
+
+# Where there are kernels, and of which dtypes; LLVM knows some by other names.
+KERNEL_DTYPES = {
+    "cpu": (torch.float32, torch.float64, torch.bfloat16),
+    "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+}
+# A longer formula would take many seconds to compile and keep nothing in registers.
+MOST_OPERATIONS = 2500
+
+_programs: dict[str, Program] = {}
+_library = torch.library.Library("poolbench", "DEF")
+_library.define(
+    "window(Tensor x, Tensor? params, Tensor? key, str program, SymInt[] geometry) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+_library.define(
+    "window_gradient(Tensor gradient, Tensor? x, Tensor? params, Tensor? key, str program, SymInt[] geometry, "
+    "SymInt[] size, bool channels_last) -> (Tensor, Tensor)",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+def unavailable_on(device: str) -> str:
+    """Return why there can be no kernels on a kind of device on this machine, "" where there can."""
+    if device == "cpu":
+        return library.unavailable()
+    return "" if importlib.util.find_spec("triton") else "Triton is not installed"
+
+
+def register(program: Program) -> None:
+    """Register a program with the operators, which are called with its digest."""
+    _programs[program.digest] = program
+
+
+@torch.library.impl(_library, "window", "CPU")
+def _window(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
+    return _on("cpu")[0](x, params, key, _programs[program], Geometry.from_list(geometry))
+
+
+@torch.library.impl(_library, "window_gradient", "CPU")
+def _window_gradient(
+    gradient: Tensor,
+    x: Tensor | None,
+    params: Tensor | None,
+    key: Tensor | None,
+    program: str,
+    geometry: list[int],
+    size: list[int],
+    channels_last: bool,
+) -> tuple[Tensor, Tensor]:
+    place = Geometry.from_list(geometry)
+    return _on("cpu")[1](gradient, x, params, key, _programs[program], place, size, channels_last)
+
+
+@torch.library.impl(_library, "window", "CUDA")
+def _window_cuda(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
+    return _on("cuda")[0](x, params, key, _programs[program], Geometry.from_list(geometry))
+
+
+@torch.library.impl(_library, "window_gradient", "CUDA")
+def _window_gradient_cuda(
+    gradient: Tensor,
+    x: Tensor | None,
+    params: Tensor | None,
+    key: Tensor | None,
+    program: str,
+    geometry: list[int],
+    size: list[int],
+    channels_last: bool,
+) -> tuple[Tensor, Tensor]:
+    place = Geometry.from_list(geometry)
+    return _on("cuda")[1](gradient, x, params, key, _programs[program], place, size, channels_last)
+
+
+@torch.library.register_fake("poolbench::window", lib=_library)
+def _(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[Any]) -> Tensor:
+    return empty(x, (*x.shape[:2], *geometry[-2:]), is_channels_last(x))
+
+
+@torch.library.register_fake("poolbench::window_gradient", lib=_library)
+def _(
+    gradient: Tensor,
+    x: Tensor | None,
+    params: Tensor | None,
+    key: Tensor | None,
+    program: str,
+    geometry: list[Any],
+    size: list[Any],
+    channels_last: bool,
+) -> tuple[Tensor, Tensor]:
+    return empty(gradient, tuple(size), channels_last), gradient.new_empty(
+        (0,) if params is None else params.shape, dtype=wide_dtype(gradient.dtype)
+    )
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, params, key, ctx.program, ctx.geometry = inputs
+    ctx.size, ctx.channels_last = x.shape, is_channels_last(x)
+    ctx.save_for_backward(None if _programs[ctx.program].is_linear else x, params, key)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    x, params, key = ctx.saved_tensors
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
+        found = _differentiable(ctx, gradient, _programs[ctx.program], Geometry.from_list(ctx.geometry))
+    else:
+        found = torch.ops.poolbench.window_gradient(
+            gradient, x, params, key, ctx.program, ctx.geometry, ctx.size, ctx.channels_last
+        )
+    return found[0], None if params is None else found[1], None, None, None
+
+
+def _differentiable(ctx: Any, gradient: Tensor, program: Program, geometry: Geometry) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients by operations that can be differentiated in turn."""
+    x, params, key = ctx.saved_tensors
+    like = gradient.new_zeros(()).expand(ctx.size) if x is None else x
+    return spread_plain(gradient, like, params, key, program, geometry)
+
+
+torch.library.register_autograd("poolbench::window", _backward, setup_context=_keep, lib=_library)
+
+
+def pooled(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
+    """Return the results of all windows (B, C, H', W'); see `plain.pool_plain` for the arguments."""
+    if _is_watched(x):
+        y: Tensor = torch.ops.poolbench.window(x, params, key, program.digest, geometry.as_list())
+        return y
+    if torch.is_grad_enabled() and (x.requires_grad or (params is not None and params.requires_grad)):
+        found: Tensor = _Pooled.apply(x, params, key, program, geometry)
+        return found
+    return _on(x.device.type)[0](x, params, key, program, geometry)
+
+
+def _is_watched(x: Tensor) -> bool:
+    """Return whether anything but autograd wants to see operators."""
+    return (
+        torch.compiler.is_compiling()
+        or type(x) not in (Tensor, torch.nn.Parameter)
+        or torch._C._len_torch_dispatch_stack() > 0  # torch has no public question for it
+        or torch.jit.is_tracing()
+    )
+
+
+class _Pooled(torch.autograd.Function):
+    """What `register_autograd` makes of the operators, called directly."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry
+    ) -> Tensor:
+        ctx.program, ctx.geometry = program, geometry
+        ctx.size, ctx.channels_last = x.shape, lies_channels_last(x)
+        ctx.save_for_backward(None if program.is_linear else x, params, key)
+        return _on(x.device.type)[0](x, params, key, program, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        x, params, key = ctx.saved_tensors
+        (gradient,) = gradients
+        found: tuple[Tensor, Tensor | None]
+        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
+            found = _differentiable(ctx, gradient, ctx.program, ctx.geometry)
+        else:
+            found = _on(gradient.device.type)[1](
+                gradient, x, params, key, ctx.program, ctx.geometry, ctx.size, ctx.channels_last
+            )
+        return found[0], None if params is None else found[1], None, None, None
+
+
+@functools.cache
+def _on(device: str) -> tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]:
+    """Return what computes results, and what computes gradients, on a kind of device."""
+    if device == "cpu":
+        return launch.window, launch.window_gradient
+    from poolbench.kernels.gpu import launch as gpu_launch
+
+    return gpu_launch.window, gpu_launch.window_gradient

@@ -1,0 +1,63 @@
+"""In which precision and which memory layout operators compute, and in which they answer."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from poolbench.kernels.transforms import is_transformed
+
+# Memory formats by their names.
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+def upcast(x: Tensor) -> Tensor:
+    """Return half precision as float32, for sums that half precision would lose or overflow; the rest as it is.
+
+    >>> upcast(torch.zeros(1, dtype=torch.bfloat16)).dtype, upcast(torch.zeros(1, dtype=torch.float64)).dtype
+    (torch.float32, torch.float64)
+    """
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which autocast leaves products of float32 as they are.
+
+    >>> with torch.autocast("cpu", torch.bfloat16), without_autocast(torch.zeros(1)):
+    ...     print((torch.ones(1, 1) @ torch.ones(1, 1)).dtype)
+    torch.float32
+    """
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether a map (B, C, H, W) has its channels side by side in memory, and could not as well have its columns."""
+    # Where a map may be a stack of maps, torch does not say.
+    return not is_transformed(x) and lies_channels_last(x)
+
+
+def lies_channels_last(x: Tensor) -> bool:
+    """Return what `is_channels_last` does, of a map that nothing transforms."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def memory_format(channels_last: bool) -> torch.memory_format:
+    """Return the memory format of a map whose channels lie side by side, or not."""
+    return FORMATS["channels_last" if channels_last else "contiguous"]
+
+
+def memory_format_of(x: Tensor) -> torch.memory_format:
+    """Return the memory format that results get: channels-last only where the map is it and nothing else."""
+    return memory_format(is_channels_last(x))
+
+
+def match_input(x: Tensor, y: Tensor) -> Tensor:
+    """Return `y` in the dtype of `x`, and channels-last if `x` is.
+
+    >>> x = torch.zeros(1, 3, 4, 4, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    >>> y = match_input(x, torch.zeros(1, 3, 2, 2))
+    >>> y.dtype, y.is_contiguous(memory_format=torch.channels_last)
+    (torch.bfloat16, True)
+    """
+    return y.to(x.dtype).contiguous(memory_format=memory_format_of(x))

@@ -1,0 +1,31 @@
+"""Maps that torch transforms: by `torch.func`, with a tangent for forward-mode differentiation, or for an export."""
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def is_transformed(*tensors: Tensor | None) -> bool:
+    """Return whether a transform of `torch.func` (grad, vmap, jvp, …) is under way, or one of these carries a tangent.
+
+    Only torch's own operations can be transformed in every way. What they make within a transform belongs to it, made
+    of plain tensors too. `torch.compile` sees none of this.
+
+    >>> is_transformed(torch.ones(1)), bool(torch.func.vmap(lambda x: x + is_transformed(x))(torch.zeros(1)))
+    (False, True)
+    """
+    if torch.compiler.is_compiling():
+        return False
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # torch has no public question for it
+        return True
+    if forward_ad._current_level < 0:
+        return False  # no dual numbers are there: what is asked at every call is answered at once
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None)
+
+
+def allows_custom_function(*tensors: Tensor | None) -> bool:
+    """Return whether a derivative of our own (a `torch.autograd.Function`) may be used for these.
+
+    Not in what is exported, which must not hold one, nor where torch transforms it; and needlessly without gradients.
+    """
+    return torch.is_grad_enabled() and not torch.compiler.is_exporting() and not is_transformed(*tensors)

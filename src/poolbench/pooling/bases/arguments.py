@@ -1,0 +1,58 @@
+"""The arguments of operators, checked: whole numbers, numbers above 0, one number or two."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+IMPLEMENTATIONS = ("fast", "torch")
+
+
+def checked_implementation(value: str) -> str:
+    """Return an `implementation`; raise `ValueError` for what is none."""
+    if value not in IMPLEMENTATIONS:
+        raise ValueError(f"`implementation` must be 'fast' or 'torch', got {value!r}")
+    return value
+
+
+def pair(name: str, value: int | Sequence[int], *, least: int = 1) -> tuple[int, int]:
+    """Return (height, width) of an argument that is one number or two.
+
+    >>> pair("kernel_size", 3)
+    (3, 3)
+    """
+    given = tuple(value) if isinstance(value, Sequence) else (value, value)
+    both = [whole(each, least) for each in given]
+    if len(both) != 2 or both[0] is None or both[1] is None:
+        raise ValueError(f"`{name}` must be one or two whole numbers of at least {least}, got {value!r}")
+    return both[0], both[1]
+
+
+def whole(value: Any, least: int) -> int | None:
+    """Return a whole number, NumPy's too, as Python's; None if it is none, or below `least`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return None
+    number = operator.index(value)
+    return number if number >= least else None
+
+
+def whole_number(name: str, value: object, *, least: int = 1) -> int:
+    """Return an argument that must be a whole number.
+
+    >>> whole_number("channels", 3)
+    3
+    """
+    number = whole(value, least)
+    if number is None:
+        raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
+    return number
+
+
+def positive_number(name: str, value: object) -> float:
+    """Return an argument that must be a finite number above 0.
+
+    >>> positive_number("beta", 2)
+    2.0
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise ValueError(f"`{name}` must be a number above 0, got {value!r}")
+    return float(value)

@@ -1,0 +1,78 @@
+"""What every head shares."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from poolbench.pooling.bases.arguments import checked_implementation
+from poolbench.pooling.bases.work import Work, checked_shape, work_of
+
+
+class HeadPool2d(nn.Module):
+    """A pooling of the whole last map (B, C, H, W) → (B, F); a subclass brings `forward` and `operations_on`.
+
+    Where F is not C, it brings `features_of` as well; where a map's size is worth a word in the audit, `remark`.
+
+    Args:
+        implementation: `"fast"` takes a compiled kernel where there is one for the head, the device and the dtype;
+            `"torch"` never does. `implementation_for` says which it is for a given map.
+
+    Most heads have no kernel: what they read is the last map, a small part of a network's time.
+
+    Raises:
+        ValueError: `implementation` is neither.
+
+    `gives_logits` says that F is the number of classes and that no classifier follows.
+
+    More attributes say what holds of the head, and the tests try it: `keeps_constants` (where the whole map has one
+    value, so has each feature), `permutes` (the places of the map may change places among themselves, and nothing
+    changes), `domain` (the values that the formula is for: `"real"`, `"nonnegative"` or `"positive"`) and `onnx` (why
+    it cannot be exported to ONNX, None where it can). A head whose arguments decide sets its own in `__init__`.
+    """
+
+    kind: ClassVar[str] = "head"
+    gives_logits: ClassVar[bool] = False
+    keeps_constants: bool = True
+    permutes: bool = True
+    domain: str = "real"
+    onnx: str | None = None
+
+    def __init__(self, *, implementation: str = "fast") -> None:
+        super().__init__()
+        self.implementation = checked_implementation(implementation)
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        return "torch", "implementation=torch" if self.implementation == "torch" else "the operator has no kernel"
+
+    def work(self, input_shape: Sequence[int], itemsize: int = 4) -> Work:
+        """Return what one image costs in evaluation, as `poolbench.pooling.bases.work` counts.
+
+        Args:
+            input_shape: of the map without its batch, (C, H, W).
+            itemsize: bytes of a value, 4 for float32.
+
+        Raises:
+            ValueError: an argument breaks its rule.
+        """
+        channels, height, width = checked_shape(input_shape, "C, H, W")
+        return work_of(
+            self,
+            self.operations_on(channels, height, width),
+            values_in=channels * height * width,
+            values_out=self.features_of(channels),
+            itemsize=itemsize,
+        )
+
+    def remark(self, map_size: Sequence[int]) -> str:
+        """Return what the audit should say of this head on a map of (H, W); empty where there is nothing to say."""
+        return ""
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of one image: what a subclass brings for `work`."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `operations_on` to have `work`")
+
+    def features_of(self, channels: int) -> int:
+        """Return how many features a map of so many channels has."""
+        return channels

@@ -1,0 +1,163 @@
+"""Operators that are a formula of the values of one window: written once, run by compiled kernels or by plain torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from poolbench.kernels import operator as kernels
+from poolbench.kernels.geometry import Geometry
+from poolbench.kernels.graph import Value, Window
+from poolbench.kernels.plain import pool_plain
+from poolbench.kernels.program import Program, program
+from poolbench.kernels.sums import Summands, sums
+from poolbench.kernels.transforms import is_transformed
+from poolbench.pooling.bases.window import WindowPool2d
+from poolbench.pooling.shared.draws import Draws
+
+
+class TapPool2d(WindowPool2d):
+    """A window operator given by a formula.
+
+    A subclass brings `formula`, and ends a constructor of its own with `self.trace()`.
+
+    The formula is traced into a graph of elementary operations. On the CPU in float32, float64 and bfloat16, on a CUDA
+    GPU in float16 as well, a compiled kernel runs it, and its derivative for the backward pass, which keeps the map
+    alone; everywhere else torch's own operations do. `implementation_for` says which, and why.
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        ceil_mode: bool = False,
+        *,
+        dilation: int | Sequence[int] = 1,
+        implementation: str = "fast",
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
+        if type(self).__init__ is TapPool2d.__init__:
+            self.trace()
+
+    def formula(self, window: Window) -> Value:
+        """Return the result of a window; of a random operator that is training, the drawn one."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `formula`")
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether the formula can be run as a function of sums: see `summands`."""
+        return type(self).summands is not TapPool2d.summands
+
+    def summands(self, one: Window) -> Summands:
+        """Return what is summed over each window, of one value: for a formula that is a function of such sums."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `summands` to be run by sums")
+
+    def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
+        """Return the result of a window from the sums of `summands`, equal to that of `formula`."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `of_sums` to be run by sums")
+
+    def params(self) -> list[Tensor]:
+        """Return the learned numbers of the formula, each of shape (1,) or (C,)."""
+        return []
+
+    def trace(self) -> None:
+        """Make the formula ready to run: called once, when everything that it depends on is set."""
+        if self.is_random:
+            self.draws = Draws()
+        modes = (True, False) if self.is_random else (False,)
+        self.programs: dict[bool, Program] = {}
+        was, params = self.training, len(self.params())
+        for mode in modes:
+            self.training = mode
+            in_sums = sums(self.window_size, params, self.summands, self.of_sums) if self.has_sums else None
+            self.programs[mode] = program(type(self).__name__, self.window_size, params, self.formula, in_sums)
+            kernels.register(self.programs[mode])
+        self.training = was
+        # Asked once, and only where kernels are wanted: the answer loads the compiler.
+        wanted = kernels.KERNEL_DTYPES if self.implementation == "fast" else ()
+        self._unavailable = {device: kernels.unavailable_on(device) for device in wanted}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for known in self.programs.values():
+            kernels.register(known)
+
+    @property
+    def program(self) -> Program:
+        """What runs in the present mode."""
+        return self.programs[self.training and self.is_random]
+
+    @property
+    def operations(self) -> dict[str, int]:
+        """How often each operation is done for one result, in evaluation: what `work` counts."""
+        return self.programs[False].value.arithmetic()
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of all windows, each those of the formula that runs in a whole window.
+
+        The formula may be cleverer than its definition: ranks, for instance, come from a network of comparisons.
+        """
+        rows, columns = self.output_shape(height, width)
+        return sum(self.operations.values()) * channels * rows * columns
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        why = self._why_torch(x_BCHW)
+        return ("torch", why) if why else (self.implementation, "")
+
+    def _why_torch(self, x_BCHW: Tensor) -> str:
+        """Return why torch's own operations compute this map, "" where a kernel does."""
+        device = x_BCHW.device.type
+        if self.implementation == "torch":
+            return "implementation=torch"
+        if torch.compiler.is_exporting():
+            return "what is exported needs no kernel"
+        if is_transformed(x_BCHW, *self._parameters.values()):
+            return "a transform of torch.func, or a tangent, needs torch's own operations"
+        if device not in kernels.KERNEL_DTYPES:
+            return f"kernels run on {' and '.join(kernels.KERNEL_DTYPES)}, the map is on {device}"
+        if self._operations(device) > kernels.MOST_OPERATIONS:
+            return f"the window of {self.window_size} values is too large for a kernel"
+        if missing := self._unavailable.get(device, ""):
+            return f"no kernels on this machine: {missing}"
+        if x_BCHW.dtype not in kernels.KERNEL_DTYPES[device]:
+            return f"no kernel for {str(x_BCHW.dtype).removeprefix('torch.')}"
+        return ""
+
+    def _operations(self, device: str) -> int:
+        """Return how long a kernel would be: on a GPU, a cell's derivative does all windows of a row that reach it."""
+        reach = self.dilation[1] * (self.kernel_size[1] - 1)
+        return self.program.operations * (reach // self.stride[1] + 1 if device == "cuda" else 1)
+
+    def pool(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C, H', W')."""
+        shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
+        if self.implementation_for(x_BCHW)[0] == "torch":
+            return self.plain(x_BCHW)
+        return self.by_kernel(x_BCHW, Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape))
+
+    def by_kernel(self, x_BCHW: Tensor, geometry: Geometry) -> Tensor:
+        """Pool windows that lie where `geometry` says, by the compiled formula."""
+        return kernels.pooled(x_BCHW, self._params(x_BCHW), self._key(), self.program, geometry)
+
+    def plain(self, x_BCHW: Tensor) -> Tensor:
+        """Pool by torch's own operations; a subclass may know better ones."""
+        shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
+        geometry = Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape)
+        return pool_plain(x_BCHW, self._params(x_BCHW), self._key(), self.program, geometry)
+
+    def _params(self, x_BCHW: Tensor) -> Tensor | None:
+        """Return the learned numbers as (P, C), None where there are none."""
+        found = self.params()
+        if not found:
+            return None
+        channels = x_BCHW.shape[-3]
+        for parameter in found:
+            if parameter.shape not in ((1,), (channels,)):
+                raise ValueError(f"`channels` must be the map's {channels}, got {parameter.shape[0]}")
+        return torch.stack([parameter.expand(channels) for parameter in found])
+
+    def _key(self) -> Tensor | None:
+        return self.draws.next_key() if self.program.draws else None

@@ -1,0 +1,266 @@
+"""What every window operator shares: the window's geometry, checked once, and the shape that follows from it."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from torch import Tensor, nn
+
+from poolbench.pooling.bases.arguments import checked_implementation, pair, whole
+from poolbench.pooling.bases.work import Work, checked_shape, work_of
+
+
+def output_size(
+    size: int, kernel_size: int, stride: int, padding: int = 0, ceil_mode: bool = False, dilation: int = 1
+) -> int:
+    """Return the number of windows along one dimension, as `torch.nn.MaxPool2d` counts them.
+
+    With `ceil_mode` a last window may hang over the end, provided it starts inside the map or its left padding.
+    A number below 1 means that the map is too small.
+
+    >>> output_size(5, kernel_size=2, stride=2), output_size(5, kernel_size=2, stride=2, ceil_mode=True)
+    (2, 3)
+    """
+    room = size + 2 * padding - dilation * (kernel_size - 1) - 1
+    count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1
+    return count
+
+
+def _steps_over(size: int, windows: int, kernel_size: int, stride: int, padding: int, dilation: int) -> bool:
+    """Return whether, along one dimension, a window has all its values outside the map."""
+    if size >= dilation:
+        return False
+    starts = (window * stride - padding for window in range(windows))
+    return any(all(not 0 <= start + at * dilation < size for at in range(kernel_size)) for start in starts)
+
+
+def _plain(value: Any) -> Any:
+    """Return a size of one of torch's poolings as one number where it is a tuple of one."""
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+
+class WindowPool2d(nn.Module):
+    """A pooling over sliding windows: holds and checks the geometry; a subclass brings `pool` and `operations_on`.
+
+    Args:
+        kernel_size: height and width of the window, or one number for both.
+        stride: steps between windows; None means the kernel's size.
+        padding: rows and columns added at each side, at most half of the kernel. They hold no value: no operator
+            lets them enter its result, unless its own docstring says so (a convolution sees zeros).
+        ceil_mode: whether a window may hang over the right and lower end.
+        dilation: steps between the values of a window.
+        implementation: `"fast"` takes a compiled kernel wherever there is one for the operator, the device and the
+            dtype; `"torch"` never does. `implementation_for` says which it is for a given map.
+
+    Shapes: (B, C, H, W) → (B, C, H', W'), or without B, with H' and W' by `output_size`: those of `nn.MaxPool2d`.
+    A one-dimensional operator (`WindowPool1d`) takes (B, C, L) or (C, L).
+
+    Raises:
+        ValueError: an argument breaks its rule, or the map is smaller than the window, or a dilated window has no
+            value of the map (where torch's max pooling gives −∞).
+
+    Of equal values the first in the order of reading is taken, and gets the gradient, wherever one value is chosen; an
+    operator that shares it says so. The total stays what came from above.
+
+    Half precision is summed in float32, so a sum of values near the largest bfloat16 (3·10³⁸, as in float32) can
+    overflow, as in `nn.AvgPool2d`.
+
+    A random operator draws from a stream of its own, `draws`, whose seed comes from torch's global generator when the
+    operator is built: `torch.manual_seed` before that, or `operator.draws.reseed(seed)` at any time, makes it repeat.
+
+    `torch.compile`, `torch.export`, `torch.func` (grad, vmap, jvp) and forward-mode differentiation work with every
+    operator; the last two by torch's own operations, as `implementation_for` says.
+
+    An infinite value is told from padding, which is none, by max, min, their blur and operators that sort: it gets the
+    gradient that a finite number in its place would get. The result is what the formula makes of it: a mean with −∞
+    among its values is −∞, and ∞ − ∞ is NaN. So may the gradient of a weight be that was multiplied by it.
+
+    Class attributes say what holds of the operator, and the tests try it: `keeps_constants` (a constant map stays
+    what it is), `keeps_range` (no result leaves the range of its window), `is_equivariant` (a map shifted by the
+    stride gives the result shifted by one, away from the border), `is_random` (draws in training), `domain` (the
+    values that the formula is for: `"real"`, `"nonnegative"` or `"positive"`), `geometries` (arguments that it serves,
+    None for all) and `onnx` (why it cannot be exported to ONNX, None where it can).
+
+    `behind_convolution` is for an operator that has a convolution of its own: the class that stands in its place where
+    the network itself reduces by a strided convolution, or a shortcut subsamples, so that there are never two. None
+    means the operator itself.
+    """
+
+    kind: ClassVar[str] = "window"
+    is_convolution: ClassVar[bool] = False
+    behind_convolution: ClassVar["type[WindowPool2d] | None"] = None
+    keeps_constants: ClassVar[bool] = True
+    keeps_range: ClassVar[bool] = True
+    is_equivariant: ClassVar[bool] = True
+    is_random: ClassVar[bool] = False
+    domain: ClassVar[str] = "real"
+    geometries: ClassVar[tuple[Mapping[str, Any], ...] | None] = None
+    onnx: ClassVar[str | None] = None
+    spatial: ClassVar[int] = 2
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        ceil_mode: bool = False,
+        *,
+        dilation: int | Sequence[int] = 1,
+        implementation: str = "fast",
+    ) -> None:
+        super().__init__()
+        self.kernel_size = self._sizes("kernel_size", kernel_size)
+        self.stride = self.kernel_size if stride is None else self._sizes("stride", stride)
+        self.padding = self._sizes("padding", padding, least=0)
+        self.dilation = self._sizes("dilation", dilation)
+        if not isinstance(ceil_mode, bool):
+            raise ValueError(f"`ceil_mode` must be true or false, got {ceil_mode!r}")
+        self.ceil_mode = ceil_mode
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
+            raise ValueError(f"`padding` must be at most half of kernel_size={kernel_size}, got {padding}")
+        self.implementation = checked_implementation(implementation)
+
+    @classmethod
+    def from_pool(cls, pool: nn.Module, **own: Any) -> Self:
+        """Return this operator with the geometry of another pooling: the equal site.
+
+        Args:
+            pool: an `nn.MaxPool2d`, `nn.AvgPool2d` or `nn.LPPool2d`, or a window operator of this library; their
+                one-dimensional forms for an operator that is one-dimensional.
+            own: the operator's own arguments. Of `pool`'s, `AvgPool2d` takes over `count_include_pad`, `LpPool2d` the
+                exponent, where they are not given.
+
+        Raises:
+            ValueError: it is none of these, or does what an operator cannot: `return_indices`, `divisor_override`, or
+                a dilation where the operator has none.
+
+        >>> WindowPool2d.from_pool(nn.MaxPool2d(3, stride=2, padding=1))
+        WindowPool2d(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), ceil_mode=False)
+        """
+        known = [getattr(nn, f"{kind}Pool{cls.spatial}d") for kind in ("Max", "Avg", "LP")]
+        if not isinstance(pool, (*known, WindowPool2d)) or getattr(pool, "spatial", cls.spatial) != cls.spatial:
+            names = ", ".join(f"nn.{kind.__name__}" for kind in known)
+            raise ValueError(
+                f"`pool` must be one of {names} or a window operator in {cls.spatial}-D for {cls.__name__}, "
+                f"got {type(pool).__name__}"
+            )
+        for name in ("return_indices", "divisor_override"):
+            if getattr(pool, name, None):
+                raise ValueError(f"`pool` must have no `{name}`: {cls.__name__} has none, got {getattr(pool, name)!r}")
+        sizes = {name: getattr(pool, name, 0) for name in ("kernel_size", "stride", "padding")}
+        geometry = {
+            name: _plain(size[-cls.spatial :] if isinstance(size, tuple) else size) for name, size in sizes.items()
+        }
+        dilation = getattr(pool, "dilation", 1)
+        if set(dilation if isinstance(dilation, tuple) else (dilation,)) != {1}:
+            if "dilation" not in inspect.signature(cls).parameters:
+                raise ValueError(f"`pool` must have no `dilation`: {cls.__name__} has none, got {dilation!r}")
+            geometry["dilation"] = _plain(dilation[-cls.spatial :] if isinstance(dilation, tuple) else dilation)
+        return cls(**geometry, ceil_mode=bool(pool.ceil_mode), **(cls.taken_over(pool) | own))
+
+    @classmethod
+    def taken_over(cls, pool: nn.Module) -> dict[str, Any]:
+        """Return the operator's own arguments that `from_pool` takes from a pooling of torch's that has them, too."""
+        return {}
+
+    @property
+    def window_size(self) -> int:
+        """How many values a whole window has."""
+        return self.kernel_size[0] * self.kernel_size[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C, H', W'), or (C, H, W); one dimension fewer for a one-dimensional operator."""
+        batched = x.ndim == self.spatial + 2
+        if not batched and x.ndim != self.spatial + 1:
+            inner = "H, W" if self.spatial == 2 else "L"
+            raise ValueError(
+                f"the map must be (B, C, {inner}) or (C, {inner}) for {type(self).__name__}, got {tuple(x.shape)}"
+            )
+        if not batched:
+            x = x.unsqueeze(0)
+        y = self.pool(x.unsqueeze(-2)).squeeze(-2) if self.spatial == 1 else self.pool(x)
+        return y if batched else y.squeeze(0)
+
+    def pool(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C, H', W'): what a subclass brings. In one dimension, H = 1."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `pool`")
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        return "torch", "implementation=torch" if self.implementation == "torch" else "the operator has no kernel"
+
+    def output_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Return (H', W') for a map of this size.
+
+        Raises:
+            ValueError: the map is smaller than the window, or smaller than the dilation so that a window has no value.
+        """
+        shape = tuple(
+            output_size(size, kernel, stride, padding, self.ceil_mode, dilation)
+            for size, kernel, stride, padding, dilation in zip(
+                (height, width), self.kernel_size, self.stride, self.padding, self.dilation, strict=True
+            )
+        )
+        if min(shape) < 1:
+            raise ValueError(
+                f"the map must be at least as large as the window {self.kernel_size} with padding {self.padding}, "
+                f"got {height}x{width}"
+            )
+        axes = zip((height, width), shape, self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        if any(_steps_over(*axis) for axis in axes):
+            raise ValueError(
+                f"the map must have a value for each window, got {height}x{width}, which dilation={self.dilation} "
+                f"with padding {self.padding} steps over"
+            )
+        return shape[0], shape[1]
+
+    def work(self, input_shape: Sequence[int], itemsize: int = 4) -> Work:
+        """Return what one image costs in evaluation, as `poolbench.pooling.bases.work` counts.
+
+        Args:
+            input_shape: of the map without its batch, (C, H, W); (C, L) for a one-dimensional operator.
+            itemsize: bytes of a value, 4 for float32.
+
+        Raises:
+            ValueError: an argument breaks its rule, or the map is smaller than the window.
+        """
+        shape = checked_shape(input_shape, "C, H, W" if self.spatial == 2 else "C, L")
+        channels, (height, width) = shape[0], (1, *shape[1:])[-2:]
+        rows, columns = self.output_shape(height, width)
+        return work_of(
+            self,
+            self.operations_on(channels, height, width),
+            values_in=channels * height * width,
+            values_out=channels * rows * columns,
+            itemsize=itemsize,
+        )
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return the operations of one image: what a subclass brings for `work`. In one dimension, the height is 1."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `operations_on` to have `work`")
+
+    def extra_repr(self) -> str:
+        """Show the geometry, as torch's own layers do."""
+        names = ["kernel_size", "stride", "padding"] + ["dilation"] * (self.dilation != (1, 1))
+        shown = ", ".join(f"{name}={_plain(getattr(self, name)[-self.spatial :])}" for name in names)
+        return f"{shown}, ceil_mode={self.ceil_mode}"
+
+    def _sizes(self, name: str, value: int | Sequence[int], *, least: int = 1) -> tuple[int, int]:
+        """Return an argument of the geometry as (height, width); in one dimension the height is that of one row."""
+        if self.spatial == 2:
+            return pair(name, value, least=least)
+        only = whole(value[0] if isinstance(value, Sequence) and len(value) == 1 else value, least)
+        if only is None:
+            raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
+        return (0 if name == "padding" else 1), only
+
+
+class WindowPool1d(WindowPool2d):
+    """A window operator for sequences (B, C, L) → (B, C, L'): the same definition, on maps of one row.
+
+    Put first among the bases: `class SoftPool1d(WindowPool1d, SoftPool2d)`. Arguments are whole numbers.
+    """
+
+    spatial: ClassVar[int] = 1

@@ -1,0 +1,1 @@
+"""Heads: poolings of the whole last map, one definition a file."""

@@ -1,0 +1,91 @@
+"""Heads that pool the map to a fixed grid, whatever its size, and flatten it."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from poolbench.pooling.bases.arguments import pair
+from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.work import of_cells
+
+
+def said_of_grid(grid: Sequence[int], map_size: Sequence[int]) -> str:
+    """Return what is to be said of a grid finer than the map, whose values then stand in several cells; else "".
+
+    Args:
+        grid: its rows and columns.
+        map_size: (H, W).
+    """
+    (rows, columns), (height, width) = grid, map_size
+    finer = rows > height or columns > width
+    return f"a {rows}x{columns} grid of a {height}x{width} map: values are repeated" if finer else ""
+
+
+class AdaptivePool2dFlatten(HeadPool2d):
+    """A pooling to a grid of `output_size` cells, flattened; a subclass says how a cell is pooled.
+
+    Args:
+        output_size: rows and columns of the grid, or one number for both.
+        implementation: see `HeadPool2d`.
+
+    Shapes: (B, C, H, W) → (B, C · rows · columns). Cells overlap by a row or column where the size does not divide. A
+    grid may be finer than the map, as in torch: then each value stands in several cells, and the features are more
+    without telling more. `remark` and the audit say so.
+    """
+
+    permutes = False
+
+    def __init__(self, output_size: int | Sequence[int] = 2, *, implementation: str = "fast") -> None:
+        super().__init__(implementation=implementation)
+        self.output_size = pair("output_size", output_size)
+
+    def features_of(self, channels: int) -> int:
+        """Return C · rows · columns."""
+        return channels * self.output_size[0] * self.output_size[1]
+
+    def remark(self, map_size: Sequence[int]) -> str:
+        """Say so where the grid is finer than the map.
+
+        >>> AdaptivePool2dFlatten(2).remark((1, 1)), AdaptivePool2dFlatten(2).remark((2, 3))
+        ('a 2x2 grid of a 1x1 map: values are repeated', '')
+        """
+        return said_of_grid(self.output_size, map_size)
+
+    def extra_repr(self) -> str:
+        """Show the grid."""
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool2dFlatten(AdaptivePool2dFlatten):
+    """The mean of each cell of a grid, flattened.
+
+    >>> import torch
+    >>> AdaptiveAvgPool2dFlatten(output_size=(1, 2))(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
+    [[2.0, 4.0]]
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C · rows · columns)."""
+        return F.adaptive_avg_pool2d(x_BCHW, self.output_size).flatten(1)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return as many as the cells have values: additions and a division."""
+        return channels * of_cells(height, width, [self.output_size], maximum=False)
+
+
+class AdaptiveMaxPool2dFlatten(AdaptivePool2dFlatten):
+    """The largest value of each cell of a grid, flattened.
+
+    >>> import torch
+    >>> AdaptiveMaxPool2dFlatten(output_size=(1, 2))(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
+    [[3.0, 6.0]]
+    """
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C · rows · columns)."""
+        return F.adaptive_max_pool2d(x_BCHW, self.output_size).flatten(1)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return one less than each cell has values."""
+        return channels * of_cells(height, width, [self.output_size], maximum=True)

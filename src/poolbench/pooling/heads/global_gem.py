@@ -1,0 +1,102 @@
+"""The generalised mean of the whole map, with a learned exponent."""
+
+import torch
+from torch import Tensor, nn
+
+from poolbench.kernels.precision import upcast
+from poolbench.pooling.bases.arguments import positive_number
+from poolbench.pooling.bases.by_windows import ByWindows
+from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.shared.parameters import check_per
+from poolbench.pooling.windows.power_means import PowerMeanPool2d
+
+
+class GlobalGeMPool2d(HeadPool2d):
+    """The generalised mean of each channel's map: (Σ max(x, ε)ᵖ / n)^(1/p), with n = H·W.
+
+    p = 1 is global average pooling (of what is above ε), p → ∞ global max pooling. p is a free number that starts at
+    `p`; at 0 the formula has no value.
+
+    Args:
+        p: where the learned exponent starts.
+        eps: ε, which stands for every value below it; no gradient passes to these.
+        per: `"layer"` (one exponent) or `"channel"` (one for each channel).
+        channels: number of channels, needed for `per="channel"`.
+        implementation: see `HeadPool2d`.
+
+    Shapes: (B, C, H, W) → (B, C).
+
+    Raises:
+        ValueError: an argument breaks its rule.
+
+    Source: Radenović, Tolias and Chum, Fine-tuning CNN Image Retrieval with No Human Annotation (2018), equation 3;
+    start 3 and ε = 1e-6 by the authors' code. Values are divided by the map's largest before they are raised, which
+    changes no result and cannot overflow. A kernel takes the means of windows; the mean of these is the map's.
+
+    >>> GlobalGeMPool2d(p=2.0)(torch.tensor([[[[1.0, 7.0], [1.0, 7.0]]]])).tolist()  # √((1 + 49 + 1 + 49) / 4)
+    [[5.0]]
+    """
+
+    domain = "positive"
+
+    def __init__(
+        self,
+        p: float = 3.0,
+        eps: float = 1e-6,
+        per: str = "layer",
+        channels: int | None = None,
+        *,
+        implementation: str = "fast",
+    ) -> None:
+        super().__init__(implementation=implementation)
+        self.eps = positive_number("eps", eps)
+        self.per = per
+        self.p = nn.Parameter(torch.full((check_per(per, channels),), positive_number("p", p)))
+        self.windows = ByWindows(PowerMeanPool2d, eps=self.eps)
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        if self.implementation == "torch":
+            return super().implementation_for(x_BCHW)
+        why = self.windows.why_torch(x_BCHW, self.p)
+        return ("torch", why) if why else ("fast", "")
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C)."""
+        if self.implementation_for(x_BCHW)[0] == "fast":
+            return self._by_windows(x_BCHW).to(x_BCHW.dtype)
+        x_BCN = upcast(x_BCHW).flatten(2).clamp(min=self.eps)
+        scale_BC1 = self._scale(x_BCN)
+        p_C = self.p.to(x_BCN.dtype)
+        mean_BC = (x_BCN / scale_BC1).pow(p_C.view(-1, 1)).mean(-1)
+        return (scale_BC1.squeeze(-1) * mean_BC.pow(1 / p_C)).to(x_BCHW.dtype)
+
+    def _by_windows(self, x_BCHW: Tensor) -> Tensor:
+        """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""
+        p_C = upcast(self.p)
+        means_BCM, share_M = self.windows(x_BCHW, p_C)
+        if means_BCM.shape[-1] == 1:
+            return means_BCM.squeeze(-1)
+        means_BCM = upcast(means_BCM)
+        scale_BC1 = self._scale(means_BCM)
+        raised_BCM = ((means_BCM / scale_BC1).log2() * p_C.view(-1, 1)).exp2()
+        mean_BC = raised_BCM.mean(-1) if share_M is None else (raised_BCM * share_M).sum(-1)
+        return scale_BC1.squeeze(-1) * (mean_BC.log2() / p_C).exp2()
+
+    @staticmethod
+    def _scale(x_BCN: Tensor) -> Tensor:
+        """Return the largest of each channel, 1 for ∞. The formula holds for any scale, so it needs no gradient."""
+        largest_BC1 = x_BCN.detach().amax(-1, keepdim=True)
+        return torch.where(largest_BC1 <= torch.finfo(x_BCN.dtype).max, largest_BC1, 1.0)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return C·(5n + 1) of n places.
+
+        For each value: its comparisons with ε and for the largest, its division, its power, its share in the mean. The
+        largest takes one less; root and scale are the last 2.
+        """
+        return channels * (5 * height * width + 1)
+
+    def extra_repr(self) -> str:
+        """Show ε and how many exponents are learned."""
+        return f"eps={self.eps}, per={self.per!r}"

@@ -1,0 +1,68 @@
+"""Pools over grids from coarse to fine, side by side."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from poolbench.kernels.precision import upcast
+from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.work import of_cells
+
+
+class SpatialPyramidPool2d(HeadPool2d):
+    """The map pooled to n x n cells for each level n, all flattened and put side by side.
+
+    Cell i of n along a side of length s reaches from ⌊i·s/n⌋ to ⌈(i + 1)·s/n⌉: cells overlap where s does not divide.
+
+    Args:
+        levels: how many cells each level has along a side.
+        mode: `"max"` as in the source, or `"avg"`.
+        implementation: see `HeadPool2d`.
+
+    Shapes: (B, C, H, W) → (B, C · Σ n²), level by level, in each by channels, in each in the order of reading.
+
+    Raises:
+        ValueError: an argument breaks its rule, or the map is smaller than a level (found at the first forward).
+
+    Source: He, Zhang, Ren and Sun, Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition
+    (2014), section 2.2; cells by its appendix A (second-hand: a transcript).
+
+    >>> SpatialPyramidPool2d(levels=(1, 2))(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
+    [[6.0, 1.0, 2.0, 3.0, 6.0]]
+    """
+
+    permutes = False
+
+    def __init__(self, levels: Sequence[int] = (1, 2, 4), mode: str = "max", *, implementation: str = "fast") -> None:
+        super().__init__(implementation=implementation)
+        many = isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) > 0
+        if not many or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in levels):
+            raise ValueError(f"`levels` must be a list of whole numbers of at least 1, got {levels!r}")
+        if mode not in ("max", "avg"):
+            raise ValueError(f"`mode` must be 'max' or 'avg', got {mode!r}")
+        self.levels, self.mode = tuple(levels), mode
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C · Σ n²)."""
+        height, width = x_BCHW.shape[-2:]
+        if max(self.levels) > min(height, width):
+            raise ValueError(f"`levels` must be at most the map's size {height}x{width}, got {self.levels}")
+        if self.mode == "max":
+            return torch.cat([F.adaptive_max_pool2d(x_BCHW, n).flatten(1) for n in self.levels], dim=1)
+        x = upcast(x_BCHW)
+        return torch.cat([F.adaptive_avg_pool2d(x, n).flatten(1) for n in self.levels], dim=1).to(x_BCHW.dtype)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return as many as all cells have values, for maxima one less for each cell."""
+        grids = [(n, n) for n in self.levels]
+        return channels * of_cells(height, width, grids, maximum=self.mode == "max")
+
+    def features_of(self, channels: int) -> int:
+        """Return C · Σ n²."""
+        return channels * sum(n * n for n in self.levels)
+
+    def extra_repr(self) -> str:
+        """Show levels and mode."""
+        return f"levels={self.levels}, mode={self.mode!r}"

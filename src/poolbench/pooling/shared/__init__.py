@@ -1,0 +1,1 @@
+"""Parts that several operators are made of."""

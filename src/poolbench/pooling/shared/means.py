@@ -1,0 +1,106 @@
+"""Means and maxima of a window that several formulas are made of."""
+
+import math
+from collections.abc import Sequence
+
+from poolbench.kernels.graph import (
+    Value,
+    Window,
+    exp,
+    log,
+    maximum,
+    minimum,
+    reduce,
+    stop_gradient,
+    sum_of,
+    where,
+    with_gradient_of,
+)
+
+# Gates beyond this are 0 or 1 in every dtype, and e to its power is still a number.
+STEEPEST = 80.0
+
+
+def divided(value: Value, window: Window) -> Value:
+    """Return value / n, n being the number of values that the window has."""
+    return value * (1 / window.size) if window.valid is None else value / window.count
+
+
+def mean(window: Window) -> Value:
+    """Return Σx / n."""
+    return divided(sum_of(window.masked_fill(0.0)), window)
+
+
+def window_max(window: Window) -> Value:
+    """Return max(x), the first of equal values in the order of reading; blind to NaN."""
+    values = window.masked_fill(-math.inf)
+    most = reduce(maximum, values)
+    return _first(most, values, [most > value for value in values], window.valid)
+
+
+def window_min(window: Window) -> Value:
+    """Return min(x), the first of equal values in the order of reading; blind to NaN."""
+    values = window.masked_fill(math.inf)
+    least = reduce(minimum, values)
+    return _first(least, values, [value > least for value in values], window.valid)
+
+
+def _first(extreme: Value, values: Sequence[Value], beaten: Sequence[Value], valid: Sequence[Value] | None) -> Value:
+    """Return an extreme value with the gradient of the first value that it does not beat: one that is equal, or NaN.
+
+    Asking for that anew is cheaper than to remember each comparison by which it was found.
+    """
+    found, taken = [], None
+    for at, value in enumerate(values[:-1] if valid is None else values):
+        stands = ~beaten[at] if valid is None else valid[at] & ~beaten[at]
+        found.append(where(stands if taken is None else stands & ~taken, value, 0.0))
+        taken = stands if taken is None else taken | stands
+    if taken is None:  # one value alone
+        return extreme
+    if valid is None:
+        found.append(where(taken, 0.0, values[-1]))
+    return with_gradient_of(extreme, sum_of(found))
+
+
+def positive(window: Window, least: float) -> list[Value]:
+    """Return the values, raised to at least `least`; a NaN stays."""
+    return [maximum(value, least) for value in window.masked_fill(least)]
+
+
+def power(base: Value, exponent: Value | float) -> Value:
+    """Return base^exponent for a positive base, 0 for one that is not; there the derivative is 0, too."""
+    there = ~(base <= 0.0)  # true of NaN
+    return where(there, exp(log(where(there, base, 1.0)) * exponent), 0.0)
+
+
+def whole_power(base: Value, exponent: int) -> Value:
+    """Return base^exponent for a whole exponent of at least 1, by multiplications."""
+    if exponent == 1:
+        return base
+    half = whole_power(base, exponent // 2)
+    return half * half * base if exponent % 2 else half * half
+
+
+def sigmoid(value: Value) -> Value:
+    """Return 1 / (1 + e^−value)."""
+    low = where(value > STEEPEST, STEEPEST, value)
+    return 1.0 / (1.0 + exp(-where(low < -STEEPEST, -STEEPEST, low)))
+
+
+def absolute(value: Value) -> Value:
+    """Return |value|."""
+    return where(value < 0.0, -value, value)
+
+
+def softmax(window: Window, beta: float) -> list[Value]:
+    """Return e^(βx), divided by the largest of them so that none overflows; 0 outside the map.
+
+    The maximum is held as a constant: what is made of ratios of these does not depend on it.
+    """
+    largest = stop_gradient(window_max(window))
+    return [exp((value - largest) * beta) for value in window.masked_fill(-math.inf)]
+
+
+def weighted(values: Sequence[Value], weights: Sequence[Value | float]) -> Value:
+    """Return Σ w·x."""
+    return sum_of([value * weight for value, weight in zip(values, weights, strict=True)])

@@ -1,0 +1,1 @@
+"""Window operators, one definition a file."""

@@ -1,0 +1,59 @@
+"""The maximum of a window at every place, of which operators then take or blur some."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from poolbench.pooling.windows.max import MaxPool2d
+
+
+class DenseMax2d(nn.Module):
+    """The maxima of a window that moves by single steps, as many of them as are asked for.
+
+    Args:
+        kernel_size, padding, dilation, implementation: see `WindowPool2d`; pairs, as an operator holds them.
+
+    Shapes: (B, C, H, W) → (B, C, rows, columns). Windows may hang over the right and the lower end; their maximum is
+    that of the values that they have, −∞ where they have none.
+
+    >>> import torch
+    >>> DenseMax2d((1, 2))(torch.tensor([[[[1.0, 3.0, 2.0]]]]), (1, 3)).tolist()
+    [[[[3.0, 3.0, 2.0]]]]
+    """
+
+    def __init__(
+        self,
+        kernel_size: Sequence[int],
+        padding: Sequence[int] = (0, 0),
+        dilation: Sequence[int] = (1, 1),
+        implementation: str = "fast",
+    ) -> None:
+        super().__init__()
+        self.max = MaxPool2d(kernel_size, 1, padding, dilation=dilation, implementation=implementation)
+
+    def whole(self, height: int, width: int) -> tuple[int, int]:
+        """Return how many rows and columns of windows do not hang over the padding, 0 or less on a map below one."""
+        axes = zip((height, width), self.max.kernel_size, self.max.padding, self.max.dilation, strict=True)
+        rows, columns = (size + 2 * padding - (kernel - 1) * dilation for size, kernel, padding, dilation in axes)
+        return rows, columns
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes the maxima of this map, `"fast"` or `"torch"`, and for the latter why."""
+        if self.max.window_size == 1 and self.max.implementation == "fast":
+            return "torch", "a window of one value needs no kernel"
+        return self.max.implementation_for(x_BCHW)
+
+    def operations_on(self, channels: int, rows: int, columns: int) -> int:
+        """Return the comparisons of `rows` x `columns` windows: one less than a whole window has values, for each."""
+        return sum(self.max.operations.values()) * channels * rows * columns
+
+    def forward(self, x_BCHW: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Return the maxima of the first `shape` windows, counted from the first of the padded map."""
+        rows, columns = self.whole(x_BCHW.shape[-2], x_BCHW.shape[-1])
+        below, right = max(shape[0] - rows, 0), max(shape[1] - columns, 0)
+        if below or right:
+            x_BCHW = F.pad(x_BCHW, (0, right, 0, below), value=-float("inf"))
+        if self.max.window_size > 1:
+            x_BCHW = self.max(x_BCHW)
+        return x_BCHW[..., : shape[0], : shape[1]]

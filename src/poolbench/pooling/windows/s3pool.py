@@ -1,0 +1,124 @@
+"""Stochastic spatial sampling: of the dense maxima, random rows and columns."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from poolbench.kernels.precision import is_channels_last, match_input
+from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
+from poolbench.pooling.shared.draws import Draws
+from poolbench.pooling.shared.index_select import index_select
+from poolbench.pooling.windows.avg import AvgPool2d
+from poolbench.pooling.windows.dense_max import DenseMax2d
+
+
+class S3Pool2d(WindowPool2d):
+    """The maximum of each window at stride 1; of those, random rows and columns in training.
+
+    Step 1: z_t = max of the window that begins at row (column) t. Step 2, along each dimension: z is parted into cells
+    of g = `grid_size` places, and of each cell g / s are kept, each choice without repetition equally likely, in their
+    order. One choice holds for a forward pass, all its images and channels. In evaluation, a result is the mean of
+    each s x s block of z: with g = s, exactly what training gives in the mean.
+
+    The larger g, the more the map is distorted; with g = s each place comes from its own block.
+
+    At the border: z has s places for each result (H' · s rows), less those whose windows would have no value at all.
+    So with kernel_size=2 the last window hangs over, and z is as large as the map, as the article has it. The last
+    cell may be smaller than g; as many are kept of it as are missing. Padding holds no value.
+
+    Args:
+        kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
+        grid_size: g, rows and columns of a cell, or one number for both; a multiple of the stride. None means the
+            stride. More than the map means that rows are chosen from all of it.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+
+    Source: Zhai et al., S3Pool: Pooling with Stochastic Spatial Sampling (2017), and the authors' code. In that z is
+    one row smaller, because no window hangs over, and the blocks of the evaluation lie one place earlier; what is left
+    over where g does not divide the map belongs to the last cell. Their networks for images of 32 x 32 have g = 16 at
+    the first pooling and 8 at the second.
+
+    >>> S3Pool2d(2).eval()(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).item()  # of z = 4
+    4.0
+    """
+
+    keeps_range: ClassVar[bool] = False
+    is_random: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        ceil_mode: bool = False,
+        *,
+        dilation: int | Sequence[int] = 1,
+        implementation: str = "fast",
+        grid_size: int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
+        self.grid_size = self.stride if grid_size is None else self._sizes("grid_size", grid_size)
+        if any(grid % step for grid, step in zip(self.grid_size, self.stride, strict=True)):
+            raise ValueError(f"`grid_size` must be a multiple of stride={self.stride}, got {grid_size!r}")
+        self.maxima = DenseMax2d(self.kernel_size, self.padding, self.dilation, implementation)
+        self.mean = AvgPool2d(self.stride, ceil_mode=True, implementation=implementation)
+        self.draws = Draws()
+
+    def pool(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C, H', W')."""
+        sizes = x_BCHW.shape[-2:]
+        shape = self.output_shape(sizes[0], sizes[1])
+        places = self._places(sizes[0], sizes[1])
+        z_BCHW = self.maxima(x_BCHW, places)
+        if not self.training:
+            return match_input(x_BCHW, self.mean(z_BCHW))
+        # In the order of memory, so that the gradient keeps the layout as well.
+        last = is_channels_last(x_BCHW)
+        y = z_BCHW.permute(0, 2, 3, 1) if last else z_BCHW
+        for axis in (0, 1):
+            y = index_select(y, axis + (1 if last else 2), self._chosen(axis, places[axis], shape[axis]))
+        return match_input(x_BCHW, y.permute(0, 3, 1, 2) if last else y)
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return k² − 1 comparisons for each maximum at stride 1, and s² operations for each mean of s x s of them."""
+        rows, columns = self.output_shape(height, width)
+        means = sum(self.mean.operations.values()) * channels * rows * columns
+        return self.maxima.operations_on(channels, *self._places(height, width)) + means
+
+    def _places(self, height: int, width: int) -> tuple[int, int]:
+        """Return how many rows and columns z has."""
+        rows, columns = self.output_shape(height, width)
+        below, right = height + self.padding[0], width + self.padding[1]
+        return min(rows * self.stride[0], below), min(columns * self.stride[1], right)
+
+    def _chosen(self, axis: int, places: int, count: int) -> Tensor:
+        """Return `count` rows or columns of `places`, in their order, drawn cell by cell."""
+        size = self.grid_size[axis]
+        each = size // self.stride[axis]
+        cells = (count + each - 1) // each
+        drawn = self.draws.uniform(cells, size)
+        where = torch.arange(cells * size, device=drawn.device).view(cells, size)
+        # What is beyond the last place comes last, and of the last cell only what is missing is kept.
+        order = torch.where(where < places, drawn, 2.0).argsort(dim=1, stable=True)[:, :each]
+        rank = torch.arange(cells * each, device=drawn.device).view(cells, each)
+        kept = torch.where(rank < count, order, size).sort(dim=1).values
+        return (kept + where[:, :1]).flatten()[:count]
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes the maxima and means of this map, `"fast"` or `"torch"`, and for the latter why."""
+        return self.mean.implementation_for(x_BCHW)
+
+    def extra_repr(self) -> str:
+        """Show the geometry and the cells."""
+        return f"{super().extra_repr()}, grid_size={self.grid_size}"
+
+
+class S3Pool1d(WindowPool1d, S3Pool2d):
+    """`S3Pool2d` for sequences.
+
+    >>> S3Pool1d(2).eval()(torch.tensor([[[1.0, 2.0, 3.0, 5.0]]])).tolist()  # of z = 2, 3, 5, 5
+    [[[2.5, 5.0]]]
+    """

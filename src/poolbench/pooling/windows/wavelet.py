@@ -1,0 +1,156 @@
+"""The low band of a discrete wavelet transform."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from poolbench.kernels.precision import is_channels_last, match_input, upcast, without_autocast
+from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
+from poolbench.pooling.bases.work import of_convolution
+
+_THREE = sqrt(3)
+_TEN = sqrt(10)
+_ROOT = sqrt(5 + 2 * _TEN)
+
+# The scaling filters of Haar and Daubechies: the sum of the squares is 1, the sum √2.
+FILTERS: dict[str, tuple[float, ...]] = {
+    "haar": (1 / sqrt(2), 1 / sqrt(2)),
+    "db2": tuple(h / (4 * sqrt(2)) for h in (1 + _THREE, 3 + _THREE, 3 - _THREE, 1 - _THREE)),
+    "db3": tuple(
+        h / (16 * sqrt(2))
+        for h in (
+            1 + _TEN + _ROOT,
+            5 + _TEN + 3 * _ROOT,
+            10 - 2 * _TEN + 2 * _ROOT,
+            10 - 2 * _TEN - 2 * _ROOT,
+            5 + _TEN - 3 * _ROOT,
+            1 + _TEN - _ROOT,
+        )
+    ),
+}
+# What an axis may ask for: (kernel_size, stride, padding). The first leaves it alone.
+AXES = ((1, 1, 0), (2, 2, 0), (3, 2, 1))
+
+
+class WaveletPool2d(WindowPool2d):
+    """The low band of one level of the discrete wavelet transform, along both axes.
+
+    Along an axis, with the scaling filter h of even length L: y_j = Σ_k h_k · x_(2j + k + 1 − L/2), so the filter lies
+    centred over places 2j and 2j + 1. What it needs beyond the map is the map's mirror image, the last value repeated
+    (`extension="symmetric"`), or the map again (`"periodic"`; of an odd size the last value is left out, or repeated
+    where the output's size is rounded up). Padding holds no value.
+
+    With `"haar"` this is twice the mean of each 2 x 2 block: the transform is orthonormal, and its low band of a
+    constant map is twice as large in two dimensions. `normalise` takes that factor off, and keeps constants.
+
+    Williams and Li decompose two levels and reconstruct from the second level's four bands. Reconstruction is exact,
+    so that gives the first level's low band: this operator.
+
+    Args:
+        kernel_size, stride, padding: 2, 2 and 0, or 3, 2 and 1: of either the transform takes the number of outputs.
+        ceil_mode, implementation: see `WindowPool2d`.
+        wavelet: `"haar"`, `"db2"` or `"db3"` (Daubechies' with 2, 4 and 6 coefficients).
+        extension: `"symmetric"` or `"periodic"`.
+        normalise: whether the filter's coefficients are divided by their sum, √2.
+
+    Shapes: (B, C, H, W) → (B, C, H', W'), in the memory layout of the input.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+
+    Source: Williams and Li, Wavelet Pooling for Convolutional Neural Networks (2018), the two levels (second-hand: a
+    summary); Li, Shen, Guo and Lai, Wavelet Integrated CNNs for Noise-Robust Image Classification (2020), the low band
+    alone, and the authors' code, which has zeros beyond the map. Filters: Daubechies, Orthonormal Bases of Compactly
+    Supported Wavelets (1988).
+
+    >>> WaveletPool2d(2)(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).round(decimals=4).item()  # twice the mean
+    6.0
+    """
+
+    keeps_constants: ClassVar[bool] = False
+    keeps_range: ClassVar[bool] = False
+    geometries = (
+        {"kernel_size": 2, "stride": 2, "padding": 0},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+    )
+
+    def __init__(
+        self,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] | None = None,
+        padding: int | Sequence[int] = 0,
+        ceil_mode: bool = False,
+        *,
+        implementation: str = "fast",
+        wavelet: str = "haar",
+        extension: str = "symmetric",
+        normalise: bool = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, implementation=implementation)
+        asked = tuple(zip(self.kernel_size, self.stride, self.padding, strict=True))
+        if any(axis not in AXES for axis in asked):
+            raise ValueError(
+                "`kernel_size`, `stride` and `padding` must be 2, 2, 0 or 3, 2, 1 for a wavelet transform, "
+                f"got {kernel_size}, {self.stride if stride is None else stride}, {padding}"
+            )
+        if wavelet not in FILTERS:
+            raise ValueError(f"`wavelet` must be one of {', '.join(map(repr, FILTERS))}, got {wavelet!r}")
+        if extension not in ("symmetric", "periodic"):
+            raise ValueError(f"`extension` must be 'symmetric' or 'periodic', got {extension!r}")
+        if not isinstance(normalise, bool):
+            raise ValueError(f"`normalise` must be true or false, got {normalise!r}")
+        self.wavelet, self.extension, self.normalise = wavelet, extension, normalise
+        taps = [h / sqrt(2) if normalise else h for h in FILTERS[wavelet]]
+        self.taps = [taps if stride == 2 else [1.0] for stride in self.stride]
+
+    def pool(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C, H', W')."""
+        y, last = upcast(x_BCHW), is_channels_last(x_BCHW)
+        # In the order of memory, so that the gradient keeps the layout as well.
+        y = y.permute(0, 2, 3, 1) if last else y
+        for axis, count in enumerate(self.output_shape(*x_BCHW.shape[-2:])):
+            if self.stride[axis] == 2:
+                y = self._extended(y, axis + (1 if last else 2), count)
+        y = y.permute(0, 3, 1, 2) if last else y
+        # Filled, not copied from a list: a copy to a GPU would wait for it.
+        high, wide = (torch.stack([y.new_full((), h) for h in taps]) for taps in self.taps)
+        weight = torch.outer(high, wide).expand(y.shape[1], 1, len(self.taps[0]), len(self.taps[1]))
+        with without_autocast(y):
+            return match_input(x_BCHW, F.conv2d(y, weight, stride=self.stride, groups=y.shape[1]))
+
+    def operations_on(self, channels: int, height: int, width: int) -> int:
+        """Return 2·L² for each result, a convolution with the filter of L x L numbers."""
+        rows, columns = self.output_shape(height, width)
+        taps = len(self.taps[0]) * len(self.taps[1])
+        return of_convolution(taps, channels * rows * columns, bias=False)
+
+    def _extended(self, x: Tensor, dim: int, count: int) -> Tensor:
+        """Return the values that `count` places of the filter need along a dimension, beyond the map as well."""
+        size, length = x.shape[dim], len(FILTERS[self.wavelet])
+        if length == 2 and 2 * count <= size:
+            return x.narrow(dim, 0, 2 * count)
+        place = torch.arange(2 * count + length - 2, device=x.device) + (1 - length // 2)
+        if self.extension == "symmetric":
+            place = place % (2 * size)
+            place = torch.minimum(place, 2 * size - 1 - place)
+        else:
+            place = (place % (size + size % 2 if 2 * count > size else size - size % 2)).clamp(max=size - 1)
+        return x.index_select(dim, place)
+
+    def extra_repr(self) -> str:
+        """Show the geometry and the transform."""
+        return f"{super().extra_repr()}, wavelet={self.wavelet!r}, extension={self.extension!r}" + (
+            ", normalise=True" if self.normalise else ""
+        )
+
+
+class WaveletPool1d(WindowPool1d, WaveletPool2d):
+    """The low band of a sequence's wavelet transform, (B, C, L) → (B, C, L'): see `WaveletPool2d`.
+
+    >>> WaveletPool1d(2, normalise=True)(torch.tensor([[[1.0, 3.0, 5.0, 9.0]]])).tolist()
+    [[[2.0, 7.0]]]
+    """

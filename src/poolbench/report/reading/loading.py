@@ -1,0 +1,148 @@
+"""What a results folder holds: records, speed records, outcomes, and the files that cannot be taken for any of them."""
+
+import marshal
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
+from poolbench.record import RECORD_FILE, Problem, read_records, read_speeds
+from poolbench.report.reading.arms import Record, fault, number
+from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
+
+# An accuracy is a whole number of images: another one is no rounding.
+ROUNDING = 1e-6
+# Of a record, what the cells of an arm, or of a whole experiment, have in common.
+PARTS = ("labels", "audit", "cost", "data", "streams", "provenance")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A results folder as it was read.
+
+    Args:
+        folder: the results folder.
+        experiment: what it is about.
+        records: those that count.
+        speeds: speed records that count.
+        outcomes: of its cells' test images.
+        problems: files that do not count, with the reason.
+    """
+
+    folder: Path
+    experiment: Experiment
+    records: list[Record]
+    speeds: list[Record]
+    outcomes: OutcomeFiles
+    problems: list[Problem]
+
+
+def load(folder: Path) -> Loaded:
+    """Read a results folder; raise `ConfigurationError` when it is absent or holds no record that counts."""
+    check_exists(folder)
+    outcomes = OutcomeFiles(folder)
+    records, problems = _usable(folder, outcomes, *read_records(folder))
+    speeds, unread = _usable_speeds(folder, *read_speeds(folder))
+    problems += unread
+    if not records:
+        raise _no_records(folder, problems)
+    try:
+        experiment = read_experiment(folder)
+    except (ConfigurationError, OSError) as error:
+        experiment = Experiment(folder.resolve().name)
+        problems.append(Problem(folder / EXPERIMENT_FILE, str(error)))
+    return Loaded(folder, experiment, records, speeds, outcomes, problems)
+
+
+def check_exists(folder: Path) -> None:
+    """Raise where there is no results folder of this name, with the nearest that there is."""
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise ConfigurationError(f"the results folder {folder} is a file; give the folder that holds `records/`")
+    if not folder.parent.is_dir():
+        raise ConfigurationError(f"there is no results folder {folder}, nor its parent {folder.parent}")
+    raise ConfigurationError(
+        f"there is no results folder {folder}: {unknown_name('results', folder.name, _results_in(folder.parent))}"
+    )
+
+
+def _results_in(parent: Path) -> list[str]:
+    """Return the names of the results folders in `parent`, those one level further down by their path."""
+    found = {path.parent for path in (*parent.glob("*/records"), *parent.glob("*/*/records")) if path.is_dir()}
+    return sorted(str(path.relative_to(parent)) for path in found)
+
+
+def _usable(
+    folder: Path, outcomes: OutcomeFiles, records: Sequence[Record], problems: Sequence[Problem]
+) -> tuple[list[Record], list[Problem]]:
+    """Part the records that can be tabled from those that cannot."""
+    kept: list[Record] = []
+    known: dict[bytes, Any] = {}
+    refused = list(problems)
+    for record in records:
+        reason = fault(record) or _contradiction(record, outcomes)
+        if reason is None:
+            kept.append(_shared(record, known))
+        else:
+            refused.append(Problem(folder / "records" / str(record["run_id"]) / RECORD_FILE, reason))
+    return kept, refused
+
+
+def _shared(record: Record, known: dict[bytes, Any]) -> Record:
+    """Return the record with the parts that others have, too, held once for all: most of it is the arm's."""
+
+    def once(value: Any) -> Any:
+        return known.setdefault(marshal.dumps(value), value)
+
+    parts = {key: once(record[key]) for key in PARTS if key in record}
+    return {**record, **parts, "config": {key: once(value) for key, value in record["config"].items()}}
+
+
+def _contradiction(record: Record, outcomes: OutcomeFiles) -> str | None:
+    """Return in which way a record does not fit the outcomes beside it, or None."""
+    accuracy = number(record["metrics"].get("test_accuracy"))
+    if record["status"] != "ok" or math.isnan(accuracy):
+        return None
+    try:
+        found = float(outcomes.of(record).right.mean())
+    except UnknownOutcomesError:
+        return None  # said where the interval falls back
+    if abs(found - accuracy) <= ROUNDING:
+        return None
+    return f"test_accuracy is {accuracy:.6g}, its images' outcomes say {found:.6g}: edited by hand?"
+
+
+def _usable_speeds(
+    folder: Path, speeds: Sequence[Record], problems: Sequence[Problem]
+) -> tuple[list[Record], list[Problem]]:
+    """Part the speed records with figures from those without."""
+    kept: list[Record] = []
+    refused = list(problems)
+    for speed in speeds:
+        quantities = speed["quantities"]
+        if isinstance(quantities, dict) and all(isinstance(value or {}, dict) for value in quantities.values()):
+            kept.append(speed)
+        else:
+            path = folder / "speed" / f"{speed['arm_id']}-{speed['machine_id']}.json"
+            refused.append(Problem(path, "quantities must be an object of objects"))
+    return kept, refused
+
+
+def _no_records(folder: Path, problems: Sequence[Problem]) -> ConfigurationError:
+    """Return the error for a folder without records, with the likeliest mistake."""
+    message = f"no record in {folder}: expected {folder / 'records' / 'RUN_ID' / RECORD_FILE}"
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        return ConfigurationError(
+            f"{message}; not read: {'; '.join(f'{p.path}: {p.reason}' for p in problems[:3])}{more}"
+        )
+    if folder.name == "records" and any(folder.glob(f"*/{RECORD_FILE}")):
+        return ConfigurationError(f"{message}; did you mean {folder.parent}?")
+    inside = _results_in(folder)
+    if inside:
+        return ConfigurationError(f"{message}; did you mean one of {', '.join(str(folder / name) for name in inside)}?")
+    return ConfigurationError(f"{message}; `poolbench train name={folder.name} …` makes some")

@@ -1,0 +1,83 @@
+"""Each test image's outcome, as the cells left it in `outcomes.npz` beside their record."""
+
+import io
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from poolbench.record import OUTCOMES_FILE
+from poolbench.report.reading.arms import Record, section
+
+Right = NDArray[np.bool_]
+
+
+class UnknownOutcomesError(Exception):
+    """The images' outcomes of a cell are not known; the message says why."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Which test images a cell was right on, and a digest of the true classes: equal ones, equal images in order."""
+
+    right: Right
+    target: bytes
+
+
+def read_outcomes(folder: Path, record: Record) -> Outcomes:
+    """Return the outcomes of one cell, checked against its record.
+
+    Args:
+        folder: the results folder.
+        record: of a cell that finished.
+
+    Raises:
+        UnknownOutcomesError: the file is missing, is not the one that the record names, or its accuracy is another.
+    """
+    path = folder / "records" / str(record["run_id"]) / OUTCOMES_FILE
+    named = section(record, "files").get(OUTCOMES_FILE)
+    if not named:
+        raise UnknownOutcomesError(f"the record names no {OUTCOMES_FILE}")
+    try:
+        content = path.read_bytes()
+    except OSError:
+        raise UnknownOutcomesError(f"{OUTCOMES_FILE} is missing") from None
+    if sha256(content).hexdigest() != named:
+        raise UnknownOutcomesError(f"{OUTCOMES_FILE} is not the file that the record names")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            target, predicted = arrays["target"], arrays["predicted"]
+    except Exception as error:  # whatever a damaged archive makes numpy and zipfile raise
+        # Numpy's own words advise to unpickle what nobody knows.
+        reason = f"{OUTCOMES_FILE} is not an archive of plain arrays ({type(error).__name__})"
+        raise UnknownOutcomesError(reason) from error
+    if target.ndim != 1 or target.shape != predicted.shape or not len(target):
+        raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds no image's outcome")
+    return Outcomes(target == predicted, sha256(np.ascontiguousarray(target).tobytes()).digest())
+
+
+class OutcomeFiles:
+    """The outcomes of a folder's cells, each file read once.
+
+    Args:
+        folder: the results folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: dict[str, Outcomes | UnknownOutcomesError] = {}
+
+    def of(self, record: Record) -> Outcomes:
+        """Return one cell's outcomes; raise `UnknownOutcomesError` as `read_outcomes` does."""
+        run_id = str(record["run_id"])
+        if run_id not in self.known:
+            try:
+                self.known[run_id] = read_outcomes(self.folder, record)
+            except UnknownOutcomesError as error:
+                self.known[run_id] = error
+        found = self.known[run_id]
+        if isinstance(found, UnknownOutcomesError):
+            raise found
+        return found

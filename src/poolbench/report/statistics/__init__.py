@@ -1,0 +1,1 @@
+"""Estimates, paired differences, verdicts, and what holds over data sets."""

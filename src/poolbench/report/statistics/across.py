@@ -1,0 +1,395 @@
+"""What holds over all data sets: which arms differ, how likely a run is an improvement, how far each is from the best.
+
+Blocks that share a data set are not independent of one another, so an arm's accuracy is averaged over the backbones of
+a data set first, and a data set is what counts: one row of every matrix here. Arms are matched by their variant's name;
+one that is not in every block is left out, as its mean would be over other backbones than the others'.
+"""
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from poolbench.report.reading.arms import Block
+from poolbench.report.reading.comparability import shortened
+from poolbench.report.statistics.estimates import Values
+from poolbench.report.statistics.improvement import Improvement, improvement
+from poolbench.report.statistics.matched import Matched, match, runs
+from poolbench.report.statistics.profiles import gaps, share_within
+from poolbench.report.statistics.ranks import (
+    LEAST_ARMS,
+    LEAST_DATASETS,
+    Friedman,
+    SignedRank,
+    cliques,
+    critical_difference,
+    friedman,
+    nemenyi,
+    ranks,
+    smallest_p,
+    wilcoxon,
+)
+from poolbench.report.statistics.verdicts import ALPHA, holm
+from poolbench.report.tables.across_columns import ACROSS, PAIRS
+from poolbench.report.tables.column import Column
+
+POINT = 0.01
+# All pairs of more arms take minutes, and no test is left any power by the correction for their number.
+MOST_ARMS = 60
+MOST_NAMED = 8
+KINDS = {"text": "object", "count": "Int64", "number": "float64", "flag": "boolean"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms by their place in `Across.variants`, the one of better average rank first; None: not tested."""
+
+    first: int
+    second: int
+    p_nemenyi: float | None = None
+    signed_rank: SignedRank | None = None
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Across:
+    """What holds over all data sets.
+
+    Args:
+        left_out: what was left out and why, a sentence each.
+        datasets: the rows, by name.
+        variants: the arms, the best average rank first; empty where nothing could be compared.
+        n_blocks: blocks that they were averaged over.
+        reference: the variant that improvement is about; several are joined by `; `.
+        accuracy: mean test accuracy, a row a data set, a column an arm.
+        friedman: whether any arms differ; None: not tested.
+        critical_difference: Nemenyi's; NaN: not tested.
+        cliques: groups of arms that are not told apart, as places in `variants`; those of Friedman's test (all arms
+            where it does not reject) and Nemenyi's.
+        pairs: every two arms.
+        improvement: by variant, of all but the reference.
+    """
+
+    left_out: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    n_blocks: int = 0
+    reference: str = ""
+    accuracy: Values = field(default_factory=lambda: np.empty((0, 0)))
+    friedman: Friedman | None = None
+    critical_difference: float = math.nan
+    cliques: tuple[tuple[int, ...], ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    improvement: Mapping[str, Improvement] = field(default_factory=dict)
+
+    @property
+    def average_ranks(self) -> Values:
+        """Each arm's mean rank over the data sets, 1 being best."""
+        return _average_ranks(self.accuracy)
+
+    @property
+    def gaps(self) -> Values:
+        """How far each arm (column) is below the best one of each data set (row), fraction of 1."""
+        return gaps(self.accuracy)
+
+    def apart_nemenyi(self, pair: Pair) -> bool | None:
+        """Whether Friedman's and Nemenyi's tests tell two arms apart; None: not tested."""
+        if self.friedman is None or pair.p_nemenyi is None:
+            return None
+        return self.friedman.rejects and pair.p_nemenyi < ALPHA
+
+    def apart_wilcoxon(self, pair: Pair) -> bool | None:
+        """Whether Wilcoxon's test tells two arms apart, corrected for the number of pairs; None: not tested."""
+        return None if pair.p_holm is None else pair.p_holm < ALPHA
+
+    def words(self) -> list[str]:
+        """Return the verdict over data sets, a sentence each; what was left out is in `left_out`."""
+        if not self.variants:
+            return []
+        return [
+            self._ranking(),
+            *self._differ(),
+            *self._told_apart(),
+            *self._improvements(),
+            *self._nearness(),
+        ]
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return `across`, a row an arm, and `pairs`, a row every two arms; without rows where nothing is compared."""
+        return {"across": _frame(ACROSS, self._arm_rows()), "pairs": _frame(PAIRS, self._pair_rows())}
+
+    def _ranking(self) -> str:
+        ranked = [f"{name} {rank:.2f}" for name, rank in zip(self.variants, self.average_ranks, strict=True)]
+        blocks = f" ({self.n_blocks} blocks, the backbones of a data set averaged first)"
+        return (
+            f"Over {len(self.datasets)} data sets{blocks if self.n_blocks > len(self.datasets) else ''}, "
+            f"average rank of {len(self.variants)} variants, 1 being best: {shortened(ranked, MOST_NAMED)}."
+        )
+
+    def _differ(self) -> list[str]:
+        found = self.friedman
+        if found is None:
+            return []
+        f = (
+            f"F = {found.f:.2f} with {found.df[0]} and {found.df[1]} degrees of freedom, {_p(found.p_f)}"
+            if math.isfinite(found.f)
+            else "every data set ranks them alike"
+        )
+        return [
+            f"Friedman's test {'tells that the variants differ' if found.rejects else 'tells no difference'}: "
+            f"{_p(found.p)} by {'all' if found.exact else 'random'} rearrangements of the ranks "
+            f"(χ² = {found.chi2:.2f}, {_p(found.p_chi2)}; {f})."
+        ]
+
+    def _told_apart(self) -> list[str]:
+        sentences = []
+        if self.friedman is not None and self.friedman.rejects:
+            apart = [self._named(pair) for pair in self.pairs if self.apart_nemenyi(pair)]
+            sentences.append(
+                f"Nemenyi's test tells apart average ranks at least {self.critical_difference:.2f} from one another: "
+                + (f"{shortened(apart)}." if apart else "none are.")
+            )
+        if any(pair.p_holm is not None for pair in self.pairs):
+            apart = [self._signed(pair) for pair in self.pairs if self.apart_wilcoxon(pair)]
+            n = len(self.pairs)
+            sentences.append(
+                f"Wilcoxon's test with Holm's correction for {n} pair{'s' * (n != 1)} tells apart: "
+                + (f"{shortened(apart)}." if apart else "none.")
+            )
+        return sentences
+
+    def _named(self, pair: Pair) -> str:
+        return f"{self.variants[pair.first]} above {self.variants[pair.second]}"
+
+    def _signed(self, pair: Pair) -> str:
+        # The test may favour the arm of worse average rank: it weighs differences, and knows these two arms alone.
+        turned = pair.signed_rank is not None and pair.signed_rank.negative > pair.signed_rank.positive
+        return self._named(Pair(pair.second, pair.first) if turned else pair)
+
+    def _improvements(self) -> list[str]:
+        found = sorted(self.improvement.items(), key=lambda item: (-item[1].probability, item[0]))
+        told = [
+            f"{name} {100 * one.probability:.0f} %"
+            + ("" if not one.low < one.high else f" ({100 * one.low:.0f} to {100 * one.high:.0f})")
+            for name, one in found
+        ]
+        if not told:
+            return []
+        sentence = (
+            f"How likely a run is better than one of {self.reference} with another seed: {shortened(told, MOST_NAMED)}."
+        )
+        if not any(one.low < one.high for _, one in found):
+            return [sentence]
+        return [
+            f"{sentence} The intervals are about other seeds on these data sets; with fewer than 10 seeds they are too "
+            "narrow."
+        ]
+
+    def _nearness(self) -> list[str]:
+        shares = share_within(self.gaps, POINT)
+        near = [name for name, share in zip(self.variants, shares, strict=True) if share == 1.0]
+        return [f"Within 1 point of the best on every data set: {shortened(near) if near else 'none'}."]
+
+    def _arm_rows(self) -> list[dict[str, Any]]:
+        if not self.variants:
+            return []
+        below, near = self.gaps, share_within(self.gaps, POINT)
+        rows = []
+        for column, name in enumerate(self.variants):
+            groups = [str(at) for at, clique in enumerate(self.cliques, start=1) if column in clique]
+            found = self.improvement.get(name)
+            rows.append(
+                {
+                    "variant": name,
+                    "n_datasets": len(self.datasets),
+                    "n_blocks": self.n_blocks,
+                    "test_accuracy_mean": self.accuracy[:, column].mean(),
+                    "average_rank": self.average_ranks[column],
+                    "cliques": "; ".join(groups) or ("alone" if self.friedman else ""),
+                    "best_on": int((below[:, column] == 0).sum()),
+                    "gap_mean": below[:, column].mean(),
+                    "gap_max": below[:, column].max(),
+                    "within_1_point": near[column],
+                    "improvement_probability": found and found.probability,
+                    "improvement_ci95_low": found and found.low,
+                    "improvement_ci95_high": found and found.high,
+                    "reference": self.reference,
+                }
+            )
+        return rows
+
+    def _pair_rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for pair in self.pairs:
+            difference = _difference(self.accuracy, pair.first, pair.second)
+            signed = pair.signed_rank
+            rows.append(
+                {
+                    "variant": self.variants[pair.first],
+                    "other": self.variants[pair.second],
+                    "n_datasets": len(self.datasets),
+                    "wins": int((difference > 0).sum()),
+                    "ties": int((difference == 0).sum()),
+                    "losses": int((difference < 0).sum()),
+                    "difference_mean": difference.mean(),
+                    "rank_difference": self.average_ranks[pair.second] - self.average_ranks[pair.first],
+                    "critical_difference": self.critical_difference,
+                    "p_nemenyi": pair.p_nemenyi,
+                    "apart_nemenyi": self.apart_nemenyi(pair),
+                    "wilcoxon_statistic": signed and signed.statistic,
+                    "wilcoxon_exact": signed and signed.exact,
+                    "p_wilcoxon": signed and signed.p,
+                    "p_wilcoxon_holm": pair.p_holm,
+                    "apart_wilcoxon": self.apart_wilcoxon(pair),
+                }
+            )
+        return rows
+
+
+def across(blocks: Sequence[Block]) -> Across:
+    """Return what holds over the data sets of these blocks; the order of blocks and arms does not matter."""
+    matched = match(blocks)
+    if matched.accuracy.size == 0:
+        return Across(left_out=matched.left_out)
+    left_out, accuracy = list(matched.left_out), matched.accuracy
+    average = _average_ranks(accuracy)
+    order = sorted(range(len(average)), key=lambda at: (round(float(average[at]), 9), matched.variants[at]))
+    variants = tuple(matched.variants[at] for at in order)
+    accuracy = accuracy[:, order]
+
+    omnibus, difference, groups, told = _mean_ranks(accuracy)
+    left_out += told
+    pairs, told = _pairs(accuracy, tested=omnibus is not None)
+    left_out += told
+    improved, reference, told = _improvements(matched, variants)
+    return Across(
+        left_out=(*left_out, *told),
+        datasets=matched.datasets,
+        variants=variants,
+        n_blocks=len(matched.cells),
+        reference=reference,
+        accuracy=accuracy,
+        friedman=omnibus,
+        critical_difference=difference,
+        cliques=groups,
+        pairs=pairs,
+        improvement=improved,
+    )
+
+
+def _average_ranks(accuracy: Values) -> Values:
+    return ranks(accuracy).mean(axis=0) if accuracy.size else np.empty(0)
+
+
+def _difference(accuracy: Values, first: int, second: int) -> Values:
+    """Return the differences of two arms, with what the order of a sum leaves behind taken off."""
+    found: Values = np.round(accuracy[:, first] - accuracy[:, second], 12)
+    return found
+
+
+def _mean_ranks(accuracy: Values) -> tuple[Friedman | None, float, tuple[tuple[int, ...], ...], list[str]]:
+    """Return Friedman's test, Nemenyi's critical difference, the cliques, and what was left out."""
+    n, k = accuracy.shape
+    needs = []
+    if k < LEAST_ARMS:
+        needs.append(f"{LEAST_ARMS} variants with a result in every block, and there are {k}")
+    if n < LEAST_DATASETS:
+        needs.append(f"{LEAST_DATASETS} data sets, and there are {n}")
+    if needs:
+        return None, math.nan, (), [f"Friedman's and Nemenyi's tests are left out: they need {'; '.join(needs)}."]
+    omnibus, difference = friedman(accuracy), critical_difference(k, n)
+    told = []
+    if difference > k - 1:
+        told.append(
+            f"Nemenyi's test cannot tell any two of {k} variants apart with {n} data sets: "
+            f"its critical difference of {difference:.2f} is beyond the largest that there is."
+        )
+    # Nemenyi's test is for after Friedman's has said that there is something to find.
+    groups = cliques(_average_ranks(accuracy), difference) if omnibus.rejects else (tuple(range(k)),)
+    return omnibus, difference, groups, told
+
+
+def _pairs(accuracy: Values, *, tested: bool) -> tuple[tuple[Pair, ...], list[str]]:
+    """Return every two arms with their tests, Nemenyi's only where `tested`; and what was left out."""
+    n, k = accuracy.shape
+    if k > MOST_ARMS:
+        return (), [f"Pairs are left out: {k} variants make {k * (k - 1) // 2:,} of them, which answer nothing."]
+    both = list(itertools.combinations(range(k), 2))
+    p = nemenyi(_average_ranks(accuracy), n) if tested else None
+    of_nemenyi = [None if p is None else float(p[pair]) for pair in both]
+    if smallest_p(n, 1) >= ALPHA:
+        pairs = tuple(Pair(*pair, p_nemenyi=found) for pair, found in zip(both, of_nemenyi, strict=True))
+        return pairs, [
+            f"Wilcoxon's test of pairs is left out: with {n} data sets its p is never below "
+            f"2/2{_superscript(n)} = {smallest_p(n, 1):.3g}."
+        ]
+    signed = [wilcoxon(_difference(accuracy, *pair)) for pair in both]
+    corrected, _ = holm([found.p for found in signed])
+    pairs = tuple(
+        Pair(*pair, p_nemenyi=p_nemenyi, signed_rank=found, p_holm=p_holm)
+        for pair, p_nemenyi, found, p_holm in zip(both, of_nemenyi, signed, corrected, strict=True)
+    )
+    least = smallest_p(n, len(both))
+    if least < ALPHA:
+        return pairs, []
+    return pairs, [
+        f"Wilcoxon's test with Holm's correction cannot tell any two variants apart: with {n} data sets and "
+        f"{len(both)} pairs its smallest p is {least:.3g}."
+    ]
+
+
+def _improvements(matched: Matched, variants: Sequence[str]) -> tuple[dict[str, Improvement], str, list[str]]:
+    """Return the probability of improvement of each arm that has one, over which reference, and what was left out."""
+    found: dict[str, Improvement] = {}
+    without, narrow, references = [], [], set()
+    for name in variants:
+        arms = [(dataset, arms_of[name]) for dataset, arms_of in matched.cells]
+        references |= {arm.reference.variant for _, arm in arms if arm.reference is not None}
+        if all(arm.is_reference for _, arm in arms):
+            continue
+        cells: dict[str, list[tuple[dict[int, float], dict[int, float]]]] = defaultdict(list)
+        for dataset, arm in arms:
+            if arm.reference is not None and not arm.is_reference:
+                cells[dataset].append((runs(arm), runs(arm.reference)))
+        whole = sum(map(len, cells.values())) == len(arms)
+        one = improvement(list(cells.values())) if whole else Improvement(math.nan)
+        if math.isnan(one.probability):
+            without.append(name)
+            continue
+        found[name] = one
+        if math.isnan(one.low):
+            narrow.append(name)
+    told = []
+    if without:
+        told.append(
+            f"The probability of improvement is left out for {shortened(without)}: it needs in every block a "
+            "reference, and two runs of unequal seeds."
+        )
+    if narrow:
+        told.append(
+            f"The probability of improvement has no interval for {shortened(narrow)}: that needs 3 seeds of the "
+            "variant and of its reference in every block."
+        )
+    return found, "; ".join(sorted(references)), told
+
+
+def _frame(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame({c.name: pd.Series([row[c.name] for row in rows], dtype=KINDS[c.kind]) for c in columns})
+
+
+def _p(value: float) -> str:
+    """Return a p-value in words.
+
+    >>> _p(0.0204), _p(1e-9)
+    ('p = 0.020', 'p < 0.001')
+    """
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def _superscript(value: int) -> str:
+    return str(value).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,0 +1,159 @@
+"""Each arm of a block beside its reference: the paired difference, the verdict, and what is unequal between the two."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from poolbench.report.reading.arms import Arm, Block, Record, differing, first, listed, number, recipe, section
+from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
+from poolbench.report.statistics.paired import Paired, paired
+from poolbench.report.statistics.verdicts import IDENTICAL, NONE, REFERENCE, Decision, decide
+
+# Of results that do not say which margin was set before they were made.
+MARGIN = 0.005
+SEEDS, SEEDS_AND_IMAGES = "seeds", "seeds and images"
+# More differing settings than this are only counted.
+MOST_SETTINGS = 2
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One arm beside another.
+
+    Args:
+        verdict: one of `poolbench.report.statistics.verdicts`, or `reference`, `identical`, or empty.
+        found: the paired difference; None where there is nothing to compare.
+        decision: what Holm's procedure says; None likewise.
+        margin: of a tie, fraction of 1.
+        flags: what is unequal between the two.
+        unknown: why the images' outcomes do not count; empty where they do.
+    """
+
+    verdict: str
+    found: Paired | None = None
+    decision: Decision | None = None
+    margin: float = math.nan
+    flags: tuple[str, ...] = ()
+    unknown: str = ""
+
+    @property
+    def noise(self) -> str:
+        """What the interval counts as noise."""
+        if self.found is None or not self.found.n:
+            return ""
+        return SEEDS if self.found.images is None else SEEDS_AND_IMAGES
+
+
+def compare_blocks(blocks: Sequence[Block], outcomes: OutcomeFiles) -> dict[str, Compared]:
+    """Return for each arm, by its digest, how it compares with its reference; a block's arms are one family."""
+    return {arm_id: one for block in blocks for arm_id, one in _of_block(block, outcomes).items()}
+
+
+def _of_block(block: Block, outcomes: OutcomeFiles) -> dict[str, Compared]:
+    pairs = []
+    result = {}
+    for arm in block.arms:
+        if arm.is_reference:
+            result[arm.arm_id] = Compared(REFERENCE)
+        elif arm.reference is None or not arm.finished:
+            result[arm.arm_id] = Compared(NONE)
+        elif arm.reference.variant in arm.identical:
+            result[arm.arm_id] = Compared(IDENTICAL, flags=unequal(arm, arm.reference))
+        else:
+            pairs.append((arm, arm.reference))
+    margin = margin_of([record for arm in block.arms for record in arm.records.values()])
+    return result | compare_pairs(pairs, outcomes, outcomes, margin)
+
+
+def compare_pairs(
+    pairs: Sequence[tuple[Arm, Arm]], outcomes: OutcomeFiles, others: OutcomeFiles, margin: float
+) -> dict[str, Compared]:
+    """Return for the first of each pair, by its digest, how it compares with the second; the pairs are one family.
+
+    Args:
+        pairs: an arm and what it is compared with.
+        outcomes: of the first arms' folder.
+        others: of the second arms' folder.
+        margin: of a tie, fraction of 1.
+    """
+    found: list[tuple[Arm, Arm, Paired, str]] = []
+    for arm, other in pairs:
+        found.append((arm, other, *_paired(arm, other, outcomes, others)))
+    decisions = decide([one for *_, one, _ in found], margin=margin)
+    return {
+        arm.arm_id: Compared(decision.verdict, one, decision, margin, unequal(arm, other), unknown)
+        for (arm, other, one, unknown), decision in zip(found, decisions, strict=True)
+    }
+
+
+def _paired(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) -> tuple[Paired, str]:
+    """Return the difference over the seeds that both have, and why the images' outcomes do not count."""
+    pairs = [(arm.finished[seed], other.finished[seed]) for seed in arm.finished if seed in other.finished]
+    both = [
+        (own, its, own_accuracy - its_accuracy)
+        for own, its in pairs
+        if math.isfinite(own_accuracy := _accuracy(own)) and math.isfinite(its_accuracy := _accuracy(its))
+    ]
+    differences = np.array([difference for *_, difference in both], dtype=float)
+    if len(both) < 2:
+        return paired(differences), ""
+    rows, images = [], set()
+    for own, its, _ in both:
+        sides = []
+        for record, files, name in ((own, outcomes, arm.variant), (its, others, other.variant)):
+            try:
+                sides.append(files.of(record))
+            except UnknownOutcomesError as error:
+                return paired(differences), f"{name}, seed {record['seed']}: {error}"
+        images |= {(side.target, section(r, "data").get("sha256")) for side, r in zip(sides, (own, its), strict=True)}
+        if len(images) > 1:
+            return paired(differences), f"cells of {arm.variant} and {other.variant} were not tested on the same images"
+        rows.append(sides[0].right.astype(np.int8) - sides[1].right.astype(np.int8))
+    return paired(differences, np.stack(rows)), ""
+
+
+def _accuracy(record: Record) -> float:
+    return number(record["metrics"].get("test_accuracy"))
+
+
+def margin_of(records: Sequence[Record]) -> float:
+    """Return the margin that was set before the runs: the smallest that any record names."""
+    named = [number(record.get("margin")) for record in records]
+    return min((margin for margin in named if margin >= 0), default=MARGIN)
+
+
+def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:
+    """Return what beside the pooling is unequal between two arms, a few words each."""
+    flags = []
+    if geometry(arm) != "equal":
+        flags.append(f"{geometry(arm) or 'unknown'} geometry")
+    notes = [str((first(one, "audit").get("head") or {}).get("note") or "") for one in (arm, other)]
+    if notes[0] and notes[0] != notes[1]:
+        flags.append(notes[0])
+    settings = differing([recipe(arm), recipe(other)])
+    if settings:
+        named = ", ".join(settings[:MOST_SETTINGS])
+        more = len(settings) - MOST_SETTINGS
+        flags.append(f"other recipe ({named}{f' and {more} more' if more > 0 else ''})")
+    unpaired = sorted(set(arm.finished) ^ set(other.finished))
+    if unpaired:
+        flags.append(f"unpaired seeds ({listed(unpaired)})")
+    if _origins(arm, "revision") != _origins(other, "revision"):
+        flags.append("other code revision")
+    if True in _origins(arm, "dirty") | _origins(other, "dirty"):
+        flags.append("uncommitted changes")
+    return tuple(flags)
+
+
+def geometry(arm: Arm) -> str:
+    """Return `equal` where every site has the reference's kernel, stride and padding, `own` where not, else empty."""
+    audit = first(arm, "audit")
+    if not audit:
+        return ""
+    return "own" if any(site.get("geometry") == "own" for site in audit.get("sites") or []) else "equal"
+
+
+def _origins(arm: Arm, key: str) -> set[object]:
+    return {section(record, "provenance").get(key) for record in arm.finished.values()}

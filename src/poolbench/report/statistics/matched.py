@@ -1,0 +1,90 @@
+"""From blocks to a matrix with a row for each data set and a column for each variant."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from poolbench.report.reading.arms import Arm, Block, number
+from poolbench.report.reading.comparability import shortened
+from poolbench.report.statistics.estimates import Values
+
+METRIC = "test_accuracy"
+
+
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """The variants that every block has, and their results.
+
+    Args:
+        left_out: which blocks and variants are not in it, a sentence each.
+        datasets: the rows, by name.
+        variants: the columns, by name.
+        accuracy: mean over backbones of the mean over seeds; empty where there is nothing to compare.
+        cells: each block's data set and its arms by variant.
+    """
+
+    left_out: tuple[str, ...]
+    datasets: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    accuracy: Values = field(default_factory=lambda: np.empty((0, 0)))
+    cells: tuple[tuple[str, Mapping[str, Arm]], ...] = ()
+
+
+def match(blocks: Sequence[Block]) -> Matched:
+    """Return the variants with a result in every block, over at least two data sets; the order does not matter.
+
+    A block without any result is left out; after that, so is a variant that lacks a result in any block, as its mean
+    would be over other backbones, or other data sets, than the others'.
+    """
+    ordered = sorted(blocks, key=lambda block: (block.dataset, block.backbone, block.block_id))
+    found = [(block, {arm.variant: arm for arm in block.arms if runs(arm)}) for block in ordered]
+    left_out = [
+        f"Over data sets {block.title} is left out: no cell of it has a test accuracy."
+        for block, arms in found
+        if not arms
+    ]
+    found = [(block, arms) for block, arms in found if arms]
+    datasets = tuple(dict.fromkeys(block.dataset for block, _ in found))
+    if len(datasets) < 2:
+        there = f"is one, {datasets[0]}" if datasets else "is none with a result"
+        return Matched((*left_out, f"Nothing is compared over data sets: there {there}."))
+    variants, told = _complete(found)
+    left_out += told
+    if len(variants) < 2:
+        held = f"one variant, {variants[0]}, has" if variants else "no variant has"
+        return Matched((*left_out, f"Nothing is compared over data sets: {held} a result in every block."))
+    means: dict[str, list[list[float]]] = {dataset: [] for dataset in datasets}
+    for block, arms in found:
+        means[block.dataset].append([float(np.mean(list(runs(arms[name]).values()))) for name in variants])
+    return Matched(
+        left_out=tuple(left_out),
+        datasets=datasets,
+        variants=tuple(variants),
+        accuracy=np.array([np.mean(of_backbones, axis=0) for of_backbones in means.values()]),
+        cells=tuple((block.dataset, arms) for block, arms in found),
+    )
+
+
+def runs(arm: Arm) -> dict[int, float]:
+    """Return the test accuracies that an arm has, by seed."""
+    found = {seed: number(record["metrics"].get(METRIC)) for seed, record in arm.finished.items()}
+    return {seed: found[seed] for seed in sorted(found) if not math.isnan(found[seed])}
+
+
+def _complete(found: Sequence[tuple[Block, Mapping[str, Arm]]]) -> tuple[list[str], list[str]]:
+    """Return the variants with a result in every block by name, and a sentence about the others."""
+    every = sorted({arm.variant for block, _ in found for arm in block.arms})
+    absent = {name: tuple(block.title for block, arms in found if name not in arms) for name in every}
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name, titles in absent.items():
+        if titles:
+            alike[titles].append(name)
+    told = [
+        f"Over data sets {shortened(names)} {'is' if len(names) == 1 else 'are'} left out: "
+        f"no result for {shortened(titles)}."
+        for titles, names in alike.items()
+    ]
+    return [name for name in every if not absent[name]], told

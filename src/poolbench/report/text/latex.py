@@ -1,0 +1,136 @@
+r"""summary.tex: the blocks as LaTeX tables (booktabs), ready for `\input`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from poolbench.report.reading.arms import Block
+from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, WORSE
+from poolbench.report.text.views import (
+    NOTHING,
+    View,
+    accuracy_text,
+    count_text,
+    difference_text,
+    figure_text,
+    given,
+    millions_text,
+)
+
+SPECIAL = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "–": "--",
+    "Δ": r"$\Delta$",
+    "≈": r"$\approx$",
+}
+MARK = r"\textsuperscript{*}"
+
+
+def escaped(text: str) -> str:
+    r"""Return text as LaTeX sets it, as it is.
+
+    >>> escaped("avg_topk[k=3] & 50 %")
+    'avg\\_topk[k=3] \\& 50 \\%'
+    """
+    return "".join(SPECIAL.get(character, character) for character in text)
+
+
+def tables(blocks: Sequence[Block], views: Sequence[View], rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one table a block that has a finished cell.
+
+    The best mean is bold only where the verdicts bear it: the arm is better than the reference, or it is the reference
+    and every other arm is worse; and nothing but the pooling differs.
+    """
+    parts = [
+        "% Needs \\usepackage{booktabs,textcomp} and a UTF-8 engine or inputenc. Made by `poolbench report`.",
+    ]
+    for number, (block, view) in enumerate(zip(blocks, views, strict=True)):
+        found = [rows[arm.arm_id] for arm in block.arms if arm.finished]
+        if found:
+            parts.append(_table(number, block, view, found))
+    return "\n\n".join(parts) + "\n"
+
+
+def best(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the digest of the arm that may be called the best of a block; empty where the verdicts bear none."""
+    known = [row for row in rows if given(row["test_accuracy_mean"])]
+    if not known:
+        return ""
+    first = max(known, key=lambda row: row["test_accuracy_mean"])
+    if first["verdict"] == BETTER and not first["flags"]:
+        return str(first["arm_id"])
+    others = [row for row in known if row is not first and row["verdict"] != IDENTICAL]
+    if (
+        first["verdict"] == "reference"
+        and others
+        and all(row["verdict"] == WORSE and not row["flags"] for row in others)
+    ):
+        return str(first["arm_id"])
+    return ""
+
+
+def _table(number: int, block: Block, view: View, rows: Sequence[Mapping[str, Any]]) -> str:
+    differences = any(given(row["difference_mean"]) for row in rows)
+    speeds = any(given(row["training_ratio"]) for row in rows)
+    headings = ["Pooling", "$n$", "Accuracy, \\%"]
+    if differences:
+        headings += [f"$\\Delta$ to {escaped(view.against)}, points", "Verdict"]
+    headings += ["Parameters", "MACs, M"] + (["Training, ratio"] if speeds else [])
+    bold = best(rows)
+    marked = any(row["flags"] for row in rows)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{_caption(view, rows, differences, marked, bold)}}}",
+        f"\\label{{tab:poolbench-{number + 1}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(headings) - 1)}}}",
+        r"\toprule",
+        " & ".join(headings) + r" \\",
+        r"\midrule",
+    ]
+    for row in rows:
+        accuracy = escaped(accuracy_text(row))
+        cells = [
+            _first_cell(str(row["variant"])) + (MARK if row["flags"] else ""),
+            count_text(row["n_seeds"]),
+            rf"\textbf{{{accuracy}}}" if row["arm_id"] == bold else accuracy,
+        ]
+        if differences:
+            verdict = str(row["verdict"])
+            cells += [escaped(difference_text(row)), escaped(NOTHING if verdict in ("", "reference") else verdict)]
+        cells += [escaped(count_text(row["parameters"])), escaped(millions_text(row["multiply_adds"]))]
+        if speeds:
+            cells.append(escaped(figure_text(row["training_ratio"])))
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _first_cell(name: str) -> str:
+    r"""Return a name that the `\\` of the row before takes for no argument of its own."""
+    return ("{}" if name.startswith(("[", "*")) else "") + escaped(name)
+
+
+def _caption(view: View, rows: Sequence[Mapping[str, Any]], differences: bool, marked: bool, bold: str) -> str:
+    parts = [f"{escaped(view.title)}. Test accuracy: mean over $n$ seeds $\\pm$ half its 95\\,\\% interval."]
+    if differences:
+        margin = max((row["margin"] * 100 for row in rows if given(row["margin"])), default=0.0)
+        parts.append(
+            "$\\Delta$: paired difference $\\pm$ half the interval that decides the verdict (seeds and test images "
+            f"count as noise, Holm's correction for the arms); tie: within {margin:g} points."
+        )
+    if bold:
+        of_reference = any(row["verdict"] == "reference" and row["arm_id"] == bold for row in rows)
+        parts.append(f"Bold: {'every other is worse' if of_reference else 'best, and better than the reference'}.")
+    if marked:
+        marks = sorted({f"{row['variant']}: {row['flags']}" for row in rows if row["flags"]})
+        parts.append(f"{MARK}More than the pooling differs ({escaped('; '.join(marks))}).")
+    return " ".join(parts)

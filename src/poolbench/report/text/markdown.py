@@ -1,0 +1,115 @@
+"""summary.md: the tables as Markdown, with all that is needed to judge them and to make them again."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from poolbench.record import Problem
+from poolbench.report.content import Content
+from poolbench.report.reading.arms import Record
+from poolbench.report.reading.origins import commands, environments
+from poolbench.report.text import published
+from poolbench.report.text.views import View, code
+
+
+def summary(content: Content) -> str:
+    """Return the text of summary.md; it depends on the records alone, so that equal records give equal bytes."""
+    records, blocks, experiment = content.records, content.blocks, content.experiment
+    finished = sum(record["status"] == "ok" for record in records)
+    parts = [f"# {content.folder.resolve().name}"]
+    if experiment.question:
+        parts.append(f"**Question.** {plain(experiment.question)}")
+    if experiment.expected:
+        parts.append(f"**Expected.** {plain(experiment.expected)}")
+    parts += [
+        "## Verdict",
+        bullets(plain(sentence) for sentence in (*content.words, *content.across.words(), *content.across.left_out)),
+    ]
+    parts.append(
+        f"{len(records)} cell{'s' * (len(records) != 1)}, {finished} finished; "
+        f"{len(blocks)} block{'s' * (len(blocks) != 1)} of one backbone and one dataset each."
+    )
+    parts.append(bullets(plain(line) for line in content.head))
+    if content.warnings:
+        parts += ["## Mind", bullets(plain(sentence) for sentence in content.warnings)]
+    for view in content.views:
+        parts.append(f"## {plain(view.title)}")
+        parts.append(table(view) if view.rows else "No finished cell.")
+        if view.absent:
+            parts.append(f"Without a finished cell: {', '.join(map(code, view.absent))}.")
+        if view.speed:
+            parts.append(f"Speed: {plain(view.speed)}.")
+    parts += [
+        "## Seed by seed",
+        "Dots are single seeds, the marker their mean with its 95 % interval, the vertical line the reference's mean.",
+        "![Test accuracy of every variant, a panel a block](accuracy.svg)",
+    ]
+    parts += _published(content)
+    if content.not_compared:
+        parts += ["## Not compared", bullets(plain(str(entry)) for entry in content.not_compared)]
+    if content.problems:
+        parts += ["## Not read", bullets(_problem(problem, content.folder) for problem in content.problems)]
+    parts += ["## Where the figures come from", environments_table(records), *_commands(records)]
+    files = ", ".join(f"`{name}.csv`" for name in content.tables)
+    parts.append(
+        f"All columns: {files}, and the same as Parquet; `summary` joins the first three. Each is explained in "
+        "`docs/tables.md` of poolbench, the verdicts in `docs/statistics.md`."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _published(content: Content) -> list[str]:
+    found = content.tables.get("published")
+    if found is None:
+        return []
+    lines = [" | ".join(("", *published.HEADINGS, "")).strip(), "|" + " --- |" * len(published.HEADINGS)]
+    lines += [f"| {' | '.join(map(plain, cells))} |" for cells in published.cells(found)]
+    return ["## Beside published figures", *published.told(found), "\n".join(lines)]
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return "".join(f"\\{character}" if character in "\\`*_[]<>|~" else character for character in text)
+
+
+def _problem(problem: Problem, folder: Path) -> str:
+    path = problem.path.relative_to(folder) if problem.path.is_relative_to(folder) else problem.path
+    # The reason names the path again, as the machine has it.
+    reason = problem.reason.replace(str(problem.path), path.name)
+    return f"{plain(str(path))}: {plain(reason)}"
+
+
+def table(view: View) -> str:
+    """Return a block as a table."""
+    lines = [
+        "| " + " | ".join(heading.full for heading in view.headings) + " |",
+        "| --- |" + " ---: |" * (len(view.headings) - 1),
+    ]
+    for row in view.rows:
+        name = code(row.cells[0])
+        if row.is_reference:
+            name = f"**{name}**"
+        if row.notes:
+            name += f" ({'; '.join(plain(note) for note in row.notes)})"
+        lines.append("| " + " | ".join([name, *(plain(cell) for cell in row.cells[1:])]) + " |")
+    return "\n".join(lines)
+
+
+def environments_table(records: Sequence[Record]) -> str:
+    """Return a table of the surroundings that the finished records were made in, most frequent first."""
+    parts = []
+    for n, environment in environments(records):
+        lines = [f"{n} cell{'s' * (n != 1)}:", "", "| | |", "| --- | --- |"]
+        lines += [f"| {key} | {plain(value)} |" for key, value in environment.items()]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) if parts else "No cell finished."
+
+
+def _commands(records: Sequence[Record]) -> list[str]:
+    """Return the commands that made the records, as a block of code."""
+    found = commands(records)
+    return [f"Made by:\n\n```\n{chr(10).join(found)}\n```"] if found else []

@@ -1,0 +1,75 @@
+"""Figures that others published, beside one's own: set side by side, never mixed.
+
+No interval is drawn around the gap between the two: another recipe, other code and often another choice of the weights
+lie between them, which no number of seeds makes up for.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from poolbench.experiment import Experiment
+from poolbench.report.tables.columns import KEYS, PUBLISHED
+from poolbench.report.text.views import accuracy_text, count_text, estimate_text, given, points_text
+
+NAMES = [column.name for column in PUBLISHED]
+OWN = ("n_seeds", "test_accuracy_mean", "test_accuracy_ci95_low", "test_accuracy_ci95_high")
+HEADINGS = ("backbone", "dataset", "variant", "published, %", "here, %", "gap, points", "their recipe", "source")
+
+
+def beside(experiment: Experiment, accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each published figure, with one's own where an arm of these names finished.
+
+    Args:
+        experiment: holds the published figures.
+        accuracy: the table of that name.
+    """
+    keys = [column.name for column in KEYS]
+    own = {tuple(row[key] for key in keys): row for row in accuracy.to_dict("records") if row["n_seeds"]}
+    rows = []
+    for figure in experiment.published:
+        row: Mapping[Any, Any] = own.get((figure.backbone, figure.dataset, figure.variant), {})
+        mean: Any = row.get("test_accuracy_mean")
+        rows.append(
+            {
+                **{key: getattr(figure, key) for key in (*keys, "source", "recipe")},
+                "published_test_accuracy": figure.test_accuracy,
+                "published_test_accuracy_std": figure.test_accuracy_std,
+                "published_n_runs": figure.n_runs,
+                **{key: row.get(key) for key in OWN},
+                "gap": mean - figure.test_accuracy if given(mean) else None,
+            }
+        )
+    kinds = {"text": "object", "count": "Int64", "number": "float64"}
+    frame = pd.DataFrame(rows, columns=NAMES)
+    return frame.astype({column.name: kinds[column.kind] for column in PUBLISHED})
+
+
+def cells(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return the table as people read it, a row a figure, in the order of `HEADINGS`."""
+    return [_cells({str(key): value for key, value in row.items()}) for row in table.to_dict("records")]
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    published = estimate_text(row["published_test_accuracy"], None, None)
+    if given(row["published_test_accuracy_std"]):
+        published += f" (std {row['published_test_accuracy_std'] * 100:.2f})"
+    if given(row["published_n_runs"]):
+        runs = int(row["published_n_runs"])
+        published += f", {runs} run{'s' * (runs != 1)}"
+    here = accuracy_text(row)
+    if given(row["n_seeds"]):
+        here += f", n = {count_text(row['n_seeds'])}"
+    names = tuple(str(row[key]) for key in ("backbone", "dataset", "variant"))
+    return (*names, published, here, points_text(row["gap"]), row["recipe"], row["source"])
+
+
+def told(table: pd.DataFrame) -> Sequence[str]:
+    """Return how the published figures are to be read; nothing where there are none."""
+    if not len(table):
+        return []
+    return [
+        "Published figures stand beside these runs and enter no statistic: the gap holds the difference of recipe and "
+        "code as well as chance."
+    ]

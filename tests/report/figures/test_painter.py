@@ -1,0 +1,92 @@
+"""Large reports: a second process draws some figures; the page's library is put together once."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vl_convert
+
+from poolbench.report.figures import painter
+from poolbench.report.make import gather
+from poolbench.report.page.library import vega
+from poolbench.report.reading.loading import load
+
+
+def files(results: Any) -> dict[str, bytes]:
+    from poolbench.report import figures
+
+    with painter.Painter(records=3) as second:
+        content = gather(load(results.folder))
+        second.begin(content)
+        own = figures.files(content, [name for name in figures.DRAWINGS if name not in second.share])
+        given = second.files()
+        assert not own.keys() & given.keys()
+        return own | given
+
+
+class TestPainter:
+    def test_who_draws_makes_no_difference(self, results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        results.grid(blocks=[("slides", "digits")], variants=["max", "avg"], seeds=3)
+        alone = files(results)
+        monkeypatch.setattr(painter, "LEAST_RECORDS", 1)
+        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        assert files(results) == alone
+
+    def test_few_records_or_one_core_start_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        assert painter.Painter(painter.LEAST_RECORDS - 1).process is None
+        monkeypatch.setattr(painter, "_cores", lambda: 1)
+        assert painter.Painter(10**6).process is None
+
+    def test_its_failure_is_told(self, results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        results.add()
+        monkeypatch.setattr(painter, "LEAST_RECORDS", 1)
+        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        with painter.Painter(3) as second:
+            second.begin("not what a report says")
+            with pytest.raises(RuntimeError, match=r"drawing figures failed:\n[\s\S]*AttributeError"):
+                second.files()
+
+    def test_it_ends_with_the_report(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        second = painter.Painter(10**6)
+        assert second.process is not None
+        with pytest.raises(ZeroDivisionError), second:
+            raise ZeroDivisionError
+        assert second.process.returncode is not None
+
+    def test_without_an_interpreter_nothing_is_given_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "executable", "")
+        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        assert painter.Painter(10**6).share == ()
+
+
+class TestLibrary:
+    @pytest.fixture(autouse=True)
+    def _cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def made(self, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+        monkeypatch.setattr(vl_convert, "javascript_bundle", lambda: text)
+
+    def test_is_put_together_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made(monkeypatch, "first")
+        assert vega() == "first"
+        self.made(monkeypatch, "second")
+        assert vega() == "first"
+
+    def test_a_changed_file_is_not_taken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made(monkeypatch, "first")
+        vega()
+        (path,) = (tmp_path / "cache" / "poolbench" / "vega").iterdir()
+        path.write_text("something else")
+        self.made(monkeypatch, "second")
+        assert vega() == "second"
+
+    def test_a_cache_that_cannot_be_written_is_done_without(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "cache").write_text("a file in its place")
+        self.made(monkeypatch, "first")
+        assert vega() == "first"

@@ -1,0 +1,130 @@
+"""The paired difference and its two variances: by hand, against published examples, against libraries."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from poolbench.report.statistics.paired import half_width, paired, two_sided
+
+# Student 1908, The probable error of a mean, Biometrika 6:1–25: hours of sleep that ten patients gained by two drugs.
+DEXTRO = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+LAEVO = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+
+def test_students_patients() -> None:
+    found = paired(np.array(LAEVO) - np.array(DEXTRO))
+    # Student's own table: mean 1.58, standard deviation 1.17 with n below the root.
+    assert round(found.mean, 2) == 1.58
+    assert round(found.std * math.sqrt(9 / 10), 2) == 1.17
+    # The figures printed with this example in the documentation of R's t.test.
+    assert round(found.p, 6) == 0.002833
+    assert [round(end, 7) for end in found.interval(0.95)] == [0.7001142, 2.4598858]
+
+
+def mean_squares(d: np.ndarray) -> tuple[float, float, float]:
+    """Mean squares of rows, columns and rest of a two-way table, from their definitions."""
+    seeds, images = d.shape
+    rows, columns, all_ = d.mean(axis=1, keepdims=True), d.mean(axis=0, keepdims=True), d.mean()
+    return (
+        images * ((rows - all_) ** 2).sum() / (seeds - 1),
+        seeds * ((columns - all_) ** 2).sum() / (images - 1),
+        ((d - rows - columns + all_) ** 2).sum() / ((seeds - 1) * (images - 1)),
+    )
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 50), (7, 400)])
+def test_variances_are_those_of_the_two_way_table(shape: tuple[int, int]) -> None:
+    draw = np.random.default_rng(shape[0])
+    images = (draw.normal(size=shape[1]) > 0.4).astype(np.int8)
+    d = images - (draw.random(shape) > 0.6).astype(np.int8)
+    found = paired(d.mean(axis=1), d)
+    of_seeds, of_images, rest = mean_squares(d.astype(float))
+    assert found.mean == pytest.approx(d.mean())
+    assert found.seed_variance == pytest.approx(of_seeds / d.size)
+    assert found.seed_variance == pytest.approx(d.mean(axis=1).var(ddof=1) / len(d))
+    assert found.image_variance == pytest.approx(max(of_images - rest, 0) / d.size)
+    assert found.se == pytest.approx(math.sqrt(found.seed_variance + found.image_variance))
+
+
+def test_images_that_differ_less_than_chance_add_nothing() -> None:
+    d = np.array([[1, 0], [0, 1]], dtype=np.int8)
+    found = paired(d.mean(axis=1), d)
+    assert found.image_variance == 0.0
+
+
+def test_without_outcomes_it_is_the_paired_t_of_scipy() -> None:
+    own, other = [0.91, 0.93, 0.90, 0.95], [0.90, 0.90, 0.91, 0.92]
+    found = paired(np.subtract(own, other))
+    theirs = stats.ttest_rel(own, other)
+    assert found.images is None
+    assert math.isnan(found.image_variance)
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert found.p_seeds == pytest.approx(theirs.pvalue)
+    interval = theirs.confidence_interval(0.99)
+    assert found.interval(0.99) == pytest.approx((interval.low, interval.high))
+
+
+def test_both_variances_widen_the_interval_and_seeds_alone_stay() -> None:
+    draw = np.random.default_rng(0)
+    d = np.sign(draw.normal(0.3, 1, 200).round() + (draw.random((5, 200)) > 0.9)).astype(np.int8)
+    found, alone = paired(d.mean(axis=1), d), paired(d.mean(axis=1))
+    assert found.image_variance > 0
+    assert found.p >= alone.p
+    assert found.p_seeds == pytest.approx(alone.p)
+    for level in (0.5, 0.95, 0.999999):
+        assert found.interval(level)[0] <= alone.interval(level)[0]
+    assert found.interval(0.95)[0] < alone.interval(0.95)[0]
+
+
+def test_the_critical_value_is_weighted_by_the_variances() -> None:
+    # Cochran and Cox by hand: (3·t(4) + 1·t(100)) / 4 at 95 %, t(4) = 2.776445, t(100) = 1.983972.
+    assert half_width([(3.0, 4), (1.0, 100)], 0.95) == pytest.approx((3 * 2.776445 + 1.983972) / 4 * 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.3, -2.0, 9.0, 40.0])
+@pytest.mark.parametrize("parts", [[(1.0, 4)], [(1.0, 4), (0.5, 999)], [(1e-9, 2), (1.0, 50)], [(1.0, 2), (0.0, 50)]])
+def test_p_is_where_the_interval_ends_at_zero(mean: float, parts: list[tuple[float, float]]) -> None:
+    p = two_sided(mean, parts)
+    if p > 1e-12:  # beyond, 1 − p is 1
+        assert half_width(parts, 1 - p) == pytest.approx(abs(mean), rel=1e-3, abs=1e-9)
+    assert 0 <= p <= 1
+
+
+def test_an_unheard_of_difference_has_the_seeds_p() -> None:
+    assert two_sided(1e9, [(1.0, 4), (1.0, 9999)]) == pytest.approx(2 * stats.t.sf(1e9, 4))
+
+
+class TestWithoutASpread:
+    def test_one_seed(self) -> None:
+        found = paired(np.array([0.01]), np.array([[1, 0, 0]], dtype=np.int8))
+        assert found.n == 1
+        assert math.isnan(found.p)
+        assert all(map(math.isnan, found.interval(0.95)))
+
+    def test_no_seed(self) -> None:
+        found = paired(np.array([]))
+        assert found.n == 0
+        assert math.isnan(found.mean)
+        assert math.isnan(found.p)
+
+    def test_equal_outcomes_are_equal(self) -> None:
+        d = np.zeros((3, 10), dtype=np.int8)
+        found = paired(d.mean(axis=1), d)
+        assert found.interval(0.99) == (0.0, 0.0)
+        assert found.p == 1.0
+
+    @pytest.mark.parametrize("difference", [0.0, 0.01])
+    def test_equal_differences_do_not_say_how_sure(self, difference: float) -> None:
+        found = paired(np.array([difference] * 3))
+        assert math.isnan(found.p)
+        assert all(map(math.isnan, found.interval(0.95)))
+
+    @pytest.mark.parametrize("images", [[1, -1, 0, 0], [1, 1, 0, 0]])
+    def test_nor_do_images_alone(self, images: list[int]) -> None:
+        d = np.array([images] * 3, dtype=np.int8)
+        found = paired(d.mean(axis=1), d)
+        assert found.image_variance > 0
+        assert not found.equal
+        assert math.isnan(found.p)

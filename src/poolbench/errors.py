@@ -19,6 +19,10 @@ class DataError(ConfigurationError):
     """The data is absent or unusable; the message names the path and what belongs there."""
 
 
+class TimeLimitError(RuntimeError):
+    """Training took longer than `protocol.time_limit` allows."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
     """Return the error for a `name` that is not among the `known` ones, the nearest first.
 
@@ -38,3 +42,7 @@ class Stopped(BaseException):
     def __init__(self, signal_name: str) -> None:
         super().__init__(signal_name)
         self.signal_name = signal_name
+
+
+class ClaimLost(BaseException):
+    """Another process has taken a cell over: this one writes nothing more of it. No cell may swallow it."""

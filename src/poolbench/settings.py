@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from poolbench.errors import ConfigurationError
 from poolbench.record import records_folder, speed_folder
 
 
@@ -52,5 +53,8 @@ class Settings:
     @classmethod
     def of(cls, content: Mapping[str, Any], folder: Path) -> "Settings":
         """Return the settings of such a file; `folder` is the experiment's, wherever it lies now."""
-        results_dir = folder.parents[len(Path(content["name"]).parts) - 1]
+        parts = Path(content["name"]).parts
+        if not parts or folder.absolute().parts[-len(parts) :] != parts:
+            raise ConfigurationError(f"{folder}: holds the plan of {content['name']!r}; a folder keeps its name")
+        results_dir = folder.absolute().parents[len(parts) - 1]
         return cls(results_dir=results_dir, **{**content, "command": tuple(content["command"])})

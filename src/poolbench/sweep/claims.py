@@ -24,6 +24,7 @@ from poolbench.sweep.host import Process, this_process
 SCHEMA = 1
 BEAT = ".beat"
 TRACE = ".trace"
+STACK_LENGTH = 20_000
 # Seconds between two beats, and how long one must stand still before its holder counts as dead.
 BEAT_S = 5.0
 PATIENCE_S = 120.0
@@ -100,7 +101,7 @@ class Claims:
         attempts: tuple[Attempt, ...] = ()
         now = epoch()
         if held is not None:
-            ended = Attempt(str(held.process), held.began, held.epoch, now, held.end, self._trace(run_id, held.token))
+            ended = Attempt(str(held.process), held.began, held.epoch, now, held.end, self._stack(held.process))
             attempts = (*held.attempts, ended)
         token = held.token + 1 if held else 1
         claim = Claim.make(self.folder / run_id, token, self.process, epoch=now, attempts=attempts)
@@ -120,6 +121,11 @@ class Claims:
             newest[run_id] = max(token, newest.get(run_id, 0))
         found = ((run_id, self._held(run_id, token)) for run_id, token in newest.items())
         return {run_id: held for run_id, held in found if held is not None}
+
+    def trace(self) -> Path:
+        """Return where this process's Python stack goes when a signal of the machine's ends it; the folder is made."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f".{self.process.host}-{self.process.pid}{TRACE}"
 
     def drop(self, run_id: str) -> None:
         """Remove what ended attempts at a cell left behind."""
@@ -181,14 +187,18 @@ class Claims:
             return ""
         return f"its heartbeat stood still for {now - since:.0f} s" if now - since >= self.patience_s else ""
 
-    def _trace(self, run_id: str, token: int) -> str:
+    def _stack(self, process: Process) -> str:
+        """Return the Python stack that a process left behind, and remove it."""
+        path = self.folder / f".{process.host}-{process.pid}{TRACE}"
         try:
-            return (self.folder / f"{run_id}.{token}{TRACE}").read_text(errors="replace")[-20_000:]
+            text = path.read_text(errors="replace")[-STACK_LENGTH:]
+            path.unlink(missing_ok=True)
         except OSError:
             return ""
+        return text
 
     def _forget(self, run_id: str, token: int) -> None:
-        for suffix in ("", BEAT, TRACE):
+        for suffix in ("", BEAT):
             (self.folder / f"{run_id}.{token}{suffix}").unlink(missing_ok=True)
 
 
@@ -260,15 +270,10 @@ class Claim:
             Path(temporary).unlink(missing_ok=True)
             raise
 
-    @property
-    def trace(self) -> Path:
-        """Where the Python stack goes when the process is ended by an error of the machine's."""
-        return self.path.with_name(self.path.name + TRACE)
-
     def release(self) -> None:
         """Give the claim back, where it is still held."""
         if self.is_held():
-            for suffix in (BEAT, TRACE, ""):
+            for suffix in (BEAT, ""):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         os.close(self._handle)
 

@@ -80,7 +80,7 @@ def _boot() -> str:
 
 def _namespace() -> str:
     try:
-        return os.readlink(PROC / "self" / "ns" / "pid")
+        return str((PROC / "self" / "ns" / "pid").readlink())
     except OSError:
         return ""
 

@@ -8,12 +8,12 @@ Plain values alone: reading it needs neither Hydra nor torch.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
-from poolbench.record import Identity, digest, read_json, title, write_json
+from poolbench.record import Identity, digest, read_json, title, write_bytes, write_json
 from poolbench.settings import Settings
 
 PLAN = "plan"
@@ -85,14 +85,22 @@ class PlannedSweep:
 
     Args:
         run_ids: its cells, in their order.
-        threads: of each process that trains; None: as torch takes by itself.
+        threads: of each process that trains.
         allocator: `keep` or `system`.
+        on_failure: `continue`, or `stop`: the first cell that fails ends the sweep.
+        retry: how often a cell that failed is tried again.
+        again: cells that are trained anew: the digest of the record that is to be replaced, by run.
+        code: digest of the code and versions that the cells were planned with.
         command: the command line.
     """
 
     run_ids: tuple[str, ...]
-    threads: int | None
+    threads: int
     allocator: str
+    on_failure: str = "continue"
+    retry: int = 0
+    again: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
 
     @property
@@ -113,6 +121,7 @@ class PlanFolder:
         self.cells = folder / PLAN / "cells"
         self.arms = folder / PLAN / "arms"
         self.sweeps = folder / PLAN / "sweeps"
+        self.claims = folder / PLAN / "claims"
 
     def write(self, sweep: PlannedSweep, cells: Iterable[FrozenCell], facts: Mapping[str, Mapping[str, Any]]) -> None:
         """Write what a command asked for; what is there already and says the same stays."""
@@ -124,11 +133,15 @@ class PlanFolder:
 
     def cell(self, run_id: str) -> FrozenCell:
         """Return one cell; raise `ConfigurationError` where its file is none."""
-        return FrozenCell.of(_read(self.cells / f"{run_id}.json"), self.folder)
+        path = self.cells / f"{run_id}.json"
+        cell = FrozenCell.of(_read(path), self.folder)
+        if cell.identity.run_id != run_id or Path(run_id).name != run_id:
+            raise ConfigurationError(f"{path}: holds the cell {cell.identity.run_id!r}, its name another")
+        return cell
 
     def all_cells(self) -> list[FrozenCell]:
         """Return every cell of the plan, ordered by run."""
-        return [FrozenCell.of(_read(path), self.folder) for path in sorted(self.cells.glob("*.json"))]
+        return [self.cell(path.stem) for path in sorted(self.cells.glob("*.json"))]
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Return the audit and the cost of each arm."""
@@ -138,7 +151,30 @@ class PlanFolder:
     def sweep(self, sweep_id: str) -> PlannedSweep:
         """Return what a command asked for."""
         found = _read(self.sweeps / f"{sweep_id}.json")
-        return PlannedSweep(tuple(found["run_ids"]), found["threads"], found["allocator"], tuple(found["command"]))
+        known = {key: found[key] for key in PlannedSweep.__dataclass_fields__}
+        return PlannedSweep(**known | {"run_ids": tuple(found["run_ids"]), "command": tuple(found["command"])})
+
+    def newest_sweep(self) -> PlannedSweep:
+        """Return what the last command asked for; raise `ConfigurationError` where nothing was planned."""
+        found = sorted(self.sweeps.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        if not found:
+            raise ConfigurationError(f"{self.folder} has no plan: `poolbench train` makes one")
+        return self.sweep(found[-1].stem)
+
+    def stop(self, sweep: PlannedSweep, reason: str) -> None:
+        """Ask every worker of a sweep to stop."""
+        write_bytes(self.sweeps / f"{sweep.id}.stop", reason.encode())
+
+    def stopped(self, sweep: PlannedSweep) -> str:
+        """Return why the workers of a sweep shall stop, empty where they shall not."""
+        try:
+            return (self.sweeps / f"{sweep.id}.stop").read_text()
+        except OSError:
+            return ""
+
+    def start(self, sweep: PlannedSweep) -> None:
+        """Let the workers of a sweep begin: what asked an earlier run of it to stop holds no more."""
+        (self.sweeps / f"{sweep.id}.stop").unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

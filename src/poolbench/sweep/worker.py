@@ -9,15 +9,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Datasets
 from poolbench.errors import ClaimLost, ConfigurationError, Stopped, TimeLimitError
-from poolbench.record import RECORD_FILE, read_record
-from poolbench.run import run_cell, write_failed
+from poolbench.run import Under, run_cell, write_failed
 from poolbench.sweep.claims import Attempt, Claim, Claims
 from poolbench.sweep.heart import Heart, Pulse
 from poolbench.sweep.plan import FrozenCell, PlanFolder, PlannedSweep
@@ -175,14 +174,8 @@ class Worker:
             pulse = Pulse(claim, cell.protocol.time_limit, lambda reason: self._hangs(cell, claim, reason))
             self.heart.attach(pulse)
             try:
-                record = run_cell(
-                    cell,
-                    self.arms,
-                    progress=_Progress(self.display, pulse),
-                    should_stop=self.heart.reason,
-                    may_write=claim.is_held,
-                    attempts=claim.attempts,
-                )
+                under = replace(_under(claim), progress=_Progress(self.display, pulse), should_stop=self.heart.reason)
+                record = run_cell(cell, self.arms, under)
             except ClaimLost:
                 log.error("%s: another worker has taken it over; nothing more is written here", cell.title)
                 self.display.end(cell.title, None)
@@ -201,17 +194,21 @@ class Worker:
             f"its process ended {len(in_vain)} times in a row without a new epoch (`protocol.attempts`), last on "
             f"{last.process}: {last.end}: killed, out of memory, or ended by its own code"
         )
-        record = write_failed(cell, reason, traceback=last.trace, attempts=claim.attempts, may_write=claim.is_held)
+        record = write_failed(cell, reason, trace=last.trace, under=_under(claim))
         self.display.end(cell.title, record)
 
     def _hangs(self, cell: Cell, claim: Claim, reason: str) -> None:
         """Write the record of a cell that hangs; called by the heart, the process ends after it."""
-        record = write_failed(cell, reason, traceback=_all_stacks(), attempts=claim.attempts, may_write=claim.is_held)
+        record = write_failed(cell, reason, trace=_all_stacks(), under=_under(claim))
         claim.release()
         self.display.end(cell.title, record)
 
     def _folder(self, run_id: str) -> Any:
         return self._done.folder / run_id
+
+
+def _under(claim: Claim) -> Under:
+    return Under(may_write=claim.is_held, attempts=[asdict(attempt) for attempt in claim.attempts])
 
 
 class _Progress:

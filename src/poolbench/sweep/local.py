@@ -5,6 +5,9 @@ from collections.abc import Mapping
 
 from poolbench.arms import Arms
 from poolbench.cell import Cell
+from poolbench.errors import ConfigurationError
+from poolbench.paths import PACKAGE
+from poolbench.source import training_code
 from poolbench.sweep.claims import Claims
 from poolbench.sweep.heart import Heart
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
@@ -33,7 +36,13 @@ def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool
         display: who is told.
         waits: whether to stay while others are at the last cells.
         parent: the process that started this one, whose end ends this one in order; None: it stands alone.
+
+    Raises:
+        ConfigurationError: the code here is not what the cells were planned with.
+        Stopped, KeyboardInterrupt: asked to end.
     """
+
+    _require_same_code(plan, sweep)
 
     def asked_to_stop() -> str:
         if parent is not None and os.getppid() != parent:
@@ -44,3 +53,15 @@ def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool
         worker = Worker(plan, sweep, Claims(plan.claims), heart, display, arms=Arms(plan.facts()), waits=waits)
         worker.run()
     return worker
+
+
+def _require_same_code(plan: PlanFolder, sweep: PlannedSweep) -> None:
+    here = training_code(PACKAGE)
+    names = sorted({*here, *sweep.code})
+    other = [f"{name} is {here.get(name)} here, {sweep.code.get(name)} in the plan" for name in names]
+    different = [text for name, text in zip(names, other, strict=True) if here.get(name) != sweep.code.get(name)]
+    if sweep.code and different:
+        raise ConfigurationError(
+            f"{plan.folder} was planned with other code: {'; '.join(different)}; give the command that planned it here, "
+            "or work where it is the same"
+        )

@@ -7,14 +7,16 @@ Plain values alone: reading it needs neither Hydra nor torch.
 - `sweeps/ID.json`: the cells that one command asked for, and how its processes are set.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
-from poolbench.record import Identity, digest, read_json, title, write_bytes, write_json
+from poolbench.record import Identity, digest, read_json, title, write_bytes
 from poolbench.settings import Settings
+from poolbench.whole_file import replacing
 
 PLAN = "plan"
 SCHEMA = 1
@@ -194,4 +196,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
                 return
         except ConfigurationError:
             pass  # torn by another hand: written anew
-    write_json(path, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # What is lost in a power cut is planned again by the same command.
+    with replacing(path, sync=False) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())

@@ -1,8 +1,9 @@
 """From what is asked to a plan: every cell made and checked, before the first one runs."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, UnsupportedError
+from poolbench.record import RECORD_FILE, read_record
 from poolbench.run import is_finished, open_parts
 from poolbench.settings import Settings
 from poolbench.sweep.asked import Asked
 from poolbench.sweep.plan import FrozenCell
 from poolbench.sweep.process import log
+from poolbench.sweep.state import file_digest
 
 
 @dataclass(frozen=True)
@@ -25,18 +28,25 @@ class PlannedCell:
         cell: checked, its dataset opened.
         reference: the pooling group of the variant that the arm is compared with.
         unsupported: why it cannot be; empty: it can.
-        finished: whether its finished record is there.
+        before: the status of the record that stands for it; empty: it is to be trained.
+        replaces: digest of the record that is to be replaced; empty: there is none.
     """
 
     cell: Cell
     reference: Any
     unsupported: str = ""
-    finished: bool = False
+    before: str = ""
+    replaces: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.cell.identity.run_id
 
     @property
     def is_to_do(self) -> bool:
         """Whether it must be trained."""
-        return not self.unsupported and not self.finished
+        return not self.unsupported and not self.before
 
     def frozen(self) -> FrozenCell:
         """Return the cell as plain values."""
@@ -62,12 +72,18 @@ class Plan:
     """
 
     cells: tuple[PlannedCell, ...]
-    arms: Arms
+    arms: Arms = field(default_factory=Arms)
 
-    @property
+    @cached_property
     def to_do(self) -> list[PlannedCell]:
         """The cells that must be trained."""
         return [planned for planned in self.cells if planned.is_to_do]
+
+    @property
+    def facts(self) -> dict[str, Mapping[str, Any]]:
+        """What is known of the arms that have something to do."""
+        found = ((planned.cell.identity.arm_id, self.arms.known(planned.cell)) for planned in self.to_do)
+        return {arm_id: known for arm_id, known in found if known is not None}
 
 
 def plan_cells(asked: Iterable[Asked], settings: Settings) -> Plan:
@@ -95,16 +111,29 @@ def plan_cells(asked: Iterable[Asked], settings: Settings) -> Plan:
     reasons: dict[str, str] = {}
     planned = []
     for known in found.values():
-        cell, arm = known.cell, known.cell.identity.arm_id
-        if not settings.force and is_finished(cell):
-            planned.append(replace(known, finished=True))
-            continue
-        if arm not in reasons:
-            reasons[arm] = _why_not(cell, arms)
-        planned.append(replace(known, unsupported=reasons[arm]))
+        now = _with_record(known)
+        arm = now.cell.identity.arm_id
+        if not now.before:
+            if arm not in reasons:
+                reasons[arm] = _why_not(now.cell, arms)
+            now = replace(now, unsupported=reasons[arm])
+        planned.append(now)
     if len(planned) == 1 and planned[0].unsupported:
         raise ConfigurationError(planned[0].unsupported)
     return Plan(tuple(planned), arms)
+
+
+def _with_record(planned: PlannedCell) -> PlannedCell:
+    """Return the cell with what its record says: that it is done, or that it is to be done again."""
+    cell, path = planned.cell, planned.cell.folder / RECORD_FILE
+    try:
+        record = read_record(path)
+    except (ConfigurationError, OSError):
+        return planned
+    done = record["status"] == "failed" or is_finished(cell)
+    if done and not cell.settings.force:
+        return replace(planned, before=record["status"])
+    return replace(planned, replaces=file_digest(path))
 
 
 def _why_not(cell: Cell, arms: Arms) -> str:

@@ -16,6 +16,7 @@ from poolbench.errors import Stopped
 from poolbench.sweep.follow import Follower
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
 from poolbench.sweep.process import log
+from poolbench.sweep.signals import SIGNALS, end_in_order, status_of
 
 # What a worker needs and is slow to import: imported once, by a process that workers are forked from.
 PRELOADED = ("poolbench.sweep.local", "lightning.pytorch", "torchvision")
@@ -48,9 +49,12 @@ class Nursery:
         # A process that has seen a GPU cannot be forked: with GPUs every worker imports for itself.
         self._spawning = multiprocessing.get_context("spawn")
 
-    def warm(self) -> None:
-        """Let it begin to import, beside what this process does."""
+    @classmethod
+    def warmed(cls) -> "Nursery":
+        """Return one that has begun to import, beside what this process does."""
+        nursery = cls()
         forkserver.ensure_running()
+        return nursery
 
     def start(self, job: Job) -> BaseProcess:
         """Start a worker."""
@@ -136,8 +140,8 @@ def _ended(code: int) -> str:
 def work_as_told(job: Job) -> None:
     """Be a worker; runs in the worker's process, which it ends with its exit status."""
     os.environ.update(job.environment)  # read by CUDA, not by poolbench
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    for number in SIGNALS:
+        signal.signal(number, end_in_order)
     from rich.console import Console
 
     from poolbench.sweep.local import work
@@ -150,12 +154,4 @@ def work_as_told(job: Job) -> None:
     try:
         work(plan, sweep, Silent(), waits=True, parent=os.getppid())
     except (Stopped, KeyboardInterrupt) as stop:
-        name = getattr(stop, "signal_name", "SIGINT")
-        members: Any = signal.Signals.__members__
-        raise SystemExit(128 + members[name] if name in members else 1) from None
-
-
-def _stop(number: int, frame: Any) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    raise Stopped(signal.Signals(number).name)
-
+        raise SystemExit(status_of(stop)) from None

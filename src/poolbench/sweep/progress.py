@@ -20,6 +20,7 @@ class SweepProgress:
         self.console = console
         self.total = total
         self.done = 0
+        self.failed = 0
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -67,6 +68,7 @@ class SweepProgress:
     def end(self, title: str, record: Mapping[str, Any] | None) -> None:
         """A cell is over."""
         self.done += 1
+        self.failed += record is not None and record["status"] in ("failed", "diverged")
         self.bar.update(self.sweep, completed=self.done, count=f"cell {min(self.done + 1, self.total)} of {self.total}")
         self.console.print(f"[dim]{self.done}/{self.total}[/] {escape(title)}  {outcome(record)}", highlight=False)
 

@@ -76,9 +76,9 @@ def open_parts(cell: Cell) -> Parts:
     return Parts(images, train, val, test, val_indices)
 
 
-def is_finished(cell: Cell) -> bool:
-    """Whether the cell's record needs no second run. What could not be is tried again: its code may be another now."""
-    done = finished(cell.folder)
+def is_finished(folder: Path) -> bool:
+    """Whether a cell's record needs no second run. What could not be is tried again: its code may be another now."""
+    done = finished(folder)
     return done is not None and done["status"] != "unsupported"
 
 
@@ -120,7 +120,7 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
         ClaimLost: another process has taken the cell over; nothing is written from then on.
     """
     under = under or Under()
-    if is_finished(cell):  # and to be trained anew
+    if is_finished(cell.folder):  # and to be trained anew
         remove_checkpoints(cell.folder)
     record = _blank(cell, under.attempts)
     began, compiled = time.perf_counter(), COMPILED.seconds

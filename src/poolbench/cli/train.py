@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from poolbench.cli.command_line import CommandLine
-from poolbench.cli.compose import answered_by_hydra, compose
+from poolbench.cli.compose import answered_by_hydra, composing
 from poolbench.sweep.signals import ended_by_signals
 
 USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5) or glob(*) sweeps over it.
@@ -41,18 +41,21 @@ def train(arguments: Sequence[str]) -> int:
     if line.is_hydras:
         return answered_by_hydra(line)
     with ended_by_signals() as ended:
-        jobs = compose(line)
         from rich.console import Console
 
-        from poolbench.cli.labels import described
+        from poolbench.cli.sources import asked_for
         from poolbench.sweep.asked import SweepSettings
         from poolbench.sweep.launch import Launch
+        from poolbench.sweep.plan import PlanFolder
         from poolbench.sweep.process import let_threads_sleep, prepare_process
         from poolbench.sweep.processes import Nursery
 
-        settings = SweepSettings.of([job.config for job in jobs], line.words)
+        with composing(line) as composer:
+            first = composer.job(composer.overrides[0])
+            settings = SweepSettings.of([first.config], line.words)
+            asked, jobs = asked_for(composer, first, PlanFolder(settings.folder))
+            SweepSettings.of([first.config, *(job.config for job in jobs)], line.words)
         launch = Launch.of(settings)
-        asked = described(jobs)
         console = Console(stderr=True)
         if launch.shares_processors:
             let_threads_sleep(launch.threads)

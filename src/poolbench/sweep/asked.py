@@ -32,11 +32,15 @@ class Asked:
         config: backbone, pooling, head, dataset, protocol, trainer, seed, and `match` where the arm is matched.
         labels: of backbone, variant and dataset.
         reference: the pooling group of the variant that the arm is compared with.
+        source: digest of what it was composed from; empty: it is composed anew each time.
+        is_known: whether it comes from the plan, where it was checked.
     """
 
     config: Mapping[str, Any]
     labels: Mapping[str, str]
     reference: Mapping[str, Any]
+    source: str = ""
+    is_known: bool = False
 
 
 @dataclass(frozen=True)

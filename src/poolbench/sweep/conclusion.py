@@ -33,14 +33,14 @@ def announce(plan: Plan, launch: Launch, console: Console, folder: Path) -> None
     console.print(f"{len(plan.cells)} cells: {', '.join(parts)}", highlight=False)
     for reason, count in unsupported.items():
         console.print(f"  unsupported ({count}): {escape(reason)}", highlight=False)
-    device = plan.cells[0].cell.device
+    device = plan.cells[0].device
     console.print(f"device {device.type}, {launch.said()}, records in {folder}", highlight=False, soft_wrap=True)
     held = Claims(PlanFolder(folder).claims).all()
     for planned in plan.to_do:
         claim = held.get(planned.run_id)
         if claim is not None and claim.end:
             ended = len(claim.attempts) + 1
-            text = f"{planned.cell.title}: {claim.end} ({claim.process}), attempt {ended}; it comes behind the others"
+            text = f"{planned.title}: {claim.end} ({claim.process}), attempt {ended}; it comes behind the others"
             console.print(f"  {escape(text)}", highlight=False)
 
 
@@ -57,8 +57,8 @@ def conclude(plan: Plan, sweep: PlannedSweep, trained_s: float, console: Console
     bad = BAD | ({"unsupported"} if strict else set()) | {WAITING}
     wrong = [(planned, status, reason) for planned, status, reason in ends if status in bad]
     for planned, status, reason in wrong:
-        console.print(f"[red]{status}[/] {escape(planned.cell.title)}: {escape(reason)}", highlight=False)
-        console.print(f"  {planned.cell.folder}", highlight=False, soft_wrap=True)
+        console.print(f"[red]{status}[/] {escape(planned.title)}: {escape(reason)}", highlight=False)
+        console.print(f"  {planned.folder}", highlight=False, soft_wrap=True)
         console.print(f"  again: {escape(_again(planned, status, sweep))}", highlight=False, soft_wrap=True)
     if stopped:
         console.print(f"[red]stopped[/]: {escape(stopped)}; the same command goes on", highlight=False)
@@ -68,7 +68,7 @@ def conclude(plan: Plan, sweep: PlannedSweep, trained_s: float, console: Console
 def _end_of(planned: PlannedCell) -> tuple[str, str]:
     """Return status and reason of a cell, from its record."""
     try:
-        record = read_record(planned.cell.folder / RECORD_FILE)
+        record = read_record(planned.folder / RECORD_FILE)
     except (ConfigurationError, OSError):
         return WAITING, "left no record: another process is at it, or it could not be written"
     return record["status"], record["reason"]
@@ -78,4 +78,4 @@ def _again(planned: PlannedCell, status: str, sweep: PlannedSweep) -> str:
     """Return the command that runs a cell again, and no other."""
     force = () if status in ("interrupted", WAITING) else (f"force={planned.run_id}",)
     kept = [word for word in sweep.command if not word.lstrip("+").startswith(("force=", "seed="))]
-    return shlex.join([*kept, f"seed={planned.cell.seed}", *force])
+    return shlex.join([*kept, f"seed={planned.seed}", *force])

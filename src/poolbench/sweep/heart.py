@@ -15,10 +15,11 @@ from typing import Any
 
 from poolbench.sweep.claims import BEAT_S, Claim
 
-# Seconds without a sign of progress, past the limit of time, after which a cell counts as hanging; and how long the
-# main thread has to answer when it is interrupted.
+# Seconds without a sign of progress, past the limit of time, after which a cell counts as hanging; how long the main
+# thread has to answer when it is interrupted; and how long to end the cell when it has answered.
 HANG_GRACE_S = 30.0
 ANSWER_S = 10.0
+ENDING_S = 60.0
 # A limit of time is one of training: what comes before and after it may take as long again, or a minute.
 OTHER_LEAST_S = 60.0
 
@@ -44,6 +45,7 @@ class Pulse:
     epoch: float = 0.0
     epochs: int = 0
     interrupted: float | None = None
+    answered: bool = False
 
     def progress(self, done: float, of: int) -> None:
         """A sign of progress: `done` epochs of `of` are over."""
@@ -72,6 +74,7 @@ class Heart:
         beat_s: seconds between two beats.
         grace_s: see `HANG_GRACE_S`.
         answer_s: see `ANSWER_S`.
+        ending_s: see `ENDING_S`.
     """
 
     def __init__(
@@ -81,8 +84,9 @@ class Heart:
         beat_s: float = BEAT_S,
         grace_s: float = HANG_GRACE_S,
         answer_s: float = ANSWER_S,
+        ending_s: float = ENDING_S,
     ) -> None:
-        self.beat_s, self.grace_s, self.answer_s = beat_s, grace_s, answer_s
+        self.beat_s, self.grace_s, self.answer_s, self.ending_s = beat_s, grace_s, answer_s, ending_s
         self.stop = ""
         self._asked_to_stop = asked_to_stop
         self._pulse: Pulse | None = None
@@ -110,6 +114,11 @@ class Heart:
         """Return why the cell must end now, None where it need not; asked at each step."""
         return LOST if self._lost else self.stop or None
 
+    def answer(self) -> None:
+        """The main thread was interrupted, and answers."""
+        if self._pulse is not None:
+            self._pulse.answered = True
+
     def _run(self) -> None:
         while not self._ended.wait(self.beat_s):
             self.stop = self.stop or self._asked_to_stop()
@@ -127,7 +136,7 @@ class Heart:
             pass
         now = time.monotonic()
         if pulse.interrupted is not None:
-            if now - pulse.interrupted > self.answer_s:
+            if now - pulse.interrupted > (self.ending_s if pulse.answered else self.answer_s):
                 pulse.kill("it hangs past `protocol.time_limit` and does not answer")
                 os._exit(1)
         elif pulse.hangs(now, self.grace_s):

@@ -35,9 +35,9 @@ def run_planned(
     to_do = plan.to_do
     progress = SweepProgress(console, len(to_do))
     if launch.name == "local":
-        run_here(folder, sweep, {planned.run_id: planned.cell for planned in to_do}, plan.arms, progress)
+        run_here(folder, sweep, {planned.run_id: planned.cell for planned in to_do}, progress)
         return
-    titles = {planned.run_id: planned.cell.title for planned in to_do}
+    titles = {planned.run_id: planned.title for planned in to_do}
     follower = Follower(folder, sweep, titles, progress)
     with progress:
         if launch.name == "slurm":
@@ -45,7 +45,7 @@ def run_planned(
 
             run_slurm(folder, sweep, launch, follower)
             return
-        gpus = _gpus() if plan.cells[0].cell.device.type == "cuda" else []
+        gpus = _gpus() if plan.cells[0].device.type == "cuda" else []
         count = launch.count(len(to_do), len(gpus))
         run_processes(folder, sweep, count=count, gpus=gpus, follower=follower, nursery=nursery or Nursery())
 

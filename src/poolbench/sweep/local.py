@@ -15,16 +15,14 @@ from poolbench.sweep.progress import SweepProgress
 from poolbench.sweep.worker import Display, Worker
 
 
-def run_here(
-    plan: PlanFolder, sweep: PlannedSweep, cells: Mapping[str, Cell], arms: Arms, progress: SweepProgress
-) -> None:
+def run_here(plan: PlanFolder, sweep: PlannedSweep, cells: Mapping[str, Cell], progress: SweepProgress) -> None:
     """Work at the sweep until no cell is left; `cells` are those that are made already.
 
     Raises:
         Stopped, KeyboardInterrupt: asked to end.
     """
     with Heart(lambda: plan.stopped(sweep)) as heart, progress:
-        Worker(plan, sweep, Claims(plan.claims), heart, progress, arms=arms, cells=cells).run()
+        Worker(plan, sweep, Claims(plan.claims), heart, progress, arms=Arms(plan.arms), cells=cells).run()
 
 
 def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool, parent: int | None = None) -> Worker:
@@ -41,7 +39,6 @@ def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool
         ConfigurationError: the code here is not what the cells were planned with.
         Stopped, KeyboardInterrupt: asked to end.
     """
-
     _require_same_code(plan, sweep)
 
     def asked_to_stop() -> str:
@@ -50,7 +47,7 @@ def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool
         return plan.stopped(sweep)
 
     with Heart(asked_to_stop) as heart:
-        worker = Worker(plan, sweep, Claims(plan.claims), heart, display, arms=Arms(plan.facts()), waits=waits)
+        worker = Worker(plan, sweep, Claims(plan.claims), heart, display, arms=Arms(plan.arms), waits=waits)
         worker.run()
     return worker
 
@@ -62,6 +59,6 @@ def _require_same_code(plan: PlanFolder, sweep: PlannedSweep) -> None:
     different = [text for name, text in zip(names, other, strict=True) if here.get(name) != sweep.code.get(name)]
     if sweep.code and different:
         raise ConfigurationError(
-            f"{plan.folder} was planned with other code: {'; '.join(different)}; give the command that planned it here, "
-            "or work where it is the same"
+            f"{plan.folder} was planned with other code: {'; '.join(different)}; give the command that planned it "
+            "here, or work where it is the same"
         )

@@ -3,7 +3,8 @@
 Plain values alone: reading it needs neither Hydra nor torch.
 
 - `cells/RUN_ID.json`: one frozen cell.
-- `arms/ARM_ID.json`: the audit and the cost of an arm.
+- `arms/ARM_ID.json`: the audit and the cost of an arm, by who was first at it.
+- `claims/`: who is at which cell.
 - `sweeps/ID.json`: the cells that one command asked for, and how its processes are set.
 """
 
@@ -34,6 +35,7 @@ class FrozenCell:
         device: the kind of device that it was planned for (`cpu`, `cuda`).
         reference: the pooling group of the variant that the arm is compared with.
         unsupported: why it cannot be; empty: it can.
+        source: digest of what it was composed from; empty: not known.
     """
 
     config: Mapping[str, Any]
@@ -43,6 +45,7 @@ class FrozenCell:
     device: str
     reference: Mapping[str, Any]
     unsupported: str = ""
+    source: str = ""
 
     @property
     def folder(self) -> Path:
@@ -62,6 +65,7 @@ class FrozenCell:
             "labels": dict(self.labels),
             "device": self.device,
             "unsupported": self.unsupported,
+            "source": self.source,
             "config": dict(self.config),
             "reference": dict(self.reference),
             "settings": self.settings.content(),
@@ -78,6 +82,7 @@ class FrozenCell:
             device=content["device"],
             reference=content["reference"],
             unsupported=content["unsupported"],
+            source=content.get("source", ""),
         )
 
 
@@ -125,10 +130,8 @@ class PlanFolder:
         self.sweeps = folder / PLAN / "sweeps"
         self.claims = folder / PLAN / "claims"
 
-    def write(self, sweep: PlannedSweep, cells: Iterable[FrozenCell], facts: Mapping[str, Mapping[str, Any]]) -> None:
+    def write(self, sweep: PlannedSweep, cells: Iterable[FrozenCell]) -> None:
         """Write what a command asked for; what is there already and says the same stays."""
-        for arm_id, found in facts.items():
-            _write(self.arms / f"{arm_id}.json", {"schema": SCHEMA, **found})
         for cell in cells:
             _write(self.cells / f"{cell.identity.run_id}.json", cell.content())
         _write(self.sweeps / f"{sweep.id}.json", {"schema": SCHEMA, **asdict(sweep)})
@@ -144,11 +147,6 @@ class PlanFolder:
     def all_cells(self) -> list[FrozenCell]:
         """Return every cell of the plan, ordered by run."""
         return [self.cell(path.stem) for path in sorted(self.cells.glob("*.json"))]
-
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """Return the audit and the cost of each arm."""
-        found = {path.stem: _read(path) for path in sorted(self.arms.glob("*.json"))}
-        return {arm_id: {key: fact[key] for key in ("audit", "cost")} for arm_id, fact in found.items()}
 
     def sweep(self, sweep_id: str) -> PlannedSweep:
         """Return what a command asked for."""

@@ -46,7 +46,7 @@ def run_sweep(
     announce(plan, launch, console, settings.folder)
     load_data(plan.to_do)
     folder, sweep = PlanFolder(settings.folder), _planned(plan, settings, launch)
-    folder.write(sweep, [planned.frozen() for planned in plan.cells], plan.facts)
+    folder.write(sweep, [planned.frozen() for planned in plan.cells])
     began = time.monotonic()
     stopped = ""
     if plan.to_do:

@@ -82,7 +82,7 @@ class Worker:
         Raises:
             Stopped: a signal, or the sweep, asks to end; the cell at hand is interrupted, its claim given back.
         """
-        with _alarms(), _stacks(self.claims):
+        with _alarms(self.heart), _stacks(self.claims):
             while True:
                 taken, busy = self._next()
                 if taken is not None:
@@ -262,7 +262,7 @@ def thawed(frozen: FrozenCell, datasets: Datasets) -> Cell:
 
 
 @contextmanager
-def _alarms() -> Iterator[None]:
+def _alarms(heart: Heart) -> Iterator[None]:
     """Let the heart interrupt a cell that hangs past its limit of time."""
     import signal
 
@@ -271,6 +271,7 @@ def _alarms() -> Iterator[None]:
         return
 
     def over(number: int, frame: Any) -> None:
+        heart.answer()
         raise TimeLimitError("it hung past `protocol.time_limit`")
 
     before = signal.signal(signal.SIGALRM, over)

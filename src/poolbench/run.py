@@ -75,8 +75,8 @@ def run_cell(
     """Train the cell unless its finished record is there, and return its record.
 
     None where another process is at this very cell. A cell that fails, diverges or cannot be leaves a record that
-    says why; only a wish to end goes through (a signal, or a text of `should_stop`, asked at each step), after its record
-    (`interrupted`) is written. An unfinished cell goes on from its checkpoint, which a finished one has no more.
+    says why; only a wish to end goes through (a signal, or a text of `should_stop`, asked at each step), after its
+    record (`interrupted`) is written. An unfinished cell goes on from its checkpoint; a finished one has none.
     """
     claims = cell.settings.folder / ".claims"
     claims.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn"
 def training_code(package: Path) -> dict[str, str]:
     """Return what must be equal where a training is to go on as it began: `code`, a digest, and versions by package.
 
-    `package` is the folder of poolbench's own code. Read once in a process: the code that runs is the code of its start.
+    `package` is the folder of poolbench's own code. Read once in a process: what runs is the code of its start.
     """
     digest = hashlib.sha256()
     for part in DETERMINING:

@@ -2,7 +2,7 @@
 
     python interruptible.py TRIALS SEED
 
-kills it with −9 at random moments until it is over, TRIALS times, and prints as JSON what came out.
+kills TRIALS of it with −9, some times each at random moments, lets them end, and prints as JSON what came out.
 """
 
 import json
@@ -126,7 +126,8 @@ def result(fitted: Fitted) -> dict[str, Any]:
 def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
     """Whether two results are equal to the bit, NaN equal to NaN."""
     weights = left["weights"].keys() == right["weights"].keys() and all(
-        torch.equal(value, right["weights"][name]) and value.stride() == right["weights"][name].stride()
+        value.numpy().tobytes() == right["weights"][name].numpy().tobytes()
+        and value.stride() == right["weights"][name].stride()
         for name, value in left["weights"].items()
     )
     others = [key for key in left if key != "weights"]
@@ -138,6 +139,9 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"recipe": {"precision": "bfloat16", "memory_format": "channels_last"}},
     {"recipe": {"select": "last", **SGD}, "pool": "LearnedPolyphasePool2d"},
 )
+
+
+EPOCHS, KILLS = 12, 4
 
 
 def _fork(folder: Path, arguments: dict[str, Any]) -> int:
@@ -155,28 +159,28 @@ def _fork(folder: Path, arguments: dict[str, Any]) -> int:
         os._exit(status)
 
 
-def _ended(child: int, seconds: float) -> bool:
-    """Wait for a process, kill it when the time is over; return whether it ended by itself."""
-    until = time.monotonic() + seconds
+def _over(child: int) -> bool:
+    """Whether a process ended by itself; what fails is an error here."""
+    found, status = os.waitpid(child, os.WNOHANG)
+    assert status == 0, f"a training failed with {status}"
+    return bool(found)
+
+
+def _killed(child: int, folder: Path, epochs: int, delay_s: float) -> bool:
+    """Kill a training some time after it has checkpointed `epochs` further epochs, unless it is over by then."""
+    reach = checkpoints(folder).newest_epoch() + epochs
+    while checkpoints(folder).newest_epoch() < reach:
+        if _over(child):
+            return False
+        time.sleep(0.0005)
+    until = time.monotonic() + delay_s
     while time.monotonic() < until:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            assert status == 0, f"a training failed with {status}"
-            return True
-        time.sleep(0.001)
+        if _over(child):
+            return False
+        time.sleep(0.0002)
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
-
-
-def _kill_until_over(folder: Path, draw: random.Random, arguments: dict[str, Any], whole_s: float) -> tuple[int, Any]:
-    """Return how often a training was killed, and what it left at last."""
-    kills = 0
-    while True:
-        # Now and then it gets more time than it needs, or it might never end.
-        if _ended(_fork(folder, arguments), draw.uniform(0, 1.5 if kills > 3 else 0.9) * whole_s):
-            return kills, torch.load(folder / "result.pt", weights_only=True)
-        kills += 1
+    # It may have ended at this very moment.
+    return os.waitpid(child, 0)[1] != 0
 
 
 def main(trials: int, seed: int) -> None:
@@ -185,24 +189,25 @@ def main(trials: int, seed: int) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     draw = random.Random(seed)
-    counts = {"trials": 0, "equal": 0, "kills": 0, "resumed": 0, "torn": 0}
+    counts = {"trials": trials, "equal": 0, "kills": 0, "resumed": 0, "torn": 0}
     with tempfile.TemporaryDirectory() as name:
         for trial in range(trials):
             arguments = {"recipe": {}, **VARIANTS[trial % len(VARIANTS)]}
-            arguments["recipe"] = {"epochs": 8, **arguments["recipe"]}
+            arguments["recipe"] = {"epochs": EPOCHS, **arguments["recipe"]}
+            whole, folder = _made(Path(name) / f"whole-{trial}"), _made(Path(name) / f"killed-{trial}")
             began = time.monotonic()
-            child = _fork(_made(Path(name) / f"whole-{trial}"), arguments)
-            assert _ended(child, 600)
-            spent = time.monotonic() - began
-            whole = torch.load(Path(name) / f"whole-{trial}" / "result.pt", weights_only=True)
-            folder = _made(Path(name) / f"killed-{trial}")
-            kills, found = _kill_until_over(folder, draw, arguments, spent)
-            counts["resumed"] += len(found.pop("resumed_epochs"))
-            counts["torn"] += len(list(folder.glob(".*.part")))
-            whole.pop("resumed_epochs")
-            counts["equal"] += same(found, whole)
-            counts["kills"] += kills
-            counts["trials"] += 1
+            assert os.waitpid(_fork(whole, arguments), 0)[1] == 0
+            epoch_s = (time.monotonic() - began) / EPOCHS
+            for _ in range(KILLS):
+                counts["kills"] += _killed(
+                    _fork(folder, arguments), folder, draw.choice((0, 1, 1, 2)), draw.uniform(0, 1.5 * epoch_s)
+                )
+                counts["torn"] += len(list(folder.glob(".*.part")))
+            assert os.waitpid(_fork(folder, arguments), 0)[1] == 0
+            left, right = (torch.load(one / "result.pt", weights_only=True) for one in (folder, whole))
+            counts["resumed"] += len(left.pop("resumed_epochs"))
+            assert right.pop("resumed_epochs") == []
+            counts["equal"] += same(left, right)
     print(json.dumps(counts))
 
 

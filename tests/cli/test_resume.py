@@ -1,4 +1,4 @@
-"""A cell that is interrupted, fails or is killed leaves its history, and goes on where it stood when it is asked for again."""
+"""A cell that is interrupted, fails or is killed leaves its history, and goes on where it stood when asked again."""
 
 import json
 import os
@@ -106,7 +106,7 @@ def test_divergence_ends_the_epoch_and_keeps_the_history(train, tmp_path: Path) 
 
 
 def test_a_short_cell_writes_no_checkpoint(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("poolbench.training.checkpoint.torch.save", lambda *_: boom())
+    monkeypatch.setattr("poolbench.training.checkpoint.Checkpoints.write", lambda *_: boom())
     assert train(*CELL) == 0
     assert resumed(tmp_path / "results" / "adhoc") == []
 

@@ -18,12 +18,13 @@ from poolbench.report.figures import (
     style,
     tradeoff,
 )
+from poolbench.report.looks import marks
 
 DRAWINGS: Mapping[str, Callable[[Content], Figure | None]] = {
     "accuracy": accuracy.draw,
     "forest": forest.draw,
     "critical_difference": lambda content: critical_difference.draw(content.across),
-    "profile": lambda content: profile.draw(content.across),
+    "profile": lambda content: profile.draw(content.across, marks(content.blocks)),
     "tradeoff": tradeoff.draw,
     "cost": cost.draw,
     "curves": curves.draw,

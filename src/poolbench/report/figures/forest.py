@@ -7,6 +7,7 @@ grey band of the margin, a tie. The mark's shape repeats the verdict's word.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from poolbench.report.content import Content
-from poolbench.report.figures.marks import Mark, draw_marks, mark_handle
+from poolbench.report.figures.marks import draw_marks, mark_handle
 from poolbench.report.figures.panels import (
     Foot,
     capped,
@@ -34,19 +35,20 @@ from poolbench.report.figures.panels import (
     rules,
     text_width,
 )
-from poolbench.report.figures.style import BLUE, GREEN, GREY, INK, LIGHT, VERMILLION
+from poolbench.report.figures.style import INK, LIGHT
+from poolbench.report.looks import GREY, Mark, marks
 from poolbench.report.reading.arms import Arm, Block
 
 PANEL_INCH = 4.3
 BAND = "#ececec"
-# In the order of the legend; what is not here (no verdict yet) is drawn as `NONE`.
+# The shape says the verdict, the colour the variant. In the order of the legend; what has no verdict yet is `NONE`.
 VERDICTS = {
-    "better": Mark("^", BLUE),
-    "worse": Mark("v", VERMILLION),
-    "tie": Mark("D", GREEN),
+    "better": Mark("^", INK),
+    "worse": Mark("v", INK),
+    "tie": Mark("D", INK),
     "undecided": Mark("o", INK, filled=False),
-    "too few runs": Mark("X", GREY),
-    "identical": Mark("d", GREY, filled=False),
+    "too few runs": Mark("X", INK),
+    "identical": Mark("d", INK, filled=False),
 }
 NONE = Mark("o", GREY)
 # An interval of few seeds is so wide that the others would shrink to points: it is cut at so many times the usual.
@@ -65,6 +67,7 @@ def draw(content: Content) -> Figure | None:
     shown, further = capped(compared)
     rows = [[by_arm[arm.arm_id] for arm in arms] for _, arms in shown]
     every = [row for own in rows for row in own]
+    look = marks(content.blocks)
     figure, panels = row_panels(
         [_title(block, own) for (block, _), own in zip(shown, rows, strict=True)],
         [[label(arm.variant) for arm in arms] for _, arms in shown],
@@ -73,7 +76,7 @@ def draw(content: Content) -> Figure | None:
         foot=lambda width: Foot(_legend(every), [further], width),
     )
     for axes, (_, arms), own in zip(panels, shown, rows, strict=True):
-        _panel(axes, arms, own)
+        _panel(axes, arms, own, look)
     return figure
 
 
@@ -93,7 +96,7 @@ def _title(block: Block, rows: Sequence[Row]) -> str:
     return f"{block.title}, against {against}" + f" (n = {few})" * bool(high)
 
 
-def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Row]) -> None:
+def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Row], look: Mapping[str, Mark]) -> None:
     labels = [label(arm.variant) for arm in arms]
     positions, heights = row_positions(labels)
     name_rows(axes, labels, [False] * len(arms))
@@ -123,7 +126,11 @@ def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Row]) -> None:
         axes.plot(
             np.full(beyond.sum(), edge), places[beyond], arrow, color=INK, markersize=4.5, clip_on=False, zorder=3
         )
-    draw_marks(axes, mean, positions, [VERDICTS.get(str(row["verdict"]), NONE) for row in rows], size=8.5)
+    drawn = [
+        replace(VERDICTS.get(str(row["verdict"]), NONE), colour=look[arm.variant].colour)
+        for arm, row in zip(arms, rows, strict=True)
+    ]
+    draw_marks(axes, mean, positions, drawn, size=8.5)
     beside = panel_width(axes) + 0.12
     for row, y in zip(rows, positions, strict=True):
         word = str(row["verdict"] or "")

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import math
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -129,11 +131,21 @@ def _counts(content: Content) -> list[tuple[str, int]]:
 
 def _glance(content: Content) -> dict[str, Any] | None:
     """Return a table of variants × blocks with verdict and difference, or None where it would be too large."""
-    variants = list(dict.fromkeys(arm.variant for block in content.blocks for arm in block.arms))
+    variants = _by_effect(content)
     if len(variants) > MOST_AT_A_GLANCE[0] or len(content.blocks) > MOST_AT_A_GLANCE[1]:
         return None
     rows = content.rows
     return {"variants": variants, "blocks": [_glances(block, rows) for block in content.blocks]}
+
+
+def _by_effect(content: Content) -> list[str]:
+    """Return the variants: the references, then by their mean difference over the blocks, the best first."""
+    found: dict[str, list[float]] = {}
+    for block in content.blocks:
+        for arm in block.arms:
+            value = math.inf if arm.is_reference else content.rows[arm.arm_id]["difference_mean"]
+            found.setdefault(arm.variant, []).extend([float(value)] if given(value) else [])
+    return sorted(found, key=lambda name: -statistics.mean(found[name]) if found[name] else math.inf)
 
 
 def _glances(block: Block, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Glance]:

@@ -74,7 +74,7 @@ class Sortable {
   line(row) {
     const made = element("tr", {}, ...this.columns.map((column) => {
       const kinds = [column.number && "number", column.head && "pinned", column.kind].filter(Boolean).join(" ");
-      return element(column.head ? "th" : "td", { class: kinds || null, scope: column.head ? "row" : null }, column.cell(row));
+      return element(column.head ? "th" : "td", { class: kinds || null, scope: column.head ? "row" : null, "data-label": column.head ? null : column.title }, column.cell(row));
     }));
     if (this.online) this.online(made, row);
     return made;
@@ -158,8 +158,7 @@ const MAIN = [
       arm.flags ? flagButton(arm) : null),
   },
   number("difference_mean", `Δ to ${against}, points`, (arm) => points(arm.difference_mean)),
-  { ...number("difference_ci95_low", "95 % interval", (arm) => interval(arm.difference_ci95_low, arm.difference_ci95_high)), tip: "of the difference, this arm by itself; sorts by its lower end" },
-  { ...number("difference_holm_low", "corrected (Holm)", (arm) => interval(arm.difference_holm_low, arm.difference_holm_high)), tip: "interval of the difference, corrected for the number of arms in the block; sorts by its lower end" },
+  { ...number("difference_holm_low", "interval that decides", (arm) => interval(arm.difference_holm_low, arm.difference_holm_high)), tip: "interval of the difference, corrected for the number of arms in the block; sorts by its lower end" },
   number("test_accuracy_mean", "test accuracy, %", (arm) => estimate(arm, "test_accuracy")),
   number("n_seeds", "n", (arm) => count(arm.n_seeds)),
   number("parameters", "parameters", (arm) => count(arm.parameters)),

@@ -16,10 +16,12 @@ import pytest
 import torch
 from interruptible import POOLS, SGD, Stripes, checkpoints, network, protocol, result, same, train
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from poolbench.errors import Stopped, TimeLimitError
 from poolbench.training import Fitted, Mirrors, fit
+from poolbench.training.protocol import LIGHTNING_PRECISION
 
 NEVER = 1e9
 # Three steps of training and three of validation.
@@ -109,6 +111,41 @@ def test_a_compiled_network(tmp_path: Path) -> None:
 def test_arguments_of_lightning(tmp_path: Path, arguments: dict[str, Any]) -> None:
     trainer = {"accelerator": "cpu", **arguments}
     assert same(result(in_pieces(tmp_path, STEPS + 1, trainer=trainer)), result(train(trainer=trainer)))
+
+
+def test_float16_keeps_the_scale_of_its_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Lightning has no float16 on a CPU by itself; torch has.
+    monkeypatch.setitem(LIGHTNING_PRECISION, "float16", None)
+    scales: list[float] = []
+
+    class Scale(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+            scales.append(trainer.precision_plugin.scaler.get_scale())  # type: ignore[union-attr]
+
+    def arguments() -> dict[str, Any]:
+        scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=2)
+        plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
+        return {
+            "recipe": {"precision": "float16"},
+            "trainer": {"accelerator": "cpu", "plugins": [plugin]},
+            "callbacks": [Scale()],
+        }
+
+    whole = result(train(**arguments()))
+    grown = scales.copy()
+    assert grown == sorted(set(grown))
+    scales.clear()
+    with pytest.raises(Stopped):
+        train(checkpoints=checkpoints(tmp_path), should_stop=after(2 * STEPS + 1), **arguments())
+    assert same(result(train(checkpoints=checkpoints(tmp_path), **arguments())), whole)
+    assert scales == grown
+
+
+def test_what_comes_behind_the_last_epoch_may_be_interrupted_too(tmp_path: Path, whole: dict[str, Any]) -> None:
+    assert same(result(train(checkpoints=checkpoints(tmp_path))), whole)
+    again = train(checkpoints=checkpoints(tmp_path), callbacks=[Failing(RuntimeError("trained again"), epoch=3)])
+    assert same(result(again), whole)
+    assert again.resumed_epochs == [4]
 
 
 def test_callbacks_keep_their_state(tmp_path: Path) -> None:
@@ -300,7 +337,7 @@ def test_where_it_goes_on_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         train(checkpoints=checkpoints(tmp_path), should_stop=after(STEPS + 1))
     with caplog.at_level(logging.INFO, logger="poolbench"):
         train(checkpoints=checkpoints(tmp_path))
-    assert f"goes on at epoch 1 of 4, from {tmp_path / 'checkpoint-000001.pt'}" in caplog.text
+    assert f"goes on after 1 of 4 epochs, from {tmp_path / 'checkpoint-000001.pt'}" in caplog.text
 
 
 def killed(trials: int, seed: int) -> dict[str, Any]:

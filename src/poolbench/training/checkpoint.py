@@ -101,6 +101,9 @@ class Checkpoints:
 
     def latest(self) -> Saved | None:
         """Read the newest checkpoint that is whole and this cell's; None where there is none."""
+        for path in self.folder.glob(PATTERN):
+            if _epoch_of(path) < 0:
+                self._set_aside(path, "its name is not one that poolbench gives")
         for path in self._files():
             try:
                 return self._read(path)
@@ -117,8 +120,9 @@ class Checkpoints:
         remove_checkpoints(self.folder)
 
     def _files(self) -> list[Path]:
-        """Return the files, newest epoch first; a name that is not ours stands last."""
-        return sorted(self.folder.glob(PATTERN), key=lambda path: (-_epoch_of(path), path.name))
+        """Return the files with names of ours, newest epoch first."""
+        found = [path for path in self.folder.glob(PATTERN) if _epoch_of(path) >= 0]
+        return sorted(found, key=_epoch_of, reverse=True)
 
     def _content(self, epoch: int, state: Mapping[str, Any]) -> bytes | memoryview | None:
         """Return the file's bytes; the first ones are read back, so that none is written that could not be read."""

@@ -4,6 +4,7 @@ import inspect
 import logging
 import os
 import signal
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -153,7 +154,7 @@ def fit(
     }
     runner = L.Trainer(**arguments)
     if saved:
-        log.info("goes on at epoch %d of %d, from %s", saved.epoch, protocol.epochs, saved.path)
+        log.info("goes on after %d of %d epochs, from %s", saved.epoch, protocol.epochs, saved.path)
     try:
         with drawing(seed, "training"), warnings.catch_warnings():
             # Lightning 2.6 asks torch's tree library in a way that newer torch deprecates.
@@ -169,6 +170,7 @@ def fit(
             raise
         raise ended from error
     finally:
+        watch.spent(time.monotonic())
         signal.signal(signal.SIGINT, handler)
         torch.use_deterministic_algorithms(was_deterministic)
         torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]

@@ -6,6 +6,8 @@ collects and restores these. Its own way of restarting loops is left out: it is 
 epoch, and trains an empty one after those made at its beginning.
 """
 
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +23,8 @@ from poolbench.training.history import Fitted
 
 # What stands for a path where Lightning wants one: it leads to memory.
 MEMORY = "poolbench-memory"
+# A copy is made where an epoch begins, but not sooner after the last one than it takes a hundredth of that time.
+COPY_SHARE = 0.01
 LOOPS = ("epoch_loop.batch_progress", "epoch_loop.automatic_optimization.optim_progress")
 
 
@@ -73,6 +77,7 @@ class Resume(L.Callback):
         self.epochs = epochs
         # The epoch of the state in memory, None where it is on disk or was never taken.
         self.pending: int | None = None
+        self.taken, self.cost_s = time.monotonic(), 0.0
         self.began = memory.saved.epoch if memory.saved else 0
         if not memory.saved:
             fitted.places[:] = [{"epoch": 0, **checkpoints.place}]
@@ -80,19 +85,26 @@ class Resume(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Keep the state in which the epoch begins, before any other callback changes it."""
         if trainer.current_epoch > self.began:
-            self._take(trainer)
+            if self.checkpoints.due():
+                self._take(trainer)
+                self.write()
+            elif (time.monotonic() - self.taken) * COPY_SHARE >= self.cost_s:
+                self._take(trainer)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Keep the state after the last epoch: what comes behind it may be interrupted, too."""
+        """Keep the state after the last epoch, where it is due: what comes behind it may be interrupted, too."""
         if trainer.current_epoch >= self.epochs and self.checkpoints.due():
             self._take(trainer)
+            self.write()
 
     def _take(self, trainer: L.Trainer) -> None:
+        began = time.monotonic()
         self.pending = None
         trainer.save_checkpoint(MEMORY, weights_only=False)
         self.pending = trainer.current_epoch
-        if self.checkpoints.due():
-            self.write()
+        self.taken = time.monotonic()
+        # The shortest that it took: a neighbour that was busy once should not make copies rare.
+        self.cost_s = min(self.cost_s or math.inf, self.taken - began)
 
     def write(self) -> None:
         """Write the state in memory, unless it is on disk."""

@@ -87,7 +87,7 @@ class Watch(L.Callback):
         self.spent_before = float(state["spent_s"])
 
     def spent(self, now: float) -> float:
-        """Return the seconds of training at `now`, those before an interruption included."""
+        """Return the seconds of training at `now`, those before an interruption included, and keep them in `fitted`."""
         self.fitted.spent_s = self.spent_before + now - self.began
         return self.fitted.spent_s
 

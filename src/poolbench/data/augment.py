@@ -91,6 +91,11 @@ class Augment:
                 )
         if augment.crop_mode not in CROP_MODES:
             raise unknown_name("`dataset.augment.crop_mode`", str(augment.crop_mode), CROP_MODES)
+        if augment.crop_mode != CROP_MODES[0] and not augment.crop_padding:
+            raise ConfigurationError(
+                f"`dataset.augment.crop_mode={augment.crop_mode}` does nothing: it says what the padding holds, and "
+                "`dataset.augment.crop_padding` is 0; give that, too"
+            )
         if not isinstance(augment.flip, bool):
             raise ConfigurationError(f"`dataset.augment.flip` must be true or false, got {augment.flip!r}")
         return augment

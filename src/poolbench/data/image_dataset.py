@@ -55,7 +55,8 @@ class ImageDataset(ABC):
             raise ConfigurationError(f"`dataset.channels` must be 1 (grey) or 3 (colour), got {channels!r}")
         if streaming not in ("auto", True, False):
             raise ConfigurationError(f"`dataset.streaming` must be auto, true or false, got {streaming!r}")
-        if memory_limit_mib is not None and not memory_limit_mib >= 0:
+        number = isinstance(memory_limit_mib, int | float) and not isinstance(memory_limit_mib, bool)
+        if memory_limit_mib is not None and not (number and memory_limit_mib >= 0):
             raise ConfigurationError(f"`dataset.memory_limit_mib` must be null or at least 0, got {memory_limit_mib!r}")
         if not is_whole(workers) or workers < 0:
             raise ConfigurationError(f"`dataset.workers` must be a whole number, at least 0, got {workers!r}")

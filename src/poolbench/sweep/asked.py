@@ -9,6 +9,7 @@ from typing import Any
 from poolbench.checks import is_number, number_above, true_or_false, whole_number
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.experiment import Experiment
+from poolbench.force import Force
 from poolbench.settings import Settings
 from poolbench.sweep.threads import checked_threads
 
@@ -128,7 +129,7 @@ class SweepSettings:
             name=name,
             reference=str(config["reference"]),
             margin=margin / 100,
-            force=true_or_false("force", config["force"]),
+            force=Force.of(config["force"]),
             loggers=config.get("logger") or {},
             command=tuple(command),
         )

@@ -1,6 +1,5 @@
 """From what is asked to a plan: every cell made and checked, before the first one runs."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -138,6 +137,7 @@ def plan_cells(asked: Iterable[Asked], settings: Settings) -> Plan:
         found.setdefault(planned.run_id, planned)
     if mistakes:
         raise ConfigurationError("\n  ".join(mistakes))
+    settings.force.check(found.keys())
     reasons: dict[str, str] = {}
     cells = []
     for planned in map(_with_record, found.values()):
@@ -170,7 +170,7 @@ def _with_record(planned: PlannedCell) -> PlannedCell:
     except (ConfigurationError, OSError):
         return planned
     done = record["status"] == "failed" or is_finished(planned.folder)
-    if done and not planned.settings.force:
+    if done and not planned.settings.force.asks_for(planned.folder, record):
         return replace(planned, before=record["status"])
     return replace(planned, replaces=file_digest(path))
 
@@ -194,14 +194,3 @@ def load_data(planned: Sequence[PlannedCell]) -> None:
         images = open_parts(cell).images
         if images.streaming:
             log.info("%s: %s", cell.labels["dataset"], "; ".join(images.notes))
-
-
-def require_writable(folder: Path) -> None:
-    """Find a results folder that cannot be written before training, not after."""
-    probe = folder / f".writable-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise ConfigurationError(f"`results_dir`: {folder} cannot be written: {error.strerror or error}") from error

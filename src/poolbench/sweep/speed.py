@@ -21,7 +21,11 @@ def measure_speeds(cells: Sequence[PlannedCell], speed: Speed, console: Console)
         if not planned.unsupported and arm not in arms and is_finished(planned.folder):
             arms[arm] = planned
     beside = [(planned.cell, _reference_of(planned, cells)) for planned in arms.values()]
-    missing = [(cell, reference) for cell, reference in beside if cell.settings.force or not measured(cell, reference)]
+    missing = [
+        (cell, reference)
+        for cell, reference in beside
+        if cell.settings.force.asks_for_speed or not measured(cell, reference)
+    ]
     if not missing:
         return
     console.print(f"measuring the speed of {len(missing)} arms, each beside its reference", highlight=False)

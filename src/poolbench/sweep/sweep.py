@@ -16,9 +16,10 @@ from poolbench.sweep.conclusion import announce, conclude
 from poolbench.sweep.launch import Launch
 from poolbench.sweep.launchers import run_planned
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
-from poolbench.sweep.planning import Plan, load_data, plan_cells, require_writable
+from poolbench.sweep.planning import Plan, load_data, plan_cells
 from poolbench.sweep.processes import Nursery
 from poolbench.sweep.speed import measure_speeds
+from poolbench.writable import require_inside, require_writable
 
 
 def run_sweep(
@@ -37,7 +38,9 @@ def run_sweep(
         Stopped, KeyboardInterrupt: a signal ended it.
     """
     plan = plan_cells(asked, settings.cell)
-    require_writable(settings.folder)
+    require_writable([settings.folder, *(planned.folder for planned in plan.to_do[:1])])
+    for planned in plan.to_do:
+        require_inside(planned.folder, settings.folder)
     if settings.experiment.says_something:
         write_experiment(settings.folder, settings.experiment)
     for planned in plan.cells:

@@ -23,6 +23,7 @@ from poolbench.sweep.plan import FrozenCell, PlanFolder, PlannedSweep
 from poolbench.sweep.process import log
 from poolbench.sweep.state import Done
 from poolbench.training import newest_epoch
+from poolbench.writable import require_inside
 
 # Seconds between two looks at cells that others are at.
 POLL_S = 0.5
@@ -160,7 +161,9 @@ class Worker:
         if run_id in self.cells:
             return self.cells[run_id]
         try:
-            return thawed(self.plan.cell(run_id), self.datasets)
+            frozen = self.plan.cell(run_id)
+            require_inside(frozen.folder, self.plan.folder)
+            return thawed(frozen, self.datasets)
         except ConfigurationError as error:
             self.refused[run_id] = str(error)
             log.error("%s", error)

@@ -127,8 +127,8 @@ def _origins(arms: Sequence[Arm]) -> list[str]:
     parted = sum(bool(section(record, "provenance").get("places")) for record in records)
     if parted:
         sentences.append(
-            f"{parted} of {len(records)} records were trained in parts, with different numbers of threads or on different "
-            "machines"
+            f"{parted} of {len(records)} records were trained in parts, with different numbers of threads or on "
+            "different machines"
         )
     dirty = sum(section(record, "provenance").get("dirty") is True for record in records)
     if dirty:

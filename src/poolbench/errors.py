@@ -55,3 +55,7 @@ class Stopped(BaseException):
 
 class ClaimLost(BaseException):
     """Another process has taken a cell over: this one writes nothing more of it. No cell may swallow it."""
+
+
+class Hung(BaseException):
+    """A cell gave no sign for too long, and is interrupted. No code of the cell's may swallow it."""

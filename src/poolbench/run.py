@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
-from poolbench.errors import ClaimLost, ConfigurationError, Stopped, UnsupportedError
+from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError
 from poolbench.kernels.compiled import COMPILED
 from poolbench.measure.accuracy import metrics, outcomes
 from poolbench.measure.machine import allocator_in_force, machine, revision
@@ -91,12 +91,14 @@ class Under:
         should_stop: asked at each step; a text ends the training as `Stopped(text)`.
         may_write: asked before anything is written; false where another process has taken the cell over.
         attempts: those before whose process ended under them, for the record.
+        over: told when the cell has ended and its record is about to be written.
     """
 
     progress: Progress | None = None
     should_stop: ShouldStop | None = None
     may_write: Callable[[], bool] = lambda: True
     attempts: Sequence[Mapping[str, Any]] = ()
+    over: Callable[[], None] = lambda: None
 
     def require(self) -> None:
         """Raise `ClaimLost` where nothing more may be written."""
@@ -140,6 +142,8 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
         ended = stop
     except UnsupportedError as error:
         record |= {"status": "unsupported", "reason": str(error)}
+    except Hung as error:
+        record |= {"status": "failed", "reason": str(error), "traceback": traceback.format_exc()}
     except SystemExit as error:
         reason = f"its code called sys.exit({error.code!r})"
         record |= {"status": "failed", "reason": reason, "traceback": traceback.format_exc()}
@@ -147,6 +151,7 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
         trace = traceback.format_exc()
         record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": trace}
         log.debug("%s failed:\n%s", cell.title, trace)
+    under.over()
     if mirrors:
         mirrors.row({k: v for k, v in record["metrics"].items() if isinstance(v, float)}, len(record["history"]))
         mirrors.close(ok=record["status"] == "ok")

@@ -23,6 +23,7 @@ ENDING_S = 60.0
 # A limit of time is one of training: what comes before and after it may take as long again, or a minute.
 OTHER_LEAST_S = 60.0
 
+HANGS = "it hangs past `protocol.time_limit`"
 LOST = "another worker has taken the cell over"
 
 
@@ -46,6 +47,8 @@ class Pulse:
     epochs: int = 0
     interrupted: float | None = None
     answered: bool = False
+    # The cell has ended, and its record is being written.
+    over: bool = False
 
     def progress(self, done: float, of: int) -> None:
         """A sign of progress: `done` epochs of `of` are over."""
@@ -54,10 +57,14 @@ class Pulse:
             self.training_began = self.sign
         self.epoch, self.epochs = done, of
 
+    def end(self) -> None:
+        """The cell has ended: nothing interrupts the writing of its record."""
+        self.over = True
+
     def hangs(self, now: float, grace_s: float) -> bool:
         """Whether the cell is past its limit of time and gives no sign."""
         limit = self.time_limit_s
-        if limit is None:
+        if limit is None or self.over:
             return False
         if self.training_began is None:
             return now - self.began > limit + max(OTHER_LEAST_S, limit)
@@ -114,10 +121,13 @@ class Heart:
         """Return why the cell must end now, None where it need not; asked at each step."""
         return LOST if self._lost else self.stop or None
 
-    def answer(self) -> None:
-        """The main thread was interrupted, and answers."""
-        if self._pulse is not None:
-            self._pulse.answered = True
+    def answer(self) -> bool:
+        """The main thread was interrupted, and answers; return whether there is a cell that must end."""
+        pulse = self._pulse
+        if pulse is None or pulse.over:
+            return False
+        pulse.answered = True
+        return True
 
     def _run(self) -> None:
         while not self._ended.wait(self.beat_s):
@@ -135,12 +145,15 @@ class Heart:
         except OSError:  # a full disk, a server that is away: the next beat tries again
             pass
         now = time.monotonic()
+        if pulse.over:
+            return
         if pulse.interrupted is not None:
             if now - pulse.interrupted > (self.ending_s if pulse.answered else self.answer_s):
-                pulse.kill("it hangs past `protocol.time_limit` and does not answer")
+                pulse.kill(f"{HANGS} and does not answer")
                 os._exit(1)
         elif pulse.hangs(now, self.grace_s):
             pulse.interrupted = now
+        if pulse.interrupted is not None:  # again at each beat: what was interrupted may go on and hang elsewhere
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
 

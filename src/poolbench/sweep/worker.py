@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Datasets
-from poolbench.errors import ClaimLost, ConfigurationError, Stopped, TimeLimitError
+from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped
 from poolbench.run import Under, run_cell, write_failed
 from poolbench.sweep.claims import Attempt, Claim, Claims
-from poolbench.sweep.heart import Heart, Pulse
+from poolbench.sweep.heart import HANGS, Heart, Pulse
 from poolbench.sweep.plan import FrozenCell, PlanFolder, PlannedSweep
 from poolbench.sweep.process import log
 from poolbench.sweep.state import Done
@@ -177,7 +177,12 @@ class Worker:
             pulse = Pulse(claim, cell.protocol.time_limit, lambda reason: self._hangs(cell, claim, reason))
             self.heart.attach(pulse)
             try:
-                under = replace(_under(claim), progress=_Progress(self.display, pulse), should_stop=self.heart.reason)
+                under = replace(
+                    _under(claim),
+                    progress=_Progress(self.display, pulse),
+                    should_stop=self.heart.reason,
+                    over=pulse.end,
+                )
                 record = run_cell(cell, self.arms, under)
             except ClaimLost:
                 log.error("%s: another worker has taken it over; nothing more is written here", cell.title)
@@ -274,8 +279,8 @@ def _alarms(heart: Heart) -> Iterator[None]:
         return
 
     def over(number: int, frame: Any) -> None:
-        heart.answer()
-        raise TimeLimitError("it hung past `protocol.time_limit`")
+        if heart.answer():
+            raise Hung(HANGS)
 
     before = signal.signal(signal.SIGALRM, over)
     try:

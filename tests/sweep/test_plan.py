@@ -52,7 +52,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     files.write(sweep, frozen)
     assert [files.cell(run_id) for run_id in sweep.run_ids] == frozen
     assert files.all_cells() == sorted(frozen, key=lambda cell: cell.identity.run_id)
-    assert files.sweep(sweep.id) == sweep
+    assert files.sweep(sweep.id) == replace(sweep, name=sweep.id)
     assert {path.stem for path in files.cells.iterdir()} == set(sweep.run_ids)
 
 

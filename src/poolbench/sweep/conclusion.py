@@ -16,6 +16,8 @@ from poolbench.sweep.planning import Plan, PlannedCell
 
 BAD = frozenset({"failed", "diverged", "interrupted"})
 WAITING = "waiting"
+# Cells that are left after a stop are many, and alike.
+MOST_WAITING = 3
 
 
 def announce(plan: Plan, launch: Launch, console: Console, folder: Path) -> None:
@@ -44,22 +46,40 @@ def announce(plan: Plan, launch: Launch, console: Console, folder: Path) -> None
             console.print(f"  {escape(text)}", highlight=False)
 
 
-def conclude(plan: Plan, sweep: PlannedSweep, trained_s: float, console: Console, *, stopped: str, strict: bool) -> int:
+def conclude(
+    plan: Plan,
+    sweep: PlannedSweep,
+    count: int,
+    trained_s: float,
+    console: Console,
+    *,
+    stopped: str,
+    strict: bool,
+) -> int:
     """Say how it ended, last what failed; return the exit status: 0 all well, 1 some cell failed or is left.
 
-    `stopped` is why the sweep was stopped before its end, empty where it was not.
+    Args:
+        plan: the sweep's.
+        sweep: as it is planned.
+        count: cells that were trained for it.
+        trained_s: how long that took.
+        console: where it is said.
+        stopped: why the sweep was stopped before its end, empty where it was not.
+        strict: whether a combination that cannot be fails it.
     """
     ends = [(planned, *_end_of(planned)) for planned in plan.cells]
     counts = Counter(status for _, status, _ in ends)
-    count = len(plan.to_do)
     trained = f", {count} trained in {trained_s:.1f} s ({trained_s / count:.2f} s each)" if count else ""
     console.print(f"{counts.total()} cells: {', '.join(f'{n} {s}' for s, n in counts.items())}{trained}")
     bad = BAD | ({"unsupported"} if strict else set()) | {WAITING}
     wrong = [(planned, status, reason) for planned, status, reason in ends if status in bad]
-    for planned, status, reason in wrong:
+    told = [one for one in wrong if one[1] != WAITING] + [one for one in wrong if one[1] == WAITING][:MOST_WAITING]
+    for planned, status, reason in told:
         console.print(f"[red]{status}[/] {escape(planned.title)}: {escape(reason)}", highlight=False)
         console.print(f"  {planned.folder}", highlight=False, soft_wrap=True)
         console.print(f"  again: {escape(_again(planned, status, sweep))}", highlight=False, soft_wrap=True)
+    if len(told) < len(wrong):
+        console.print(f"and {len(wrong) - len(told)} more that wait", highlight=False)
     if stopped:
         console.print(f"[red]stopped[/]: {escape(stopped)}; the same command goes on", highlight=False)
     return 1 if wrong or stopped else 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from poolbench.sweep.claims import BEAT_S, Claim
+from poolbench.sweep.process import log
 
 # Seconds without a sign of progress, past the limit of time, after which a cell counts as hanging; how long the main
 # thread has to answer when it is interrupted; and how long to end the cell when it has answered.
@@ -24,6 +25,10 @@ ENDING_S = 60.0
 OTHER_LEAST_S = 60.0
 
 HANGS = "it hangs past `protocol.time_limit`"
+# Beats over which the share of the processors is taken, and what of it counts as crawling.
+LOOKS = 4
+LEAST_SHARE = 0.5
+
 LOST = "another worker has taken the cell over"
 
 
@@ -57,6 +62,11 @@ class Pulse:
             self.training_began = self.sign
         self.epoch, self.epochs = done, of
 
+    @property
+    def is_training(self) -> bool:
+        """Whether the cell is in its training."""
+        return self.training_began is not None and not self.over and self.epoch < self.epochs
+
     def end(self) -> None:
         """The cell has ended: nothing interrupts the writing of its record."""
         self.over = True
@@ -73,6 +83,45 @@ class Pulse:
         return now - self.training_began > limit and now - self.sign > grace_s
 
 
+class Share:
+    """How much of the processors' time a training gets.
+
+    Args:
+        threads: how many processors it could use.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.said = False
+        self._looks: list[tuple[float, float]] = []
+
+    def hint(self, now: float, used: float, *, training: bool) -> str:
+        """Return what to say, empty where there is nothing to say, or it was said.
+
+        Args:
+            now: seconds, by a clock that never goes back.
+            used: seconds of processors that the process has used.
+            training: whether it trains: else it may wait for a disk.
+
+        >>> share = Share(2)
+        >>> [bool(share.hint(5.0 * n, 1.5 * n, training=True)) for n in range(7)]
+        [False, False, False, False, True, False, False]
+        """
+        self._looks = [*self._looks, (now, used)][-LOOKS - 1 :] if training else []
+        if self.said or len(self._looks) <= LOOKS:
+            return ""
+        (began, before), (end, after) = self._looks[0], self._looks[-1]
+        share = (after - before) / (end - began)
+        if share >= LEAST_SHARE * self.threads:
+            return ""
+        self.said = True
+        fewer = "threads=1, or fewer workers," if self.threads > 1 else "fewer workers, or another hour,"
+        return (
+            f"steps crawl: {self.threads} thread{'s' * (self.threads != 1)} get{'s' * (self.threads == 1)} the time of "
+            f"{share:.1f} processors, since others use this machine; {fewer} may be faster"
+        )
+
+
 class Heart:
     """Beats while its block runs.
 
@@ -82,6 +131,7 @@ class Heart:
         grace_s: see `HANG_GRACE_S`.
         answer_s: see `ANSWER_S`.
         ending_s: see `ENDING_S`.
+        threads: of the training; where they get much less time than they could, it is said, once.
     """
 
     def __init__(
@@ -92,10 +142,14 @@ class Heart:
         grace_s: float = HANG_GRACE_S,
         answer_s: float = ANSWER_S,
         ending_s: float = ENDING_S,
+        threads: int = 1,
     ) -> None:
         self.beat_s, self.grace_s, self.answer_s, self.ending_s = beat_s, grace_s, answer_s, ending_s
         self.stop = ""
+        # Whether the main thread takes SIGALRM for an interruption.
+        self.interrupts = False
         self._asked_to_stop = asked_to_stop
+        self._share = Share(threads)
         self._pulse: Pulse | None = None
         self._lost = False
         self._ended = threading.Event()
@@ -145,6 +199,9 @@ class Heart:
         except OSError:  # a full disk, a server that is away: the next beat tries again
             pass
         now = time.monotonic()
+        hint = self._share.hint(now, time.process_time(), training=pulse.is_training)
+        if hint:
+            log.warning("%s", hint)
         if pulse.over:
             return
         if pulse.interrupted is not None:
@@ -153,7 +210,8 @@ class Heart:
                 os._exit(1)
         elif pulse.hangs(now, self.grace_s):
             pulse.interrupted = now
-        if pulse.interrupted is not None:  # again at each beat: what was interrupted may go on and hang elsewhere
+        if pulse.interrupted is not None and self.interrupts:
+            # Again at each beat: what was interrupted may go on and hang elsewhere.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
 

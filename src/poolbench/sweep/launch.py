@@ -37,7 +37,10 @@ class Launch:
         options = {key: value for key, value in settings.launcher.items() if key not in ("name", "workers")}
         name, threads = settings.launcher["name"], settings.threads
         workers = whole_number("launcher.workers", settings.launcher.get("workers"), or_null="as many as fit")
-        processors, free = allowed_processors(), free_processors()
+        processors = allowed_processors()
+        fits = name == "processes" and workers is None
+        # A look takes a moment, and is spared where nothing depends on it.
+        free = free_processors() if threads is None or fits else processors
         if name == "slurm":
             each = threads or whole_number("launcher.cpus_per_task", options["cpus_per_task"])
         elif name == "processes":

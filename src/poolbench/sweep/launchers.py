@@ -22,8 +22,8 @@ def run_planned(
     launch: Launch,
     console: Console,
     nursery: Nursery | None = None,
-) -> None:
-    """Let the launcher run what is to do, and wait for it; the plan is written.
+) -> int:
+    """Let the launcher run what is to do, wait for it, and return how many cells were trained; the plan is written.
 
     `nursery` is what was started early for `launcher=processes`.
 
@@ -35,8 +35,7 @@ def run_planned(
     to_do = plan.to_do
     progress = SweepProgress(console, len(to_do))
     if launch.name == "local":
-        run_here(folder, sweep, {planned.run_id: planned.cell for planned in to_do}, progress)
-        return
+        return run_here(folder, sweep, {planned.run_id: planned.cell for planned in to_do}, progress)
     titles = {planned.run_id: planned.title for planned in to_do}
     follower = Follower(folder, sweep, titles, progress)
     with progress:
@@ -44,10 +43,11 @@ def run_planned(
             from poolbench.sweep.slurm import run_slurm
 
             run_slurm(folder, sweep, launch, follower)
-            return
+            return len(to_do) - len(follower.left)
         gpus = _gpus() if plan.cells[0].device.type == "cuda" else []
         count = launch.count(len(to_do), len(gpus))
         run_processes(folder, sweep, count=count, gpus=gpus, follower=follower, nursery=nursery or Nursery())
+    return len(to_do) - len(follower.left)
 
 
 def _gpus(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -15,14 +15,16 @@ from poolbench.sweep.progress import SweepProgress
 from poolbench.sweep.worker import Display, Worker
 
 
-def run_here(plan: PlanFolder, sweep: PlannedSweep, cells: Mapping[str, Cell], progress: SweepProgress) -> None:
-    """Work at the sweep until no cell is left; `cells` are those that are made already.
+def run_here(plan: PlanFolder, sweep: PlannedSweep, cells: Mapping[str, Cell], progress: SweepProgress) -> int:
+    """Work at the sweep until no cell is left, and return how many were trained here; `cells` are made already.
 
     Raises:
         Stopped, KeyboardInterrupt: asked to end.
     """
-    with Heart(lambda: plan.stopped(sweep)) as heart, progress:
-        Worker(plan, sweep, Claims(plan.claims), heart, progress, arms=Arms(plan.arms), cells=cells).run()
+    with Heart(lambda: plan.stopped(sweep), threads=sweep.threads) as heart, progress:
+        worker = Worker(plan, sweep, Claims(plan.claims), heart, progress, arms=Arms(plan.arms), cells=cells)
+        worker.run()
+    return worker.trained
 
 
 def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool, parent: int | None = None) -> Worker:
@@ -46,7 +48,7 @@ def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool
             return "the process that started this worker has ended"
         return plan.stopped(sweep)
 
-    with Heart(asked_to_stop) as heart:
+    with Heart(asked_to_stop, threads=sweep.threads) as heart:
         worker = Worker(plan, sweep, Claims(plan.claims), heart, display, arms=Arms(plan.arms), waits=waits)
         worker.run()
     return worker

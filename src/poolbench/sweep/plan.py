@@ -99,6 +99,7 @@ class PlannedSweep:
         again: cells that are trained anew: the digest of the record that is to be replaced, by run.
         code: digest of the code and versions that the cells were planned with.
         command: the command line.
+        name: of its file; empty: by what it holds.
     """
 
     run_ids: tuple[str, ...]
@@ -109,11 +110,16 @@ class PlannedSweep:
     again: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def id(self) -> str:
-        """The name of its file: a digest of what it holds."""
-        return digest(asdict(self))
+        """The name of its file: a digest of what it holds; kept where more is asked of a worker."""
+        return self.name or digest(self.content())
+
+    def content(self) -> dict[str, Any]:
+        """Return what its file holds."""
+        return {key: value for key, value in asdict(self).items() if key != "name"}
 
 
 class PlanFolder:
@@ -134,7 +140,7 @@ class PlanFolder:
         """Write what a command asked for; what is there already and says the same stays."""
         for cell in cells:
             _write(self.cells / f"{cell.identity.run_id}.json", cell.content())
-        _write(self.sweeps / f"{sweep.id}.json", {"schema": SCHEMA, **asdict(sweep)})
+        _write(self.sweeps / f"{sweep.id}.json", {"schema": SCHEMA, **sweep.content()})
 
     def cell(self, run_id: str) -> FrozenCell:
         """Return one cell; raise `ConfigurationError` where its file is none."""
@@ -151,8 +157,8 @@ class PlanFolder:
     def sweep(self, sweep_id: str) -> PlannedSweep:
         """Return what a command asked for."""
         found = _read(self.sweeps / f"{sweep_id}.json")
-        known = {key: found[key] for key in PlannedSweep.__dataclass_fields__}
-        return PlannedSweep(**known | {"run_ids": tuple(found["run_ids"]), "command": tuple(found["command"])})
+        found |= {"run_ids": tuple(found["run_ids"]), "command": tuple(found["command"]), "name": sweep_id}
+        return PlannedSweep(**{key: found[key] for key in PlannedSweep.__dataclass_fields__})
 
     def newest_sweep(self) -> PlannedSweep:
         """Return what the last command asked for; raise `ConfigurationError` where nothing was planned."""
@@ -173,7 +179,8 @@ class PlanFolder:
             return ""
 
     def start(self, sweep: PlannedSweep) -> None:
-        """Let the workers of a sweep begin: what asked an earlier run of it to stop holds no more."""
+        """Let the workers of a sweep begin: what asked an earlier run of it to stop holds no more; it is the newest."""
+        (self.sweeps / f"{sweep.id}.json").touch()
         (self.sweeps / f"{sweep.id}.stop").unlink(missing_ok=True)
 
 

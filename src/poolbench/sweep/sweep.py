@@ -51,10 +51,10 @@ def run_sweep(
     folder, sweep = PlanFolder(settings.folder), _planned(plan, settings, launch)
     folder.write(sweep, [planned.frozen() for planned in plan.cells])
     began = time.monotonic()
-    stopped = ""
+    stopped, trained = "", 0
     if plan.to_do:
         try:
-            run_planned(plan, folder, sweep, launch, console, nursery)
+            trained = run_planned(plan, folder, sweep, launch, console, nursery)
         except Stopped as stop:
             if stop.is_signal:
                 raise
@@ -63,7 +63,7 @@ def run_sweep(
     if settings.speed.measure and not stopped:
         measure_speeds(plan.cells, settings.speed, console)
     make_report(settings.folder)
-    return conclude(plan, sweep, trained_s, console, stopped=stopped, strict=settings.strict)
+    return conclude(plan, sweep, trained, trained_s, console, stopped=stopped, strict=settings.strict)
 
 
 def _planned(plan: Plan, settings: SweepSettings, launch: Launch) -> PlannedSweep:

@@ -76,6 +76,7 @@ class Worker:
         self._left = list(self.sweep.run_ids)
         # Cells that this process cannot be at, with the reason.
         self.refused: dict[str, str] = {}
+        self.trained = 0
 
     def run(self) -> None:
         """Work until no cell is left.
@@ -83,15 +84,21 @@ class Worker:
         Raises:
             Stopped: a signal, or the sweep, asks to end; the cell at hand is interrupted, its claim given back.
         """
-        with _alarms(self.heart), _stacks(self.claims):
-            while True:
-                taken, busy = self._next()
-                if taken is not None:
-                    self._do(*taken)
-                elif busy and self.waits:
-                    self._pause()
-                else:
-                    return
+        try:
+            with _alarms(self.heart), _stacks(self.claims):
+                self._work()
+        except OSError as error:  # what a cell raises is in its record: this is the plan's folder, or the record's
+            raise Stopped(f"the results folder could not be written: {error}") from error
+
+    def _work(self) -> None:
+        while True:
+            taken, busy = self._next()
+            if taken is not None:
+                self._do(*taken)
+            elif busy and self.waits:
+                self._pause()
+            else:
+                return
 
     def _pause(self) -> None:
         time.sleep(POLL_S)
@@ -191,6 +198,7 @@ class Worker:
             if record["status"] != "failed" or not left:
                 break
             log.warning("%s failed and is tried again: %s", cell.title, record["reason"])
+        self.trained += 1
         self.display.end(cell.title, record)
         if record["status"] == "failed" and self.sweep.on_failure == "stop":
             self.plan.stop(self.sweep, f"{cell.title} failed")
@@ -283,9 +291,11 @@ def _alarms(heart: Heart) -> Iterator[None]:
             raise Hung(HANGS)
 
     before = signal.signal(signal.SIGALRM, over)
+    heart.interrupts = True
     try:
         yield
     finally:
+        heart.interrupts = False
         signal.signal(signal.SIGALRM, before)
 
 

@@ -7,7 +7,8 @@ measured for an arm and a machine, not for a seed: `RESULTS_DIR/EXPERIMENT/speed
 
 The identity of a record is a digest of what determines its result: the configuration of backbone, pooling, head,
 dataset, protocol and trainer, what the arm is matched with, the resolved kind of device and the seed. Where files lie,
-loggers, launchers and the number of threads are not part of it; the last is in the provenance.
+loggers, launchers, checkpoints, the limit of time and the number of threads are not part of it; the last is in the
+provenance.
 """
 
 import hashlib
@@ -32,9 +33,10 @@ SEAL = "seal"
 # A cell that ended in one of these would end so again: it is not run a second time unasked.
 FINISHED = ("ok", "diverged", "unsupported")
 
-# Where a dataset lies and how it is fed changes no image.
+# Where a dataset lies and how it is fed changes no image; how often a cell is checkpointed, no weight.
 NOT_IDENTITY: dict[str, frozenset[str]] = {
     "dataset": frozenset({"root", "download", "streaming", "memory_limit_mib", "workers"}),
+    "protocol": frozenset({"checkpoint_every_s", "time_limit", "attempts"}),
     "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"}),
 }
 # What a cell is configured by, each a folder of conf/.

@@ -13,8 +13,8 @@ from typing import Any
 from poolbench.checks import whole_number
 from poolbench.cli.command_line import CommandLine
 from poolbench.cli.compose import Job, compose
-from poolbench.cli.signals import ended_by_signals
 from poolbench.errors import ConfigurationError, UnsupportedError
+from poolbench.sweep.signals import ended_by_signals
 
 BUDGET_S = 10.0
 # Two benches of a pair, each within 1 %, are within 2 % of each other.

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from poolbench.errors import ConfigurationError
 from poolbench.force import Force
 from poolbench.record import records_folder, speed_folder
 
@@ -47,12 +48,14 @@ class Settings:
         return speed_folder(self.results_dir, self.name)
 
     def content(self) -> dict[str, Any]:
-        """Return what a file in the experiment's folder holds of them: all but where the folder lies."""
-        return {key: value for key, value in asdict(self).items() if key != "results_dir"}
+        """Return what a file in the experiment's folder holds of them: all but where it lies, and what holds once."""
+        return {key: value for key, value in asdict(self).items() if key not in ("results_dir", "force")}
 
     @classmethod
     def of(cls, content: Mapping[str, Any], folder: Path) -> "Settings":
         """Return the settings of such a file; `folder` is the experiment's, wherever it lies now."""
-        results_dir = folder.parents[len(Path(content["name"]).parts) - 1]
-        force = Force(content["force"]["kind"], tuple(content["force"]["runs"]))
-        return cls(results_dir=results_dir, **{**content, "command": tuple(content["command"]), "force": force})
+        parts = Path(content["name"]).parts
+        if not parts or folder.absolute().parts[-len(parts) :] != parts:
+            raise ConfigurationError(f"{folder}: holds the plan of {content['name']!r}; a folder keeps its name")
+        results_dir = folder.absolute().parents[len(parts) - 1]
+        return cls(results_dir=results_dir, **{**content, "command": tuple(content["command"]), "force": Force()})

@@ -1,7 +1,7 @@
 """From what a YAML says to an object: `{_target_: package.module.Class, argument: value}`.
 
 A specification is a plain dictionary. Its `_target_` is a dotted path to any importable class or function, so a
-thing of one's own needs no registration; the other keys are arguments. `context` holds what only the caller knows
+custom class needs no registration; the other keys are arguments. `context` holds what only the caller knows
 (a site's kernel, the number of channels): each of its entries is passed if the target has a parameter of that name,
 unless the specification sets it. Arguments are checked against the signature before anything is called, all
 mistakes reported together.

@@ -32,6 +32,7 @@ SIGNATURES = {
     "exp2": "f:f",
     "log2": "f:f",
 }
+KINDS = {op: (list(signature[:-2]), signature[-1]) for op, signature in SIGNATURES.items()}
 # What counts as no operation: choices, logic, checks for NaN, and what is there for the derivative alone.
 FREE = ("where", "and", "or", "not", "unordered", "nan_where", "stop_gradient", "with_gradient_of")
 # What takes many times as long as an addition.
@@ -132,15 +133,15 @@ class Graph:
 
     def node(self, op: str, *arguments: Number) -> Value:
         """Return an operation, simplified where that changes no result."""
-        args = tuple(a if isinstance(a, Value) else self.const(a) for a in arguments)
-        kinds, _, kind = SIGNATURES[op].partition(":")
-        if "".join(a.kind for a in args) != kinds:
-            raise TypeError(f"{op} takes {kinds}, got {''.join(a.kind for a in args)}")
+        args = tuple([a if isinstance(a, Value) else self.const(a) for a in arguments])
+        kinds, kind = KINDS[op]
+        if [a.kind for a in args] != kinds:
+            raise TypeError(f"{op} takes {''.join(kinds)}, got {''.join(a.kind for a in args)}")
         return self._simpler(op, args) or self._held(op, kind, args, None)
 
     def _held(self, op: str, kind: str, args: tuple[Value, ...], leaf: float | int | None) -> Value:
         # −0.0 and 0.0 are equal but not the same; NaN is not equal to itself.
-        key = (op, *(a.index for a in args), repr(leaf))
+        key: tuple[object, ...] = (op, *[a.index for a in args]) if args else (op, repr(leaf))
         if key not in self._known:
             self._known[key] = Value(self, len(self.values), op, kind, args, leaf)
             self.values.append(self._known[key])

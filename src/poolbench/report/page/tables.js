@@ -133,7 +133,10 @@ function seedButtons(arm) {
 }
 
 const settled = (arm, quantity) => (arm[`${quantity}_settled`] === false ? "~" : "");
-const unlike = (arm) => (arm.implementation && arm.reference_implementation && arm.implementation !== arm.reference_implementation ? "‡" : "");
+// An arm with the reference's own window operators differs in its head alone.
+const ownReference = (arm) => ARMS.find((one) => one.block === arm.block && one.variant === arm.reference);
+const unlike = (arm) => (arm.implementation && arm.reference_implementation && arm.implementation !== arm.reference_implementation
+  && (ownReference(arm) || {}).downsample_operators !== arm.downsample_operators ? "‡" : "");
 const unfinished = (arm) => ["failed", "diverged", "unsupported", "interrupted"].map((status) => [arm[`n_${status}`] || 0, status]).filter(([n]) => n);
 const references = [...new Set(ARMS.map((arm) => arm.reference).filter(given))];
 const against = references.length === 1 ? references[0] : "reference";
@@ -153,7 +156,7 @@ const MAIN = [
     value: (arm) => (arm.verdict ? order.indexOf(arm.verdict) : null),
     cell: (arm) => element("span", { class: `v-${arm.verdict.replaceAll(" ", "-")}` },
       element("span", { class: "mark", "aria-hidden": "true" }, verdictOf(arm).mark), arm.verdict ? ` ${arm.verdict}` : finished(arm) ? NOTHING : "no finished cell",
-      arm.verdict === "undecided" && given(arm.seeds_to_decide) ? element("span", { class: "small", title: meaning.seeds_to_decide }, ` (+${count(arm.seeds_to_decide)} seeds?)`) : null,
+      arm.verdict === "undecided" && given(arm.chance_10_seeds) ? element("span", { class: "small", title: meaning.chance_10_seeds }, ` (${Math.round(arm.chance_10_seeds * 100)} % with 10 seeds)`) : null,
       arm.below_image_se ? element("span", { title: "the difference is smaller than the test set's own standard error" }, " ≈", element("span", { class: "unseen" }, " below the test set's own standard error")) : null,
       arm.flags ? flagButton(arm) : null),
   },

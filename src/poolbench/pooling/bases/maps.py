@@ -1,6 +1,6 @@
 """What every operator takes: a map of the right dimensions and of numbers that its formula is for, checked once."""
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -103,5 +103,4 @@ def _leaf(module: nn.Module, x: Proxy) -> Tensor:
             f"torch.fx cannot look into {type(module).__name__}, which it takes for a leaf: trace a module "
             "that has it, as nn.Sequential(operator)"
         )
-    y: Tensor = x.tracer.create_proxy("call_module", path, (x,), {})
-    return y
+    return cast(Tensor, x.tracer.create_proxy("call_module", path, (x,), {}))

@@ -63,7 +63,7 @@ class PolyphasePool2d(WindowPool2d):
         else:
             more = [(self.padding[a], places[a] + self.kernel_size[a] - 1 - self.padding[a] - sizes[a]) for a in (0, 1)]
             z_BCHW = self.maxima(pad(x_BCHW, more[0], more[1], self.padding_mode), places)
-        phases = (shape[0], self.stride[0]), (shape[1], self.stride[1])
+        phases = (-1, self.stride[0]), (-1, self.stride[1])
         # In the order of memory, so that the gradient keeps the layout.
         if is_channels_last(z_BCHW):
             return z_BCHW.permute(0, 2, 3, 1).unflatten(2, phases[1]).unflatten(1, phases[0]).permute(0, 5, 1, 2, 3, 4)

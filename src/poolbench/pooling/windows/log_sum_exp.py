@@ -30,7 +30,7 @@ def check_beta(beta: float) -> float:
 def above_base(window: Window, beta: Value | float) -> tuple[Value, list[Value]]:
     """Return the largest value x, 0 if that is infinite, and e^(β(x − that)) of every value, 0 outside the map."""
     largest = stop_gradient(window_max(window))
-    base = where(within(largest, MOST), largest, 0.0)
+    base = where(largest - largest >= 0.0, largest, 0.0)  # ∞ − ∞ is no number
     # A difference beyond the largest number would be −∞, and 0 · ∞ in the gradient of β.
     raised = [exp(maximum(value - base, -MOST) * beta) for value in window.values]
     return base, window.mask(raised, 0.0)

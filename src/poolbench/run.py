@@ -18,17 +18,16 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
+from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
 from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
 from poolbench.kernels.compiled import COMPILED
 from poolbench.measure.accuracy import metrics, outcomes
-from poolbench.measure.audit import audited
-from poolbench.measure.implementations import implementations
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
-from poolbench.record import OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
-from poolbench.training import Fitted, Mirrors, Progress, fit, predict
+from poolbench.record import OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, read_record, write_bytes, write_record
+from poolbench.training import Fitted, Mirrors, Progress, fit, predict, seen_again
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +36,23 @@ WEIGHTS_FILE = "weights.pt"
 
 @dataclass(frozen=True)
 class Parts:
-    """A cell's batches: the training and validation parts of the training set, and the test set."""
+    """A cell's batches: the training and validation parts of the training set, and the test set.
+
+    `seen` is the training part once more, as evaluation sees it: in order, without augmentation.
+    """
 
     images: LoadedImages
     train: Batches
+    seen: Batches
     val: Batches
     test: Batches
     val_indices: Tensor
 
 
 def open_parts(cell: Cell) -> Parts:
-    """Load the cell's images (once in a process) and lay out its batches."""
-    dataset = cell.dataset()
-    images = dataset.load()
-    protocol = cell.protocol()
+    """Load the cell's images, where they are not loaded yet, and lay out its batches."""
+    images = cell.dataset.load()
+    protocol = cell.protocol
     spec = cell.config["dataset"]
     train_indices, val_indices = split(images.train.labels, spec["val_fraction"], cell.seed)
     shared: dict[str, Any] = {
@@ -63,14 +65,16 @@ def open_parts(cell: Cell) -> Parts:
     train = Batches(
         images.train, train_indices, protocol.batch_size, augment=spec.get("augment"), shuffle=True, **shared
     )
+    seen = Batches(images.train, train_indices, protocol.eval_batch_size, **shared)
     val = Batches(images.train, val_indices, protocol.eval_batch_size, **shared)
     test = Batches(images.test, torch.arange(len(images.test)), protocol.eval_batch_size, **shared)
-    return Parts(images, train, val, test, val_indices)
+    return Parts(images, train, seen, val, test, val_indices)
 
 
-def run_cell(cell: Cell, progress: Progress | None = None) -> dict[str, Any] | None:
+def run_cell(cell: Cell, arms: Arms, progress: Progress | None = None) -> dict[str, Any] | None:
     """Train the cell unless its finished record is there, and return its record.
 
+    `arms` holds what is known of the cell's arm, and gets what is found.
     None where another process is at this very cell. A cell that fails, diverges or cannot be leaves a record that
     says why; only a signal to end goes through, after its record (`interrupted`) is written.
     """
@@ -78,12 +82,17 @@ def run_cell(cell: Cell, progress: Progress | None = None) -> dict[str, Any] | N
     claims.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(claims / f"{cell.identity.run_id}.lock", timeout=0):
-            done = finished(cell.folder)
-            if done and not cell.settings.force:
-                return done
-            return _walk(cell, progress)
+            if not cell.settings.force and is_finished(cell):
+                return read_record(cell.folder / RECORD_FILE)
+            return _walk(cell, arms, progress)
     except Timeout:
         return None
+
+
+def is_finished(cell: Cell) -> bool:
+    """Whether the cell's record needs no second run. What could not be is tried again: its code may be another now."""
+    done = finished(cell.folder)
+    return done is not None and done["status"] != "unsupported"
 
 
 def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
@@ -93,7 +102,7 @@ def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
     return record
 
 
-def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
+def _walk(cell: Cell, arms: Arms, progress: Progress | None) -> dict[str, Any]:
     record = _blank(cell)
     began, compiled = time.perf_counter(), COMPILED.seconds
     mirrors = None
@@ -107,7 +116,7 @@ def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
             tags=list(cell.labels.values()),
         )
         mirrors.config({**cell.config, "labels": dict(cell.labels)})
-        found = _train_and_measure(cell, mirrors, progress)
+        found = _train_and_measure(cell, arms, mirrors, progress)
         record |= found | {"times": record["times"] | found["times"]}
     except (Stopped, KeyboardInterrupt) as stop:
         record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
@@ -131,14 +140,14 @@ def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
     return record
 
 
-def _train_and_measure(cell: Cell, mirrors: Mirrors, progress: Progress | None) -> dict[str, Any]:
-    protocol = cell.protocol()
+def _train_and_measure(cell: Cell, arms: Arms, mirrors: Mirrors, progress: Progress | None) -> dict[str, Any]:
+    protocol = cell.protocol
     began = time.perf_counter()
     parts = open_parts(cell)
     loaded = time.perf_counter()
     assembled = cell.assemble()
     network = assembled.network
-    facts = _arm_facts(cell)
+    facts = arms.facts(cell)
     streams = {
         "split_sha256": split_digest(parts.val_indices),
         "first_batch_sha256": batch_digest(parts.train),
@@ -179,7 +188,9 @@ def _train_and_measure(cell: Cell, mirrors: Mirrors, progress: Progress | None) 
     logits, target = predict(fitted.network, parts.test, protocol=protocol, device=cell.device)
     if not torch.isfinite(logits).all():
         return found | {"status": "diverged", "reason": "the selected weights give logits that are no numbers"}
-    found["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted)
+    train_loss, train_accuracy = seen_again(fitted.network, parts.seen, protocol=protocol, device=cell.device)
+    of_training = {"train_accuracy": train_accuracy, "train_loss": train_loss}
+    found["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted) | of_training
     found["files"] = {
         WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
         OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays())),
@@ -193,36 +204,9 @@ def _selected(fitted: Fitted) -> dict[str, float | int]:
     return {
         "val_accuracy": row["val_accuracy"],
         "val_loss": row["val_loss"],
-        "train_accuracy": row["train_accuracy"],
-        "train_loss": row["train_loss"],
         "selected_epoch": fitted.selected_epoch,
         "epochs": len(fitted.history),
     }
-
-
-_FACTS: dict[str, dict[str, Any]] = {}
-
-
-def _arm_facts(cell: Cell) -> dict[str, Any]:
-    """Return what does not depend on the seed, found once an arm: the audit and the cost."""
-    if cell.identity.arm_id not in _FACTS:
-        dataset = cell.dataset()
-        assembled = cell.assemble()
-        shape = (dataset.channels, dataset.image_size, dataset.image_size)
-        audit, cost = audited(assembled, batch_size=cell.protocol().batch_size, device=cell.device)
-        ran = implementations(
-            assembled.network,
-            shape,
-            device=cell.device,
-            dtype=cell.protocol().dtype,
-            memory_format=cell.protocol().torch_memory_format,
-            batch_size=cell.protocol().batch_size,
-        )
-        _FACTS[cell.identity.arm_id] = {
-            "audit": audit | {"implementations": ran},
-            "cost": cost,
-        }
-    return _FACTS[cell.identity.arm_id]
 
 
 def weight_digests(network: nn.Module) -> dict[str, str]:
@@ -315,5 +299,5 @@ def evaluate(cell: Cell, folder: Path, record: Mapping[str, Any]) -> dict[str, f
         raise ConfigurationError(f"the images of {cell.labels['dataset']} are not those of the record")
     network = cell.assemble().network
     network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
-    logits, target = predict(network, parts.test, protocol=cell.protocol(), device=cell.device)
+    logits, target = predict(network, parts.test, protocol=cell.protocol, device=cell.device)
     return metrics(logits, target, prefix="test_")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from pooling.cases import CASES, CHANNELS, OTHERS, Case, as_configured, each
+from pooling.cases import CHANNELS, OTHERS, Case, as_configured, each
 from pooling.head_cases import CONTEXT, SPECS
 from torch import Tensor, nn
 

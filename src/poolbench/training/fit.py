@@ -1,6 +1,5 @@
 """Fitting one cell: Lightning's loop around the module, one line of history an epoch, the selected weights."""
 
-import inspect
 import math
 import os
 import signal
@@ -14,29 +13,18 @@ from typing import Protocol as TypingProtocol
 
 import lightning.pytorch as L
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.profilers import PassThroughProfiler
 from torch import Tensor, nn
 
-from poolbench.errors import ConfigurationError, unknown_name
-from poolbench.spec import TARGET, build
+from poolbench.errors import ConfigurationError
 from poolbench.streams import drawing
 from poolbench.training.device import resolve_device
 from poolbench.training.mirrors import Mirrors
-from poolbench.training.module import Classifier
+from poolbench.training.module import Classifier, EpochSums
 from poolbench.training.protocol import LIGHTNING_PRECISION, Protocol
+from poolbench.training.trainer_arguments import trainer_arguments
 
-# What the protocol, the record and the mirrors decide: a trainer argument of this name would contradict them.
-OWN_ARGUMENTS = {
-    "max_epochs": "protocol.epochs",
-    "precision": "protocol.precision",
-    "deterministic": "protocol.deterministic",
-    "logger": "logger=",
-}
-REFUSED = {
-    "strategy": "a cell is trained on one device",
-    "num_nodes": "a cell is trained on one device",
-    "fast_dev_run": "it trains nothing worth a record; use protocol.epochs=1 with dataset.train_images=N",
-}
 SECONDS_BETWEEN_STEPS = 0.5
 NOTHING = nullcontext()
 # Lightning's import sets this to 1 for the sake of forked GPU workers, which are not used here. With it torch's
@@ -169,29 +157,6 @@ class History(L.Callback):
         return False
 
 
-def trainer_arguments(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `lightning.Trainer` that a configuration sets beside the device, checked by name."""
-    known = [name for name in inspect.signature(L.Trainer).parameters if name not in OWN_ARGUMENTS]
-    for name in trainer:
-        if name in OWN_ARGUMENTS:
-            raise ConfigurationError(f"`trainer.{name}` is set by `{OWN_ARGUMENTS[name]}` here; use that")
-        if name in REFUSED:
-            raise ConfigurationError(f"`trainer.{name}` cannot be set: {REFUSED[name]}")
-        if name not in known:
-            raise unknown_name("argument of `trainer` (lightning.Trainer)", name, known)
-    arguments = {name: _built(value, name) for name, value in trainer.items() if name not in ("accelerator", "devices")}
-    if trainer.get("devices", 1) != 1:
-        raise ConfigurationError(f"`trainer.devices` must be 1: a cell is trained on one, got {trainer['devices']!r}")
-    return arguments
-
-
-def _built(value: Any, name: str) -> Any:
-    """Build what a trainer argument describes by `_target_`: a callback, a profiler, a list of them."""
-    if isinstance(value, list | tuple):
-        return [_built(item, name) for item in value]
-    return build(value, where=f"trainer.{name}") if isinstance(value, Mapping) and TARGET in value else value
-
-
 def fit(
     network: nn.Module,
     train: EpochBatches,
@@ -224,8 +189,10 @@ def fit(
     fitted = Fitted(network)
     history = History(fitted, train, protocol, mirrors, progress)
     module = Classifier(network.to(memory_format=protocol.torch_memory_format), protocol, seed=seed)
-    further = trainer_arguments(trainer)
+    further = trainer_arguments(trainer, protocol)
+    protocol.check_device(device)
     was_deterministic = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     # Filling fresh memory with NaN makes no figure more repeatable and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -259,12 +226,30 @@ def fit(
     finally:
         signal.signal(signal.SIGINT, handler)
         torch.use_deterministic_algorithms(was_deterministic)
+        torch.backends.cudnn.benchmark = benchmark
         torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
     if not history.weights and not fitted.diverged:
         raise ConfigurationError("no epoch was validated, so none can be selected; use protocol.select=last")
     if history.weights:
         network.load_state_dict(history.weights)
     return fitted
+
+
+@torch.inference_mode()
+def seen_again(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, protocol: Protocol, device: torch.device
+) -> tuple[float, float]:
+    """Return mean cross-entropy (nats) and accuracy (a fraction of 1) over all batches, in evaluation mode.
+
+    No logits are kept, since a training set has many times the images of a test set.
+    """
+    network = network.to(device).to(memory_format=protocol.torch_memory_format).eval()
+    sums = EpochSums()
+    with torch.autocast(device.type, dtype=protocol.dtype, enabled=protocol.dtype is not torch.float32):
+        for images, target in batches:
+            logits = network(images).float()
+            sums.add(F.cross_entropy(logits, target), logits, target)
+    return sums.read()
 
 
 @torch.inference_mode()

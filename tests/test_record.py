@@ -69,8 +69,17 @@ def test_what_determines_the_result_makes_another_arm(change: dict) -> None:
     assert identity(**change).arm_id != identity().arm_id
 
 
-@pytest.mark.parametrize("change", [{"dataset__root": "there"}, {"trainer__accelerator": "auto"}])
-def test_where_files_lie_and_how_the_device_was_asked_for_do_not(change: dict) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset__root": "there"},
+        {"trainer__accelerator": "auto"},
+        {"protocol__checkpoint_every_s": 5},
+        {"protocol__time_limit": 100.0},
+        {"protocol__attempts": 1},
+    ],
+)
+def test_where_files_lie_and_what_happens_on_faults_do_not(change: dict) -> None:
     assert identity(**change) == identity()
 
 

@@ -7,7 +7,8 @@ measured for an arm and a machine, not for a seed: `RESULTS_DIR/EXPERIMENT/speed
 
 The identity of a record is a digest of what determines its result: the configuration of backbone, pooling, head,
 dataset, protocol and trainer, what the arm is matched with, the resolved kind of device and the seed. Where files lie,
-loggers, launchers and the number of threads are not part of it; the last is in the provenance.
+loggers, launchers, checkpoints, the limit of time and the number of threads are not part of it; the last is in the
+provenance.
 """
 
 import hashlib
@@ -32,9 +33,10 @@ SEAL = "seal"
 # A cell that ended in one of these would end so again: it is not run a second time unasked.
 FINISHED = ("ok", "diverged", "unsupported")
 
-# Where a dataset lies and how it is fed changes no image.
+# Where a dataset lies and how it is fed changes no image; how often a cell is checkpointed, no weight.
 NOT_IDENTITY: dict[str, frozenset[str]] = {
     "dataset": frozenset({"root", "download", "streaming", "memory_limit_mib", "workers"}),
+    "protocol": frozenset({"checkpoint_every_s", "time_limit", "attempts"}),
     "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"}),
 }
 # What a cell is configured by, each a folder of conf/.
@@ -76,11 +78,14 @@ def identify(
     fingerprint: str,
     device: str,
     own_code: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Identity:
     """Return the identity of the cell of this resolved `config`.
 
     `fingerprint` stands for the dataset's content, `device` is the resolved kind (`cpu`, `cuda`), `own_code` holds a
-    digest of the source of each class that is the user's own: edited, it is another arm.
+    digest of the source of each class that is the user's own: edited, it is another arm. `files` holds a digest of the
+    content of each file that the configuration names, by its key: trained weights are part of the backbone, so other
+    ones are another block.
     """
     what: dict[str, Any] = {
         group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in GROUPS
@@ -90,7 +95,12 @@ def identify(
         what["match"] = config["match"]
     if own_code:
         what["own_code"] = dict(own_code)
-    block_id = digest({key: what[key] for key in ("backbone", "dataset", "content")})
+    block = {key: what[key] for key in ("backbone", "dataset", "content")}
+    if files:
+        what["files"] = dict(files)
+        started_from = {key: value for key, value in files.items() if key.startswith("backbone.")}
+        block |= {"files": started_from} if started_from else {}
+    block_id = digest(block)
     arm_id = digest(what)
     seed = int(config["seed"])
     run_digest = digest({"arm": arm_id, "seed": seed})

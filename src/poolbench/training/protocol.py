@@ -1,13 +1,13 @@
 """The recipe of a block: how every arm of it is trained."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import torch
 from torch import nn
 
-from poolbench.checks import whole_number
+from poolbench.checks import is_number, whole_number
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.kernels.precision import FORMATS
 from poolbench.spec import TARGET, accepts, bind, locate
@@ -38,6 +38,12 @@ class Protocol:
         deterministic: let torch use deterministic algorithms alone; an operation that has none is an error.
         compile: run the network through `torch.compile` (its cost is in the training time).
         eval_batch_size: images a batch in validation and test; changes no figure but rounding.
+        checkpoint_every_s: seconds between two checkpoints of an unfinished cell, at least; one is written where an
+            epoch begins, so 0 writes one at each.
+        time_limit: seconds that training may take, those before an interruption included; null for no limit.
+        attempts: how often in a row a cell whose process ended under it is taken up again without a new epoch.
+
+    The last three change no figure, so they are no part of a cell's identity and may be left out.
     """
 
     name: str
@@ -52,6 +58,9 @@ class Protocol:
     deterministic: bool
     compile: bool
     eval_batch_size: int
+    checkpoint_every_s: float = 60.0
+    time_limit: float | None = None
+    attempts: int = 3
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Protocol":
@@ -60,7 +69,7 @@ class Protocol:
         for key in config:
             if key not in names:
                 raise unknown_name("argument of `protocol`", key, names)
-        missing = [name for name in names if name not in config]
+        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in config]
         if missing:
             raise ConfigurationError(f"`protocol` lacks {', '.join(missing)}")
         protocol = cls(**config)
@@ -68,7 +77,7 @@ class Protocol:
         return protocol
 
     def _check(self) -> None:
-        for name in ("epochs", "batch_size", "eval_batch_size"):
+        for name in ("epochs", "batch_size", "eval_batch_size", "attempts"):
             whole_number(f"protocol.{name}", getattr(self, name))
         for name, known in (
             ("precision", PRECISIONS),
@@ -88,6 +97,15 @@ class Protocol:
                 raise ConfigurationError(
                     f"`protocol.{name}` must have `{TARGET}`, the dotted path of a class{further}, got {value!r}"
                 )
+        if not is_number(self.checkpoint_every_s) or self.checkpoint_every_s < 0:
+            raise ConfigurationError(
+                f"`protocol.checkpoint_every_s` must be a number of seconds of at least 0, "
+                f"got {self.checkpoint_every_s!r}"
+            )
+        if self.time_limit is not None and (not is_number(self.time_limit) or self.time_limit <= 0):
+            raise ConfigurationError(
+                f"`protocol.time_limit` must be a number of seconds above 0, or null, got {self.time_limit!r}"
+            )
         weight = nn.Parameter(torch.zeros(1, 1))
         optimizer = self.build_optimizer([weight])
         schedule = self.build_schedule(optimizer, TRIAL_STEPS)

@@ -1,6 +1,7 @@
 """Records: identity, whole files or none, what is taken for a record and what is not."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,9 @@ def test_only_a_whole_finished_cell_is_not_run_again(tmp_path: Path) -> None:
     assert finished(put(tmp_path, "nan", status="diverged").parent)
     assert finished(put(tmp_path, "failed", status="failed").parent) is None
     assert finished(put(tmp_path, "killed", status="interrupted").parent) is None
-    lost = put(tmp_path, "lost", files={"weights.pt": "digest"}).parent
+    lost = put(tmp_path, "lost", files={"weights.pt": sha256(b"whole").hexdigest()}).parent
     assert finished(lost) is None
-    (lost / "weights.pt").write_bytes(b"there")
+    (lost / "weights.pt").write_bytes(b"whole")
     assert finished(lost)
+    (lost / "weights.pt").write_bytes(b"whol")
+    assert finished(lost) is None

@@ -15,6 +15,10 @@ class UnsupportedError(ConfigurationError):
     """Each part is right but they do not fit together: this cell cannot be, another may."""
 
 
+class WriteError(OSError, ConfigurationError):
+    """A file cannot be written; the message names it, the reason, and what to do."""
+
+
 class DataError(ConfigurationError):
     """The data is absent or unusable; the message names the path and what belongs there."""
 

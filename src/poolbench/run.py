@@ -18,16 +18,24 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
+from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
 from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
 from poolbench.kernels.compiled import COMPILED
 from poolbench.measure.accuracy import metrics, outcomes
-from poolbench.measure.audit import audited
-from poolbench.measure.implementations import implementations
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
-from poolbench.record import FINISHED, OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
+from poolbench.record import (
+    FINISHED,
+    OUTCOMES_FILE,
+    RECORD_FILE,
+    SCHEMA,
+    finished,
+    read_record,
+    write_bytes,
+    write_record,
+)
 from poolbench.source import training_code
 from poolbench.training import Checkpoints, Fitted, Mirrors, Progress, ShouldStop, fit, predict, remove_checkpoints
 
@@ -48,10 +56,9 @@ class Parts:
 
 
 def open_parts(cell: Cell) -> Parts:
-    """Load the cell's images (once in a process) and lay out its batches."""
-    dataset = cell.dataset()
-    images = dataset.load()
-    protocol = cell.protocol()
+    """Load the cell's images, where they are not loaded yet, and lay out its batches."""
+    images = cell.dataset.load()
+    protocol = cell.protocol
     spec = cell.config["dataset"]
     train_indices, val_indices = split(images.train.labels, spec["val_fraction"], cell.seed)
     shared: dict[str, Any] = {
@@ -70,10 +77,11 @@ def open_parts(cell: Cell) -> Parts:
 
 
 def run_cell(
-    cell: Cell, progress: Progress | None = None, should_stop: ShouldStop | None = None
+    cell: Cell, arms: Arms, progress: Progress | None = None, should_stop: ShouldStop | None = None
 ) -> dict[str, Any] | None:
     """Train the cell unless its finished record is there, and return its record.
 
+    `arms` holds what is known of the cell's arm, and gets what is found.
     None where another process is at this very cell. A cell that fails, diverges or cannot be leaves a record that
     says why; only a wish to end goes through (a signal, or a text of `should_stop`, asked at each step), after its
     record (`interrupted`) is written. An unfinished cell goes on from its checkpoint; a finished one has none.
@@ -82,14 +90,19 @@ def run_cell(
     claims.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(claims / f"{cell.identity.run_id}.lock", timeout=0):
-            done = finished(cell.folder)
-            if done and not cell.settings.force:
-                return done
-            if done:
+            if not cell.settings.force and is_finished(cell):
+                return read_record(cell.folder / RECORD_FILE)
+            if finished(cell.folder):
                 remove_checkpoints(cell.folder)
-            return _walk(cell, progress, should_stop)
+            return _walk(cell, arms, progress, should_stop)
     except Timeout:
         return None
+
+
+def is_finished(cell: Cell) -> bool:
+    """Whether the cell's record needs no second run. What could not be is tried again: its code may be another now."""
+    done = finished(cell.folder)
+    return done is not None and done["status"] != "unsupported"
 
 
 def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
@@ -99,7 +112,7 @@ def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
     return record
 
 
-def _walk(cell: Cell, progress: Progress | None, should_stop: ShouldStop | None) -> dict[str, Any]:
+def _walk(cell: Cell, arms: Arms, progress: Progress | None, should_stop: ShouldStop | None) -> dict[str, Any]:
     record = _blank(cell)
     began, compiled = time.perf_counter(), COMPILED.seconds
     mirrors = None
@@ -113,7 +126,7 @@ def _walk(cell: Cell, progress: Progress | None, should_stop: ShouldStop | None)
             tags=list(cell.labels.values()),
         )
         mirrors.config({**cell.config, "labels": dict(cell.labels)})
-        _train_and_measure(cell, record, mirrors, progress, should_stop)
+        _train_and_measure(cell, arms, record, mirrors, progress, should_stop)
     except (Stopped, KeyboardInterrupt) as stop:
         record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
         raise
@@ -139,10 +152,15 @@ def _walk(cell: Cell, progress: Progress | None, should_stop: ShouldStop | None)
 
 
 def _train_and_measure(
-    cell: Cell, record: dict[str, Any], mirrors: Mirrors, progress: Progress | None, should_stop: ShouldStop | None
+    cell: Cell,
+    arms: Arms,
+    record: dict[str, Any],
+    mirrors: Mirrors,
+    progress: Progress | None,
+    should_stop: ShouldStop | None,
 ) -> None:
     """Fill the record as things become known, so that what ends this leaves what there was."""
-    protocol = cell.protocol()
+    protocol = cell.protocol
     began = time.perf_counter()
     parts = open_parts(cell)
     record["times"]["load_s"] = time.perf_counter() - began
@@ -157,7 +175,7 @@ def _train_and_measure(
         "notes": list(parts.images.notes),
     }
     network = cell.assemble().network
-    record |= _arm_facts(cell)
+    record |= arms.facts(cell)
     record["streams"] = {
         "split_sha256": split_digest(parts.val_indices),
         "first_batch_sha256": batch_digest(parts.train),
@@ -205,7 +223,7 @@ def _checkpoints(cell: Cell, parts: Parts, provenance: Mapping[str, Any]) -> Che
     """Return the cell's checkpoints: its own where cell, images and the code that trains it are the same."""
     key = {"run_id": cell.identity.run_id, "images": parts.images.digest, **training_code(PACKAGE)}
     place = {name: provenance[name] for name in ("machine_id", "threads")}
-    return Checkpoints(cell.folder, every_s=cell.protocol().checkpoint_every_s, key=key, place=place)
+    return Checkpoints(cell.folder, every_s=cell.protocol.checkpoint_every_s, key=key, place=place)
 
 
 def _selected(fitted: Fitted) -> dict[str, float | int]:
@@ -218,31 +236,6 @@ def _selected(fitted: Fitted) -> dict[str, float | int]:
         "selected_epoch": fitted.selected_epoch,
         "epochs": len(fitted.history),
     }
-
-
-_FACTS: dict[str, dict[str, Any]] = {}
-
-
-def _arm_facts(cell: Cell) -> dict[str, Any]:
-    """Return what does not depend on the seed, found once an arm: the audit and the cost."""
-    if cell.identity.arm_id not in _FACTS:
-        dataset = cell.dataset()
-        assembled = cell.assemble()
-        shape = (dataset.channels, dataset.image_size, dataset.image_size)
-        audit, cost = audited(assembled, batch_size=cell.protocol().batch_size, device=cell.device)
-        ran = implementations(
-            assembled.network,
-            shape,
-            device=cell.device,
-            dtype=cell.protocol().dtype,
-            memory_format=cell.protocol().torch_memory_format,
-            batch_size=cell.protocol().batch_size,
-        )
-        _FACTS[cell.identity.arm_id] = {
-            "audit": audit | {"implementations": ran},
-            "cost": cost,
-        }
-    return _FACTS[cell.identity.arm_id]
 
 
 def weight_digests(network: nn.Module) -> dict[str, str]:
@@ -335,5 +328,5 @@ def evaluate(cell: Cell, folder: Path, record: Mapping[str, Any]) -> dict[str, f
         raise ConfigurationError(f"the images of {cell.labels['dataset']} are not those of the record")
     network = cell.assemble().network
     network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
-    logits, target = predict(network, parts.test, protocol=cell.protocol(), device=cell.device)
+    logits, target = predict(network, parts.test, protocol=cell.protocol, device=cell.device)
     return metrics(logits, target, prefix="test_")

@@ -1,11 +1,20 @@
 """A file written whole or not at all: no reader, and no kill, ever meets half of one."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+WHAT_TO_DO = {
+    errno.ENOSPC: "free some, or choose another place",
+    errno.EDQUOT: "free some, or choose another place",
+    errno.EROFS: "choose a place that is not read-only",
+    errno.EACCES: "change its permissions, or choose another place",
+    errno.EPERM: "change its permissions, or choose another place",
+}
 
 
 @contextmanager
@@ -25,3 +34,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def unwritable(path: Path, error: OSError) -> str:
+    """Return what hinders writing at `path`, in a line.
+
+    >>> unwritable(Path("results"), OSError(28, "No space left on device"))
+    'results cannot be written: No space left on device; free some, or choose another place'
+    """
+    reason = error.strerror or str(error)
+    return f"{path} cannot be written: {reason}; {WHAT_TO_DO.get(error.errno or 0, 'choose another place')}"

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from poolbench.cli import bench, choices, cost, evaluate, export, inspect, report, train
+from poolbench.cli import bench, choices, cost, evaluate, export, inspect, report, train, work
 from poolbench.errors import ConfigurationError
 
 DESCRIPTION = "Which pooling should this network use, and how sure are we?"
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, report, inspect, cost, bench, choices, evaluate, export):
+    for command in (train, work, report, inspect, cost, bench, choices, evaluate, export):
         command.add_to(commands)
     return top
 

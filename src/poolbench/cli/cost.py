@@ -54,7 +54,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
         raise ConfigurationError(f"--batch-size must be at least 1, got {known.batch_size}")
     rows, detailed = [], []
     for design, assembled in designs:
-        batch_size = known.batch_size or design.protocol().batch_size
+        batch_size = known.batch_size or design.protocol.batch_size
         audit, figures = audited(assembled, batch_size=batch_size, device=design.device)
         labels = {key: design.labels[key] for key in COLUMNS}
         rows.append({**labels, "input_shape": "x".join(map(str, design.input_shape)), **figures})

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from poolbench.cli.composing import composed
+from poolbench.cli.command_line import CommandLine
+from poolbench.cli.compose import answered_by_hydra, compose
 from poolbench.errors import ConfigurationError, UnsupportedError
 
 # Gets the designs that can be, with the reasons of those that cannot, by title; returns the exit status.
@@ -26,28 +27,28 @@ def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Lo
         command: the command's name.
     """
     known, rest = flags.parse_known_args(list(arguments))
+    line = CommandLine.of(command, rest)
+    if line.is_hydras:
+        return answered_by_hydra(line)
+    jobs = compose(line)
+    from poolbench.cell import Design
+    from poolbench.cli.labels import described
 
-    def handle(jobs: Sequence[Any], configurations: Sequence[Any], launcher: Any) -> int:
-        from poolbench.cell import Design
-        from poolbench.cli.sweep import described
-
-        designs: list[Design] = []
-        for configuration in configurations:
-            design = Design.of(*described(configuration, configuration.hydra))
-            # Another seed draws other weights, of the same network.
-            if {**design.config, "seed": 0} not in [{**other.config, "seed": 0} for other in designs]:
-                designs.append(design)
-        made, refused = [], {}
-        for design in designs:
-            try:
-                made.append((design, design.assemble()))
-            except UnsupportedError as error:
-                if len(designs) == 1:
-                    raise
-                refused[design.title] = str(error)
-        return look(made, refused, known)
-
-    return composed(rest, handle, command=command)
+    designs: list[Design] = []
+    for asked in described(jobs):
+        design = Design.of(asked.config, asked.labels)
+        # Another seed draws other weights, of the same network.
+        if {**design.config, "seed": 0} not in [{**other.config, "seed": 0} for other in designs]:
+            designs.append(design)
+    made, refused = [], {}
+    for design in designs:
+        try:
+            made.append((design, design.assemble()))
+        except UnsupportedError as error:
+            if len(designs) == 1:
+                raise
+            refused[design.title] = str(error)
+    return look(made, refused, known)
 
 
 def console() -> Any:

@@ -48,7 +48,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
     found: list[dict[str, Any]] = []
     same: dict[Any, list[str]] = defaultdict(list)
     for design, assembled in designs:
-        audit, cost = audited(assembled, batch_size=design.protocol().batch_size, device=design.device)
+        audit, cost = audited(assembled, batch_size=design.protocol.batch_size, device=design.device)
         _show(out, design, audit, cost)
         labels, shape = dict(design.labels), design.input_shape
         found.append({"labels": labels, "input_shape": shape, "audit": audit, "cost": cost})

@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from poolbench.cli.composing import composed
+from poolbench.cli.command_line import CommandLine
+from poolbench.cli.compose import answered_by_hydra, compose
+from poolbench.cli.signals import ended_by_signals
 
 USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5) or glob(*) sweeps over it.
 
@@ -17,7 +19,7 @@ groups (see `poolbench list GROUP`): backbone, pooling, head, dataset, protocol,
 keys: seed, name, question, expected, published, results_dir, reference, margin, force, strict, threads, allocator,
   speed.measure, speed.budget_s,
   protocol.*, dataset.*, backbone.*, pooling.downsample.*, pooling.head.*, +trainer.* (any lightning.Trainer argument)
-Hydra's own flags work too (--cfg job, --config-dir DIR, --info, hydra/launcher=...); -m is accepted and not needed."""
+Hydra's own flags work too (--cfg job, --config-dir DIR, --info); -m is accepted and not needed."""
 
 
 def add_to(commands: Any) -> None:
@@ -34,10 +36,23 @@ def add_to(commands: Any) -> None:
 
 def train(arguments: Sequence[str]) -> int:
     """Run the cells that the overrides ask for; return the exit status."""
+    line = CommandLine.of("train", arguments)
+    if line.is_hydras:
+        return answered_by_hydra(line)
+    with ended_by_signals() as ended:
+        jobs = compose(line)
+        from rich.console import Console
 
-    def sweep(*composition: Any) -> int:
-        from poolbench.cli.sweep import run_sweep
+        from poolbench.cli.labels import described
+        from poolbench.sweep.asked import SweepSettings
+        from poolbench.sweep.process import prepare_process
 
-        return run_sweep(*composition)
+        settings = SweepSettings.of([job.config for job in jobs], line.words)
+        asked = described(jobs)
+        console = Console(stderr=True)
+        prepare_process(settings.allocator, settings.threads, console)
+        # Loads torch: the allocator is set by now.
+        from poolbench.sweep.sweep import run_sweep
 
-    return composed(arguments, sweep, command="train")
+        return run_sweep(asked, settings, console)
+    return ended.status

@@ -23,6 +23,7 @@ from poolbench.report.tables import frames as tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text.views import head_lines, rows_by_arm, view
 from poolbench.report.text.words import verdict_words
+from poolbench.writable import PROBE_BYTES
 
 PAGE = "report.html"
 TEXTS = ("summary.md", "summary.tex", PAGE)
@@ -103,7 +104,7 @@ def gather(loaded: Loaded) -> Content:
         head=head_lines(summary),
         words=verdict_words(blocks, rows),
         views=[view(block, rows) for block in blocks],
-        warnings=told + warnings(blocks) + _without_outcomes(compared) + told_of_speed,
+        warnings=told + warnings(blocks) + _without_outcomes(compared) + _damaged(loaded) + told_of_speed,
         not_compared=not_compared(blocks),
         problems=loaded.problems,
     )
@@ -120,6 +121,16 @@ def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
         return []
     more = f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
     return [f"intervals count the seeds alone where images' outcomes are not known: {unknown[0]}{more}"]
+
+
+def _damaged(loaded: Loaded) -> list[str]:
+    """Say which files are not what was written; the figures are their records' own."""
+    if not loaded.damaged:
+        return []
+    return [
+        f"not what was written, by their digest: {', '.join(loaded.damaged)}; `poolbench train … force=damaged` trains "
+        "such cells again"
+    ]
 
 
 def table_files(made: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
@@ -151,8 +162,9 @@ def write_files(folder: Path, files: Mapping[str, bytes], optional: Iterable[str
 def check_writable(folder: Path) -> None:
     """Raise before anything is computed if the report could not be written afterwards."""
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            # A full disk takes an empty file.
+            file.write(bytes(PROBE_BYTES))
     except OSError as error:
         raise ConfigurationError(
             f"the results folder {folder} cannot be written ({error.strerror or error}); "

@@ -2,10 +2,11 @@
 
 from poolbench.training.checkpoint import Checkpoints, remove_checkpoints
 from poolbench.training.device import resolve_device
-from poolbench.training.fit import fit, predict, trainer_arguments
+from poolbench.training.fit import fit, predict
 from poolbench.training.history import Fitted, Progress
 from poolbench.training.mirrors import Mirrors
 from poolbench.training.protocol import Protocol
+from poolbench.training.trainer_arguments import trainer_arguments
 from poolbench.training.watch import ShouldStop
 
 __all__ = [

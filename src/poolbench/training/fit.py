@@ -1,6 +1,5 @@
 """Fitting one cell: Lightning's loop around the module, from the start or from where it was interrupted."""
 
-import inspect
 import logging
 import os
 import signal
@@ -12,14 +11,12 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
-from poolbench.errors import ConfigurationError, Stopped, unknown_name
-from poolbench.spec import TARGET, build
+from poolbench.errors import ConfigurationError, Stopped
 from poolbench.streams import drawing
 from poolbench.training.checkpoint import Checkpoints
 from poolbench.training.device import resolve_device
@@ -28,22 +25,11 @@ from poolbench.training.mirrors import Mirrors
 from poolbench.training.module import Classifier
 from poolbench.training.protocol import LIGHTNING_PRECISION, Protocol
 from poolbench.training.resume import MEMORY, Memory, Resume
+from poolbench.training.trainer_arguments import trainer_arguments
 from poolbench.training.watch import ShouldStop, Watch
 
 log = logging.getLogger(__name__)
 
-# What the protocol, the record and the mirrors decide: a trainer argument of this name would contradict them.
-OWN_ARGUMENTS = {
-    "max_epochs": "protocol.epochs",
-    "precision": "protocol.precision",
-    "deterministic": "protocol.deterministic",
-    "logger": "logger=",
-}
-REFUSED = {
-    "strategy": "a cell is trained on one device",
-    "num_nodes": "a cell is trained on one device",
-    "fast_dev_run": "it trains nothing worth a record; use protocol.epochs=1 with dataset.train_images=N",
-}
 NOTHING = nullcontext()
 # Lightning's import sets this to 1 for the sake of forked GPU workers, which are not used here. With it torch's
 # optimisers look for NVIDIA's library on disk in every single step: a tenth of a millisecond where there is none.
@@ -56,29 +42,6 @@ class Silence(PassThroughProfiler):
     def profile(self, action_name: str) -> Any:
         """Return a context that does nothing."""
         return NOTHING
-
-
-def trainer_arguments(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `lightning.Trainer` that a configuration sets beside the device, checked by name."""
-    known = [name for name in inspect.signature(L.Trainer).parameters if name not in OWN_ARGUMENTS]
-    for name in trainer:
-        if name in OWN_ARGUMENTS:
-            raise ConfigurationError(f"`trainer.{name}` is set by `{OWN_ARGUMENTS[name]}` here; use that")
-        if name in REFUSED:
-            raise ConfigurationError(f"`trainer.{name}` cannot be set: {REFUSED[name]}")
-        if name not in known:
-            raise unknown_name("argument of `trainer` (lightning.Trainer)", name, known)
-    arguments = {name: _built(value, name) for name, value in trainer.items() if name not in ("accelerator", "devices")}
-    if trainer.get("devices", 1) != 1:
-        raise ConfigurationError(f"`trainer.devices` must be 1: a cell is trained on one, got {trainer['devices']!r}")
-    return arguments
-
-
-def _built(value: Any, name: str) -> Any:
-    """Build what a trainer argument describes by `_target_`: a callback, a profiler, a list of them."""
-    if isinstance(value, list | tuple):
-        return [_built(item, name) for item in value]
-    return build(value, where=f"trainer.{name}") if isinstance(value, Mapping) and TARGET in value else value
 
 
 def fit(
@@ -124,12 +87,14 @@ def fit(
     fitted = fitted or Fitted(network)
     history = History(fitted, train, protocol, mirrors, progress)
     module = Classifier(network.to(memory_format=protocol.torch_memory_format), protocol, seed=seed)
-    further = trainer_arguments(trainer)
+    further = trainer_arguments(trainer, protocol)
+    protocol.check_device(device)
     saved = checkpoints.latest() if checkpoints else None
     memory = Memory(saved)
     resume = [Resume(checkpoints, memory, fitted, protocol.epochs)] if checkpoints else []
     watch = Watch(fitted, protocol, progress, should_stop)
     was_deterministic = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     # Filling fresh memory with NaN makes no figure more repeatable and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -147,7 +112,7 @@ def fit(
         "devices": 1 if device.index is None else [device.index],
         "logger": False,
         "callbacks": [*resume, *further.get("callbacks", []), *callbacks, watch, history],
-        "plugins": _plugins(further.get("plugins"), memory),
+        "plugins": _plugins(memory),
         "max_epochs": protocol.epochs,
         "precision": LIGHTNING_PRECISION[protocol.precision],
         "deterministic": protocol.deterministic,
@@ -173,6 +138,7 @@ def fit(
         watch.spent(time.monotonic())
         signal.signal(signal.SIGINT, handler)
         torch.use_deterministic_algorithms(was_deterministic)
+        torch.backends.cudnn.benchmark = benchmark
         torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
     if not history.weights and not fitted.diverged:
         raise ConfigurationError("no epoch was validated, so none can be selected; use protocol.select=last")
@@ -181,20 +147,13 @@ def fit(
     return fitted
 
 
-def _plugins(given: Any, memory: Memory) -> list[Any]:
-    """Return Lightning's plugins with `memory` among them, behind which a user's way of writing files stands.
+def _plugins(memory: Memory) -> list[Any]:
+    """Return Lightning's plugins: where checkpoints go, and an environment in which the process is on its own.
 
     Lightning sees SLURM's variables and would requeue the job and write checkpoints of its own, or refuse the number of
     tasks: a cell is trained by one process, whatever started it.
     """
-    plugins = list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
-    for plugin in plugins:
-        if isinstance(plugin, CheckpointIO):
-            memory.files = plugin
-    kept = [plugin for plugin in plugins if not isinstance(plugin, CheckpointIO)]
-    if not any(isinstance(plugin, ClusterEnvironment) for plugin in kept):
-        kept.append(LightningEnvironment())
-    return [*kept, memory]
+    return [LightningEnvironment(), memory]
 
 
 def _ended(error: BaseException) -> BaseException:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from matplotlib.figure import Figure
 
+from poolbench.report import looks
 from poolbench.report.content import Content
 from poolbench.report.figures import (
     accuracy,
@@ -18,13 +19,12 @@ from poolbench.report.figures import (
     style,
     tradeoff,
 )
-from poolbench.report.looks import marks
 
 DRAWINGS: Mapping[str, Callable[[Content], Figure | None]] = {
     "accuracy": accuracy.draw,
     "forest": forest.draw,
     "critical_difference": lambda content: critical_difference.draw(content.across),
-    "profile": lambda content: profile.draw(content.across, marks(content.blocks)),
+    "profile": lambda content: profile.draw(content.across, looks.marks(content.blocks)),
     "tradeoff": tradeoff.draw,
     "cost": cost.draw,
     "curves": curves.draw,

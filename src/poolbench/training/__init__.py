@@ -2,7 +2,7 @@
 
 from poolbench.training.checkpoint import Checkpoints, remove_checkpoints
 from poolbench.training.device import resolve_device
-from poolbench.training.fit import fit, predict
+from poolbench.training.fit import fit, predict, seen_again
 from poolbench.training.history import Fitted, Progress
 from poolbench.training.mirrors import Mirrors
 from poolbench.training.protocol import Protocol
@@ -20,5 +20,6 @@ __all__ = [
     "predict",
     "remove_checkpoints",
     "resolve_device",
+    "seen_again",
     "trainer_arguments",
 ]

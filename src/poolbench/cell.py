@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble
+from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_digests
 from poolbench.checks import is_whole, whole_number
 from poolbench.data import Dataset, Datasets
 from poolbench.errors import ConfigurationError, unknown_name
@@ -180,6 +180,7 @@ def _identity(design: Design, dataset: Dataset) -> Identity:
         fingerprint=dataset.fingerprint(),
         device=design.device.type,
         own_code=own_code(design.config),
+        files=file_digests(design.config),
     )
 
 

@@ -138,7 +138,7 @@ class TestWarnings:
         results.grid(blocks=BLOCKS[:2], variants=SIX, seeds=2)
         made, text = printed(results)
         assert made.warnings == []
-        assert "Mind" not in text
+        assert "Warnings" not in text
 
     def test_origins(self, results: Any) -> None:
         results.add("max")

@@ -26,6 +26,7 @@ def described(jobs: Sequence[Job]) -> list[Asked]:
 def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
     config = {group: job.config.get(group) for group in GROUPS} | {"seed": job.config.get("seed")}
     written = written_groups(job)
+    config["backbone"] = own_network(config["backbone"] or {}, written.get("backbone", {}))
     config["pooling"] = own_class(config["pooling"] or {}, written.get("pooling", {}), job.overrides)
     names = labels(config, written, job.choices)
     by, reference = job.config.get("match"), str(job.config.get("reference"))
@@ -66,6 +67,24 @@ def own_class(pooling: Mapping[str, Any], written: Mapping[str, Any], overrides:
     return cleaned
 
 
+def own_network(backbone: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `backbone` under the name of the class that the user put in the place of the YAML's.
+
+    `backbone._target_=my.Net` would leave the YAML's name to my.Net. A name that the user gave stays.
+
+    >>> own_network({"name": "slides", "_target_": "my.Net"}, {"name": "slides", "_target_": "poolbench.Slides"})
+    {'name': 'Net', '_target_': 'my.Net'}
+    """
+    target = backbone.get(TARGET)
+    if (
+        not isinstance(target, str)
+        or target == written.get(TARGET, target)
+        or backbone.get("name") != written.get("name")
+    ):
+        return dict(backbone)
+    return {**backbone, "name": target.rpartition(".")[2]}
+
+
 def labels(
     config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]
 ) -> dict[str, str]:
@@ -74,8 +93,11 @@ def labels(
     `config` holds the composed groups, `written` the same groups as their YAML files say, `chosen` the choice of each
     group: the name of one whose YAML gives none.
     """
+    yaml, backbone = written.get("backbone", {}), config["backbone"]
+    now = {**config, "backbone": own_network(backbone, yaml)}
+    before = {**written, "backbone": own_network({**yaml, TARGET: backbone.get(TARGET)}, yaml)}
     named = {
-        group: _named(config[group], written.get(group, {}), group, str(chosen.get(group) or group))
+        group: _named(now[group], before.get(group, {}), group, str(chosen.get(group) or group))
         for group in ("backbone", "dataset")
     }
     variant = _variant(config, written, chosen.get("head"), str(chosen.get("pooling") or "pooling"))

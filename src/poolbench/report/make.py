@@ -24,6 +24,7 @@ from poolbench.report.statistics.pairing import gained
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
+from poolbench.report.text.spoken import spoken
 from poolbench.report.text.views import head_lines, rows_by_arm, view
 from poolbench.report.text.words import verdict_words
 from poolbench.writable import PROBE_BYTES
@@ -50,11 +51,13 @@ class Report:
     files: list[Path]
 
 
-def make_report(folder: Path, *, console: Console | None = None) -> Report:
+def make_report(
+    folder: Path, *, console: Console | None = None, shown: terminal.Shown = terminal.Shown.TABLES
+) -> Report:
     """Read the records in `folder`, print their tables, and write tables, figures and pages beside them.
 
-    Each file is written under a temporary name and renamed; equal records give equal bytes, so that two reports at once
-    do no harm.
+    `shown` says how much is printed. Each file is written under a temporary name and renamed; equal records give equal
+    bytes, so that two reports at once do no harm.
 
     Raises `ConfigurationError` when the folder is absent, cannot be written or holds no record.
     """
@@ -65,7 +68,7 @@ def make_report(folder: Path, *, console: Console | None = None) -> Report:
         content = gather(load(folder))
         painter.begin(content)
         console = console or terminal.open_console()
-        terminal.show(console, content)
+        terminal.show(console, content, shown)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
             "summary.tex": latex.tables(content.blocks, content.views, content.rows, content.over_view).encode(),
@@ -109,6 +112,7 @@ def gather(loaded: Loaded) -> Content:
         over_blocks=over,
         across=over_all,
         head=head_lines(summary) + ([over_blocks_text.HOW] if over else []),
+        spoken=spoken(blocks, rows, over_blocks_text.rows(over, over_table)),
         # After what is said of all blocks, before each of them.
         words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:]],
         views=[view(block, rows) for block in blocks],

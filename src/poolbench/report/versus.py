@@ -288,7 +288,7 @@ def _markdown(
         plain(HOW),
     ]
     if warnings:
-        parts += ["## Mind", bullets(map(plain, warnings))]
+        parts += ["## Warnings", bullets(map(plain, warnings))]
     for view in views:
         parts += [f"## {plain(view.title)}", markdown_table(view)]
     for heading, side in (("first", before), ("second", after)):

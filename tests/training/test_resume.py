@@ -117,7 +117,9 @@ def test_float16_keeps_the_scale_of_its_gradients(tmp_path: Path, monkeypatch: p
     # Lightning has no float16 on a CPU by itself; torch has.
     monkeypatch.setitem(LIGHTNING_PRECISION, "float16", None)
     monkeypatch.setattr(Protocol, "check_device", lambda *_: None)
-    monkeypatch.setattr(sys.modules["poolbench.training.fit"], "_plugins", lambda memory: [memory, scaling()])
+    module = sys.modules["poolbench.training.fit"]
+    plugins = module._plugins
+    monkeypatch.setattr(module, "_plugins", lambda memory: [*plugins(memory), scaling()])
     scales: list[float] = []
 
     class Scale(L.Callback):
@@ -228,15 +230,20 @@ def test_sigterm_without_a_handler_is_a_wish_to_stop(tmp_path: Path, whole: dict
     assert same(result(train(checkpoints=checkpoints(tmp_path))), whole)
 
 
-def test_variables_of_slurm_change_nothing(whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    # Several tasks in a job: Lightning would refuse one device, and requeue the job by itself.
-    for name, value in {
-        "SLURM_NTASKS": "3",
-        "SLURM_JOB_ID": "7",
-        "SLURM_JOB_NAME": "cells",
-        "SLURM_PROCID": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
+def test_a_job_of_slurm_changes_nothing(whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Several tasks in a job, its command, and what another project left: Lightning would refuse one device, warn,
+    # requeue the job by itself, and go on from a file that is not ours.
+    for name, value in {"NTASKS": "3", "JOB_ID": "7", "JOB_NAME": "cells", "PROCID": "1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    command = tmp_path / "srun"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(b"of another project")
+    monkeypatch.chdir(tmp_path)
+    assert same(result(train()), whole)
+    for name in ("NTASKS", "JOB_ID", "JOB_NAME", "PROCID"):
+        monkeypatch.delenv(f"SLURM_{name}")
     assert same(result(train()), whole)
 
 

@@ -114,6 +114,8 @@ def fit(
         "logger": False,
         "callbacks": [*resume, *further.get("callbacks", []), *callbacks, watch, history],
         "plugins": _plugins(memory),
+        # In a job of SLURM Lightning would go on from an `hpc_ckpt_…` that it finds there: in no folder it finds none.
+        "default_root_dir": os.devnull,
         "max_epochs": protocol.epochs,
         "precision": LIGHTNING_PRECISION[protocol.precision],
         "deterministic": protocol.deterministic,
@@ -125,6 +127,7 @@ def fit(
         with drawing(seed, "training"), warnings.catch_warnings():
             # Lightning 2.6 asks torch's tree library in a way that newer torch deprecates.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
             runner.fit(module, train_dataloaders=train, val_dataloaders=val, ckpt_path=MEMORY if saved else None)
     except Diverged as error:
         history.close_diverged(runner, module, error.batch)

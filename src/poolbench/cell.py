@@ -120,7 +120,7 @@ class Cell:
         trainer_arguments(design.config["trainer"] or {})
         Mirrors.check(settings.loggers or {})
         dataset = (datasets or Datasets()).open(design.config["dataset"])
-        return cls(design, dataset, settings, _identity(design, dataset))
+        return cls(design, dataset, settings, identity_of(design.config, labels, design.device, dataset))
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -170,18 +170,17 @@ class Cell:
         """Return the reference's cell of the same block and seed: this one with `pooling` and no head of its own."""
         design = self.design.with_reference(pooling, label)
         settings = replace(self.settings, loggers=None)
-        return Cell(design, self.dataset, settings, _identity(design, self.dataset))
+        identity = identity_of(design.config, design.labels, design.device, self.dataset)
+        return Cell(design, self.dataset, settings, identity)
 
 
-def _identity(design: Design, dataset: Dataset) -> Identity:
-    return identify(
-        design.config,
-        design.labels,
-        fingerprint=dataset.fingerprint(),
-        device=design.device.type,
-        own_code=own_code(design.config),
-        files=file_digests(design.config),
-    )
+def identity_of(
+    config: Mapping[str, Any], labels: Mapping[str, str], device: torch.device, dataset: Dataset
+) -> Identity:
+    """Return the identity of the cell of a configuration that was checked."""
+    fingerprint, own = dataset.fingerprint(), own_code(config)
+    files = file_digests(config)
+    return identify(config, labels, fingerprint=fingerprint, device=device.type, own_code=own, files=files)
 
 
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:

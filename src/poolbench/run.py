@@ -4,7 +4,7 @@ import io
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,27 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
-from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
+from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError
 from poolbench.kernels.compiled import COMPILED
 from poolbench.measure.accuracy import metrics, outcomes
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
-from poolbench.record import (
-    FINISHED,
-    OUTCOMES_FILE,
-    RECORD_FILE,
-    SCHEMA,
-    finished,
-    read_record,
-    write_bytes,
-    write_record,
-)
+from poolbench.record import FINISHED, OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
 from poolbench.source import training_code
 from poolbench.training import (
     Checkpoints,
@@ -44,6 +34,7 @@ from poolbench.training import (
     Progress,
     ShouldStop,
     fit,
+    history_kept,
     predict,
     remove_checkpoints,
     seen_again,
@@ -91,33 +82,97 @@ def open_parts(cell: Cell) -> Parts:
     return Parts(images, train, seen, val, test, val_indices)
 
 
-def run_cell(
-    cell: Cell, arms: Arms, progress: Progress | None = None, should_stop: ShouldStop | None = None
-) -> dict[str, Any] | None:
-    """Train the cell unless its finished record is there, and return its record.
-
-    `arms` holds what is known of the cell's arm, and gets what is found.
-    None where another process is at this very cell. A cell that fails, diverges or cannot be leaves a record that
-    says why; only a wish to end goes through (a signal, or a text of `should_stop`, asked at each step), after its
-    record (`interrupted`) is written. An unfinished cell goes on from its checkpoint; a finished one has none.
-    """
-    claims = cell.settings.folder / ".claims"
-    claims.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(claims / f"{cell.identity.run_id}.lock", timeout=0):
-            if not cell.settings.force and is_finished(cell):
-                return read_record(cell.folder / RECORD_FILE)
-            if finished(cell.folder):
-                remove_checkpoints(cell.folder)
-            return _walk(cell, arms, progress, should_stop)
-    except Timeout:
-        return None
-
-
-def is_finished(cell: Cell) -> bool:
-    """Whether the cell's record needs no second run. What could not be is tried again: its code may be another now."""
-    done = finished(cell.folder)
+def is_finished(folder: Path) -> bool:
+    """Whether a cell's record needs no second run. What could not be is tried again: its code may be another now."""
+    done = finished(folder)
     return done is not None and done["status"] != "unsupported"
+
+
+@dataclass(frozen=True)
+class Under:
+    """What a cell is trained under: who follows it, who may end it, and whether it may still write.
+
+    Args:
+        progress: receives how far the training is.
+        should_stop: asked at each step; a text ends the training as `Stopped(text)`.
+        may_write: asked before anything is written; false where another process has taken the cell over.
+        attempts: those before whose process ended under them, for the record.
+        over: told when the cell has ended and its record is about to be written.
+    """
+
+    progress: Progress | None = None
+    should_stop: ShouldStop | None = None
+    may_write: Callable[[], bool] = lambda: True
+    attempts: Sequence[Mapping[str, Any]] = ()
+    over: Callable[[], None] = lambda: None
+
+    def require(self) -> None:
+        """Raise `ClaimLost` where nothing more may be written."""
+        if not self.may_write():
+            raise ClaimLost
+
+
+def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, Any]:
+    """Train the cell, from its checkpoint where it has one, and return its record, which is written.
+
+    A cell that fails, diverges, cannot be or calls `sys.exit` leaves a record that says why. A finished one has no
+    checkpoints.
+
+    Args:
+        cell: nobody else is at it.
+        arms: holds what is known of the cell's arm, and gets what is found.
+        under: who follows it, who may end it, whether it may still write.
+
+    Raises:
+        Stopped, KeyboardInterrupt: asked to end; the record says `interrupted`.
+        ClaimLost: another process has taken the cell over; nothing is written from then on.
+    """
+    under = under or Under()
+    if is_finished(cell.folder):  # and to be trained anew
+        remove_checkpoints(cell.folder)
+    record = _blank(cell, under.attempts)
+    began, compiled = time.perf_counter(), COMPILED.seconds
+    mirrors, ended = None, None
+    try:
+        mirrors = Mirrors(
+            cell.settings.loggers or {},
+            folder=cell.folder,
+            run_id=cell.identity.run_id,
+            experiment=cell.settings.name,
+            tags=list(cell.labels.values()),
+        )
+        mirrors.config({**cell.config, "labels": dict(cell.labels)})
+        _train_and_measure(cell, arms, record, mirrors, under)
+    except (Stopped, KeyboardInterrupt) as stop:
+        record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
+        ended = stop
+    except UnsupportedError as error:
+        record |= {"status": "unsupported", "reason": str(error)}
+    except Hung as error:
+        record |= {"status": "failed", "reason": str(error), "traceback": traceback.format_exc()}
+    except SystemExit as error:
+        reason = f"its code called sys.exit({error.code!r})"
+        record |= {"status": "failed", "reason": reason, "traceback": traceback.format_exc()}
+    except Exception as error:
+        trace = traceback.format_exc()
+        record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": trace}
+        log.debug("%s failed:\n%s", cell.title, trace)
+    under.over()
+    if mirrors:
+        mirrors.row({k: v for k, v in record["metrics"].items() if isinstance(v, float)}, len(record["history"]))
+        mirrors.close(ok=record["status"] == "ok")
+    record["times"] |= {
+        "total_s": time.perf_counter() - began,
+        "kernels_s": COMPILED.seconds - compiled,
+        "ended": _now(),
+    }
+    under.require()
+    write_record(cell.folder / RECORD_FILE, record)
+    if record["status"] in FINISHED:
+        remove_checkpoints(cell.folder)
+    if ended is not None:
+        raise ended
+    return record
 
 
 def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
@@ -127,53 +182,20 @@ def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
     return record
 
 
-def _walk(cell: Cell, arms: Arms, progress: Progress | None, should_stop: ShouldStop | None) -> dict[str, Any]:
-    record = _blank(cell)
-    began, compiled = time.perf_counter(), COMPILED.seconds
-    mirrors = None
-    try:
-        (cell.folder / RECORD_FILE).unlink(missing_ok=True)  # what is trained anew is not finished
-        mirrors = Mirrors(
-            cell.settings.loggers or {},
-            folder=cell.folder,
-            run_id=cell.identity.run_id,
-            experiment=cell.settings.name,
-            tags=list(cell.labels.values()),
-        )
-        mirrors.config({**cell.config, "labels": dict(cell.labels)})
-        _train_and_measure(cell, arms, record, mirrors, progress, should_stop)
-    except (Stopped, KeyboardInterrupt) as stop:
-        record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
-        raise
-    except UnsupportedError as error:
-        record |= {"status": "unsupported", "reason": str(error)}
-    except Exception as error:
-        trace = traceback.format_exc()
-        record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": trace}
-        log.debug("%s failed:\n%s", cell.title, trace)
-    finally:
-        if mirrors:
-            mirrors.row({k: v for k, v in record["metrics"].items() if isinstance(v, float)}, len(record["history"]))
-            mirrors.close(ok=record["status"] == "ok")
-        record["times"] |= {
-            "total_s": time.perf_counter() - began,
-            "kernels_s": COMPILED.seconds - compiled,
-            "ended": _now(),
-        }
-        write_record(cell.folder / RECORD_FILE, record)
-        if record["status"] in FINISHED:
-            remove_checkpoints(cell.folder)
+def write_failed(cell: Cell, reason: str, *, trace: str, under: Under) -> dict[str, Any]:
+    """Write the record of a cell that cannot write it itself: its process ended under it, or it hangs.
+
+    The history is what its last checkpoint holds. Raises `ClaimLost` where another process has taken the cell over.
+    """
+    record = _blank(cell, under.attempts) | {"status": "failed", "reason": reason, "traceback": trace}
+    record["history"] = history_kept(cell.folder)
+    record["times"]["ended"] = _now()
+    under.require()
+    write_record(cell.folder / RECORD_FILE, record)
     return record
 
 
-def _train_and_measure(
-    cell: Cell,
-    arms: Arms,
-    record: dict[str, Any],
-    mirrors: Mirrors,
-    progress: Progress | None,
-    should_stop: ShouldStop | None,
-) -> None:
+def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: Mirrors, under: Under) -> None:
     """Fill the record as things become known, so that what ends this leaves what there was."""
     protocol = cell.protocol
     began = time.perf_counter()
@@ -207,9 +229,9 @@ def _train_and_measure(
             trainer=cell.config.get("trainer") or {},
             seed=cell.seed,
             mirrors=mirrors,
-            progress=progress,
-            checkpoints=_checkpoints(cell, parts, record["provenance"]),
-            should_stop=should_stop,
+            progress=under.progress,
+            checkpoints=_checkpoints(cell, parts, record["provenance"], under),
+            should_stop=under.should_stop,
             fitted=fitted,
         )
     finally:
@@ -228,19 +250,22 @@ def _train_and_measure(
     train_loss, train_accuracy = seen_again(fitted.network, parts.seen, protocol=protocol, device=cell.device)
     of_training = {"train_accuracy": train_accuracy, "train_loss": train_loss}
     record["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted) | of_training
+    split_file = _npz({"validation": parts.val_indices.numpy().astype(np.int32)})
+    under.require()
     record["files"] = {
         WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
         OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays())),
-        "split.npz": _save(cell, "split.npz", _npz({"validation": parts.val_indices.numpy().astype(np.int32)})),
+        "split.npz": _save(cell, "split.npz", split_file),
     }
     record["status"] = "ok"
 
 
-def _checkpoints(cell: Cell, parts: Parts, provenance: Mapping[str, Any]) -> Checkpoints:
+def _checkpoints(cell: Cell, parts: Parts, provenance: Mapping[str, Any], under: Under) -> Checkpoints:
     """Return the cell's checkpoints: its own where cell, images and the code that trains it are the same."""
     key = {"run_id": cell.identity.run_id, "images": parts.images.digest, **training_code(PACKAGE)}
     place = {name: provenance[name] for name in ("machine_id", "threads")}
-    return Checkpoints(cell.folder, every_s=cell.protocol.checkpoint_every_s, key=key, place=place)
+    every_s = cell.protocol.checkpoint_every_s
+    return Checkpoints(cell.folder, every_s=every_s, key=key, place=place, may_write=under.may_write)
 
 
 def _selected(fitted: Fitted) -> dict[str, float | int]:
@@ -278,8 +303,9 @@ def _save(cell: Cell, name: str, content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def _blank(cell: Cell) -> dict[str, Any]:
+def _blank(cell: Cell, attempts: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Return a record of the cell that says what it is, and nothing yet of what came out."""
+    ended = {"attempts": [dict(attempt) for attempt in attempts]} if attempts else {}
     return {
         "schema": SCHEMA,
         "run_id": cell.identity.run_id,
@@ -300,7 +326,7 @@ def _blank(cell: Cell) -> dict[str, Any]:
         "history": [],
         "streams": {},
         "times": {"started": _now()},
-        "provenance": provenance(cell.device) | {"command": list(cell.settings.command)},
+        "provenance": provenance(cell.device) | {"command": list(cell.settings.command)} | ended,
         "files": {},
     }
 

@@ -1,10 +1,12 @@
 """What a cell's sweep asks beside the cell: where its record goes, what it is compared with."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from poolbench.errors import ConfigurationError
+from poolbench.force import Force
 from poolbench.record import records_folder, speed_folder
 
 
@@ -17,7 +19,7 @@ class Settings:
         name: the experiment's name.
         reference: the variant that others are compared with.
         margin: a difference up to this, either way, is a tie; fraction of 1.
-        force: run finished cells again.
+        force: which finished cells are run again.
         loggers: logger specifications by name.
         command: the command line, for the record.
     """
@@ -26,7 +28,7 @@ class Settings:
     name: str
     reference: str
     margin: float = 0.005
-    force: bool = False
+    force: Force = field(default_factory=Force)
     loggers: Mapping[str, Mapping[str, Any]] | None = None
     command: tuple[str, ...] = ()
 
@@ -46,11 +48,14 @@ class Settings:
         return speed_folder(self.results_dir, self.name)
 
     def content(self) -> dict[str, Any]:
-        """Return what a file in the experiment's folder holds of them: all but where the folder lies."""
-        return {key: value for key, value in asdict(self).items() if key != "results_dir"}
+        """Return what a file in the experiment's folder holds of them: all but where it lies, and what holds once."""
+        return {key: value for key, value in asdict(self).items() if key not in ("results_dir", "force")}
 
     @classmethod
     def of(cls, content: Mapping[str, Any], folder: Path) -> "Settings":
         """Return the settings of such a file; `folder` is the experiment's, wherever it lies now."""
-        results_dir = folder.parents[len(Path(content["name"]).parts) - 1]
-        return cls(results_dir=results_dir, **{**content, "command": tuple(content["command"])})
+        parts = Path(content["name"]).parts
+        if not parts or folder.absolute().parts[-len(parts) :] != parts:
+            raise ConfigurationError(f"{folder}: holds the plan of {content['name']!r}; a folder keeps its name")
+        results_dir = folder.absolute().parents[len(parts) - 1]
+        return cls(results_dir=results_dir, **{**content, "command": tuple(content["command"]), "force": Force()})

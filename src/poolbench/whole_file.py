@@ -18,17 +18,18 @@ WHAT_TO_DO = {
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """Yield a file under a temporary name beside `path`; synced and renamed to it at the end, removed on an error.
 
-    The folder must exist.
+    The folder must exist. Without `sync` the file is whole for every process, but not after a power cut.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

@@ -64,3 +64,9 @@ def _make(folder: Path) -> list[Path]:
         place = place.parent
     folder.mkdir(parents=True, exist_ok=True)
     return missing[::-1]
+
+
+def require_inside(place: Path, folder: Path) -> None:
+    """Raise `ConfigurationError` where a link leads from within `folder` elsewhere: nothing is written through it."""
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"{place} leads to {place.resolve()}, outside {folder}; remove the link")

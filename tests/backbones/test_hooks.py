@@ -97,14 +97,14 @@ class Plain(nn.MaxPool2d):
 
 
 class Subclassed(Hooked):
-    def __init__(self, num_classes: int, kind: str) -> None:
+    def __init__(self, num_classes: int, pooling: str) -> None:
         super().__init__(num_classes, "nowhere")
-        self.pool = {"Scaled": Scaled, "Plain": Plain}[kind](2)
+        self.pool = {"Scaled": Scaled, "Plain": Plain}[pooling](2)
 
 
 @pytest.mark.parametrize(("kind", "site"), [("Scaled", "pool.max_pool2d"), ("Plain", "pool")])
 def test_what_a_subclass_adds_stays(assemble: Assemble, kind: str, site: str) -> None:
-    made = assemble(net("Subclassed", kind=kind), "avg", shape=IMAGE)
+    made = assemble(net("Subclassed", pooling=kind), "avg", shape=IMAGE)
     assert [row["name"] for row in made.sites] == ["conv", "max_pool2d", site]
     assert made.left == []
     given = made.network.get_submodule("pool")(torch.ones(1, 4, 4, 4))

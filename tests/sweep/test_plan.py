@@ -47,21 +47,19 @@ def plan(folder: Path, *cells: Asked) -> Plan:
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     made = plan(tmp_path, asked(), asked(seed=1), asked("gap"))
     frozen = [planned.frozen() for planned in made.cells]
-    sweep = PlannedSweep(tuple(cell.identity.run_id for cell in frozen), 1, "keep", ("poolbench", "train"))
-    facts = {one.cell.identity.arm_id: made.arms.facts(one.cell) for one in made.cells}
+    sweep = PlannedSweep(tuple(cell.identity.run_id for cell in frozen), 1, "keep", command=("poolbench", "train"))
     files = PlanFolder(tmp_path / "some" / "name")
-    files.write(sweep, frozen, facts)
+    files.write(sweep, frozen)
     assert [files.cell(run_id) for run_id in sweep.run_ids] == frozen
     assert files.all_cells() == sorted(frozen, key=lambda cell: cell.identity.run_id)
-    assert files.sweep(sweep.id) == sweep
-    assert files.facts() == json.loads(json.dumps(facts))
+    assert files.sweep(sweep.id) == replace(sweep, name=sweep.id)
     assert {path.stem for path in files.cells.iterdir()} == set(sweep.run_ids)
 
 
 def test_reading_it_needs_neither_hydra_nor_torch(tmp_path: Path) -> None:
     made = plan(tmp_path, asked())
     files = PlanFolder(tmp_path / "some" / "name")
-    files.write(PlannedSweep((), None, "keep"), [made.cells[0].frozen()], {})
+    files.write(PlannedSweep((), 1, "keep"), [made.cells[0].frozen()])
     code = (
         "import sys; from pathlib import Path; from poolbench.sweep.plan import PlanFolder\n"
         "print(PlanFolder(Path(sys.argv[1])).all_cells()[0].title)\n"
@@ -103,8 +101,6 @@ def test_equal_cells_are_planned_once_and_their_arm_is_looked_at_once(
     made = plan(tmp_path, asked(), asked(seed=1), asked(), asked("max"))
     assert [planned.cell.seed for planned in made.cells] == [0, 1, 0]
     assert built == ["lenet5 · avg_topk · digits · seed 0", "lenet5 · max · digits · seed 0"]
-    assert made.arms.facts(made.cells[1].cell)["cost"]["parameters"] > 0
-    assert len(built) == 2
     assert made.cells[0].cell.dataset.load() is made.cells[2].cell.dataset.load()
 
 
@@ -116,11 +112,14 @@ def test_mistakes_in_several_cells_are_told_together(tmp_path: Path) -> None:
     assert "image_size" in str(told.value)
 
 
-def test_facts_that_another_process_found_are_taken(tmp_path: Path) -> None:
-    cell = plan(tmp_path, asked()).cells[0].cell
-    assert Arms({cell.identity.arm_id: {"audit": {}, "cost": {"parameters": 1}}}).facts(cell)["cost"] == {
-        "parameters": 1
-    }
+def test_what_belongs_to_an_arm_is_found_once_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (planned.cell for planned in plan(tmp_path, asked(), asked(seed=1)).cells)
+    arms = Arms(tmp_path / "arms")
+    facts = arms.facts(one)
+    assert facts["cost"]["parameters"] > 0
+    monkeypatch.setattr(Cell, "assemble", lambda self: pytest.fail("built again"))
+    assert arms.facts(other) is facts
+    assert Arms(tmp_path / "arms").facts(other) == json.loads(json.dumps(facts))
 
 
 def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:

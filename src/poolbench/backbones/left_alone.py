@@ -62,8 +62,12 @@ def left_alone(
         unreadable: why calls of poolings in a module's code could not be made modules, by the module.
     """
     modules = dict(network.named_modules())
+    # By identity: a part of the head may have another name, too.
+    in_head = [] if anatomy.head is None else [id(module) for module in network.get_submodule(anatomy.head).modules()]
     reasons = dict(given) | {
-        part: why for part, why in _modules(network, anatomy, calls, flow, not_head) if part not in given
+        part: why
+        for part, why in _modules(network, anatomy, calls, flow, not_head)
+        if part not in given and id(modules[part]) not in in_head
     }
     scripts = [part for part, why in reasons.items() if why == SCRIPT and part not in calls]
     unreadable = dict(unreadable) | dict.fromkeys(scripts, SCRIPT)
@@ -76,7 +80,7 @@ def left_alone(
     steps = {
         index: step
         for index, step in _merged(flow, end).items()
-        if not any(part and within(step.module, part) for part in skipped)
+        if not any(part and within(step.module, part) for part in skipped) and id(modules[step.module]) not in in_head
     }
     explained = set()
     for index, step in steps.items():

@@ -15,6 +15,7 @@ from poolbench.cli import choices
 from poolbench.cli.command_line import CONFIG_NAME, CONFIG_PATH, CommandLine
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.paths import conf_dir
+from poolbench.record import GROUPS
 
 SEARCH_PATH = "hydra.searchpath"
 PARAMS = "hydra.sweeper.params"
@@ -31,12 +32,14 @@ class Job:
         overrides: what it was composed with.
         choices: the chosen YAML of each group, None where none is.
         folders: where the YAML files were looked for, the first one first.
+        is_plain: whether nothing in its groups was interpolated: the same files give the same groups again.
     """
 
     config: Mapping[str, Any]
     overrides: tuple[str, ...]
     choices: Mapping[str, str | None]
     folders: tuple[Path, ...]
+    is_plain: bool = True
 
 
 def compose(line: CommandLine) -> list[Job]:
@@ -45,24 +48,71 @@ def compose(line: CommandLine) -> list[Job]:
     Raises:
         ConfigurationError: whatever is wrong in the overrides or in the YAML files.
     """
+    with composing(line) as composer:
+        return [composer.job(overrides) for overrides in composer.overrides]
+
+
+@contextmanager
+def composing(line: CommandLine) -> Iterator["Composer"]:
+    """Give what composes the jobs that the overrides ask for, one by one; raises what `compose` raises."""
     further = [line.config_dir] if line.config_dir else []
     for folder in further:
         if not folder.is_dir():
             raise ConfigurationError(f"--config-dir: no folder {str(folder)!r}")
     if not any(override.lstrip("+").startswith(SEARCH_PATH) for override in line.overrides):
         choices.check(line.overrides, further)
-    # A mistake in the names is told before Hydra is loaded.
+    # A mistake in the names is reported before Hydra is loaded.
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
         with _loader(line) as loader:
-            return _jobs(loader, line)
+            yield Composer.of(loader, line)
     except ConfigurationError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         nulls = "; a group cannot be null: ~GROUP leaves it out" if "Got NoneType" in str(error) else ""
         raise ConfigurationError(_in_a_line(error) + nulls) from error
+
+
+@dataclass(frozen=True)
+class Composer:
+    """What a command line asks of Hydra, expanded into jobs that are not composed yet.
+
+    Args:
+        name: the primary configuration's.
+        of_all: overrides of every job: where YAML files are looked for.
+        overrides: each job's own.
+    """
+
+    name: str
+    of_all: tuple[str, ...]
+    overrides: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, loader: Any, line: CommandLine) -> "Composer":
+        """Expand what a command line asks for."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.types import RunMode
+
+        name = line.value(CONFIG_NAME) or "config"
+        given = _with_config_dir(line)
+        for override in OverridesParser.create().parse_overrides(given):
+            _check_hydras(override)
+        try:
+            whole = loader.load_configuration(name, given, RunMode.MULTIRUN)
+        except Exception as error:
+            raise _with_near_name(error, name, given) from error
+        of_all = list(whole.hydra.overrides.hydra)
+        params = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items()]
+        globbing: Any = _Globbing(loader, name, of_all)
+        parser = OverridesParser.create(config_loader=globbing)
+        swept = parser.parse_overrides([*params, *whole.hydra.overrides.task])
+        return cls(name, tuple(of_all), tuple(itertools.product(*_values(swept).values())))
+
+    def job(self, overrides: Sequence[str]) -> Job:
+        """Compose one job; raises what Hydra raises, which `composing` turns into a `ConfigurationError`."""
+        return _composed(self.name, list(self.of_all), list(overrides))
 
 
 def _in_a_line(error: Exception) -> str:
@@ -81,27 +131,6 @@ def _loader(line: CommandLine) -> Iterator[Any]:
     main = Path(line.value(CONFIG_PATH) or conf_dir()).absolute()
     with initialize_config_dir(str(main), job_name="poolbench", version_base="1.3"):
         yield GlobalHydra.instance().config_loader()
-
-
-def _jobs(loader: Any, line: CommandLine) -> list[Job]:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.types import RunMode
-
-    name = line.value(CONFIG_NAME) or "config"
-    given = _with_config_dir(line)
-    for override in OverridesParser.create().parse_overrides(given):
-        _check_hydras(override)
-    try:
-        whole = loader.load_configuration(name, given, RunMode.MULTIRUN)
-    except Exception as error:
-        raise _with_near_name(error, name, given) from error
-    of_all = list(whole.hydra.overrides.hydra)
-    params = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items()]
-    globbing: Any = _Globbing(loader, name, of_all)
-    parser = OverridesParser.create(config_loader=globbing)
-    swept = parser.parse_overrides([*params, *whole.hydra.overrides.task])
-    jobs = list(itertools.product(*_values(swept).values()))
-    return [_composed(name, of_all, list(job)) for job in jobs]
 
 
 def _with_config_dir(line: CommandLine) -> list[str]:
@@ -201,6 +230,9 @@ def _composed(name: str, of_all: list[str], overrides: list[str]) -> Job:
         overrides=tuple(of_hydra),
         choices=runtime["choices"],
         folders=tuple(Path(source["path"]) for source in runtime["config_sources"] if source["schema"] == "file"),
+        is_plain=all(
+            OmegaConf.to_container(config[key], resolve=False) == plain[key] for key in GROUPS if key in config
+        ),
     )
 
 
@@ -221,7 +253,7 @@ def _with_near_name(error: Exception, name: str, overrides: Sequence[str]) -> Ex
         # The choices alone: what keys there are depends on them.
         groups = [_first_value(one) for one in changed if one.key_or_group in (*choices.GROUPS, SEARCH_PATH)]
         known = hydra_compose(name, groups)
-    except Exception:  # a second mistake: the first one is told
+    except Exception:  # a second mistake: the first one is reported
         return error
     keys = list(_keys(OmegaConf.to_container(known, resolve=False)))
     hint = str(unknown_name("key", wrong.key_or_group, keys)).partition(" There are:")[0]

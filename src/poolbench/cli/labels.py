@@ -1,6 +1,6 @@
 """What a composed configuration is called: the choices' names, with what makes them differ from their YAML."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ from poolbench.spec import TARGET
 from poolbench.sweep.asked import Asked
 
 
-def described(jobs: Sequence[Job]) -> list[Asked]:
+def described(jobs: Sequence[Job], others: Iterable[Asked] = ()) -> list[Asked]:
     """Return composed jobs as plain configurations, each with its labels and the reference's pooling.
+
+    The reference is a YAML of conf/pooling, or a variant among these jobs and `others`.
 
     Raises:
         ConfigurationError: the reference is neither in conf/pooling nor a variant of these jobs.
     """
     cells = [_described(job) for job in jobs]
-    variants = {names["variant"]: config["pooling"] for config, names in cells}
+    variants = {one.labels["variant"]: one.config["pooling"] for one in others}
+    variants |= {names["variant"]: config["pooling"] for config, names in cells}
     return [Asked(config, names, _reference(job, variants)) for job, (config, names) in zip(jobs, cells, strict=True)]
 
 
@@ -122,7 +125,7 @@ def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]
     for slot in ("downsample", "head"):
         target = differences.pop(f"{slot}.{TARGET}", None)
         if target and target != (before.get(slot) or {}).get(TARGET):
-            # An operator of one's own is an arm of its own, never under the name of what it replaced.
+            # A custom operator is an arm of its own, never under the name of what it replaced.
             own = str(target).rpartition(".")[2]
             name = own if slot == "downsample" else f"{name}+{own}"
             old = before.get(slot) or {}

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from poolbench.cli.command_line import CommandLine
-from poolbench.cli.compose import answered_by_hydra, compose
-from poolbench.cli.signals import ended_by_signals
+from poolbench.cli.compose import answered_by_hydra, composing
+from poolbench.sweep.signals import ended_by_signals
 
 USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5) or glob(*) sweeps over it.
 
@@ -17,6 +17,7 @@ USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5)
 
 groups (see `poolbench list GROUP`): backbone, pooling, head, dataset, protocol, trainer, logger, launcher, experiment
 keys: seed, name, question, expected, published, results_dir, reference, margin, force, strict, threads, allocator,
+  on_failure, retry, launcher.workers,
   speed.measure, speed.budget_s,
   protocol.*, dataset.*, backbone.*, pooling.downsample.*, pooling.head.*, +trainer.* (any lightning.Trainer argument)
 Hydra's own flags work too (--cfg job, --config-dir DIR, --info); -m is accepted and not needed."""
@@ -40,19 +41,29 @@ def train(arguments: Sequence[str]) -> int:
     if line.is_hydras:
         return answered_by_hydra(line)
     with ended_by_signals() as ended:
-        jobs = compose(line)
         from rich.console import Console
 
-        from poolbench.cli.labels import described
+        from poolbench.cli.sources import asked_for
         from poolbench.sweep.asked import SweepSettings
-        from poolbench.sweep.process import prepare_process
+        from poolbench.sweep.launch import Launch
+        from poolbench.sweep.plan import PlanFolder
+        from poolbench.sweep.process import let_threads_sleep, prepare_process
+        from poolbench.sweep.processes import Nursery
 
-        settings = SweepSettings.of([job.config for job in jobs], line.words)
-        asked = described(jobs)
+        with composing(line) as composer:
+            first = composer.job(composer.overrides[0])
+            settings = SweepSettings.of([first.config], line.words)
+            asked, jobs = asked_for(composer, first, PlanFolder(settings.folder))
+            SweepSettings.of([first.config, *(job.config for job in jobs)], line.words)
+        launch = Launch.of(settings)
         console = Console(stderr=True)
-        prepare_process(settings.allocator, settings.threads, console)
+        if launch.shares_processors:
+            let_threads_sleep(launch.threads)
+        # What workers need is imported beside the planning.
+        nursery = Nursery.warmed() if launch.name == "processes" else None
+        prepare_process(settings.allocator, launch.threads, console)
         # Loads torch: the allocator is set by now.
         from poolbench.sweep.sweep import run_sweep
 
-        return run_sweep(asked, settings, console)
+        return run_sweep(asked, settings, launch, console, nursery)
     return ended.status

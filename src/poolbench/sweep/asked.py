@@ -1,5 +1,6 @@
 """What is asked of a sweep, as plain values: each cell, and the settings that are one for all of them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,19 @@ from typing import Any
 from poolbench.checks import is_number, number_above, true_or_false, whole_number
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.experiment import Experiment
+from poolbench.force import Force
 from poolbench.settings import Settings
+from poolbench.sweep.threads import checked_threads
 
-LAUNCHERS = ("serial", "joblib")
+LAUNCHERS = ("local", "processes", "slurm")
+# Their other names.
+ALSO = {"serial": "local", "joblib": "processes"}
+ON_FAILURE = ("continue", "stop")
+SECRET = re.compile(r"api_?key|password|passwd|secret|credential|(^|_)token$", re.IGNORECASE)
 # One value for the whole sweep: a cell has no part in them.
 OF_THE_WHOLE = (
     *("name", "results_dir", "question", "expected", "published", "reference", "margin", "force", "strict"),
-    *("threads", "allocator", "speed", "launcher", "logger"),
+    *("threads", "allocator", "speed", "launcher", "logger", "on_failure", "retry"),
 )
 
 
@@ -26,11 +33,15 @@ class Asked:
         config: backbone, pooling, head, dataset, protocol, trainer, seed, and `match` where the arm is matched.
         labels: of backbone, variant and dataset.
         reference: the pooling group of the variant that the arm is compared with.
+        source: digest of what it was composed from; empty: it is composed anew each time.
+        is_known: whether it comes from the plan, where it was checked.
     """
 
     config: Mapping[str, Any]
     labels: Mapping[str, str]
     reference: Mapping[str, Any]
+    source: str = ""
+    is_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,10 +76,12 @@ class SweepSettings:
         experiment: its name, and what it asks.
         cell: what each cell's record and claim need.
         strict: a combination that cannot be fails the sweep.
-        threads: of each process that trains; None: as torch takes by itself.
+        threads: of each process that trains; None: by the processors that are free when the sweep starts.
         allocator: `keep` or `system`.
         speed: how speed is measured.
         launcher: who runs the cells: `name` and its settings.
+        on_failure: `continue`, or `stop`: the first cell that fails ends the sweep.
+        retry: how often a cell that failed is tried again.
     """
 
     experiment: Experiment
@@ -78,6 +91,8 @@ class SweepSettings:
     allocator: str
     speed: Speed
     launcher: Mapping[str, Any]
+    on_failure: str = "continue"
+    retry: int = 0
 
     @property
     def folder(self) -> Path:
@@ -101,14 +116,20 @@ class SweepSettings:
             raise ConfigurationError(f"`name` must be the name of a folder inside `results_dir`, got {name!r}")
         if not is_number(margin) or not 0 <= margin < 100:
             raise ConfigurationError(f"`margin` must be a number of points in 0..100, got {margin!r}")
-        if launcher["name"] not in LAUNCHERS:
-            raise unknown_name("`launcher.name`", str(launcher["name"]), LAUNCHERS)
+        _check_place(config["results_dir"])
+        called = ALSO.get(launcher["name"], launcher["name"])
+        if called not in LAUNCHERS:
+            raise unknown_name("`launcher.name`", str(called), LAUNCHERS)
+        if config["on_failure"] not in ON_FAILURE:
+            raise unknown_name("`on_failure`", str(config["on_failure"]), ON_FAILURE)
+        for spec in (config.get("logger") or {}).values():
+            _check_no_secret(spec)
         settings = Settings(
             results_dir=Path(str(config["results_dir"])),
             name=name,
             reference=str(config["reference"]),
             margin=margin / 100,
-            force=true_or_false("force", config["force"]),
+            force=Force.of(config["force"]),
             loggers=config.get("logger") or {},
             command=tuple(command),
         )
@@ -116,11 +137,29 @@ class SweepSettings:
             experiment=Experiment.of(Path(name).name, config["question"], config["expected"], config["published"]),
             cell=settings,
             strict=true_or_false("strict", config["strict"]),
-            threads=whole_number("threads", config["threads"], or_null="torch's own choice"),
+            threads=checked_threads(config["threads"]),
             allocator=str(config["allocator"]),
             speed=Speed.of(config["speed"]),
-            launcher=launcher,
+            launcher={**launcher, "name": called},
+            on_failure=config["on_failure"],
+            retry=whole_number("retry", config["retry"], least=0),
         )
+
+
+def _check_place(results_dir: Any) -> None:
+    if not isinstance(results_dir, str) or not results_dir:
+        raise ConfigurationError(f"`results_dir` must be the path of a folder, got {results_dir!r}")
+
+
+def _check_no_secret(spec: Any, where: str = "logger") -> None:
+    """Raise for a key or password among a logger's settings: they stand in plans, records and process lists."""
+    for key, value in spec.items() if isinstance(spec, Mapping) else ():
+        if value is not None and SECRET.search(str(key)):
+            raise ConfigurationError(
+                f"`{where}.{key}` would stand in the plan and in every record; give it to the logger by its own "
+                "environment variable (WANDB_API_KEY) or its own login"
+            )
+        _check_no_secret(value, f"{where}.{key}")
 
 
 def _check_one(key: str, configs: Sequence[Mapping[str, Any]]) -> None:

@@ -3,18 +3,21 @@
 Plain values alone: reading it needs neither Hydra nor torch.
 
 - `cells/RUN_ID.json`: one frozen cell.
-- `arms/ARM_ID.json`: the audit and the cost of an arm.
+- `arms/ARM_ID.json`: the audit and the cost of an arm, by who was first at it.
+- `claims/`: who is at which cell.
 - `sweeps/ID.json`: the cells that one command asked for, and how its processes are set.
 """
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
-from poolbench.record import Identity, digest, read_json, title, write_json
+from poolbench.record import Identity, digest, read_json, title, write_bytes
 from poolbench.settings import Settings
+from poolbench.whole_file import replacing
 
 PLAN = "plan"
 SCHEMA = 1
@@ -32,6 +35,7 @@ class FrozenCell:
         device: the kind of device that it was planned for (`cpu`, `cuda`).
         reference: the pooling group of the variant that the arm is compared with.
         unsupported: why it cannot be; empty: it can.
+        source: digest of what it was composed from; empty: not known.
     """
 
     config: Mapping[str, Any]
@@ -41,6 +45,7 @@ class FrozenCell:
     device: str
     reference: Mapping[str, Any]
     unsupported: str = ""
+    source: str = ""
 
     @property
     def folder(self) -> Path:
@@ -60,6 +65,7 @@ class FrozenCell:
             "labels": dict(self.labels),
             "device": self.device,
             "unsupported": self.unsupported,
+            "source": self.source,
             "config": dict(self.config),
             "reference": dict(self.reference),
             "settings": self.settings.content(),
@@ -76,6 +82,7 @@ class FrozenCell:
             device=content["device"],
             reference=content["reference"],
             unsupported=content["unsupported"],
+            source=content.get("source", ""),
         )
 
 
@@ -85,20 +92,34 @@ class PlannedSweep:
 
     Args:
         run_ids: its cells, in their order.
-        threads: of each process that trains; None: as torch takes by itself.
+        threads: of each process that trains.
         allocator: `keep` or `system`.
+        on_failure: `continue`, or `stop`: the first cell that fails ends the sweep.
+        retry: how often a cell that failed is tried again.
+        again: cells that are trained anew: the digest of the record that is to be replaced, by run.
+        code: digest of the code and versions that the cells were planned with.
         command: the command line.
+        name: of its file; empty: by what it holds.
     """
 
     run_ids: tuple[str, ...]
-    threads: int | None
+    threads: int
     allocator: str
+    on_failure: str = "continue"
+    retry: int = 0
+    again: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def id(self) -> str:
-        """The name of its file: a digest of what it holds."""
-        return digest(asdict(self))
+        """The name of its file: a digest of what it holds; kept where more is asked of a worker."""
+        return self.name or digest(self.content())
+
+    def content(self) -> dict[str, Any]:
+        """Return what its file holds."""
+        return {key: value for key, value in asdict(self).items() if key != "name"}
 
 
 class PlanFolder:
@@ -113,32 +134,54 @@ class PlanFolder:
         self.cells = folder / PLAN / "cells"
         self.arms = folder / PLAN / "arms"
         self.sweeps = folder / PLAN / "sweeps"
+        self.claims = folder / PLAN / "claims"
 
-    def write(self, sweep: PlannedSweep, cells: Iterable[FrozenCell], facts: Mapping[str, Mapping[str, Any]]) -> None:
+    def write(self, sweep: PlannedSweep, cells: Iterable[FrozenCell]) -> None:
         """Write what a command asked for; what is there already and says the same stays."""
-        for arm_id, found in facts.items():
-            _write(self.arms / f"{arm_id}.json", {"schema": SCHEMA, **found})
         for cell in cells:
             _write(self.cells / f"{cell.identity.run_id}.json", cell.content())
-        _write(self.sweeps / f"{sweep.id}.json", {"schema": SCHEMA, **asdict(sweep)})
+        _write(self.sweeps / f"{sweep.id}.json", {"schema": SCHEMA, **sweep.content()})
 
     def cell(self, run_id: str) -> FrozenCell:
         """Return one cell; raise `ConfigurationError` where its file is none."""
-        return FrozenCell.of(_read(self.cells / f"{run_id}.json"), self.folder)
+        path = self.cells / f"{run_id}.json"
+        cell = FrozenCell.of(_read(path), self.folder)
+        if cell.identity.run_id != run_id or Path(run_id).name != run_id:
+            raise ConfigurationError(f"{path}: holds the cell {cell.identity.run_id!r}, its name another")
+        return cell
 
     def all_cells(self) -> list[FrozenCell]:
         """Return every cell of the plan, ordered by run."""
-        return [FrozenCell.of(_read(path), self.folder) for path in sorted(self.cells.glob("*.json"))]
-
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """Return the audit and the cost of each arm."""
-        found = {path.stem: _read(path) for path in sorted(self.arms.glob("*.json"))}
-        return {arm_id: {key: fact[key] for key in ("audit", "cost")} for arm_id, fact in found.items()}
+        return [self.cell(path.stem) for path in sorted(self.cells.glob("*.json"))]
 
     def sweep(self, sweep_id: str) -> PlannedSweep:
         """Return what a command asked for."""
         found = _read(self.sweeps / f"{sweep_id}.json")
-        return PlannedSweep(tuple(found["run_ids"]), found["threads"], found["allocator"], tuple(found["command"]))
+        found |= {"run_ids": tuple(found["run_ids"]), "command": tuple(found["command"]), "name": sweep_id}
+        return PlannedSweep(**{key: found[key] for key in PlannedSweep.__dataclass_fields__})
+
+    def newest_sweep(self) -> PlannedSweep:
+        """Return what the last command asked for; raise `ConfigurationError` where nothing was planned."""
+        found = sorted(self.sweeps.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        if not found:
+            raise ConfigurationError(f"{self.folder} has no plan: `poolbench train` makes one")
+        return self.sweep(found[-1].stem)
+
+    def stop(self, sweep: PlannedSweep, reason: str) -> None:
+        """Ask every worker of a sweep to stop."""
+        write_bytes(self.sweeps / f"{sweep.id}.stop", reason.encode())
+
+    def stopped(self, sweep: PlannedSweep) -> str:
+        """Return why the workers of a sweep shall stop, empty where they shall not."""
+        try:
+            return (self.sweeps / f"{sweep.id}.stop").read_text()
+        except OSError:
+            return ""
+
+    def start(self, sweep: PlannedSweep) -> None:
+        """Let the workers of a sweep begin: what asked an earlier run of it to stop holds no more; it is the newest."""
+        (self.sweeps / f"{sweep.id}.json").touch()
+        (self.sweeps / f"{sweep.id}.stop").unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -158,4 +201,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
                 return
         except ConfigurationError:
             pass  # torn by another hand: written anew
-    write_json(path, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # What is lost in a power cut is planned again by the same command.
+    with replacing(path, sync=False) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())

@@ -1,6 +1,7 @@
 """What belongs to a process that plans or trains: its allocator, its threads, its log."""
 
 import logging
+import os
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -8,8 +9,20 @@ from rich.logging import RichHandler
 log = logging.getLogger("poolbench")
 
 
-def prepare_process(allocator: str, threads: int | None, console: Console) -> None:
-    """Set allocator, threads and log; called before torch is loaded, which would take memory first."""
+def let_threads_sleep(threads: int) -> None:
+    """Let threads that wait for each other sleep: spinning, they take the time of whom they wait for.
+
+    Called before torch loads OpenMP, which reads it from the environment; what the user has set stays.
+    """
+    if threads > 1:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def prepare_process(allocator: str, threads: int, console: Console) -> None:
+    """Set allocator (`keep` or `system`), torch's threads and the log.
+
+    Called before torch is loaded, which would take memory first.
+    """
     from poolbench.measure.machine import set_allocator
 
     set_allocator(allocator)
@@ -17,8 +30,7 @@ def prepare_process(allocator: str, threads: int | None, console: Console) -> No
     import torch
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     log_to(console)
 
 

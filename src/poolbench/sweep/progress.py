@@ -20,6 +20,7 @@ class SweepProgress:
         self.console = console
         self.total = total
         self.done = 0
+        self.failed = 0
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -60,17 +61,38 @@ class SweepProgress:
         self.bar.update(self.cell, completed=done, count=count)
         self.bar.update(self.sweep, completed=self.done + done / of)
 
+    def others(self, text: str) -> None:
+        """What other processes are at."""
+        self.bar.update(self.cell, description=escape(text), count="", visible=bool(text))
+
     def end(self, title: str, record: Mapping[str, Any] | None) -> None:
         """A cell is over."""
         self.done += 1
+        self.failed += record is not None and record["status"] in ("failed", "diverged")
         self.bar.update(self.sweep, completed=self.done, count=f"cell {min(self.done + 1, self.total)} of {self.total}")
         self.console.print(f"[dim]{self.done}/{self.total}[/] {escape(title)}  {outcome(record)}", highlight=False)
+
+
+class Silent:
+    """A display that shows nothing: a worker's whose cells another process follows."""
+
+    def begin(self, title: str, epochs: int) -> None:
+        """A cell begins."""
+
+    def steps(self, done: float, of: int) -> None:
+        """`done` epochs of `of` are over."""
+
+    def epoch(self, done: int, of: int, row: Mapping[str, float]) -> None:
+        """An epoch is over."""
+
+    def end(self, title: str, record: Mapping[str, Any] | None) -> None:
+        """A cell is over."""
 
 
 def outcome(record: Mapping[str, Any] | None) -> str:
     """Return a cell's outcome in a few words, as rich's markup."""
     if record is None:
-        return "[yellow]another process is at it[/]"
+        return "[yellow]another worker trains it[/]"
     mark = MARKS.get(record["status"], f"[red]{record['status']}[/]")
     if record["status"] != "ok":
         return f"{mark}: {escape(str(record['reason']))}"

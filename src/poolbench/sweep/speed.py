@@ -17,11 +17,15 @@ def measure_speeds(cells: Sequence[PlannedCell], speed: Speed, console: Console)
     """Measure the arms that have no speed record of this machine."""
     arms: dict[str, PlannedCell] = {}
     for planned in cells:
-        arm = planned.cell.identity.arm_id
-        if not planned.unsupported and arm not in arms and is_finished(planned.cell):
+        arm = planned.identity.arm_id
+        if not planned.unsupported and arm not in arms and is_finished(planned.folder):
             arms[arm] = planned
     beside = [(planned.cell, _reference_of(planned, cells)) for planned in arms.values()]
-    missing = [(cell, reference) for cell, reference in beside if cell.settings.force or not measured(cell, reference)]
+    missing = [
+        (cell, reference)
+        for cell, reference in beside
+        if cell.settings.force.asks_for_speed or not measured(cell, reference)
+    ]
     if not missing:
         return
     console.print(f"measuring the speed of {len(missing)} arms, each beside its reference", highlight=False)
@@ -34,12 +38,11 @@ def measure_speeds(cells: Sequence[PlannedCell], speed: Speed, console: Console)
 
 def _reference_of(planned: PlannedCell, cells: Sequence[PlannedCell]) -> Cell:
     """Return the reference's cell of the same block and recipe: the sweep's own, else one made for it."""
-    cell = planned.cell
-    name = cell.settings.reference
-    for other in (one.cell for one in cells):
-        if other.labels["variant"] == name and _same(cell.config, other.config):
-            return other
-    return cell.with_reference(planned.reference, name)
+    name = planned.settings.reference
+    for other in cells:
+        if other.asked.labels["variant"] == name and _same(planned.asked.config, other.asked.config):
+            return other.cell
+    return planned.cell.with_reference(planned.asked.reference, name)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -1,6 +1,6 @@
 """Training one cell with Lightning: device, optimisation, the module, the fit, its checkpoints and mirrors."""
 
-from poolbench.training.checkpoint import Checkpoints, remove_checkpoints
+from poolbench.training.checkpoint import Checkpoints, history_kept, newest_epoch, remove_checkpoints
 from poolbench.training.device import resolve_device
 from poolbench.training.fit import fit, predict, seen_again
 from poolbench.training.history import Fitted, Progress
@@ -17,6 +17,8 @@ __all__ = [
     "Protocol",
     "ShouldStop",
     "fit",
+    "history_kept",
+    "newest_epoch",
     "predict",
     "remove_checkpoints",
     "resolve_device",

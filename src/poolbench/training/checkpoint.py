@@ -5,7 +5,7 @@ import logging
 import re
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Checkpoints:
         every_s: seconds between two files, at least; 0 writes one at every epoch's end.
         key: what must be equal for a checkpoint to be this cell's: identity, code, versions. A difference is named.
         place: what may differ when the cell goes on, and is kept for its record: machine, threads.
+        may_write: asked before each file is written; false where the cell is another process's by now.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Checkpoints:
         every_s: float,
         key: Mapping[str, str],
         place: Mapping[str, str | int] | None = None,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self.folder = folder
         self.every_s = every_s
         self.key = dict(key)
         self.place = dict(place or {})
+        self.may_write = may_write
         self._turn = time.monotonic()
         self._readable: bool | None = None
 
@@ -77,7 +80,7 @@ class Checkpoints:
         path = self.folder / f"checkpoint-{epoch:06d}.pt"
         self._turn = time.monotonic()
         content = self._content(epoch, state)
-        if content is None:
+        if content is None or not self.may_write():
             return False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +113,7 @@ class Checkpoints:
 
     def newest_epoch(self) -> int:
         """Return the epoch at which the newest file says that the cell would go on, unread; 0 without one."""
-        return max((_epoch_of(path) for path in self._files()), default=0)
+        return newest_epoch(self.folder)
 
     def clear(self) -> None:
         """Remove all, when the cell's record is there."""
@@ -172,6 +175,22 @@ class Checkpoints:
             log.warning("%s is not used: %s; it could not be renamed: %s", path, why, error.strerror or error)
         else:
             log.warning("%s is not used: %s; it is kept as %s", path, why, aside.name)
+
+
+def newest_epoch(folder: Path) -> int:
+    """Return the epoch at which the newest file in a record's folder says that the cell would go on; 0 without one."""
+    return max((_epoch_of(path) for path in folder.glob(PATTERN)), default=0)
+
+
+def history_kept(folder: Path) -> list[dict[str, float]]:
+    """Return the history that the newest checkpoint in a record's folder holds, whosever it is; empty without one."""
+    for path in sorted(folder.glob(PATTERN), key=_epoch_of, reverse=True):
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)["state"]
+            return next(list(kept["rows"]) for kept in state["callbacks"].values() if "rows" in kept)
+        except Exception:  # truncated, of another format: the one before it
+            continue
+    return []
 
 
 def remove_checkpoints(folder: Path) -> None:

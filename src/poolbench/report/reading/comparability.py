@@ -123,11 +123,18 @@ def _origins(arms: Sequence[Arm]) -> list[str]:
         ("torch versions", lambda record: str(section(section(record, "provenance"), "versions").get("torch"))),
         ("machines", lambda record: _said(record, "machine")),
         ("devices", lambda record: _said(record, "device_name")),
+        ("numbers of threads", lambda record: _said(record, "threads")),
     )
     for subject, of in subjects:
         found = sorted({of(record) for record in records})
         if len(found) > 1:
             sentences.append(f"records of different {subject}: {shortened(found)}")
+    parted = sum(bool(section(record, "provenance").get("places")) for record in records)
+    if parted:
+        sentences.append(
+            f"{parted} of {len(records)} records were trained in parts, with different numbers of threads or on "
+            "different machines"
+        )
     dirty = sum(section(record, "provenance").get("dirty") is True for record in records)
     if dirty:
         sentences.append(

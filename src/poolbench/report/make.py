@@ -13,7 +13,7 @@ from poolbench.errors import ConfigurationError
 from poolbench.experiment import Experiment
 from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
-from poolbench.report.figures.painter import Painter
+from poolbench.report.painter import Painter
 from poolbench.report.reading.arms import group
 from poolbench.report.reading.comparability import NotCompared, not_compared, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load

@@ -37,6 +37,7 @@ from poolbench.training import (
     history_kept,
     predict,
     remove_checkpoints,
+    seen_again,
 )
 
 log = logging.getLogger(__name__)
@@ -46,10 +47,14 @@ WEIGHTS_FILE = "weights.pt"
 
 @dataclass(frozen=True)
 class Parts:
-    """A cell's batches: the training and validation parts of the training set, and the test set."""
+    """A cell's batches: the training and validation parts of the training set, and the test set.
+
+    `seen` is the training part once more, as evaluation sees it: in order, without augmentation.
+    """
 
     images: LoadedImages
     train: Batches
+    seen: Batches
     val: Batches
     test: Batches
     val_indices: Tensor
@@ -71,9 +76,10 @@ def open_parts(cell: Cell) -> Parts:
     train = Batches(
         images.train, train_indices, protocol.batch_size, augment=spec.get("augment"), shuffle=True, **shared
     )
+    seen = Batches(images.train, train_indices, protocol.eval_batch_size, **shared)
     val = Batches(images.train, val_indices, protocol.eval_batch_size, **shared)
     test = Batches(images.test, torch.arange(len(images.test)), protocol.eval_batch_size, **shared)
-    return Parts(images, train, val, test, val_indices)
+    return Parts(images, train, seen, val, test, val_indices)
 
 
 def is_finished(folder: Path) -> bool:
@@ -241,7 +247,9 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
     if not torch.isfinite(logits).all():
         record |= {"status": "diverged", "reason": "the selected weights give logits that are no numbers"}
         return
-    record["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted)
+    train_loss, train_accuracy = seen_again(fitted.network, parts.seen, protocol=protocol, device=cell.device)
+    of_training = {"train_accuracy": train_accuracy, "train_loss": train_loss}
+    record["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted) | of_training
     split_file = _npz({"validation": parts.val_indices.numpy().astype(np.int32)})
     under.require()
     record["files"] = {
@@ -265,8 +273,6 @@ def _selected(fitted: Fitted) -> dict[str, float | int]:
     return {
         "val_accuracy": row["val_accuracy"],
         "val_loss": row["val_loss"],
-        "train_accuracy": row["train_accuracy"],
-        "train_loss": row["train_loss"],
         "selected_epoch": fitted.selected_epoch,
         "epochs": len(fitted.history),
     }

@@ -13,6 +13,7 @@ from poolbench.data import Datasets, HeldImages
 from poolbench.data.fit_size import fit_size
 from poolbench.data.image_folder import ImageFolder
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import user_cache
 
 CLASSES = ("cat", "dog")
 
@@ -395,3 +396,12 @@ def test_a_folder_that_cannot_be_read_is_named(tree, monkeypatch, place):
     monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(DataError, match=rf"`dataset\.root`: {tree / place} cannot be read: Permission denied; change"):
         folder(tree)
+
+
+def test_a_user_without_a_home_needs_no_cache(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])
+    assert user_cache() is None
+    monkeypatch.setattr("poolbench.data.cache._writable", lambda folder: False)
+    assert folder(tree).load().train.labels.tolist() == [0] * 4 + [1] * 4

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from training.recipes import Blobs, network, protocol, run, weights
 
 from poolbench.errors import ConfigurationError, Stopped
-from poolbench.training import Mirrors, predict, resolve_device
+from poolbench.training import Mirrors, predict, resolve_device, seen_again
 
 CPU = torch.device("cpu")
 
@@ -34,6 +34,15 @@ def test_the_selected_weights_are_in_the_network() -> None:
     assert accuracy == pytest.approx(fitted.selected["val_accuracy"])
     best = max(fitted.history, key=lambda row: (row["val_accuracy"], -row["val_loss"], -row["epoch"]))
     assert fitted.selected_epoch == best["epoch"]
+
+
+def test_what_was_trained_on_is_seen_again_as_evaluation_sees_it() -> None:
+    net, blobs = network(dropout=0.5), Blobs()
+    loss, accuracy = seen_again(net, blobs, protocol=protocol(), device=CPU)
+    logits, target = predict(net, blobs, protocol=protocol(), device=CPU)
+    assert accuracy == pytest.approx((logits.argmax(1) == target).double().mean().item())
+    assert loss == pytest.approx(nn.functional.cross_entropy(logits, target).item(), rel=1e-5)
+    assert (loss, accuracy) == seen_again(net, blobs, protocol=protocol(), device=CPU)
 
 
 def test_select_last() -> None:

@@ -1,6 +1,6 @@
 """A program run by torch's own operations: everywhere, differentiable to any order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -95,18 +95,26 @@ def spread_plain(
     tape = program.derivative_at_border if geometry.has_border(size) else program.derivative
     wide = wide_dtype(x.dtype)
     found = _run(tape, _inputs(x, params, key, geometry) | {"gradient": lambda _: gradient.to(wide)})
-    (top, below), (left, right) = _margins(size, geometry)
-    padded = torch.zeros(
-        (*x.shape[:-2], size[0] + top + below, size[1] + left + right), dtype=wide, device=x.device
-    ).contiguous(memory_format=memory_format_of(x))
+    (top, below), (left, right) = margins(size, geometry)
+    layout = torch.contiguous_format if is_transformed(gradient) else memory_format_of(x)
+    padded = _zeros((*x.shape[:-2], size[0] + top + below, size[1] + left + right), found[: program.size], x)
+    padded = padded.to(wide).contiguous(memory_format=layout)
     for at in range(program.size):
         padded[_place(at, geometry)] += found[at]
-    gx = padded[..., top : top + size[0], left : left + size[1]].to(x.dtype)
+    gx = padded.narrow(-2, top, size[0]).narrow(-1, left, size[1]).to(x.dtype)
     gparams = None
     if params is not None:
-        ones = torch.zeros((*x.shape[:-2], *geometry.shape), dtype=wide, device=x.device)
-        gparams = torch.stack([(ones + part).sum((0, 2, 3)) for part in found[program.size :]]).to(params.dtype)
-    return gx.contiguous(memory_format=memory_format_of(x)), gparams
+        zeros = torch.zeros((*x.shape[:-2], *geometry.shape), dtype=wide, device=x.device)
+        gparams = torch.stack([(zeros + part).sum((0, 2, 3)) for part in found[program.size :]]).to(params.dtype)
+    return gx.contiguous(memory_format=layout), gparams
+
+
+def _zeros(size: tuple[int, ...], added: Sequence[Any], like: Tensor) -> Tensor:
+    """Return zeros of a size to which others are added in place: a batch of them where one of those is a batch."""
+    parts = [part for part in added if isinstance(part, Tensor)]
+    if not is_transformed(*parts):
+        return like.new_zeros(size)
+    return torch.stack([part.new_zeros(()) for part in (*parts, like)]).sum().new_zeros(size)
 
 
 def _run(
@@ -123,9 +131,9 @@ def _inputs(
 ) -> dict[str, Callable[[Any], Any]]:
     size = x.shape[-2], x.shape[-1]
     wide = wide_dtype(x.dtype)
-    (top, below), (left, right) = _margins(size, geometry)
+    (top, below), (left, right) = margins(size, geometry)
     padded = F.pad(x, (left, right, top, below)) if max(top, below, left, right) > 0 else x
-    inside = [_inside(axis, size[axis], geometry, x.device) for axis in (0, 1)]
+    inside_by_axis = [inside(axis, size[axis], geometry, x.device) for axis in (0, 1)]
 
     def draw(which: int) -> Tensor:
         assert key is not None
@@ -137,12 +145,12 @@ def _inputs(
 
     def valid(at: int) -> Tensor:
         row, column = divmod(at, geometry.kernel_size[1])
-        return inside[0][:, row, None] & inside[1][None, :, column]
+        return inside_by_axis[0][:, row, None] & inside_by_axis[1][None, :, column]
 
     return {
         "tap": lambda at: padded[_place(at, geometry)].to(wide),
         "valid": valid,
-        "count": lambda _: (inside[0].sum(1)[:, None] * inside[1].sum(1)).to(wide),
+        "count": lambda _: (inside_by_axis[0].sum(1)[:, None] * inside_by_axis[1].sum(1)).to(wide),
         "param": param,
         "uniform": draw,
         "const": lambda number: number,
@@ -159,14 +167,14 @@ def _place(at: int, geometry: Geometry) -> tuple[Any, ...]:
     return (..., *ends)
 
 
-def _margins(size: tuple[int, int], geometry: Geometry) -> list[tuple[int, int]]:
+def margins(size: tuple[int, int], geometry: Geometry) -> list[tuple[int, int]]:
     """Return rows above and below, columns left and right that windows need beyond the map."""
     return [
         (geometry.padding[axis], max(0, geometry.reach(axis) - geometry.padding[axis] - size[axis])) for axis in (0, 1)
     ]
 
 
-def _inside(axis: int, size: int, geometry: Geometry, device: torch.device) -> Tensor:
+def inside(axis: int, size: int, geometry: Geometry, device: torch.device) -> Tensor:
     """Return, for each window along an axis and each step within it, whether that is inside the map."""
     first = torch.arange(geometry.shape[axis], device=device) * geometry.stride[axis] - geometry.padding[axis]
     at = first[:, None] + torch.arange(geometry.kernel_size[axis], device=device) * geometry.dilation[axis]

@@ -19,8 +19,11 @@ from poolbench.report.reading.comparability import NotCompared, not_compared, wa
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.statistics.across import across
 from poolbench.report.statistics.comparison import Compared, compare_blocks
+from poolbench.report.statistics.over_blocks import over_blocks, shared_images
+from poolbench.report.statistics.pairing import gained
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import latex, markdown, published, terminal
+from poolbench.report.text import over_blocks as over_blocks_text
 from poolbench.report.text.views import head_lines, rows_by_arm, view
 from poolbench.report.text.words import verdict_words
 from poolbench.writable import PROBE_BYTES
@@ -65,7 +68,7 @@ def make_report(folder: Path, *, console: Console | None = None) -> Report:
         terminal.show(console, content)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
-            "summary.tex": latex.tables(content.blocks, content.views, content.rows).encode(),
+            "summary.tex": latex.tables(content.blocks, content.views, content.rows, content.over_view).encode(),
         }
         # Imported here, when the tables are on the screen: they take as long to import as all else to compute.
         from poolbench.report import figures, page
@@ -92,18 +95,25 @@ def gather(loaded: Loaded) -> Content:
     blocks, told = group(loaded.records)
     compared = compare_blocks(blocks, loaded.outcomes)
     made, told_of_speed = tables.build(blocks, loaded.speeds, compared)
-    over_all = across(blocks)
+    over = over_blocks(blocks, compared, loaded.outcomes)
+    over_table = tables.over_blocks(over)
+    over_all = across(blocks, shared_images(blocks, loaded.outcomes))
+    words = verdict_words(blocks, rows_by_arm(made["summary"]))
     summary = made["summary"]
     rows = rows_by_arm(summary)
     return Content(
         folder=loaded.folder,
         experiment=loaded.experiment,
         blocks=blocks,
-        tables=made | _published(loaded.experiment, made["accuracy"]) | over_all.tables(),
+        tables=made | _published(loaded.experiment, made["accuracy"]) | {"over_blocks": over_table} | over_all.tables(),
+        over_blocks=over,
         across=over_all,
-        head=head_lines(summary),
-        words=verdict_words(blocks, rows),
+        head=head_lines(summary) + ([over_blocks_text.HOW] if over else []),
+        # After what is said of all blocks, before each of them.
+        words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:]],
         views=[view(block, rows) for block in blocks],
+        over_view=over_blocks_text.view(over, over_table),
+        pairing=[str(gain) for block in blocks if (gain := gained(block))],
         warnings=told + warnings(blocks) + _without_outcomes(compared) + _damaged(loaded) + told_of_speed,
         not_compared=not_compared(blocks),
         problems=loaded.problems,

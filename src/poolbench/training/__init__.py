@@ -2,7 +2,7 @@
 
 from poolbench.training.checkpoint import Checkpoints, history_kept, newest_epoch, remove_checkpoints
 from poolbench.training.device import resolve_device
-from poolbench.training.fit import fit, predict
+from poolbench.training.fit import fit, predict, seen_again
 from poolbench.training.history import Fitted, Progress
 from poolbench.training.mirrors import Mirrors
 from poolbench.training.protocol import Protocol
@@ -22,5 +22,6 @@ __all__ = [
     "predict",
     "remove_checkpoints",
     "resolve_device",
+    "seen_again",
     "trainer_arguments",
 ]

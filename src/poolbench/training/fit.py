@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+import torch.nn.functional as F
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
@@ -23,7 +24,7 @@ from poolbench.training.checkpoint import Checkpoints
 from poolbench.training.device import resolve_device
 from poolbench.training.history import Diverged, EpochBatches, Fitted, History, Progress
 from poolbench.training.mirrors import Mirrors
-from poolbench.training.module import Classifier
+from poolbench.training.module import Classifier, EpochSums
 from poolbench.training.protocol import LIGHTNING_PRECISION, Protocol
 from poolbench.training.resume import MEMORY, Memory, Resume
 from poolbench.training.trainer_arguments import trainer_arguments
@@ -172,6 +173,23 @@ def _ended(error: BaseException) -> BaseException:
         if isinstance(error, SIGTERMException):
             return Stopped("SIGTERM")
     return error
+
+
+@torch.inference_mode()
+def seen_again(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, protocol: Protocol, device: torch.device
+) -> tuple[float, float]:
+    """Return mean cross-entropy (nats) and accuracy (a fraction of 1) over all batches, in evaluation mode.
+
+    No logits are kept, since a training set has many times the images of a test set.
+    """
+    network = network.to(device).to(memory_format=protocol.torch_memory_format).eval()
+    sums = EpochSums()
+    with torch.autocast(device.type, dtype=protocol.dtype, enabled=protocol.dtype is not torch.float32):
+        for images, target in batches:
+            logits = network(images).float()
+            sums.add(F.cross_entropy(logits, target), logits, target)
+    return sums.read()
 
 
 @torch.inference_mode()

@@ -14,12 +14,14 @@ from poolbench.kernels.cpu.library import Kernel, has_tables, kernel
 from poolbench.kernels.cpu.spec import ARGUMENTS, KernelSpec
 from poolbench.kernels.cpu.team import addresses, run, threads_for
 from poolbench.kernels.geometry import CACHE_LINE, Geometry
+from poolbench.kernels.memory import address, arranged
 from poolbench.kernels.plain import empty, wide_dtype
 from poolbench.kernels.precision import lies_channels_last, memory_format
 from poolbench.kernels.program import Program
 
 # Bytes of a gradient that no cache of a core holds: to write it, a cache would first read what it replaces.
 STREAMED = 8 * 2**20
+CPU = torch.device("cpu")
 LANES = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 8}
 
 
@@ -61,28 +63,42 @@ def _run(
 ) -> Tensor:
     """Fill `out` by a kernel; return the gradients of the parameters, if it is gradients that are asked for."""
     layout = memory_format(channels_last)
-    x, gradient = (t if t is None else t.contiguous(memory_format=layout) for t in (x, gradient))
-    wide = wide_dtype(out.dtype)
-    params = None if params is None else params.to(wide).contiguous()
-    count = params.shape[0] if params is not None and gradient is not None else 0
+    dtype, wide, maps, results = out.dtype, wide_dtype(out.dtype), tuple(size), (*size[:2], *geometry.shape)
+    derivative = gradient is not None
+    count = program.params if derivative else 0
     if out.numel() == 0 or min(size) == 0:
         out.zero_()
-        return out.new_zeros((count, size[1]) if count else (0,), dtype=wide)
-    plan = _plan(
-        program, geometry, tuple(size), out.dtype, channels_last, gradient is not None, torch.get_num_threads()
-    )
-    # Of sums, rows begin and end with zeros that are never written; cotangents, and a ring of rows, begin at 0.
-    make = torch.zeros if plan.clear_scratch else torch.empty
-    scratch = make(plan.threads * plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
-    gparams = torch.zeros((plan.threads, count, size[1]), dtype=wide) if count else None
+        return torch.zeros((count, size[1]) if count else (0,), dtype=wide, device=CPU)
+    plan = _plan(program, geometry, maps, dtype, channels_last, derivative, torch.get_num_threads())
+    pointers = [0] * 6
+    if not (derivative and program.is_linear):
+        x = None if x is None else arranged(x, layout)
+        pointers[0] = address("the map", x, device=CPU, dtype=dtype, shape=maps, layout=layout)
+    shape = maps if derivative else results
+    pointers[1] = address("the result", out, device=CPU, dtype=dtype, shape=shape, layout=layout)
+    if gradient is not None:
+        gradient = arranged(gradient, layout)
+        pointers[2] = address("the gradient", gradient, device=CPU, dtype=dtype, shape=results, layout=layout)
+    if program.params:
+        params = None if params is None else arranged(params.to(wide), torch.contiguous_format)
+        shape = (program.params, size[1])
+        pointers[3] = address("the parameters", params, device=CPU, dtype=wide, shape=shape)
+    gparams = None
+    if count:
+        shape = (plan.threads, count, size[1])
+        gparams = torch.zeros(shape, dtype=wide, device=CPU)
+        pointers[4] = address("the parameters' gradients", gparams, device=CPU, dtype=wide, shape=shape)
+    if plan.scratch_bytes:
+        # Of sums, rows begin and end with zeros that are never written; cotangents, and a ring of rows, begin at 0.
+        make = torch.zeros if plan.clear_scratch else torch.empty
+        shape = (plan.threads * plan.scratch_bytes,)
+        scratch = make(shape, dtype=torch.uint8, device=CPU)
+        pointers[5] = address("scratch memory", scratch, device=CPU, dtype=torch.uint8, shape=shape)
     table = (ctypes.c_int64 * (8 + len(plan.fixed)))(
-        *map(_address, (x, out, gradient, params, gparams, scratch)),
-        plan.scratch_bytes,
-        0 if key is None else int(key),
-        *plan.fixed,
+        *pointers, plan.scratch_bytes, 0 if key is None else int(key), *plan.fixed
     )
     run(plan.kernel, table, plan.threads)
-    return out.new_empty(0, dtype=wide) if gparams is None else gparams.sum(0)
+    return torch.empty(0, dtype=wide, device=CPU) if gparams is None else gparams.sum(0)
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,8 @@ def _plan(
     derivative: bool,
     most_threads: int,
 ) -> _Plan:
+    if math.prod(geometry.kernel_size) != program.size:
+        raise ValueError(f"the window {geometry.kernel_size} must have {program.size} values for {program.name}")
     batch, channels, height, width = size
     lanes = _lanes(LANES[dtype], channels if channels_last else 0, geometry)
     vectors = channels // lanes
@@ -171,12 +189,8 @@ def _in_sums(program: Program, geometry: Geometry) -> bool:
         or geometry.stride[0] > (geometry.kernel_size[0] - 1) * geometry.dilation[0] + 1
     ):
         return False
-    # Each window brings as many new values as it is steps away from the one before.
+    # A window has as many new values as there are steps from the one before it.
     return math.prod(geometry.stride) * made.summands.slow + made.cotangents.slow < program.derivative.slow
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
 
 
 def _lanes(most: int, channels: int, geometry: Geometry) -> int:

@@ -116,7 +116,7 @@ class Unit:
             return lanes.load(place, lanes.number)
         return lanes.splat(b.load(place, typ=lanes.number))
 
-    def settle(self) -> None:
+    def compute_per_channel(self) -> None:
         """Compute what depends on parameters alone."""
         tape, rows = self.writer.sums.per_channel, range(len(self.writer.sums.per_channel.outputs))
         if not self.spec.channels_last:

@@ -7,8 +7,11 @@ folder; the machine code is in Triton's own cache.
 import functools
 import hashlib
 import importlib.util
+import linecache
 import math
+import sys
 import time
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,10 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from poolbench.kernels.compiled import COMPILED, cache_folder, keep
+from poolbench.kernels.compiled import COMPILED, cache_folder, kept
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.gpu.blocks import Block, Text
 from poolbench.kernels.gpu.proof import Trial, compare
+from poolbench.kernels.memory import arranged, checked
 from poolbench.kernels.plain import empty, wide_dtype
 from poolbench.kernels.precision import lies_channels_last, memory_format
 from poolbench.kernels.program import Program
@@ -43,12 +47,11 @@ def window(x: Tensor, params: Tensor | None, key: Tensor | None, program: Progra
         RuntimeError: what Triton made of the formula disagrees with torch's own operations.
     """
     last = lies_channels_last(x)
-    layout = memory_format(last)
     out = empty(x, (*x.shape[:2], *geometry.shape), last)
     launch = _launch_of(program, geometry, x.shape, last, False, x.dtype)
     if x.is_cuda and not launch.is_proven:
         prove(program, geometry, x.shape, last, False, x.dtype, x.device)
-    _launch(launch, x.contiguous(memory_format=layout), None, params, key, out, None)
+    _launch(launch, arranged(x, memory_format(last)), None, params, key, out, None)
     return out
 
 
@@ -73,8 +76,8 @@ def window_gradient(
     if gradient.is_cuda and not launch.is_proven:
         prove(program, geometry, torch.Size(size), channels_last, True, gradient.dtype, gradient.device)
     param_parts = gradient.new_empty(launch.param_parts, dtype=launch.wide)
-    x = None if x is None else x.contiguous(memory_format=layout)
-    _launch(launch, x, gradient.contiguous(memory_format=layout), params, key, gx, param_parts)
+    x = None if x is None else arranged(x, layout)
+    _launch(launch, x, arranged(gradient, layout), params, key, gx, param_parts)
     if program.params:
         # (lanes, P, lanes, C) channels-last, else (lanes, P, B, C, lanes)
         param_parts = param_parts.sum((0, 2) if channels_last else (0, 2, 4))
@@ -122,6 +125,7 @@ class _Launch:
         settings: constants and options.
         wide: the dtype that is computed in.
         param_parts: shape of what lanes say the parameters get; (0,) where there are none.
+        expected: shape, dtype and layout of each tensor that there may be, in the order of `NAMES`.
         launched: whether it has been run in this process, so that nothing is left to compile.
         is_proven: whether its kernel has been compared with torch's own operations.
     """
@@ -133,12 +137,19 @@ class _Launch:
     settings: dict[str, Any]
     wide: torch.dtype
     param_parts: tuple[int, ...]
+    expected: tuple[tuple[tuple[int, ...], torch.dtype, torch.memory_format], ...]
     launched: bool = False
     is_proven: bool = False
 
+    def checked(self, at: int, tensor: Tensor | None, device: torch.device) -> Tensor:
+        """Return tensor number `at` of those in `NAMES`, if it is what the kernel takes it for."""
+        shape, dtype, layout = self.expected[at]
+        return checked(CALLED[at], tensor, device=device, dtype=dtype, shape=shape, layout=layout)
 
-# In the order of what `_launch` is given.
+
+# In the order of what `_launch` is given: as a kernel calls them, and as messages do.
 NAMES = ("x", "gradient", "learned", "key", "out", "partial")
+CALLED = ("the map", "the gradient", "the parameters", "the key", "the result", "the parameters' gradients")
 
 
 def _launch(
@@ -154,9 +165,9 @@ def _launch(
     if launch.grid[0] == 0:  # no windows, or no values
         return
     if params is not None:
-        params = params.to(launch.wide).contiguous()
+        params = arranged(params.to(launch.wide), torch.contiguous_format)
     given = (x, gradient, params, key, out, param_parts)
-    arguments = (*[given[at] for at in launch.pointers], *launch.sizes)
+    arguments = (*[launch.checked(at, given[at], out.device) for at in launch.pointers], *launch.sizes)
     if launch.launched and out.device.index == torch.cuda.current_device():
         launch.kernel[launch.grid](*arguments, **launch.settings)
         return
@@ -218,7 +229,16 @@ def _launch_of(
         blocks = down * -(-across // block.inner) * -(-maps // block.outer)
         if derivative and program.params:
             param_parts = (down, program.params, batch, channels, across)
-    wide = wide_dtype(dtype)
+    wide, layout = wide_dtype(dtype), memory_format(channels_last)
+    maps_shape, results_shape = tuple(size), (batch, channels, *geometry.shape)
+    expected = (
+        (maps_shape, dtype, layout),
+        (results_shape, dtype, layout),
+        ((program.params, channels), wide, torch.contiguous_format),
+        ((), torch.int64, torch.contiguous_format),
+        (maps_shape if derivative else results_shape, dtype, layout),
+        (param_parts, wide, torch.contiguous_format),
+    )
     settings = {"WIDE": tl.float64 if wide is torch.float64 else tl.float32, "R": block.outer, "Q": block.inner}
     if derivative:
         settings["ROWS"] = block.rows
@@ -231,6 +251,7 @@ def _launch_of(
         settings={**settings, "num_warps": block.warps, "enable_fp_fusion": not derivative},
         wide=wide,
         param_parts=param_parts,
+        expected=expected,
     )
 
 
@@ -259,11 +280,30 @@ def _power(size: int) -> int:
 def _kernel(text: Text) -> Any:
     """Return the compiled function of a text."""
     source = text.written()
-    folder = cache_folder() / "triton"
-    path = folder / f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:24]}.py"
-    if not path.is_file() or path.read_text(encoding="utf-8") != source:
-        keep(path, source.encode())
-    return _imported(path).kernel
+    name, folder = f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:24]}", cache_folder()
+    path = None if folder is None else folder / "triton" / f"{name}.py"
+    if path is not None and (_holds(path, source) or kept(path, source.encode())):
+        return _imported(path).kernel
+    if path is None:
+        kept(None, b"")  # notes why
+    return _unkept(name, source)["kernel"]
+
+
+def _holds(path: Path, source: str) -> bool:
+    """Return whether a file is there and has this content."""
+    try:
+        return path.read_text(encoding="utf-8") == source
+    except (OSError, ValueError):
+        return False
+
+
+def _unkept(name: str, source: str) -> dict[str, Any]:
+    """Return what a source defines, without a file; Triton asks Python's cache of source lines for its text."""
+    linecache.cache[f"<{name}>"] = (len(source), None, source.splitlines(keepends=True), f"<{name}>")
+    module = types.ModuleType(name)
+    sys.modules[name] = module  # where Python looks for the source of a function
+    exec(compile(source, f"<{name}>", "exec"), module.__dict__)
+    return module.__dict__
 
 
 def _imported(path: Path) -> Any:

@@ -39,8 +39,8 @@ class DenseMax2d(nn.Module):
         return rows, columns
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the maxima of this map, `"fast"` or `"torch"`, and for the latter why."""
-        if self.max.window_size == 1 and self.max.implementation == "fast":
+        """Return what computes the maxima of this map, and where it is `"torch"` why."""
+        if self.max.window_size == 1 and self.max.implementation != "torch":
             return "torch", "a window of one value needs no kernel"
         return self.max.implementation_for(x_BCHW)
 

@@ -142,7 +142,7 @@ class LIPPool2d(WindowPool2d):
         return logits + (1 + SIGMOID + 3) * channels * places + means + 2 * channels * rows * columns
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the means of this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes the means of this map, and where it is `"torch"` why."""
         return self.mean.implementation_for(upcast(x_BCHW))
 
     def extra_repr(self) -> str:

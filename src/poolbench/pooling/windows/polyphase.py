@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import is_channels_last, match_input, upcast
-from poolbench.kernels.transforms import allows_custom_function
+from poolbench.kernels.transforms import allows_custom_function, is_transformed
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import ABSOLUTE, of_convolution
 from poolbench.pooling.shared.draws import Draws
@@ -77,7 +77,7 @@ class PolyphasePool2d(WindowPool2d):
         return torch.where(score_BP.isnan().any(1).view(-1, 1, 1, 1), torch.nan, chosen_BCHW)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the maxima of this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes the maxima of this map, and where it is `"torch"` why."""
         return super().implementation_for(x_BCHW) if self.maxima is None else self.maxima.implementation_for(x_BCHW)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
@@ -115,6 +115,13 @@ class _Component(torch.autograd.Function):
         batch, channels, rows, high, columns, wide = ctx.size
         (best_B,) = ctx.saved_tensors
         image_B, row_B, column_B = _where(best_B, wide)
+        if is_transformed(gradient):  # of a batch of gradients nothing can be written in place
+            is_row_BI, is_column_BJ = (
+                at_B[:, None] == torch.arange(size, device=at_B.device)
+                for at_B, size in ((row_B, high), (column_B, wide))
+            )
+            chosen_B11I1J = is_row_BI[:, None, None, :, None, None] & is_column_BJ[:, None, None, None, None, :]
+            return torch.where(chosen_B11I1J, gradient.unsqueeze(-2).unsqueeze(-1), 0.0), None
         if ctx.last:
             parts_BHIWJC = gradient.new_zeros(batch, rows, high, columns, wide, channels)
             parts_BHIWJC[image_B, :, row_B, :, column_B] = gradient.permute(0, 2, 3, 1)

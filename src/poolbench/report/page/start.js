@@ -64,6 +64,8 @@ function estimate(arm, name) {
 const VERDICTS = {
   better: { mark: "▲", shape: "triangle-up", colour: "better" },
   worse: { mark: "▼", shape: "triangle-down", colour: "worse" },
+  mixed: { mark: "⬢", shape: "square", colour: "ink", hollow: true },
+  "fails more often": { mark: "✚", shape: "cross", colour: "worse", hollow: true },
   tie: { mark: "◆", shape: "diamond", colour: "tie" },
   undecided: { mark: "○", shape: "circle", colour: "ink", hollow: true },
   "too few runs": { mark: "✕", shape: "cross", colour: "grey" },

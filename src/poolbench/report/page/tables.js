@@ -153,7 +153,7 @@ const MAIN = [
     value: (arm) => (arm.verdict ? order.indexOf(arm.verdict) : null),
     cell: (arm) => element("span", { class: `v-${arm.verdict.replaceAll(" ", "-")}` },
       element("span", { class: "mark", "aria-hidden": "true" }, verdictOf(arm).mark), arm.verdict ? ` ${arm.verdict}` : finished(arm) ? NOTHING : "no finished cell",
-      arm.verdict === "undecided" && given(arm.seeds_to_decide) ? element("span", { class: "small", title: meaning.seeds_to_decide }, ` (+${count(arm.seeds_to_decide)} seeds?)`) : null,
+      arm.verdict === "undecided" && given(arm.chance_10_seeds) ? element("span", { class: "small", title: meaning.chance_10_seeds }, ` (${Math.round(arm.chance_10_seeds * 100)} % with 10 seeds)`) : null,
       arm.below_image_se ? element("span", { title: "the difference is smaller than the test set's own standard error" }, " ≈", element("span", { class: "unseen" }, " below the test set's own standard error")) : null,
       arm.flags ? flagButton(arm) : null),
   },

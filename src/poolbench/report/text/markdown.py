@@ -31,6 +31,10 @@ def summary(content: Content) -> str:
     parts.append(bullets(plain(line) for line in content.head))
     if content.warnings:
         parts += ["## Mind", bullets(plain(sentence) for sentence in content.warnings)]
+    if content.over_view is not None:
+        parts += [f"## {plain(content.over_view.title)}", table(content.over_view)]
+    if content.pairing:
+        parts += ["## What equal seeds gained", bullets(plain(sentence) for sentence in content.pairing)]
     for view in content.views:
         parts.append(f"## {plain(view.title)}")
         parts.append(table(view) if view.rows else "No finished cell.")

@@ -46,6 +46,10 @@ def show(console: Console, content: Content) -> None:
     for line in content.head:
         write.line(line, "dim")
     speeds = [view.speed for view in views if view.speed]
+    if content.over_view is not None:
+        write.line()
+        write.line(content.over_view.title, "bold", aside=f"  (Δ to {content.over_view.against})")
+        write.view(content.over_view)
     for view in views:
         write.line()
         write.line(view.title, "bold", aside=f"  (Δ to {view.against})" if view.against else "")

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from poolbench.report.reading.arms import Block
+from poolbench.report.statistics.verdicts import BETTER, FAILS, TIE, UNDECIDED, WORSE
 
 NOTHING = "–"
 
@@ -90,6 +91,8 @@ def figure_text(value: Any, digits: int = 3) -> str:
     return f"{value:,.{decimals}f}"
 
 
+# With so few, what is called better is likely to be overstated.
+FEW_SEEDS = 5
 # Marks a ratio between a compiled kernel and torch's own operations.
 UNLIKE = "‡"
 
@@ -182,6 +185,8 @@ def accuracy_text(row: Mapping[str, Any]) -> str:
 
 def difference_text(row: Mapping[str, Any]) -> str:
     """Return the difference with the interval that decides the verdict; where nothing is decided, with its own."""
+    if row["verdict"] == TIE and given(row.get("tie_low")):
+        return estimate_text(row["difference_mean"], row["tie_low"], row["tie_high"], signed=True)
     interval = "holm" if given(row["difference_holm_low"]) else "ci95"
     mean, low, high = (row[f"difference_{part}"] for part in ("mean", f"{interval}_low", f"{interval}_high"))
     return estimate_text(mean, low, high, signed=True)
@@ -196,8 +201,6 @@ def verdict_text(row: Mapping[str, Any]) -> str:
     if row["verdict"] in ("", "reference"):
         return NOTHING
     text = str(row["verdict"])
-    if given(row["seeds_to_decide"]):
-        text += f" ({int(row['n_paired']) + int(row['seeds_to_decide'])})"
     if given(row.get("below_image_se")) and row["below_image_se"]:
         text += f" {SMALL}"
     return f"{text} {FLAGGED}" if row["flags"] else text
@@ -268,10 +271,12 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
         lines.append(
             "Δ: mean of the differences to the reference, seed by seed (equal seeds share split, order, augmentation "
             f"and starting weights), ± half the width of the interval that decides the verdict: {_noise(summary)}, and "
-            "Holm's procedure corrects for the number of variants in the block. Too few runs have their own 95 % "
-            "interval, one seed has none."
+            "Holm's procedure corrects better and worse for the number of variants in the block. Too few runs have "
+            "their own 95 % interval, one seed has none."
         )
         lines.append(_verdicts(summary))
+        lines += _further(summary)
+        lines.append(SCOPE)
     errors = summary["test_accuracy_image_se"].dropna()
     size = f": here up to {errors.max() * 100:.2f} points" if len(errors) else ""
     lines.append(
@@ -312,17 +317,38 @@ def _verdicts(summary: pd.DataFrame) -> str:
     margins = sorted(set(summary["margin"].dropna() * 100))
     margin = " or ".join(f"{value:g}" for value in margins) or "0"
     text = (
-        f"Verdict: tie where the whole interval lies within the margin of {margin} points that was set beforehand; "
-        "better or worse where it excludes zero; else undecided"
+        f"Verdict: tie where the arm is shown to lie within the margin of {margin} points that was set beforehand (two "
+        "one-sided tests, each at 5 %); better or worse where the interval excludes zero; else undecided"
     )
-    if summary["seeds_to_decide"].notna().any():
-        text += (
-            " (in brackets the seeds of a new run that would decide if mean and spread were as now: seeds "
-            "added one by one until something is decided call chance a difference)"
-        )
+    if (summary["verdict"] == FAILS).any():
+        text += f"; {FAILS} where more of an arm's cells failed than of its reference's: what finished was lucky"
     marks = []
     if (summary["flags"] != "").any():
         marks.append(f"{FLAGGED} more than the pooling differs")
     if summary["below_image_se"].fillna(False).any():
         marks.append(f"{SMALL} the difference is below the test set's own standard error")
     return text + "." + (f" {'; '.join(marks)}." if marks else "")
+
+
+SCOPE = (
+    "A verdict is about these settings on this training set: other seeds, and other test images like these. Another "
+    "training set can matter as much as the seeds; images that come in groups count as independent unless the data "
+    "names the groups; and a failure of one seed in ten stays unseen in five seeds more often than not (59 %)."
+)
+
+
+def _further(summary: pd.DataFrame) -> list[str]:
+    """Say what more seeds would bring, and how far a difference found with few of them is to be believed."""
+    lines = []
+    if (summary["verdict"] == UNDECIDED).any():
+        lines.append(
+            "Undecided does not mean equal. The chance that a new run decides is for a number of seeds that is fixed "
+            "before it starts: seeds added one by one until something is decided call chance a difference."
+        )
+    clear = summary.loc[summary["verdict"].isin((BETTER, WORSE)), "n_paired"]
+    if len(clear) and clear.min() <= FEW_SEEDS:
+        lines.append(
+            "A difference that few seeds find is likely too large: it was found because it came out large. With 3 "
+            "seeds arms that truly differ by a point and are called better showed 1.4 to 2 points."
+        )
+    return lines

@@ -1,10 +1,10 @@
 """Kernels run on the CPU: which one a map gets, how it is shared out between threads, and what it needs beside it."""
 
-import ctypes
 import functools
 import math
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,20 +14,27 @@ from poolbench.kernels.cpu.library import Kernel, has_tables, kernel
 from poolbench.kernels.cpu.spec import ARGUMENTS, KernelSpec
 from poolbench.kernels.cpu.team import addresses, run, threads_for
 from poolbench.kernels.geometry import CACHE_LINE, Geometry
-from poolbench.kernels.plain import empty, wide_dtype
+from poolbench.kernels.plain import wide_dtype
 from poolbench.kernels.precision import lies_channels_last, memory_format
 from poolbench.kernels.program import Program
 
 # Bytes of a gradient that no cache of a core holds: to write it, a cache would first read what it replaces.
 STREAMED = 8 * 2**20
 LANES = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 8}
+# What of a kernel's table differs from call to call: the first eight of `ARGUMENTS`.
+CHANGING = struct.Struct("8q")
 
 
-def window(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
+def window(x: Tensor, params: Tensor | None, key: Tensor | int | None, program: Program, geometry: Geometry) -> Tensor:
     """Return the results of all windows (B, C, H', W'); see `plain.pool_plain` for the arguments."""
-    last = lies_channels_last(x)
-    out = empty(x, (*x.shape[:2], *geometry.shape), last)
-    _run(program, geometry, x.shape, last, x=x, out=out, params=params, key=key)
+    shared = params is not None and params.shape[1] == 1
+    last, threads = lies_channels_last(x), torch.get_num_threads()
+    plan = _plan(program, geometry, tuple(x.shape), x.dtype, last, False, threads, shared)
+    out = x.new_empty_strided(plan.size, plan.strides)
+    if plan.kernel is None:
+        return out.zero_()
+    x = x.contiguous(memory_format=plan.layout)
+    _run(plan, x, out, None, None if params is None else params.to(plan.wide).contiguous(), None, key)
     return out
 
 
@@ -35,78 +42,103 @@ def window_gradient(
     gradient: Tensor,
     x: Tensor | None,
     params: Tensor | None,
-    key: Tensor | None,
+    key: Tensor | int | None,
     program: Program,
     geometry: Geometry,
-    size: Any,
+    size: Sequence[int],
     channels_last: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return what the map and the parameters get of the gradient of the results."""
-    gx = empty(gradient, tuple(size), channels_last)
-    gparams = _run(program, geometry, size, channels_last, x=x, out=gx, gradient=gradient, params=params, key=key)
-    return gx, gparams
+) -> tuple[Tensor, Tensor | None]:
+    """Return what the map and the parameters get of the gradient of the results; None where there are none."""
+    shared = params is not None and params.shape[1] == 1
+    threads = torch.get_num_threads()
+    plan = _plan(program, geometry, tuple(size), gradient.dtype, channels_last, True, threads, shared)
+    gx = gradient.new_empty_strided(plan.size, plan.strides)
+    if plan.kernel is None:
+        return gx.zero_(), None if params is None else params.new_zeros(params.shape, dtype=plan.wide)
+    x = None if x is None else x.contiguous(memory_format=plan.layout)
+    gradient = gradient.contiguous(memory_format=plan.layout)
+    if params is None:
+        _run(plan, x, gx, gradient, None, None, key)
+        return gx, None
+    # A thread sums for itself.
+    parts = gx.new_zeros(params.shape if plan.threads == 1 else (plan.threads, *params.shape), dtype=plan.wide)
+    _run(plan, x, gx, gradient, params.to(plan.wide).contiguous(), parts, key)
+    return gx, parts if plan.threads == 1 else parts.sum(0)
 
 
 def _run(
-    program: Program,
-    geometry: Geometry,
-    size: Any,
-    channels_last: bool,
-    *,
+    plan: "_Plan",
     x: Tensor | None,
     out: Tensor,
-    gradient: Tensor | None = None,
-    params: Tensor | None = None,
-    key: Tensor | None = None,
-) -> Tensor:
-    """Fill `out` by a kernel; return the gradients of the parameters, if it is gradients that are asked for."""
-    layout = memory_format(channels_last)
-    x, gradient = (t if t is None else t.contiguous(memory_format=layout) for t in (x, gradient))
-    wide = wide_dtype(out.dtype)
-    params = None if params is None else params.to(wide).contiguous()
-    count = params.shape[0] if params is not None and gradient is not None else 0
-    if out.numel() == 0 or min(size) == 0:
-        out.zero_()
-        return out.new_zeros((count, size[1]) if count else (0,), dtype=wide)
-    plan = _plan(
-        program, geometry, tuple(size), out.dtype, channels_last, gradient is not None, torch.get_num_threads()
-    )
-    # Of sums, rows begin and end with zeros that are never written; cotangents, and a ring of rows, begin at 0.
-    make = torch.zeros if plan.clear_scratch else torch.empty
-    scratch = make(plan.threads * plan.scratch_bytes, dtype=torch.uint8) if plan.scratch_bytes else None
-    gparams = torch.zeros((plan.threads, count, size[1]), dtype=wide) if count else None
-    table = (ctypes.c_int64 * (8 + len(plan.fixed)))(
-        *map(_address, (x, out, gradient, params, gparams, scratch)),
+    gradient: Tensor | None,
+    params: Tensor | None,
+    gparams: Tensor | None,
+    key: Tensor | int | None,
+) -> None:
+    """Run a kernel on what lies as it reads it: maps in the plan's layout, parameters in the dtype computed in."""
+    assert plan.kernel is not None
+    scratch = None
+    if plan.scratch_bytes:
+        # Of sums, rows begin and end with zeros that are never written; cotangents, and a ring of rows, begin at 0.
+        make = out.new_zeros if plan.clear_scratch else out.new_empty
+        scratch = make(plan.threads * plan.scratch_bytes, dtype=torch.uint8)
+    changing = CHANGING.pack(
+        0 if x is None else x.data_ptr(),
+        out.data_ptr(),
+        0 if gradient is None else gradient.data_ptr(),
+        0 if params is None else params.data_ptr(),
+        0 if gparams is None else gparams.data_ptr(),
+        0 if scratch is None else scratch.data_ptr(),
         plan.scratch_bytes,
         0 if key is None else int(key),
-        *plan.fixed,
     )
-    run(plan.kernel, table, plan.threads)
-    return out.new_empty(0, dtype=wide) if gparams is None else gparams.sum(0)
+    run(plan.kernel, changing + plan.fixed, plan.threads)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How maps of one size are worked on: the kernel, and the part of its table that is always the same."""
+    """How maps of one size are worked on.
 
-    kernel: Kernel
-    fixed: tuple[int, ...]
+    Args:
+        kernel: what does it; None where there is no value or no result.
+        fixed: the part of its table that is always the same.
+        scratch_bytes: of the memory that each thread needs beside the maps.
+        clear_scratch: whether that begins at 0.
+        threads: how many.
+        size: of what is written.
+        strides: likewise.
+        layout: of all maps.
+        wide: the dtype that is computed in.
+    """
+
+    kernel: Kernel | None
+    fixed: bytes
     scratch_bytes: int
     clear_scratch: bool
     threads: int
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
+    layout: torch.memory_format
+    wide: torch.dtype
 
 
 @functools.lru_cache(maxsize=4096)
 def _plan(
     program: Program,
     geometry: Geometry,
-    size: tuple[int, int, int, int],
+    size: tuple[int, ...],
     dtype: torch.dtype,
     channels_last: bool,
     derivative: bool,
     most_threads: int,
+    shared: bool = False,
 ) -> _Plan:
     batch, channels, height, width = size
+    written = size if derivative else (batch, channels, *geometry.shape)
+    layout, wide = memory_format(channels_last), wide_dtype(dtype)
+    strides = torch.empty(written, device="meta", memory_format=layout).stride()
+    if min(*size, *geometry.shape) == 0:
+        return _Plan(None, b"", 0, False, 1, written, strides, layout, wide)
     lanes = _lanes(LANES[dtype], channels if channels_last else 0, geometry)
     vectors = channels // lanes
     # A thread takes whole images, or blocks of channels where there are too few of them.
@@ -125,6 +157,7 @@ def _plan(
         streaming=derivative and _streams(geometry, size, lanes, dtype, blocks if channels_last else 0),
         in_sums=_in_sums(program, geometry),
         tables=has_tables(),
+        shared=shared,
     )
     threads = threads_for(math.prod(size), batch * (blocks if channels_last else channels), most_threads)
     across = math.ceil(vectors / blocks) * spec.lanes if channels_last else 1
@@ -139,21 +172,25 @@ def _plan(
         "zero_first": int(not (spec.disjoint and geometry.covers((height, width)))),
     }
     values["thread_of"], values["threads_of"] = addresses()
-    wide = 8 if dtype is torch.float64 else 4
     held = spec.ring if channels_last else height
-    scratch = held * width * across * wide + CACHE_LINE if spec.accumulates_apart else 0
+    scratch = held * width * across * wide.itemsize + CACHE_LINE if spec.accumulates_apart else 0
     values["pitch"] = 0
     if spec.in_sums and program.sums is not None:
         buffers = Buffers(program.sums, spec, program.params)
         values["pitch"] = buffers.pitch(width, geometry.shape[1], across)
-        scratch += buffers.places()["end"] * values["pitch"] * wide
+        scratch += buffers.places()["end"] * values["pitch"] * wide.itemsize
+    fixed = [values[name] for name in ARGUMENTS[8:]]
     return _Plan(
         kernel(program, spec),
-        tuple(values[name] for name in ARGUMENTS[8:]),
+        struct.pack(f"{len(fixed)}q", *fixed),
         # Whole cache lines, so that threads do not share one.
         math.ceil(scratch / CACHE_LINE) * CACHE_LINE,
         spec.in_sums or (spec.accumulates_apart and channels_last),
         threads,
+        written,
+        strides,
+        layout,
+        wide,
     )
 
 
@@ -173,10 +210,6 @@ def _in_sums(program: Program, geometry: Geometry) -> bool:
         return False
     # Each window brings as many new values as it is steps away from the one before.
     return math.prod(geometry.stride) * made.summands.slow + made.cotangents.slow < program.derivative.slow
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
 
 
 def _lanes(most: int, channels: int, geometry: Geometry) -> int:

@@ -61,8 +61,8 @@ def window_gradient(
     geometry: Geometry,
     size: Any,
     channels_last: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return what the map and the parameters get of the gradient of the results.
+) -> tuple[Tensor, Tensor | None]:
+    """Return what the map and the parameters get of the gradient of the results; None where there are none.
 
     Raises:
         RuntimeError: what Triton made of the formula disagrees with torch's own operations.
@@ -75,10 +75,11 @@ def window_gradient(
     param_parts = gradient.new_empty(launch.param_parts, dtype=launch.wide)
     x = None if x is None else x.contiguous(memory_format=layout)
     _launch(launch, x, gradient.contiguous(memory_format=layout), params, key, gx, param_parts)
-    if program.params:
-        # (lanes, P, lanes, C) channels-last, else (lanes, P, B, C, lanes)
-        param_parts = param_parts.sum((0, 2) if channels_last else (0, 2, 4))
-    return gx, param_parts
+    if params is None:
+        return gx, None
+    # (lanes, P, lanes, C) channels-last, else (lanes, P, B, C, lanes)
+    gparams = param_parts.sum((0, 2) if channels_last else (0, 2, 4))
+    return gx, gparams if params.shape[1] == gparams.shape[1] else gparams.sum(1, keepdim=True)
 
 
 def prove(
@@ -154,7 +155,7 @@ def _launch(
     if launch.grid[0] == 0:  # no windows, or no values
         return
     if params is not None:
-        params = params.to(launch.wide).contiguous()
+        params = params.to(launch.wide).expand(-1, launch.sizes[1]).contiguous()
     given = (x, gradient, params, key, out, param_parts)
     arguments = (*[given[at] for at in launch.pointers], *launch.sizes)
     if launch.launched and out.device.index == torch.cuda.current_device():

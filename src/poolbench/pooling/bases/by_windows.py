@@ -66,10 +66,10 @@ class ByWindows:
         """Return the results of one map's windows, and their shares."""
         x_BCRW, operator = self._arranged(x_BCHW)
         places = operator.window_size
-        channels, height, width = x_BCRW.shape[1:]
+        height, width = x_BCRW.shape[2:]
         rows = operator.output_shape(height, width)[0]
         geometry = Geometry((places, 1), (places, 1), (0, 0), (1, 1), (rows, width))
-        y_BCRW = kernels.pooled(x_BCRW, learned.expand(1, channels), None, operator.program, geometry)
+        y_BCRW = kernels.pooled(x_BCRW, learned.unsqueeze(0), None, operator.program, geometry)
         if rows == 1 or height % places == 0:
             return y_BCRW.flatten(2), None
         places_R = (height - places * torch.arange(rows, device=x_BCRW.device)).clamp(max=places)

@@ -27,6 +27,9 @@ class TapPool2d(WindowPool2d):
     alone; everywhere else torch's own operations do. `implementation_for` says which, and why.
     """
 
+    # What was asked last of `_placed`, and its answer.
+    _known: tuple[tuple[Any, ...], Geometry] | None = None
+
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -58,9 +61,9 @@ class TapPool2d(WindowPool2d):
         """Return the result of a window from the sums of `summands`, equal to that of `formula`."""
         raise NotImplementedError(f"{type(self).__name__} must bring `of_sums` to be run by sums")
 
-    def params(self) -> list[Tensor]:
-        """Return the learned numbers of the formula, each of shape (1,) or (C,)."""
-        return []
+    def params(self) -> Tensor | None:
+        """Return the learned numbers of the formula, (P, 1) or (P, C), in at least float32; None: there are none."""
+        return None
 
     def trace(self) -> None:
         """Make the formula ready to run: called once, when everything that it depends on is set."""
@@ -68,7 +71,8 @@ class TapPool2d(WindowPool2d):
             self.draws = Draws()
         modes = (True, False) if self.is_random else (False,)
         self.programs: dict[bool, Program] = {}
-        was, params = self.training, len(self.params())
+        was, learned = self.training, self.params()
+        params = 0 if learned is None else len(learned)
         for mode in modes:
             self.training = mode
             in_sums = sums(self.window_size, params, self.summands, self.of_sums) if self.has_sums else None
@@ -133,10 +137,10 @@ class TapPool2d(WindowPool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
-        shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
+        geometry = self._placed(x_BCHW.shape[-2], x_BCHW.shape[-1])
         if self.implementation_for(x_BCHW)[0] == "torch":
             return self.plain(x_BCHW)
-        return self.by_kernel(x_BCHW, Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape))
+        return self.by_kernel(x_BCHW, geometry)
 
     def by_kernel(self, x_BCHW: Tensor, geometry: Geometry) -> Tensor:
         """Pool windows that lie where `geometry` says, by the compiled formula."""
@@ -144,20 +148,31 @@ class TapPool2d(WindowPool2d):
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own operations; a subclass may know better ones."""
-        shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
-        geometry = Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape)
+        geometry = self._placed(x_BCHW.shape[-2], x_BCHW.shape[-1])
         return pool_plain(x_BCHW, self._params(x_BCHW), self._key(), self.program, geometry)
 
+    def _placed(self, height: int, width: int) -> Geometry:
+        """Return where the windows lie in a map of this size; a size that follows on its like is not asked about again.
+
+        Of sizes that are no plain numbers (a compiler's, an exporter's) nothing is kept.
+        """
+        asked = (height, width, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        if torch.compiler.is_compiling() or not type(height) is type(width) is int:
+            return self._geometry(height, width)
+        if self._known is None or self._known[0] != asked:
+            self._known = asked, self._geometry(height, width)
+        return self._known[1]
+
+    def _geometry(self, height: int, width: int) -> Geometry:
+        shape = self.output_shape(height, width)
+        return Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape)
+
     def _params(self, x_BCHW: Tensor) -> Tensor | None:
-        """Return the learned numbers as (P, C), None where there are none."""
+        """Return the learned numbers, (P, 1) or (P, C), None where there are none."""
         found = self.params()
-        if not found:
-            return None
-        channels = x_BCHW.shape[-3]
-        for parameter in found:
-            if parameter.shape not in ((1,), (channels,)):
-                raise ValueError(f"`channels` must be the map's {channels}, got {parameter.shape[0]}")
-        return torch.stack([parameter.expand(channels) for parameter in found])
+        if found is not None and found.shape[1] not in (1, channels := x_BCHW.shape[-3]):
+            raise ValueError(f"`channels` must be the map's {channels}, got {found.shape[1]}")
+        return found
 
     def _key(self) -> Tensor | None:
         return self.draws.next_key() if self.program.draws else None

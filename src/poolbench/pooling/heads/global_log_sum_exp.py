@@ -20,9 +20,9 @@ MOST = torch.finfo(torch.float32).max
 class _WindowLogSumExp(TapPool2d):
     """The same of a window, β given: a kernel serves every β, learned or not."""
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return a stand-in for β."""
-        return [torch.ones(1)]
+        return torch.ones(1, 1)
 
     def formula(self, window: Window) -> Value:
         """Return (1/β) log(Σ e^(βx) / n), guarded as `GlobalLogSumExp2d` is."""

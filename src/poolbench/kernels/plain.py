@@ -1,7 +1,8 @@
 """A program run by torch's own operations: everywhere, differentiable to any order."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -77,12 +78,23 @@ class _Plain(torch.autograd.Function):
         return gx, gparams, None, None, None
 
 
+def pool_whole_numbers(x_BCHW: Tensor, program: Program, geometry: Geometry) -> Tensor:
+    """Return the windows' results of a map of whole numbers, exactly, by a formula that chooses among its values."""
+    limits = torch.iinfo(x_BCHW.dtype)
+
+    def const(number: float) -> float | int:
+        return number if math.isfinite(number) else limits.max if number > 0 else limits.min
+
+    inputs = _inputs(x_BCHW, None, None, geometry) | {"const": const}
+    (result,) = _run(_value_tape(x_BCHW, program, geometry), inputs, OPERATIONS | {"nan_where": lambda a, _: a})
+    return cast(Tensor, result).contiguous(memory_format=memory_format_of(x_BCHW))
+
+
 def plain_value(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
     """Return what `pool_plain` does, without a derivative of its own."""
-    tape = program.value_at_border if geometry.has_border((x.shape[-2], x.shape[-1])) else program.value
     # Where torch differentiates by itself, what the result does not depend on must have no part in it.
     operations = OPERATIONS | {"stop_gradient": torch.detach} if is_transformed(x, params) else OPERATIONS
-    (result,) = _run(tape, _inputs(x, params, key, geometry), operations)
+    (result,) = _run(_value_tape(x, program, geometry), _inputs(x, params, key, geometry), operations)
     result = result.expand(*x.shape[:-2], *geometry.shape).to(x.dtype)
     return result.contiguous(memory_format=memory_format_of(x))
 
@@ -109,6 +121,10 @@ def spread_plain(
         if params.shape[1] != gparams.shape[1]:
             gparams = gparams.sum(1, keepdim=True)
     return gx.contiguous(memory_format=memory_format_of(x)), gparams
+
+
+def _value_tape(x: Tensor, program: Program, geometry: Geometry) -> Tape:
+    return program.value_at_border if geometry.has_border((x.shape[-2], x.shape[-1])) else program.value
 
 
 def _run(

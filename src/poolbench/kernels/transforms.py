@@ -1,7 +1,11 @@
 """Maps that torch transforms: by `torch.func`, with a tangent for forward-mode differentiation, or for an export."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
 
 
@@ -21,6 +25,32 @@ def is_transformed(*tensors: Tensor | None) -> bool:
     if forward_ad._current_level < 0:
         return False  # no dual numbers are there: what is asked at every call is answered at once
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None)
+
+
+def in_vmap() -> bool:
+    """Return whether a `torch.func.vmap` is under way.
+
+    >>> in_vmap(), bool(torch.func.vmap(lambda x: x + in_vmap())(torch.zeros(1)))
+    (False, True)
+    """
+    stack = torch._C._functorch.get_interpreter_stack() or []
+    return any(level.key() == torch._C._functorch.TransformType.Vmap for level in stack)
+
+
+@contextmanager
+def outside_transforms() -> Iterator[None]:
+    """Leave transforms, inference mode and the recording of gradients: for state that outlives them.
+
+    >>> with torch.inference_mode(), outside_transforms():
+    ...     print(torch.zeros(1).is_inference())
+    False
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        if torch._C._functorch.peek_interpreter_stack() is None:
+            yield
+            return
+        with temporarily_clear_interpreter_stack():
+            yield
 
 
 def allows_custom_function(*tensors: Tensor | None) -> bool:

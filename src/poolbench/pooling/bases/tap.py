@@ -9,10 +9,11 @@ from torch import Tensor
 from poolbench.kernels import operator as kernels
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
-from poolbench.kernels.plain import pool_plain
+from poolbench.kernels.plain import pool_plain, pool_whole_numbers
 from poolbench.kernels.program import Program, program
 from poolbench.kernels.sums import Summands, sums
 from poolbench.kernels.transforms import is_transformed
+from poolbench.pooling.bases.maps import FLOATS
 from poolbench.pooling.bases.window import WindowPool2d
 from poolbench.pooling.shared.draws import Draws
 
@@ -27,7 +28,7 @@ class TapPool2d(WindowPool2d):
     alone; everywhere else torch's own operations do. `implementation_for` says which, and why.
     """
 
-    # What was asked last of `_placed`, and its answer.
+    # What was asked last of `geometry`, and its answer.
     _known: tuple[tuple[Any, ...], Geometry] | None = None
 
     def __init__(
@@ -137,10 +138,10 @@ class TapPool2d(WindowPool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
-        geometry = self._placed(x_BCHW.shape[-2], x_BCHW.shape[-1])
         if self.implementation_for(x_BCHW)[0] == "torch":
-            return self.plain(x_BCHW)
-        return self.by_kernel(x_BCHW, geometry)
+            self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])  # torch's own operations say less of what is wrong
+            return self.plain(x_BCHW) if x_BCHW.dtype in FLOATS else self._of_choices(x_BCHW)
+        return self.by_kernel(x_BCHW, self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1]))
 
     def by_kernel(self, x_BCHW: Tensor, geometry: Geometry) -> Tensor:
         """Pool windows that lie where `geometry` says, by the compiled formula."""
@@ -148,17 +149,18 @@ class TapPool2d(WindowPool2d):
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own operations; a subclass may know better ones."""
-        geometry = self._placed(x_BCHW.shape[-2], x_BCHW.shape[-1])
+        geometry = self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1])
         return pool_plain(x_BCHW, self._params(x_BCHW), self._key(), self.program, geometry)
 
-    def _placed(self, height: int, width: int) -> Geometry:
-        """Return where the windows lie in a map of this size; a size that follows on its like is not asked about again.
+    def geometry(self, height: int, width: int) -> Geometry:
+        """Return where the windows of a map of this size lie.
 
-        Of sizes that are no plain numbers (a compiler's, an exporter's) nothing is kept.
+        A size that follows on its like is not asked about again. Of sizes that are no plain numbers (a compiler's, an
+        exporter's) nothing is kept.
         """
-        asked = (height, width, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         if torch.compiler.is_compiling() or not type(height) is type(width) is int:
             return self._geometry(height, width)
+        asked = (height, width, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         if self._known is None or self._known[0] != asked:
             self._known = asked, self._geometry(height, width)
         return self._known[1]
@@ -166,6 +168,14 @@ class TapPool2d(WindowPool2d):
     def _geometry(self, height: int, width: int) -> Geometry:
         shape = self.output_shape(height, width)
         return Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape)
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return whether every result is one of the map's values: whether the formula chooses among them."""
+        has_border = self.geometry(height, width).has_border((height, width))
+        return all((each.value_at_border if has_border else each.value).chooses for each in self.programs.values())
+
+    def _of_choices(self, x_BCHW: Tensor) -> Tensor:
+        return pool_whole_numbers(x_BCHW, self.program, self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1]))
 
     def _params(self, x_BCHW: Tensor) -> Tensor | None:
         """Return the learned numbers, (P, 1) or (P, C), None where there are none."""

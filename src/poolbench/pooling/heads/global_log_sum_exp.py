@@ -83,7 +83,7 @@ class GlobalLogSumExp2d(HeadPool2d):
         why = self.windows.why_torch(x_BCHW, self.log_beta)
         return ("torch", why) if why else ("fast", "")
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
         dtype = torch.promote_types(x_BCHW.dtype, torch.float32)
         beta_C = x_BCHW.new_full((1,), self.beta, dtype=dtype)

@@ -6,7 +6,9 @@ memory layout and under `torch.compile`, and a copy or a loaded state goes on wh
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import get_worker_info
 
+from poolbench.kernels.transforms import in_vmap, outside_transforms
 from poolbench.kernels.uniform import mix, uniform
 
 
@@ -15,7 +17,13 @@ class Draws(nn.Module):
 
     Its seed is drawn from torch's global generator when it is built, so two operators have different streams and
     `torch.manual_seed` before building makes them repeat. Seed and count are buffers: `state_dict` and `deepcopy` carry
-    them. A forward pass that is repeated (activation checkpointing) draws anew.
+    them.
+
+    Where torch itself says who draws what, a pass draws its number from torch's global generator in place of the count,
+    as dropout does: a pass that `torch.utils.checkpoint` will repeat, and the repetition, for which the generator is
+    set back; any other pass in training without gradients, which may be one of these; a pass within `torch.func.vmap`,
+    whose `randomness` decides (its default, "error", is an error); a pass in a worker of a `DataLoader`, since all
+    workers have copies of one stream. Other processes that are forked draw equally unless they call `reseed`.
     """
 
     seed: Tensor
@@ -23,21 +31,61 @@ class Draws(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("seed", torch.randint(2**31, ()))
-        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        # Plain tensors, whatever the mode: they outlive it.
+        with torch.inference_mode(False):
+            self.register_buffer("seed", torch.randint(2**31, ()))
+            self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def reseed(self, seed: int) -> None:
         """Start the stream of another seed, from its beginning."""
-        self.seed.fill_(seed % 2**31)
-        self.count.zero_()
+        with torch.inference_mode(False):
+            self.seed = torch.full_like(self.seed, seed % 2**31)
+            self.count = torch.zeros_like(self.count)
 
     def next_key(self) -> Tensor:
-        """Return the key (int64, no dimensions) of the next draw."""
-        key = mix(mix(self.count + 0x9E3779B9) ^ self.seed)
-        # Not in place: a compiled backward pass may compute the key anew from the count that it was given.
-        self.count = self.count + 1
+        """Return the key (int64, no dimensions) of the next draw.
+
+        Raises:
+            RuntimeError: the pass is followed by `torch.jit.trace`, which would draw the same ever after.
+        """
+        if torch.compiler.is_compiling():
+            # Not in place: a compiled backward pass may compute the key anew from the count that it was given.
+            key = self._key(self.count)
+            self.count = self.count + 1
+            return key
+        if torch.jit.is_tracing():
+            raise RuntimeError("torch.jit.trace cannot follow an operator that draws: call eval() before it")
+        if _is_drawn_by_torch():
+            key = self._key(torch.randint(2**31, (), device="cpu").to(self.seed.device))
+        else:
+            key = self._key(self.count)
+        if torch._C._current_graph_task_id() == -1:  # else it is a repetition, which counts once
+            with outside_transforms():
+                self.count = self.count + 1
         return key
 
     def uniform(self, *shape: int) -> Tensor:
         """Return float32 numbers in [0, 1) of a shape, on the device of the stream."""
         return uniform(self.next_key(), *shape)
+
+    def _key(self, number: Tensor) -> Tensor:
+        return mix(mix(number + 0x9E3779B9) ^ self.seed)
+
+
+def _is_drawn_by_torch() -> bool:
+    """Return whether a draw belongs to what torch keeps account of: see `Draws`."""
+    return (
+        _is_checkpointed()
+        or not (torch.is_grad_enabled() or torch.is_inference_mode_enabled())
+        or in_vmap()
+        or get_worker_info() is not None
+    )
+
+
+def _is_checkpointed() -> bool:
+    """Return whether what runs will be repeated by `torch.utils.checkpoint`, or is the repetition."""
+    # torch has no public question for either.
+    if torch._C._current_graph_task_id() != -1:
+        return True
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return hooks is not None and hooks[0].__module__ == "torch.utils.checkpoint"

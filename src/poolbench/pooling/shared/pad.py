@@ -77,9 +77,12 @@ class _Extended(torch.autograd.Function):
 
 def _made(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: str) -> Tensor:
     """Return the extended map."""
-    # The padding of torch, wherever it can: along both dimensions at once. Its circular one loses the memory layout.
+    # The padding of torch, wherever it can: along both dimensions at once. Its circular one loses the memory layout,
+    # and whole numbers it does not pad.
     sizes = x_BCHW.shape[-2:]
-    if mode == "replicate" or (mode == "reflect" and max(rows) < sizes[0] and max(columns) < sizes[1]):
+    if x_BCHW.is_floating_point() and (
+        mode == "replicate" or (mode == "reflect" and max(rows) < sizes[0] and max(columns) < sizes[1])
+    ):
         return F.pad(x_BCHW, (*columns, *rows), mode=mode)
     last = is_channels_last(x_BCHW)
     y = x_BCHW.permute(0, 2, 3, 1) if last else x_BCHW

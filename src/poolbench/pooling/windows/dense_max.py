@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poolbench.pooling.bases.maps import lowest
 from poolbench.pooling.windows.max import MaxPool2d
 
 
@@ -53,7 +54,7 @@ class DenseMax2d(nn.Module):
         rows, columns = self.whole(x_BCHW.shape[-2], x_BCHW.shape[-1])
         below, right = max(shape[0] - rows, 0), max(shape[1] - columns, 0)
         if below or right:
-            x_BCHW = F.pad(x_BCHW, (0, right, 0, below), value=-float("inf"))
+            x_BCHW = F.pad(x_BCHW, (0, right, 0, below), value=lowest(x_BCHW.dtype))
         if self.max.window_size > 1:
             x_BCHW = self.max(x_BCHW)
         return x_BCHW[..., : shape[0], : shape[1]]

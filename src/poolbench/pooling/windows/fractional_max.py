@@ -120,6 +120,10 @@ class FractionalMaxPool2d(WindowPool2d):
             raise ValueError(f"the map must have a result by output_ratio={self.output_ratio}, got {height}x{width}")
         return shape
 
+    def selects(self, height: int, width: int) -> bool:
+        """Return True: every result is a value of the map."""
+        return True
+
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
         height, width = x_BCHW.shape[-2:]

@@ -73,7 +73,9 @@ class PolyphasePool2d(WindowPool2d):
         """Return the component of the largest score, of equal ones the first, all NaN where one is: (B, C, H', W')."""
         best_B = score_BP.argmax(1)
         choose = _Component.apply if allows_custom_function(parts_BCHIWJ) else _component
-        chosen_BCHW = choose(parts_BCHIWJ, best_B)
+        chosen_BCHW: Tensor = choose(parts_BCHIWJ, best_B)
+        if not chosen_BCHW.is_floating_point():
+            return chosen_BCHW
         return torch.where(score_BP.isnan().any(1).view(-1, 1, 1, 1), torch.nan, chosen_BCHW)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
@@ -198,6 +200,10 @@ class AdaptivePolyphasePool2d(PolyphasePool2d):
         if not isinstance(norm, int | float) or isinstance(norm, bool) or not norm > 0:
             raise ValueError(f"`norm` must be a number above 0 or infinity, got {norm!r}")
         self.norm = float(norm)
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return True: every result is a value of the map."""
+        return True
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""

@@ -8,10 +8,12 @@ RESULTS ?= results/$(EXPERIMENT)
 TESTS ?= -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare sweep report bench docs test test-all check format lock clean
+.PHONY: help setup compare sweep report bench docs site test test-all check format lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "} {printf "  %-10s %s\n", $$1, $$2}'
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run
 
 setup: $(READY) ## create the environment in .venv, with the command .venv/bin/poolbench
 
@@ -24,27 +26,26 @@ sweep: $(READY) ## run a named experiment: make sweep EXPERIMENT=cifar10_small
 report: $(READY) ## tables and figures of an experiment's records: make report EXPERIMENT=quickstart
 	$(BIN)/poolbench report $(RESULTS)
 
-bench: $(READY) ## every benchmark: operators, calls, data, training, pipeline, start, layout, audit, repeatability, report (about an hour)
-	$(BIN)/poolbench bench
-	$(BIN)/python benchmarks/calls.py
-	$(BIN)/python benchmarks/data.py
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/pipeline.py
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/layout.py
-	$(BIN)/python benchmarks/audit.py
-	$(BIN)/python benchmarks/repeatability.py
-	$(BIN)/python benchmarks/neighbour.py
-	$(BIN)/python benchmarks/report.py
-	$(BIN)/python benchmarks/calibration.py
+##@ Measure
+
+bench: $(READY) ## every benchmark of docs/performance.md, kept there (over an hour; nothing else should run meanwhile)
+	$(BIN)/python benchmarks/record.py
+	$(BIN)/python docs/make_performance.py
+
+##@ Documents
 
 docs: $(READY) ## docs/operators.md and its pictures, from docstrings and YAML
 	OMP_NUM_THREADS=1 $(BIN)/python docs/make_operators.py
 
-test: $(READY) ## the tests
+site: $(READY) ## the documentation as a site, in site/: open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+##@ Develop
+
+test: $(READY) ## the tests, a few minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(TESTS)
 
-test-all: $(READY) ## the tests, with the slow ones
+test-all: $(READY) ## all tests, the exhaustive ones too (over an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS)
 
 check: $(READY) ## format, lint, types, import contracts
@@ -61,7 +62,7 @@ lock: $(READY) ## compile requirements.txt from pyproject.toml anew
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --extra dev pyproject.toml -o requirements.txt
 
 clean: ## remove the environment and every cache; results stay
-	rm -rf $(VENV) .cache build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .cache build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv is taken where it is installed, else brought into the environment itself.

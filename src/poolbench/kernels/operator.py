@@ -20,6 +20,7 @@ from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.plain import empty, spread_plain, wide_dtype
 from poolbench.kernels.precision import is_channels_last, lies_channels_last
 from poolbench.kernels.program import Program
+from poolbench.kernels.transforms import is_transformed
 
 # Where there are kernels, and of which dtypes; LLVM knows some by other names.
 KERNEL_DTYPES = {
@@ -128,13 +129,20 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     x, params, key = ctx.saved_tensors
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
+    if _needs_torch(gradient, x, params):
         found = _differentiable(ctx, gradient, _programs[ctx.program], Geometry.from_list(ctx.geometry))
     else:
         found = torch.ops.poolbench.window_gradient(
             gradient, x, params, key, ctx.program, ctx.geometry, ctx.size, ctx.channels_last
         )
     return found[0], None if params is None else found[1], None, None, None
+
+
+def _needs_torch(gradient: Tensor, x: Tensor | None, params: Tensor | None) -> bool:
+    """Return whether the derivative will be differentiated in turn, or is asked for many gradients at once."""
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
+        return True
+    return is_transformed(gradient)
 
 
 def _differentiable(ctx: Any, gradient: Tensor, program: Program, geometry: Geometry) -> tuple[Tensor, Tensor | None]:
@@ -184,7 +192,7 @@ class _Pooled(torch.autograd.Function):
         x, params, key = ctx.saved_tensors
         (gradient,) = gradients
         found: tuple[Tensor, Tensor | None]
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
+        if _needs_torch(gradient, x, params):
             found = _differentiable(ctx, gradient, ctx.program, ctx.geometry)
         else:
             found = _on(gradient.device.type)[1](

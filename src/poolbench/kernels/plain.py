@@ -1,7 +1,7 @@
 """A program run by torch's own operations: everywhere, differentiable to any order."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -108,19 +108,27 @@ def spread_plain(
     wide = wide_dtype(x.dtype)
     found = _run(tape, _inputs(x, params, key, geometry) | {"gradient": lambda _: gradient.to(wide)})
     (top, below), (left, right) = _margins(size, geometry)
-    padded = torch.zeros(
-        (*x.shape[:-2], size[0] + top + below, size[1] + left + right), dtype=wide, device=x.device
-    ).contiguous(memory_format=memory_format_of(x))
+    layout = torch.contiguous_format if is_transformed(gradient) else memory_format_of(x)
+    padded = _zeros((*x.shape[:-2], size[0] + top + below, size[1] + left + right), found[: program.size], x)
+    padded = padded.to(wide).contiguous(memory_format=layout)
     for at in range(program.size):
         padded[_place(at, geometry)] += found[at]
-    gx = padded[..., top : top + size[0], left : left + size[1]].to(x.dtype)
+    gx = padded.narrow(-2, top, size[0]).narrow(-1, left, size[1]).to(x.dtype)
     gparams = None
     if params is not None:
-        ones = torch.zeros((*x.shape[:-2], *geometry.shape), dtype=wide, device=x.device)
-        gparams = torch.stack([(ones + part).sum((0, 2, 3)) for part in found[program.size :]]).to(params.dtype)
+        zeros = torch.zeros((*x.shape[:-2], *geometry.shape), dtype=wide, device=x.device)
+        gparams = torch.stack([(zeros + part).sum((0, 2, 3)) for part in found[program.size :]]).to(params.dtype)
         if params.shape[1] != gparams.shape[1]:
             gparams = gparams.sum(1, keepdim=True)
-    return gx.contiguous(memory_format=memory_format_of(x)), gparams
+    return gx.contiguous(memory_format=layout), gparams
+
+
+def _zeros(size: tuple[int, ...], added: Sequence[Any], like: Tensor) -> Tensor:
+    """Return zeros of a size to which others are added in place: a batch of them where one of those is a batch."""
+    parts = [part for part in added if isinstance(part, Tensor)]
+    if not is_transformed(*parts):
+        return like.new_zeros(size)
+    return torch.stack([part.new_zeros(()) for part in (*parts, like)]).sum().new_zeros(size)
 
 
 def _value_tape(x: Tensor, program: Program, geometry: Geometry) -> Tape:

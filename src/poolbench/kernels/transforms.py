@@ -1,4 +1,4 @@
-"""Maps that torch transforms: by `torch.func`, with a tangent for forward-mode differentiation, or for an export."""
+"""Maps that torch transforms: by `torch.func`, with a tangent, as a batch of gradients, or for an export."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,11 @@ from torch.autograd import forward_ad
 
 
 def is_transformed(*tensors: Tensor | None) -> bool:
-    """Return whether a transform of `torch.func` (grad, vmap, jvp, …) is under way, or one of these carries a tangent.
+    """Return whether a transform of `torch.func` (grad, vmap, jvp, …) is under way, or one of these carries more.
 
-    Only torch's own operations can be transformed in every way. What they make within a transform belongs to it, made
-    of plain tensors too. `torch.compile` sees none of this.
+    That is a tangent, or a batch of gradients as `torch.autograd.grad` makes it with `is_grads_batched=True`, and
+    `torch.autograd.functional` with `vectorize=True`. Only torch's own operations can be transformed in every way. What
+    they make within a transform belongs to it, made of plain tensors too. `torch.compile` sees none of this.
 
     >>> is_transformed(torch.ones(1)), bool(torch.func.vmap(lambda x: x + is_transformed(x))(torch.zeros(1)))
     (False, True)
@@ -22,6 +23,10 @@ def is_transformed(*tensors: Tensor | None) -> bool:
         return False
     if torch._C._functorch.peek_interpreter_stack() is not None:  # torch has no public question for it
         return True
+    for tensor in tensors:
+        # autograd batches gradients in an older way, which has no public question either.
+        if tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor):
+            return True
     if forward_ad._current_level < 0:
         return False  # no dual numbers are there: what is asked at every call is answered at once
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None)

@@ -14,12 +14,14 @@ from poolbench.kernels.cpu.library import Kernel, has_tables, kernel
 from poolbench.kernels.cpu.spec import ARGUMENTS, KernelSpec
 from poolbench.kernels.cpu.team import addresses, run, threads_for
 from poolbench.kernels.geometry import CACHE_LINE, Geometry
+from poolbench.kernels.memory import address, arranged
 from poolbench.kernels.plain import wide_dtype
 from poolbench.kernels.precision import lies_channels_last, memory_format
 from poolbench.kernels.program import Program
 
 # Bytes of a gradient that no cache of a core holds: to write it, a cache would first read what it replaces.
 STREAMED = 8 * 2**20
+CPU = torch.device("cpu")
 LANES = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 8}
 # What of a kernel's table differs from call to call: the first eight of `ARGUMENTS`.
 CHANGING = struct.Struct("8q")
@@ -33,8 +35,7 @@ def window(x: Tensor, params: Tensor | None, key: Tensor | int | None, program: 
     out = x.new_empty_strided(plan.size, plan.strides)
     if plan.kernel is None:
         return out.zero_()
-    x = x.contiguous(memory_format=plan.layout)
-    _run(plan, x, out, None, None if params is None else params.to(plan.wide).contiguous(), None, key)
+    _run(plan, arranged(x, plan.layout), out, None, _as_read(params, plan), None, key)
     return out
 
 
@@ -55,15 +56,20 @@ def window_gradient(
     gx = gradient.new_empty_strided(plan.size, plan.strides)
     if plan.kernel is None:
         return gx.zero_(), None if params is None else params.new_zeros(params.shape, dtype=plan.wide)
-    x = None if x is None else x.contiguous(memory_format=plan.layout)
-    gradient = gradient.contiguous(memory_format=plan.layout)
+    x = arranged(x, plan.layout) if x is not None and plan.map_size else None
+    gradient = arranged(gradient, plan.layout)
     if params is None:
         _run(plan, x, gx, gradient, None, None, key)
         return gx, None
     # A thread sums for itself.
     parts = gx.new_zeros(params.shape if plan.threads == 1 else (plan.threads, *params.shape), dtype=plan.wide)
-    _run(plan, x, gx, gradient, params.to(plan.wide).contiguous(), parts, key)
+    _run(plan, x, gx, gradient, _as_read(params, plan), parts, key)
     return gx, parts if plan.threads == 1 else parts.sum(0)
+
+
+def _as_read(params: Tensor | None, plan: "_Plan") -> Tensor | None:
+    """Return parameters as a kernel reads them."""
+    return None if params is None else arranged(params.to(plan.wide), torch.contiguous_format)
 
 
 def _run(
@@ -77,21 +83,25 @@ def _run(
 ) -> None:
     """Run a kernel on what lies as it reads it: maps in the plan's layout, parameters in the dtype computed in."""
     assert plan.kernel is not None
-    scratch = None
+    pointers = [0] * 6
+    dtype, layout = out.dtype, plan.layout
+    if plan.map_size:
+        pointers[0] = address("the map", x, CPU, dtype, plan.map_size, layout)
+    pointers[1] = address("the result", out, CPU, dtype, plan.size, layout)
+    if plan.gradient_size:
+        pointers[2] = address("the gradient", gradient, CPU, dtype, plan.gradient_size, layout)
+    if plan.params_size:
+        pointers[3] = address("the parameters", params, CPU, plan.wide, plan.params_size)
+        if plan.gradient_size:
+            size = plan.params_size if plan.threads == 1 else (plan.threads, *plan.params_size)
+            pointers[4] = address("the parameters' gradients", gparams, CPU, plan.wide, size)
     if plan.scratch_bytes:
         # Of sums, rows begin and end with zeros that are never written; cotangents, and a ring of rows, begin at 0.
-        make = out.new_zeros if plan.clear_scratch else out.new_empty
-        scratch = make(plan.threads * plan.scratch_bytes, dtype=torch.uint8)
-    changing = CHANGING.pack(
-        0 if x is None else x.data_ptr(),
-        out.data_ptr(),
-        0 if gradient is None else gradient.data_ptr(),
-        0 if params is None else params.data_ptr(),
-        0 if gparams is None else gparams.data_ptr(),
-        0 if scratch is None else scratch.data_ptr(),
-        plan.scratch_bytes,
-        0 if key is None else int(key),
-    )
+        make = torch.zeros if plan.clear_scratch else torch.empty
+        size = (plan.threads * plan.scratch_bytes,)
+        scratch = make(size, dtype=torch.uint8, device=CPU)
+        pointers[5] = address("scratch memory", scratch, CPU, torch.uint8, size)
+    changing = CHANGING.pack(*pointers, plan.scratch_bytes, 0 if key is None else int(key))
     run(plan.kernel, changing + plan.fixed, plan.threads)
 
 
@@ -105,8 +115,8 @@ class _Plan:
         scratch_bytes: of the memory that each thread needs beside the maps.
         clear_scratch: whether that begins at 0.
         threads: how many.
-        size: of what is written.
-        strides: likewise.
+        size, strides: of what is written.
+        map_size, gradient_size, params_size: of what is read; () where it is not.
         layout: of all maps.
         wide: the dtype that is computed in.
     """
@@ -118,6 +128,9 @@ class _Plan:
     threads: int
     size: tuple[int, ...]
     strides: tuple[int, ...]
+    map_size: tuple[int, ...]
+    gradient_size: tuple[int, ...]
+    params_size: tuple[int, ...]
     layout: torch.memory_format
     wide: torch.dtype
 
@@ -133,12 +146,15 @@ def _plan(
     most_threads: int,
     shared: bool = False,
 ) -> _Plan:
+    if math.prod(geometry.kernel_size) != program.size:
+        raise ValueError(f"the window {geometry.kernel_size} must have {program.size} values for {program.name}")
     batch, channels, height, width = size
-    written = size if derivative else (batch, channels, *geometry.shape)
+    results = (batch, channels, *geometry.shape)
+    written = size if derivative else results
     layout, wide = memory_format(channels_last), wide_dtype(dtype)
     strides = torch.empty(written, device="meta", memory_format=layout).stride()
     if min(*size, *geometry.shape) == 0:
-        return _Plan(None, b"", 0, False, 1, written, strides, layout, wide)
+        return _Plan(None, b"", 0, False, 1, written, strides, (), (), (), layout, wide)
     lanes = _lanes(LANES[dtype], channels if channels_last else 0, geometry)
     vectors = channels // lanes
     # A thread takes whole images, or blocks of channels where there are too few of them.
@@ -189,6 +205,9 @@ def _plan(
         threads,
         written,
         strides,
+        () if derivative and program.is_linear else size,
+        results if derivative else (),
+        (program.params, 1 if shared else channels) if program.params else (),
         layout,
         wide,
     )

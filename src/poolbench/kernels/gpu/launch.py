@@ -22,6 +22,7 @@ from poolbench.kernels.compiled import COMPILED, cache_folder, keep
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.gpu.blocks import Block, Text
 from poolbench.kernels.gpu.proof import Trial, compare
+from poolbench.kernels.memory import arranged, checked
 from poolbench.kernels.plain import empty, wide_dtype
 from poolbench.kernels.precision import lies_channels_last, memory_format
 from poolbench.kernels.program import Program
@@ -43,12 +44,11 @@ def window(x: Tensor, params: Tensor | None, key: Tensor | None, program: Progra
         RuntimeError: what Triton made of the formula disagrees with torch's own operations.
     """
     last = lies_channels_last(x)
-    layout = memory_format(last)
     out = empty(x, (*x.shape[:2], *geometry.shape), last)
     launch = _launch_of(program, geometry, x.shape, last, False, x.dtype)
     if x.is_cuda and not launch.is_proven:
         prove(program, geometry, x.shape, last, False, x.dtype, x.device)
-    _launch(launch, x.contiguous(memory_format=layout), None, params, key, out, None)
+    _launch(launch, arranged(x, memory_format(last)), None, params, key, out, None)
     return out
 
 
@@ -73,8 +73,8 @@ def window_gradient(
     if gradient.is_cuda and not launch.is_proven:
         prove(program, geometry, torch.Size(size), channels_last, True, gradient.dtype, gradient.device)
     param_parts = gradient.new_empty(launch.param_parts, dtype=launch.wide)
-    x = None if x is None else x.contiguous(memory_format=layout)
-    _launch(launch, x, gradient.contiguous(memory_format=layout), params, key, gx, param_parts)
+    x = None if x is None else arranged(x, layout)
+    _launch(launch, x, arranged(gradient, layout), params, key, gx, param_parts)
     if params is None:
         return gx, None
     # (lanes, P, lanes, C) channels-last, else (lanes, P, B, C, lanes)
@@ -123,6 +123,7 @@ class _Launch:
         settings: constants and options.
         wide: the dtype that is computed in.
         param_parts: shape of what lanes say the parameters get; (0,) where there are none.
+        expected: shape, dtype and layout of each tensor that there may be, in the order of `NAMES`.
         launched: whether it has been run in this process, so that nothing is left to compile.
         is_proven: whether its kernel has been compared with torch's own operations.
     """
@@ -134,12 +135,19 @@ class _Launch:
     settings: dict[str, Any]
     wide: torch.dtype
     param_parts: tuple[int, ...]
+    expected: tuple[tuple[tuple[int, ...], torch.dtype, torch.memory_format], ...]
     launched: bool = False
     is_proven: bool = False
 
+    def checked(self, at: int, tensor: Tensor | None, device: torch.device) -> Tensor:
+        """Return tensor number `at` of those in `NAMES`, if it is what the kernel takes it for."""
+        shape, dtype, layout = self.expected[at]
+        return checked(CALLED[at], tensor, device, dtype, shape, layout)
 
-# In the order of what `_launch` is given.
+
+# In the order of what `_launch` is given: as a kernel calls them, and as messages do.
 NAMES = ("x", "gradient", "learned", "key", "out", "partial")
+CALLED = ("the map", "the gradient", "the parameters", "the key", "the result", "the parameters' gradients")
 
 
 def _launch(
@@ -155,9 +163,9 @@ def _launch(
     if launch.grid[0] == 0:  # no windows, or no values
         return
     if params is not None:
-        params = params.to(launch.wide).expand(-1, launch.sizes[1]).contiguous()
+        params = arranged(params.to(launch.wide).expand(-1, launch.sizes[1]), torch.contiguous_format)
     given = (x, gradient, params, key, out, param_parts)
-    arguments = (*[given[at] for at in launch.pointers], *launch.sizes)
+    arguments = (*[launch.checked(at, given[at], out.device) for at in launch.pointers], *launch.sizes)
     if launch.launched and out.device.index == torch.cuda.current_device():
         launch.kernel[launch.grid](*arguments, **launch.settings)
         return
@@ -219,7 +227,16 @@ def _launch_of(
         blocks = down * -(-across // block.inner) * -(-maps // block.outer)
         if derivative and program.params:
             param_parts = (down, program.params, batch, channels, across)
-    wide = wide_dtype(dtype)
+    wide, layout = wide_dtype(dtype), memory_format(channels_last)
+    maps_shape, results_shape = tuple(size), (batch, channels, *geometry.shape)
+    expected = (
+        (maps_shape, dtype, layout),
+        (results_shape, dtype, layout),
+        ((program.params, channels), wide, torch.contiguous_format),
+        ((), torch.int64, torch.contiguous_format),
+        (maps_shape if derivative else results_shape, dtype, layout),
+        (param_parts, wide, torch.contiguous_format),
+    )
     settings = {"WIDE": tl.float64 if wide is torch.float64 else tl.float32, "R": block.outer, "Q": block.inner}
     if derivative:
         settings["ROWS"] = block.rows
@@ -232,6 +249,7 @@ def _launch_of(
         settings={**settings, "num_warps": block.warps, "enable_fp_fusion": not derivative},
         wide=wide,
         param_parts=param_parts,
+        expected=expected,
     )
 
 

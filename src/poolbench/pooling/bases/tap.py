@@ -180,8 +180,14 @@ class TapPool2d(WindowPool2d):
     def _params(self, x_BCHW: Tensor) -> Tensor | None:
         """Return the learned numbers, (P, 1) or (P, C), None where there are none."""
         found = self.params()
-        if found is not None and found.shape[1] not in (1, channels := x_BCHW.shape[-3]):
-            raise ValueError(f"`channels` must be the map's {channels}, got {found.shape[1]}")
+        given = 0 if found is None else len(found)
+        if given != self.program.params:
+            raise ValueError(
+                f"the formula of {type(self).__name__} needs {self.program.params} learned numbers, `params` gives "
+                f"{given}: a parameter was replaced by one of another size"
+            )
+        if found is not None and found.shape[1:] not in ((1,), (channels := x_BCHW.shape[-3],)):
+            raise ValueError(f"`channels` must be the map's {channels}, got {', '.join(map(str, found.shape[1:]))}")
         return found
 
     def _key(self) -> Tensor | None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import is_channels_last, match_input, upcast
-from poolbench.kernels.transforms import allows_custom_function
+from poolbench.kernels.transforms import allows_custom_function, is_transformed
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import ABSOLUTE, of_convolution
 from poolbench.pooling.shared.draws import Draws
@@ -117,6 +117,13 @@ class _Component(torch.autograd.Function):
         batch, channels, rows, high, columns, wide = ctx.size
         (best_B,) = ctx.saved_tensors
         image_B, row_B, column_B = _where(best_B, wide)
+        if is_transformed(gradient):  # of a batch of gradients nothing can be written in place
+            is_row_BI, is_column_BJ = (
+                at_B[:, None] == torch.arange(size, device=at_B.device)
+                for at_B, size in ((row_B, high), (column_B, wide))
+            )
+            chosen_B11I1J = is_row_BI[:, None, None, :, None, None] & is_column_BJ[:, None, None, None, None, :]
+            return torch.where(chosen_B11I1J, gradient.unsqueeze(-2).unsqueeze(-1), 0.0), None
         if ctx.last:
             parts_BHIWJC = gradient.new_zeros(batch, rows, high, columns, wide, channels)
             parts_BHIWJC[image_B, :, row_B, :, column_B] = gradient.permute(0, 2, 3, 1)

@@ -16,7 +16,7 @@ from poolbench.pooling.bases.tap import TapPool2d
 PLACES_OF_COLUMN, PLACES_OF_ROWS = 64, 16
 # Below these torch's operations take less time: values in all; places of a map with channels side by side; of another,
 # where a kernel works on neighbouring windows, so that there must be some.
-LEAST_VALUES, LEAST_PLACES, LEAST_PLACES_CONTIGUOUS = 2**17, 16, 16 * PLACES_OF_ROWS
+LEAST_VALUES, LEAST_PLACES, LEAST_PLACES_CONTIGUOUS = 2**12, 16, 4 * PLACES_OF_ROWS
 
 
 class ByWindows:

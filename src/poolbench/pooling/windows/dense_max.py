@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poolbench.kernels.geometry import Geometry
 from poolbench.pooling.bases.maps import lowest
 from poolbench.pooling.windows.max import MaxPool2d
 
@@ -51,6 +52,11 @@ class DenseMax2d(nn.Module):
 
     def forward(self, x_BCHW: Tensor, shape: tuple[int, int]) -> Tensor:
         """Return the maxima of the first `shape` windows, counted from the first of the padded map."""
+        if self.implementation_for(x_BCHW)[0] == "fast":  # a kernel has no need of what hangs over
+            maximum = self.max
+            return maximum.by_kernel(
+                x_BCHW, Geometry(maximum.kernel_size, (1, 1), maximum.padding, maximum.dilation, shape)
+            )
         rows, columns = self.whole(x_BCHW.shape[-2], x_BCHW.shape[-1])
         below, right = max(shape[0] - rows, 0), max(shape[1] - columns, 0)
         if below or right:

@@ -64,8 +64,7 @@ class GAMPPool2d(HeadPool2d):
 
     def _by_kernel(self, x_BCHW: Tensor, k: int) -> Tensor:
         """Return the features by a compiled formula of the whole map, its places as one column."""
-        x_BCN1 = x_BCHW.contiguous(memory_format=torch.channels_last).flatten(2).unsqueeze(-1)
-        return self._formula(x_BCHW, k).pool(x_BCN1).flatten(1)
+        return self._formula(x_BCHW, k).pool(x_BCHW.flatten(2).unsqueeze(-1)).flatten(1)
 
     def _formula(self, x_BCHW: Tensor, k: int) -> "_TopMean":
         """Return the formula for a map of this size; that of the size before it is still there."""

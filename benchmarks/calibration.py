@@ -1,97 +1,27 @@
 """Are the verdicts as sure as they say? Simulated records with a known truth, judged as a report judges real ones.
 
-An arm a is right on image i with seed s where
-
-    μ[a] + z[i] + u[a, i] + w[s] + v[a, s] + e[a, s, i] > 0,
-
-all terms normal: how hard the image is, how hard for this arm, how good a seed is for all arms and for this one, and
-what is left. `--results` prints the same three variance components of the paired differences for real records, so that
-a reader sees which of the simulated noises is like theirs.
+Outcomes are drawn as `simulated.py` says. `--results` prints the same three variance components of the paired
+differences for real records, so that a reader sees which of the simulated noises is like theirs.
 """
 
 import argparse
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
+from simulated import NOISES, Noise, family, outcomes
 from turns import markdown
 
-from poolbench.report.statistics.paired import Paired, paired
+from poolbench.report.statistics.paired import Paired
 from poolbench.report.statistics.verdicts import BETTER, TIE, WORSE, decide
 
 CLEAR = (BETTER, WORSE)
 MARGIN = 0.005
 LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What makes outcomes vary: standard deviations of the latent terms, the rest's being 1."""
-
-    name: str
-    images: int
-    accuracy: float
-    image: float = 1.5
-    arm_image: float = 0.0
-    seed: float = 0.05
-    arm_seed: float = 0.0
-    uneven: float = 1.0
-    """How many times as much the last arm varies with its seeds as the first."""
-
-    def of_seed(self, arm: int, arms: int) -> float:
-        """Standard deviation of an arm's own seeds."""
-        return self.arm_seed * self.uneven ** (arm / (arms - 1))
-
-    def total(self, arm: int, arms: int) -> float:
-        """Standard deviation of all terms of an arm together."""
-        return math.sqrt(1 + self.image**2 + self.arm_image**2 + self.seed**2 + self.of_seed(arm, arms) ** 2)
-
-    def draw(self, seeds: int, purpose: int) -> np.random.Generator:
-        """Return random numbers of this noise's own."""
-        return np.random.default_rng([seeds, purpose, *self.name.encode()])
-
-
-# Test sets from 600 images (the quickstart's digits) to 10,000 (CIFAR-10's); from no noise but each outcome's own to
-# much of every kind.
-NOISES = (
-    Noise("600 images, outcomes alone", 600, 0.93),
-    Noise("600 images, like digits", 600, 0.93, image=4, arm_image=1.0, arm_seed=0.1),
-    Noise("600 images, like translated digits", 600, 0.20, image=3, arm_image=0.8, arm_seed=0.08),
-    Noise("600 images, unlike images", 600, 0.80, arm_image=1.0),
-    Noise("600 images, unlike seeds", 600, 0.30, arm_image=0.3, arm_seed=0.15),
-    Noise("2,000 images, some of all", 2_000, 0.90, arm_image=0.4, arm_seed=0.06),
-    Noise("2,000 images, arms unlike", 2_000, 0.90, arm_image=0.4, arm_seed=0.03, uneven=10),
-    Noise("10,000 images, like CIFAR-10's", 10_000, 0.90, image=3, arm_image=0.6, arm_seed=0.04),
-    Noise("10,000 images, unlike seeds", 10_000, 0.75, arm_image=0.3, arm_seed=0.10),
-)
-
-
-def outcomes(noise: Noise, arms: int, seeds: int, differences: Sequence[float], draw: np.random.Generator) -> NDArray:
-    """Return whether each arm with each seed is right on each image, (arms, seeds, images)."""
-    normal = draw.standard_normal
-    n = noise.images
-    # The accuracy over all images, seeds and arms is Φ(μ / total).
-    totals = np.array([noise.total(arm, arms) for arm in range(arms)])
-    centres = totals * ndtri(noise.accuracy + np.asarray(differences, dtype=float))
-    fixed = noise.image * normal(n, dtype=np.float32) + noise.seed * normal((seeds, 1), dtype=np.float32)
-    right = np.empty((arms, seeds, n), dtype=np.int8)
-    for arm in range(arms):
-        latent = normal((seeds, n), dtype=np.float32)
-        latent += fixed
-        latent += noise.arm_image * normal(n, dtype=np.float32)
-        latent += centres[arm] + noise.of_seed(arm, arms) * normal((seeds, 1), dtype=np.float32)
-        right[arm] = latent > 0
-    return right
-
-
-def family(right: NDArray) -> list[Paired]:
-    """Return each arm's paired difference to the first."""
-    return [paired((d := own - right[0]).mean(axis=1), d) for own in right[1:]]
+PARTS = ("noise", "methods", "null", "unequal", "stopping")
 
 
 def seeds_alone(one: Paired, level: float) -> float:
@@ -139,11 +69,11 @@ def null(noise: Noise, arms: int, seeds: int, times: int) -> list[str]:
     alarms = covered = together = ties = 0
     for _ in range(times):
         found = family(outcomes(noise, arms, seeds, [0.0] * arms, draw))
-        decided = decide(found, margin=0.0)
+        decided = decide(found, margin=0.0, further=False)
         alarms += any(one.verdict in CLEAR for one in decided)
         together += all(one.low <= 0 <= one.high for one in decided)
         covered += sum(one.interval(LEVEL)[0] <= 0 <= one.interval(LEVEL)[1] for one in found)
-        ties += sum(one.verdict == TIE for one in decide(found, margin=MARGIN))
+        ties += sum(one.verdict == TIE for one in decide(found, margin=MARGIN, further=False))
     error = 100 * math.sqrt(alarms / times * (1 - alarms / times) / times)
     n = times * (arms - 1)
     return [
@@ -160,7 +90,7 @@ def unequal(noise: Noise, arms: int, seeds: int, times: int, points: float) -> l
     spread = np.array([0.0, *(points / 100 * (1 if arm % 2 else -1) for arm in range(1, arms))])
     better = false_ties = wrong = covered = together = 0
     for _ in range(times):
-        decided = decide(family(outcomes(noise, arms, seeds, truth, draw)), margin=MARGIN)
+        decided = decide(family(outcomes(noise, arms, seeds, truth, draw)), margin=MARGIN, further=False)
         better += decided[0].verdict == BETTER
         false_ties += decided[0].verdict == TIE
         wrong += any(one.verdict in CLEAR for one in decided[1:]) or decided[0].verdict == WORSE
@@ -170,7 +100,8 @@ def unequal(noise: Noise, arms: int, seeds: int, times: int, points: float) -> l
             for (low, high), true in zip((one.interval(LEVEL) for one in found), spread[1:], strict=True)
         )
         together += all(
-            one.low <= true <= one.high for one, true in zip(decide(found, margin=MARGIN), spread[1:], strict=True)
+            one.low <= true <= one.high
+            for one, true in zip(decide(found, margin=MARGIN, further=False), spread[1:], strict=True)
         )
     return [
         *(f"{100 * count / times:.1f}" for count in (better, wrong, false_ties)),
@@ -245,23 +176,25 @@ def main() -> None:
     parser.add_argument(
         "--results", type=Path, nargs="*", default=[], help="results folders whose noise is shown beside"
     )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="tables to make (all)")
     arguments = parser.parse_args()
     if arguments.arms < 2 or arguments.times < 1 or min(arguments.seeds) < 2:
         parser.error("at least 2 arms, 1 family and 2 seeds")
     began, arms, times = time.monotonic(), arguments.arms, arguments.times
     print(f"{times:,} families of {arms} arms, one of them the reference; per cent\n")
-    rows = [row for folder in arguments.results for row in observed(folder)]
-    rows += [simulated(noise, arms, arguments.seeds[0]) for noise in NOISES]
-    heading = ["noise, points", "images", "seeds", "std over seeds", "se from seeds", "se from images"]
-    print(markdown(heading, rows), "\n")
-    for seeds in arguments.seeds:
+    if "noise" in arguments.only:
+        rows = [row for folder in arguments.results for row in observed(folder)]
+        rows += [simulated(noise, arms, arguments.seeds[0]) for noise in NOISES]
+        heading = ["noise, points", "images", "seeds", "std over seeds", "se from seeds", "se from images"]
+        print(markdown(heading, rows), "\n")
+    for seeds in arguments.seeds if "methods" in arguments.only else ():
         print(f"{seeds} seeds, all arms equal: any arm called better or worse / 95 % intervals that cover\n")
         print(markdown(["", *METHODS], [[n.name, *methods(n, arms, seeds, times)] for n in NOISES]), "\n", flush=True)
-    for seeds in arguments.seeds:
+    for seeds in arguments.seeds if "null" in arguments.only else ():
         print(f"{seeds} seeds, all arms equal\n")
         heading = ["", "any better or worse", "95 % intervals cover", "Holm's cover together", "tie (±0.5 points)"]
         print(markdown(heading, [[n.name, *null(n, arms, seeds, times)] for n in NOISES]), "\n", flush=True)
-    for seeds in arguments.seeds:
+    for seeds in arguments.seeds if "unequal" in arguments.only else ():
         print(f"{seeds} seeds, one arm better by {arguments.points:g} points; in the last two columns every arm off\n")
         heading = [
             "",
@@ -273,9 +206,10 @@ def main() -> None:
         ]
         rows = [[n.name, *unequal(n, arms, seeds, times, arguments.points)] for n in NOISES]
         print(markdown(heading, rows), "\n", flush=True)
-    print("3 seeds, and more of them until something is decided, 20 at most; all arms equal: any better or worse\n")
-    rows = [[n.name, *stopping(n, arms, 3, 20, max(1, times // 5))] for n in NOISES if n.images <= 600]
-    print(markdown(["", "at the first look", "at any look"], rows), "\n", flush=True)
+    if "stopping" in arguments.only:
+        print("3 seeds, and more of them until something is decided, 20 at most; all arms equal: any better or worse\n")
+        rows = [[n.name, *stopping(n, arms, 3, 20, max(1, times // 5))] for n in NOISES if n.images <= 600]
+        print(markdown(["", "at the first look", "at any look"], rows), "\n", flush=True)
     print(f"{time.monotonic() - began:.0f} s")
 
 

@@ -114,8 +114,8 @@ def customary(protocol: Any, train_count: int, val_count: int) -> float:
 def poolbench(protocol: Any, train_count: int, val_count: int) -> float:
     from rich.console import Console
 
-    from poolbench.cli.progress import SweepProgress
     from poolbench.data import Batches, HeldImages
+    from poolbench.sweep.progress import SweepProgress
     from poolbench.training import fit
 
     shared = {"seed": 0, "mean": MEAN, "std": STD, "memory_format": protocol.torch_memory_format}

@@ -30,11 +30,11 @@ from torch import Tensor, nn
 from turns import markdown, ratio, shown
 
 from poolbench.backbones import assemble
-from poolbench.cli.progress import SweepProgress
 from poolbench.data import Batches, HeldImages
 from poolbench.measure.machine import machine, set_allocator
 from poolbench.measure.timing import median_interval
 from poolbench.paths import conf_dir
+from poolbench.sweep.progress import SweepProgress
 from poolbench.training import Protocol, fit
 from poolbench.training.module import EpochSums
 from poolbench.training.protocol import LIGHTNING_PRECISION

@@ -11,8 +11,8 @@ DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "performance.md"
 HEAD = """# How fast it is
 
-`python docs/make_performance.py` makes this page from what the commands printed; `python benchmarks/record.py NAME` runs
-one and keeps its output in `docs/performance/`. A ratio is taken side by side in one run; 95 % intervals stand in
+`python docs/make_performance.py` makes this page from what the commands printed; `python benchmarks/record.py NAME`
+runs one and keeps its output in `docs/performance/`. A ratio is taken side by side in one run; 95 % intervals stand in
 brackets. Machines differ, and so do hours of one machine: compare ratios, not absolute figures.
 
 | what | figure | command | machine, date |

@@ -1,6 +1,7 @@
 """Records: identity, whole files or none, what is taken for a record and what is not."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,17 @@ def test_what_determines_the_result_makes_another_arm(change: dict) -> None:
     assert identity(**change).arm_id != identity().arm_id
 
 
-@pytest.mark.parametrize("change", [{"dataset__root": "there"}, {"trainer__accelerator": "auto"}])
-def test_where_files_lie_and_how_the_device_was_asked_for_do_not(change: dict) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset__root": "there"},
+        {"trainer__accelerator": "auto"},
+        {"protocol__checkpoint_every_s": 5},
+        {"protocol__time_limit": 100.0},
+        {"protocol__attempts": 1},
+    ],
+)
+def test_where_files_lie_and_what_happens_on_faults_do_not(change: dict) -> None:
     assert identity(**change) == identity()
 
 
@@ -144,7 +154,9 @@ def test_only_a_whole_finished_cell_is_not_run_again(tmp_path: Path) -> None:
     assert finished(put(tmp_path, "nan", status="diverged").parent)
     assert finished(put(tmp_path, "failed", status="failed").parent) is None
     assert finished(put(tmp_path, "killed", status="interrupted").parent) is None
-    lost = put(tmp_path, "lost", files={"weights.pt": "digest"}).parent
+    lost = put(tmp_path, "lost", files={"weights.pt": sha256(b"whole").hexdigest()}).parent
     assert finished(lost) is None
-    (lost / "weights.pt").write_bytes(b"there")
+    (lost / "weights.pt").write_bytes(b"whole")
     assert finished(lost)
+    (lost / "weights.pt").write_bytes(b"whol")
+    assert finished(lost) is None

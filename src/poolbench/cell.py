@@ -1,7 +1,8 @@
 """One cell: a resolved configuration with its identity, and the checks that need no data.
 
 Everything here happens before training: a wrong argument, a window larger than its map or a device that is not there
-is found for every cell of a sweep before the first one runs.
+is found for every cell of a sweep before the first one runs. What was checked is kept: a cell holds its design with
+the recipe, and the dataset that was opened.
 """
 
 import functools
@@ -13,44 +14,18 @@ from typing import Any
 
 import torch
 
-from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble
-from poolbench.data import Dataset, open_dataset
+from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_digests
+from poolbench.checks import is_whole, whole_number
+from poolbench.data import Dataset, Datasets
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.measure.matching import KINDS, Match, match
-from poolbench.record import Identity, identify, records_folder, speed_folder
+from poolbench.record import GROUPS, Identity, identify, title
+from poolbench.settings import Settings
 from poolbench.spec import own_code
 from poolbench.training import Mirrors, Protocol, resolve_device, trainer_arguments
 
-GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
 MATCH = "match"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a sweep asks beside its cells; none of it changes a figure.
-
-    Args:
-        results_dir: where experiments' folders lie.
-        name: the experiment's name.
-        reference: the variant that others are compared with.
-        margin: a difference up to this, either way, is a tie; fraction of 1.
-        force: run finished cells again.
-        loggers: logger specifications by name.
-        command: the command line, for the record.
-    """
-
-    results_dir: Path
-    name: str
-    reference: str
-    margin: float = 0.005
-    force: bool = False
-    loggers: Mapping[str, Mapping[str, Any]] | None = None
-    command: tuple[str, ...] = ()
-
-    @property
-    def folder(self) -> Path:
-        """The experiment's folder."""
-        return self.results_dir / self.name
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -60,19 +35,21 @@ class Design:
     config: Mapping[str, Any]
     labels: Mapping[str, str]
     device: torch.device
+    protocol: Protocol
 
     @classmethod
     def of(cls, config: Mapping[str, Any], labels: Mapping[str, str]) -> "Design":
         """Return the design of this configuration; raise `ConfigurationError` for what is wrong in it.
 
-        `config` holds what that of a `Cell` holds.
+        `config` holds the groups (backbone, pooling, head or None, dataset, protocol, trainer) and `seed`; and where
+        the arm is matched with the reference, `match`: `by` (`params` or `macs`) and `reference`, its pooling.
         """
         kept = _checked(config)
-        Protocol.of(kept["protocol"])
-        return cls(kept, dict(labels), resolve_device(kept["trainer"] or {}))
+        device = resolve_device(kept["trainer"] or {})
+        return cls(kept, dict(labels), device, Protocol.of(kept["protocol"]))
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> Shape:
         """(C, H, W) of an image."""
         size = self._announced("image_size")
         return self._announced("channels"), size, size
@@ -83,17 +60,21 @@ class Design:
         return self._announced("num_classes")
 
     @property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self.config["seed"])
+
+    @property
     def title(self) -> str:
         """The design in a line."""
-        return f"{self.labels['backbone']} · {self.labels['variant']} · {self.labels['dataset']}"
+        return title(self.labels)
 
-    def protocol(self) -> Protocol:
-        """Return the recipe."""
-        return Protocol.of(self.config["protocol"])
+    def assemble(self, input_shape: Shape | None = None, num_classes: int | None = None) -> Assembled:
+        """Build the network with the variant in it, its starting weights drawn for the configuration's seed.
 
-    def assemble(self) -> Assembled:
-        """Build the network with the variant in it, its starting weights drawn for the configuration's seed."""
-        return _assembled(self.config, self.input_shape, self.num_classes)
+        Without `input_shape` and `num_classes`, for what the dataset's YAML announces.
+        """
+        return _assembled(self.config, input_shape or self.input_shape, num_classes or self.num_classes)
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Design":
         """Return the design of the reference: this one with `pooling` and no head of its own."""
@@ -102,7 +83,7 @@ class Design:
 
     def _announced(self, key: str) -> int:
         value = self.config["dataset"].get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not is_whole(value) or value < 1:
             raise ConfigurationError(
                 f"`dataset.{key}` must be a whole number of at least 1 where no data is opened, got {value!r}: "
                 f"give dataset.{key}=…"
@@ -112,78 +93,99 @@ class Design:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is trained once: backbone × variant × dataset × seed, everything resolved."""
+    """What is trained once: backbone × variant × dataset × seed, everything resolved and opened."""
 
-    config: Mapping[str, Any]
-    labels: Mapping[str, str]
+    design: Design
+    dataset: Dataset
     settings: Settings
     identity: Identity
-    device: torch.device
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], labels: Mapping[str, str], settings: Settings) -> "Cell":
+    def of(
+        cls,
+        config: Mapping[str, Any],
+        labels: Mapping[str, str],
+        settings: Settings,
+        datasets: Datasets | None = None,
+    ) -> "Cell":
         """Return the cell of this configuration; raise `ConfigurationError` for what is wrong in it.
 
-        `config` holds the groups (backbone, pooling, head or None, dataset, protocol, trainer) and `seed`; and where
-        the arm is matched with the reference, `match`: `by` (`params` or `macs`) and `reference`, its pooling.
+        Args:
+            config: what a `Design` is made of.
+            labels: of backbone, variant and dataset.
+            settings: what the sweep asks beside.
+            datasets: those that are open already; equal ones are shared.
         """
-        kept = _checked(config)
-        trainer = config.get("trainer") or {}
-        device = resolve_device(trainer)
-        trainer_arguments(trainer)
-        Protocol.of(config["protocol"])
+        design = Design.of(config, labels)
+        trainer_arguments(design.config["trainer"] or {})
         Mirrors.check(settings.loggers or {})
-        fingerprint = open_dataset(config["dataset"]).fingerprint()
-        own = own_code(kept)
-        identity = identify(kept, labels, fingerprint=fingerprint, device=device.type, own_code=own)
-        return cls(kept, dict(labels), settings, identity, device)
+        dataset = (datasets or Datasets()).open(design.config["dataset"])
+        return cls(design, dataset, settings, identity_of(design.config, labels, design.device, dataset))
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The plain configuration: the groups, the seed, and perhaps what the arm is matched with."""
+        return self.design.config
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Labels of backbone, variant and dataset."""
+        return self.design.labels
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is trained."""
+        return self.design.device
+
+    @property
+    def protocol(self) -> Protocol:
+        """The recipe."""
+        return self.design.protocol
 
     @property
     def seed(self) -> int:
         """The cell's seed."""
-        return int(self.config["seed"])
+        return self.design.seed
+
+    @property
+    def input_shape(self) -> Shape:
+        """(C, H, W) of an image."""
+        return self.dataset.channels, self.dataset.image_size, self.dataset.image_size
 
     @property
     def folder(self) -> Path:
         """The record's folder."""
-        return records_folder(self.settings.results_dir, self.settings.name) / self.identity.run_id
-
-    @property
-    def speed_folder(self) -> Path:
-        """The folder of the experiment's speed records."""
-        return speed_folder(self.settings.results_dir, self.settings.name)
+        return self.settings.records / self.identity.run_id
 
     @property
     def title(self) -> str:
         """The cell in a line."""
-        return f"{self.labels['backbone']} · {self.labels['variant']} · {self.labels['dataset']} · seed {self.seed}"
-
-    def dataset(self) -> Dataset:
-        """Open the dataset; no image is read."""
-        return open_dataset(self.config["dataset"])
-
-    def protocol(self) -> Protocol:
-        """Return the recipe."""
-        return Protocol.of(self.config["protocol"])
+        return title(self.labels, self.seed)
 
     def assemble(self) -> Assembled:
         """Build the network with the variant in it, its starting weights drawn for the cell's seed."""
-        dataset = self.dataset()
-        shape = (dataset.channels, dataset.image_size, dataset.image_size)
-        return _assembled(self.config, shape, dataset.num_classes)
+        return self.design.assemble(self.input_shape, self.dataset.num_classes)
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Cell":
         """Return the reference's cell of the same block and seed: this one with `pooling` and no head of its own."""
-        config = _of_reference(self.config, pooling)
-        labels = {**self.labels, "variant": label}
-        return Cell.of(config, labels, replace(self.settings, loggers=None))
+        design = self.design.with_reference(pooling, label)
+        settings = replace(self.settings, loggers=None)
+        identity = identity_of(design.config, design.labels, design.device, self.dataset)
+        return Cell(design, self.dataset, settings, identity)
+
+
+def identity_of(
+    config: Mapping[str, Any], labels: Mapping[str, str], device: torch.device, dataset: Dataset
+) -> Identity:
+    """Return the identity of the cell of a configuration that was checked."""
+    fingerprint, own = dataset.fingerprint(), own_code(config)
+    files = file_digests(config)
+    return identify(config, labels, fingerprint=fingerprint, device=device.type, own_code=own, files=files)
 
 
 def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the groups and the seed of a configuration that has all that a network needs."""
-    seed = config.get("seed")
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ConfigurationError(f"`seed` must be a whole number of at least 0, got {seed!r}")
+    seed = whole_number("seed", config.get("seed"), least=0)
     for group in ("backbone", "pooling", "dataset", "protocol"):
         if not isinstance(config.get(group), Mapping):
             raise ConfigurationError(f"`{group}` must be chosen: {group}=NAME, got {config.get(group)!r}")

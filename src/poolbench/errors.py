@@ -15,8 +15,16 @@ class UnsupportedError(ConfigurationError):
     """Each part is right but they do not fit together: this cell cannot be, another may."""
 
 
+class WriteError(OSError, ConfigurationError):
+    """A file cannot be written; the message names it, the reason, and what to do."""
+
+
 class DataError(ConfigurationError):
     """The data is absent or unusable; the message names the path and what belongs there."""
+
+
+class TimeLimitError(RuntimeError):
+    """Training took longer than `protocol.time_limit` allows."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:
@@ -33,8 +41,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigurationErr
 
 
 class Stopped(BaseException):
-    """A signal asked the program to end. Not an `Exception`: no cell may swallow it."""
+    """A signal or the sweep asked to end: `signal_name` says which, or why. No `Exception`: no cell may swallow it."""
 
     def __init__(self, signal_name: str) -> None:
         super().__init__(signal_name)
         self.signal_name = signal_name
+
+    @property
+    def is_signal(self) -> bool:
+        """Whether a signal asked, and not the sweep itself."""
+        return self.signal_name.startswith("SIG")
+
+
+class ClaimLost(BaseException):
+    """Another process has taken a cell over: this one writes nothing more of it. No cell may swallow it."""
+
+
+class Hung(BaseException):
+    """A cell gave no sign for too long, and is interrupted. No code of the cell's may swallow it."""

@@ -4,12 +4,12 @@ It is written when a sweep begins, beside the records and never mixed with them:
 often from another recipe, and are only ever set beside one's own.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from poolbench.checks import is_number, is_whole
 from poolbench.errors import ConfigurationError
 from poolbench.record import read_json, write_json
 
@@ -57,7 +57,7 @@ class Published:
             raise ConfigurationError(f"{place}: `test_accuracy` must be a fraction in 0..1, got {accuracy!r}")
         if std is not None and not _fraction(std):
             raise ConfigurationError(f"{place}: `test_accuracy_std` must be a fraction in 0..1 or null, got {std!r}")
-        if runs is not None and (not isinstance(runs, int) or isinstance(runs, bool) or runs < 1):
+        if runs is not None and (not is_whole(runs) or runs < 1):
             raise ConfigurationError(f"{place}: `n_runs` must be a whole number of at least 1 or null, got {runs!r}")
         return cls(**row)
 
@@ -102,7 +102,7 @@ class Experiment:
 
 
 def _fraction(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1
+    return is_number(value) and 0 <= value <= 1
 
 
 def read_experiment(folder: Path) -> Experiment:

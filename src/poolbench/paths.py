@@ -24,6 +24,15 @@ def experiments_dir() -> Path:
     return top / "experiments" if top else PACKAGE / "conf" / "experiment"
 
 
-def user_cache() -> Path:
-    """Return the folder of what is kept for later processes: `poolbench` in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poolbench"
+def user_cache() -> Path | None:
+    """Return the folder of what is kept for later processes: `poolbench` in the user's cache.
+
+    None where the user has no home folder, as in a container that runs under a number without an account.
+    """
+    named = os.environ.get("XDG_CACHE_HOME")
+    if named:
+        return Path(named) / "poolbench"
+    try:
+        return Path.home() / ".cache" / "poolbench"
+    except RuntimeError:  # what Python says of a user without a home
+        return None

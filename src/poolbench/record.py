@@ -7,7 +7,8 @@ measured for an arm and a machine, not for a seed: `RESULTS_DIR/EXPERIMENT/speed
 
 The identity of a record is a digest of what determines its result: the configuration of backbone, pooling, head,
 dataset, protocol and trainer, what the arm is matched with, the resolved kind of device and the seed. Where files lie,
-loggers, launchers and the number of threads are not part of it; the last is in the provenance.
+loggers, launchers, checkpoints, the limit of time and the number of threads are not part of it; the last is in the
+provenance.
 """
 
 import hashlib
@@ -19,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poolbench.errors import ConfigurationError
-from poolbench.whole_file import replacing
+from poolbench.errors import ConfigurationError, WriteError
+from poolbench.whole_file import replacing, unwritable
 
 SCHEMA = 1
 SEAL_DIGITS = 32
@@ -32,12 +33,14 @@ SEAL = "seal"
 # A cell that ended in one of these would end so again: it is not run a second time unasked.
 FINISHED = ("ok", "diverged", "unsupported")
 
-# Where a dataset lies and how it is fed changes no image.
+# Where a dataset lies and how it is fed changes no image; how often a cell is checkpointed, no weight.
 NOT_IDENTITY: dict[str, frozenset[str]] = {
     "dataset": frozenset({"root", "download", "streaming", "memory_limit_mib", "workers"}),
+    "protocol": frozenset({"checkpoint_every_s", "time_limit", "attempts"}),
     "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"}),
 }
-IDENTITY_GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
+# What a cell is configured by, each a folder of conf/.
+GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
 REQUIRED = ("schema", "run_id", "arm_id", "block_id", "status", "reason", "labels", "config", "metrics", "seed")
 
 
@@ -75,26 +78,44 @@ def identify(
     fingerprint: str,
     device: str,
     own_code: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Identity:
     """Return the identity of the cell of this resolved `config`.
 
     `fingerprint` stands for the dataset's content, `device` is the resolved kind (`cpu`, `cuda`), `own_code` holds a
-    digest of the source of each class that is the user's own: edited, it is another arm.
+    digest of the source of each class that is the user's own: edited, it is another arm. `files` holds a digest of the
+    content of each file that the configuration names, by its key: trained weights are part of the backbone, so other
+    ones are another block.
     """
     what: dict[str, Any] = {
-        group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in IDENTITY_GROUPS
+        group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in GROUPS
     }
     what["content"], what["device"] = fingerprint, device
     if config.get("match"):
         what["match"] = config["match"]
     if own_code:
         what["own_code"] = dict(own_code)
-    block_id = digest({key: what[key] for key in ("backbone", "dataset", "content")})
+    block = {key: what[key] for key in ("backbone", "dataset", "content")}
+    if files:
+        what["files"] = dict(files)
+        started_from = {key: value for key, value in files.items() if key.startswith("backbone.")}
+        block |= {"files": started_from} if started_from else {}
+    block_id = digest(block)
     arm_id = digest(what)
     seed = int(config["seed"])
     run_digest = digest({"arm": arm_id, "seed": seed})
     readable = "-".join(_slug(labels[key]) for key in ("backbone", "variant", "dataset"))
     return Identity(run_id=f"{readable}-s{seed}-{run_digest}", arm_id=arm_id, block_id=block_id)
+
+
+def title(labels: Mapping[str, str], seed: int | None = None) -> str:
+    """Return what these labels name, in a line.
+
+    >>> title({"backbone": "slides", "variant": "max", "dataset": "digits"}, 3)
+    'slides · max · digits · seed 3'
+    """
+    parts = [labels["backbone"], labels["variant"], labels["dataset"]]
+    return " · ".join(parts if seed is None else [*parts, f"seed {seed}"])
 
 
 def _without(group: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
@@ -117,10 +138,16 @@ def speed_folder(results_dir: str | Path, name: str) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, its folder made where it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(content)
+    """Write a file whole or not at all, its folder made where it is missing.
+
+    Raises `WriteError` where it cannot be written; what was there stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise WriteError(unwritable(path, error)) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -166,16 +193,34 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """Return the record in the run's `folder` if it is whole and its cell needs no second run, else None."""
+    """Return the record in the run's `folder` if it is whole and its cell needs no second run, else None.
+
+    Whole: its files hold what it names, by digest.
+    """
     try:
         record = read_record(folder / RECORD_FILE)
     except (ConfigurationError, OSError):
         return None
     if record["status"] not in FINISHED:
         return None
-    if any(not (folder / name).is_file() for name in record.get("files", {})):
-        return None
-    return record
+    return None if damaged_files(folder, record) else record
+
+
+def damaged_files(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the files that a record names, by name: missing, unreadable, or of another content."""
+    found = {}
+    for name, expected in (record.get("files") or {}).items():
+        try:
+            with (folder / name).open("rb") as file:
+                same = hashlib.file_digest(file, "sha256").hexdigest() == expected
+        except FileNotFoundError:
+            found[name] = f"{name} is missing"
+        except OSError as error:
+            found[name] = f"{name} cannot be read: {error.strerror or error}"
+        else:
+            if not same:
+                found[name] = f"{name} is not the file that the record names"
+    return found
 
 
 def read_records(folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:

@@ -4,7 +4,7 @@ import io
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,20 +15,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
+from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
-from poolbench.errors import ConfigurationError, Stopped, UnsupportedError
+from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError
 from poolbench.kernels.compiled import COMPILED
 from poolbench.measure.accuracy import metrics, outcomes
-from poolbench.measure.audit import audited
-from poolbench.measure.implementations import implementations
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.paths import PACKAGE
-from poolbench.record import OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
-from poolbench.training import Fitted, Mirrors, Progress, fit, predict
+from poolbench.record import FINISHED, OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
+from poolbench.source import training_code
+from poolbench.training import (
+    Checkpoints,
+    Fitted,
+    Mirrors,
+    Progress,
+    ShouldStop,
+    fit,
+    history_kept,
+    predict,
+    remove_checkpoints,
+    seen_again,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +47,23 @@ WEIGHTS_FILE = "weights.pt"
 
 @dataclass(frozen=True)
 class Parts:
-    """A cell's batches: the training and validation parts of the training set, and the test set."""
+    """A cell's batches: the training and validation parts of the training set, and the test set.
+
+    `seen` is the training part once more, as evaluation sees it: in order, without augmentation.
+    """
 
     images: LoadedImages
     train: Batches
+    seen: Batches
     val: Batches
     test: Batches
     val_indices: Tensor
 
 
 def open_parts(cell: Cell) -> Parts:
-    """Load the cell's images (once in a process) and lay out its batches."""
-    dataset = cell.dataset()
-    images = dataset.load()
-    protocol = cell.protocol()
+    """Load the cell's images, where they are not loaded yet, and lay out its batches."""
+    images = cell.dataset.load()
+    protocol = cell.protocol
     spec = cell.config["dataset"]
     train_indices, val_indices = split(images.train.labels, spec["val_fraction"], cell.seed)
     shared: dict[str, Any] = {
@@ -63,27 +76,103 @@ def open_parts(cell: Cell) -> Parts:
     train = Batches(
         images.train, train_indices, protocol.batch_size, augment=spec.get("augment"), shuffle=True, **shared
     )
+    seen = Batches(images.train, train_indices, protocol.eval_batch_size, **shared)
     val = Batches(images.train, val_indices, protocol.eval_batch_size, **shared)
     test = Batches(images.test, torch.arange(len(images.test)), protocol.eval_batch_size, **shared)
-    return Parts(images, train, val, test, val_indices)
+    return Parts(images, train, seen, val, test, val_indices)
 
 
-def run_cell(cell: Cell, progress: Progress | None = None) -> dict[str, Any] | None:
-    """Train the cell unless its finished record is there, and return its record.
+def is_finished(folder: Path) -> bool:
+    """Whether a cell's record needs no second run. What could not be is tried again: its code may be another now."""
+    done = finished(folder)
+    return done is not None and done["status"] != "unsupported"
 
-    None where another process is at this very cell. A cell that fails, diverges or cannot be leaves a record that
-    says why; only a signal to end goes through, after its record (`interrupted`) is written.
+
+@dataclass(frozen=True)
+class Under:
+    """What a cell is trained under: who is told, who may end it, and whether it may still write.
+
+    Args:
+        progress: who is told how far the training is.
+        should_stop: asked at each step; a text ends the training as `Stopped(text)`.
+        may_write: asked before anything is written; false where another process has taken the cell over.
+        attempts: those before whose process ended under them, for the record.
+        over: told when the cell has ended and its record is about to be written.
     """
-    claims = cell.settings.folder / ".claims"
-    claims.mkdir(parents=True, exist_ok=True)
+
+    progress: Progress | None = None
+    should_stop: ShouldStop | None = None
+    may_write: Callable[[], bool] = lambda: True
+    attempts: Sequence[Mapping[str, Any]] = ()
+    over: Callable[[], None] = lambda: None
+
+    def require(self) -> None:
+        """Raise `ClaimLost` where nothing more may be written."""
+        if not self.may_write():
+            raise ClaimLost
+
+
+def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, Any]:
+    """Train the cell, from its checkpoint where it has one, and return its record, which is written.
+
+    A cell that fails, diverges, cannot be or calls `sys.exit` leaves a record that says why. A finished one has no
+    checkpoints.
+
+    Args:
+        cell: nobody else is at it.
+        arms: holds what is known of the cell's arm, and gets what is found.
+        under: who is told, who may end it, whether it may still write.
+
+    Raises:
+        Stopped, KeyboardInterrupt: asked to end; the record says `interrupted`.
+        ClaimLost: another process has taken the cell over; nothing is written from then on.
+    """
+    under = under or Under()
+    if is_finished(cell.folder):  # and to be trained anew
+        remove_checkpoints(cell.folder)
+    record = _blank(cell, under.attempts)
+    began, compiled = time.perf_counter(), COMPILED.seconds
+    mirrors, ended = None, None
     try:
-        with FileLock(claims / f"{cell.identity.run_id}.lock", timeout=0):
-            done = finished(cell.folder)
-            if done and not cell.settings.force:
-                return done
-            return _walk(cell, progress)
-    except Timeout:
-        return None
+        mirrors = Mirrors(
+            cell.settings.loggers or {},
+            folder=cell.folder,
+            run_id=cell.identity.run_id,
+            experiment=cell.settings.name,
+            tags=list(cell.labels.values()),
+        )
+        mirrors.config({**cell.config, "labels": dict(cell.labels)})
+        _train_and_measure(cell, arms, record, mirrors, under)
+    except (Stopped, KeyboardInterrupt) as stop:
+        record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
+        ended = stop
+    except UnsupportedError as error:
+        record |= {"status": "unsupported", "reason": str(error)}
+    except Hung as error:
+        record |= {"status": "failed", "reason": str(error), "traceback": traceback.format_exc()}
+    except SystemExit as error:
+        reason = f"its code called sys.exit({error.code!r})"
+        record |= {"status": "failed", "reason": reason, "traceback": traceback.format_exc()}
+    except Exception as error:
+        trace = traceback.format_exc()
+        record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": trace}
+        log.debug("%s failed:\n%s", cell.title, trace)
+    under.over()
+    if mirrors:
+        mirrors.row({k: v for k, v in record["metrics"].items() if isinstance(v, float)}, len(record["history"]))
+        mirrors.close(ok=record["status"] == "ok")
+    record["times"] |= {
+        "total_s": time.perf_counter() - began,
+        "kernels_s": COMPILED.seconds - compiled,
+        "ended": _now(),
+    }
+    under.require()
+    write_record(cell.folder / RECORD_FILE, record)
+    if record["status"] in FINISHED:
+        remove_checkpoints(cell.folder)
+    if ended is not None:
+        raise ended
+    return record
 
 
 def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
@@ -93,99 +182,90 @@ def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
     return record
 
 
-def _walk(cell: Cell, progress: Progress | None) -> dict[str, Any]:
-    record = _blank(cell)
-    began, compiled = time.perf_counter(), COMPILED.seconds
-    mirrors = None
-    try:
-        (cell.folder / RECORD_FILE).unlink(missing_ok=True)  # what is trained anew is not finished
-        mirrors = Mirrors(
-            cell.settings.loggers or {},
-            folder=cell.folder,
-            run_id=cell.identity.run_id,
-            experiment=cell.settings.name,
-            tags=list(cell.labels.values()),
-        )
-        mirrors.config({**cell.config, "labels": dict(cell.labels)})
-        found = _train_and_measure(cell, mirrors, progress)
-        record |= found | {"times": record["times"] | found["times"]}
-    except (Stopped, KeyboardInterrupt) as stop:
-        record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
-        raise
-    except UnsupportedError as error:
-        record |= {"status": "unsupported", "reason": str(error)}
-    except Exception as error:
-        trace = traceback.format_exc()
-        record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": trace}
-        log.debug("%s failed:\n%s", cell.title, trace)
-    finally:
-        if mirrors:
-            mirrors.row({k: v for k, v in record["metrics"].items() if isinstance(v, float)}, len(record["history"]))
-            mirrors.close(ok=record["status"] == "ok")
-        record["times"] |= {
-            "total_s": time.perf_counter() - began,
-            "kernels_s": COMPILED.seconds - compiled,
-            "ended": _now(),
-        }
-        write_record(cell.folder / RECORD_FILE, record)
+def write_failed(cell: Cell, reason: str, *, trace: str, under: Under) -> dict[str, Any]:
+    """Write the record of a cell that cannot write it itself: its process ended under it, or it hangs.
+
+    The history is what its last checkpoint holds. Raises `ClaimLost` where another process has taken the cell over.
+    """
+    record = _blank(cell, under.attempts) | {"status": "failed", "reason": reason, "traceback": trace}
+    record["history"] = history_kept(cell.folder)
+    record["times"]["ended"] = _now()
+    under.require()
+    write_record(cell.folder / RECORD_FILE, record)
     return record
 
 
-def _train_and_measure(cell: Cell, mirrors: Mirrors, progress: Progress | None) -> dict[str, Any]:
-    protocol = cell.protocol()
+def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: Mirrors, under: Under) -> None:
+    """Fill the record as things become known, so that what ends this leaves what there was."""
+    protocol = cell.protocol
     began = time.perf_counter()
     parts = open_parts(cell)
-    loaded = time.perf_counter()
-    assembled = cell.assemble()
-    network = assembled.network
-    facts = _arm_facts(cell)
-    streams = {
+    record["times"]["load_s"] = time.perf_counter() - began
+    record["data"] = {
+        "sha256": parts.images.digest,
+        "train_images": parts.train.images,
+        "val_images": parts.val.images,
+        "test_images": parts.test.images,
+        "classes": list(parts.images.class_names),
+        "mean": list(parts.images.mean),
+        "std": list(parts.images.std),
+        "notes": list(parts.images.notes),
+    }
+    network = cell.assemble().network
+    record |= arms.facts(cell)
+    record["streams"] = {
         "split_sha256": split_digest(parts.val_indices),
         "first_batch_sha256": batch_digest(parts.train),
         "starting_weights": weight_digests(network),
     }
-    training = time.perf_counter()
-    fitted = fit(
-        network,
-        parts.train,
-        parts.val,
-        protocol=protocol,
-        trainer=cell.config.get("trainer") or {},
-        seed=cell.seed,
-        mirrors=mirrors,
-        progress=progress,
-    )
-    trained = time.perf_counter()
-    found: dict[str, Any] = {
-        "history": fitted.history,
-        "audit": facts["audit"],
-        "cost": facts["cost"],
-        "streams": streams,
-        "data": {
-            "sha256": parts.images.digest,
-            "train_images": parts.train.images,
-            "val_images": parts.val.images,
-            "test_images": parts.test.images,
-            "classes": list(parts.images.class_names),
-            "mean": list(parts.images.mean),
-            "std": list(parts.images.std),
-            "notes": list(parts.images.notes),
-        },
-        "times": {"load_s": loaded - began, "train_s": trained - training},
-    }
+    fitted = Fitted(network)
+    record["history"] = fitted.history
+    try:
+        fit(
+            network,
+            parts.train,
+            parts.val,
+            protocol=protocol,
+            trainer=cell.config.get("trainer") or {},
+            seed=cell.seed,
+            mirrors=mirrors,
+            progress=under.progress,
+            checkpoints=_checkpoints(cell, parts, record["provenance"], under),
+            should_stop=under.should_stop,
+            fitted=fitted,
+        )
+    finally:
+        record["times"]["train_s"] = fitted.spent_s
+        record["provenance"]["resumed_epochs"] = fitted.resumed_epochs
+        if len(fitted.places) > 1:
+            record["provenance"]["places"] = fitted.places
     if fitted.diverged:
-        return found | {"status": "diverged", "reason": fitted.diverged}
+        record |= {"status": "diverged", "reason": fitted.diverged}
+        return
     # The one time that the test set is read.
     logits, target = predict(fitted.network, parts.test, protocol=protocol, device=cell.device)
     if not torch.isfinite(logits).all():
-        return found | {"status": "diverged", "reason": "the selected weights give logits that are no numbers"}
-    found["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted)
-    found["files"] = {
+        record |= {"status": "diverged", "reason": "the selected weights give logits that are no numbers"}
+        return
+    train_loss, train_accuracy = seen_again(fitted.network, parts.seen, protocol=protocol, device=cell.device)
+    of_training = {"train_accuracy": train_accuracy, "train_loss": train_loss}
+    record["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted) | of_training
+    split_file = _npz({"validation": parts.val_indices.numpy().astype(np.int32)})
+    under.require()
+    record["files"] = {
         WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
         OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays())),
-        "split.npz": _save(cell, "split.npz", _npz({"validation": parts.val_indices.numpy().astype(np.int32)})),
+        "split.npz": _save(cell, "split.npz", split_file),
     }
-    return found | {"status": "ok"}
+    record["status"] = "ok"
+
+
+def _checkpoints(cell: Cell, parts: Parts, provenance: Mapping[str, Any], under: Under) -> Checkpoints:
+    """Return the cell's checkpoints: its own where cell, images and the code that trains it are the same."""
+    key = {"run_id": cell.identity.run_id, "images": parts.images.digest, **training_code(PACKAGE)}
+    place = {name: provenance[name] for name in ("machine_id", "threads")}
+    every_s = cell.protocol.checkpoint_every_s
+    return Checkpoints(cell.folder, every_s=every_s, key=key, place=place, may_write=under.may_write)
 
 
 def _selected(fitted: Fitted) -> dict[str, float | int]:
@@ -193,36 +273,9 @@ def _selected(fitted: Fitted) -> dict[str, float | int]:
     return {
         "val_accuracy": row["val_accuracy"],
         "val_loss": row["val_loss"],
-        "train_accuracy": row["train_accuracy"],
-        "train_loss": row["train_loss"],
         "selected_epoch": fitted.selected_epoch,
         "epochs": len(fitted.history),
     }
-
-
-_FACTS: dict[str, dict[str, Any]] = {}
-
-
-def _arm_facts(cell: Cell) -> dict[str, Any]:
-    """Return what does not depend on the seed, found once an arm: the audit and the cost."""
-    if cell.identity.arm_id not in _FACTS:
-        dataset = cell.dataset()
-        assembled = cell.assemble()
-        shape = (dataset.channels, dataset.image_size, dataset.image_size)
-        audit, cost = audited(assembled, batch_size=cell.protocol().batch_size, device=cell.device)
-        ran = implementations(
-            assembled.network,
-            shape,
-            device=cell.device,
-            dtype=cell.protocol().dtype,
-            memory_format=cell.protocol().torch_memory_format,
-            batch_size=cell.protocol().batch_size,
-        )
-        _FACTS[cell.identity.arm_id] = {
-            "audit": audit | {"implementations": ran},
-            "cost": cost,
-        }
-    return _FACTS[cell.identity.arm_id]
 
 
 def weight_digests(network: nn.Module) -> dict[str, str]:
@@ -250,8 +303,9 @@ def _save(cell: Cell, name: str, content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def _blank(cell: Cell) -> dict[str, Any]:
+def _blank(cell: Cell, attempts: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Return a record of the cell that says what it is, and nothing yet of what came out."""
+    ended = {"attempts": [dict(attempt) for attempt in attempts]} if attempts else {}
     return {
         "schema": SCHEMA,
         "run_id": cell.identity.run_id,
@@ -272,7 +326,7 @@ def _blank(cell: Cell) -> dict[str, Any]:
         "history": [],
         "streams": {},
         "times": {"started": _now()},
-        "provenance": provenance(cell.device) | {"command": list(cell.settings.command)},
+        "provenance": provenance(cell.device) | {"command": list(cell.settings.command)} | ended,
         "files": {},
     }
 
@@ -315,5 +369,5 @@ def evaluate(cell: Cell, folder: Path, record: Mapping[str, Any]) -> dict[str, f
         raise ConfigurationError(f"the images of {cell.labels['dataset']} are not those of the record")
     network = cell.assemble().network
     network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
-    logits, target = predict(network, parts.test, protocol=cell.protocol(), device=cell.device)
+    logits, target = predict(network, parts.test, protocol=cell.protocol, device=cell.device)
     return metrics(logits, target, prefix="test_")

@@ -9,6 +9,7 @@ mistakes reported together.
 
 import hashlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -105,6 +106,35 @@ def build(spec: Mapping[str, Any], context: Mapping[str, Any] | None = None, *, 
         raise
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"`{where}` ({spec[TARGET]}): {error}") from error
+
+
+def check_values(value: Any, where: str) -> None:
+    """Raise `ConfigurationError` for what no record could hold: a number that is not finite, an object.
+
+    >>> try:
+    ...     check_values({"optimizer": {"lr": float("inf")}}, "protocol")
+    ... except ConfigurationError as error:
+    ...     print(error)
+    `protocol.optimizer.lr` must be a finite number, got inf
+    """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            check_values(item, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            check_values(item, f"{where}.{index}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigurationError(f"`{where}` must be a finite number, got {value}")
+    elif isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(f"`{where}` must be text in UTF-8, got {value!a}") from error
+    elif value is not None and not isinstance(value, bool | int | float):
+        raise ConfigurationError(
+            f"`{where}` must be a number, a text, true, false, null, or a list or mapping of these, "
+            f"got a {type(value).__name__}"
+        )
 
 
 def _nested(value: Any, context: Mapping[str, Any] | None, *, where: str) -> Any:

@@ -17,7 +17,7 @@ from poolbench.record import SCHEMA, read_speeds, write_json
 
 def speed_path(cell: Cell) -> Path:
     """Return where the arm's speed record of this machine lies."""
-    return cell.speed_folder / f"{cell.identity.arm_id}-{machine(cell.device)['machine_id']}.json"
+    return cell.settings.speeds / f"{cell.identity.arm_id}-{machine(cell.device)['machine_id']}.json"
 
 
 def measured(cell: Cell, reference: Cell) -> bool:
@@ -26,7 +26,7 @@ def measured(cell: Cell, reference: Cell) -> bool:
         return False
     now = _identity(cell, reference)
     same = ("arm_id", "reference_arm_id", "machine_id", "threads", "allocator")
-    compiled = cell.protocol().compile
+    compiled = cell.protocol.compile
     return any(
         # Older records do not say it: nothing was compiled for them.
         all(speed.get(key) == now[key] for key in same) and speed.get("compiled", False) == compiled
@@ -40,14 +40,13 @@ def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: flo
     `budget_s` bounds each quantity's measurement in seconds, `half_width` is the relative half-width of the ratio's
     interval that ends it earlier.
     """
-    dataset, protocol = cell.dataset(), cell.protocol()
+    protocol = cell.protocol
     itself = cell.identity.arm_id == reference.identity.arm_id
     arm = cell.assemble().network
     other = arm if itself else reference.assemble().network
-    shape = (dataset.channels, dataset.image_size, dataset.image_size)
     look = partial(
         implementations,
-        input_shape=shape,
+        input_shape=cell.input_shape,
         device=cell.device,
         dtype=protocol.dtype,
         memory_format=protocol.torch_memory_format,
@@ -57,8 +56,8 @@ def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: flo
     quantities = network_speed(
         arm,
         other,
-        input_shape=shape,
-        num_classes=dataset.num_classes,
+        input_shape=cell.input_shape,
+        num_classes=cell.dataset.num_classes,
         batch_size=protocol.batch_size,
         device=cell.device,
         precision=protocol.precision,

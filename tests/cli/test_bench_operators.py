@@ -14,6 +14,7 @@ from poolbench.cli import bench, choices, main
 from poolbench.measure import machine, operators
 from poolbench.measure.operators import Shape
 from poolbench.pooling import AvgPool2d
+from poolbench.pooling.bases.arguments import IMPLEMENTATIONS, IMPLEMENTATIONS_OF_HEADS
 
 # `--quick` makes their batches of 8 one.
 SMALL = (Shape("small", (8, 3, 8, 8), 2, 2, 0), Shape("overlapping", (8, 2, 9, 9), 3, 2, 1))
@@ -162,6 +163,24 @@ def test_threads(rows: Rows, small: None, threads: str, said: str, capsys: pytes
 def test_one_layout(rows: Rows, small: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert {row["layout"] for row in rows("max", "--layout", "contiguous")} == {"contiguous"}
     assert list(tables(capsys.readouterr().out)) == [f"{title}, contiguous" for title in TITLES]
+
+
+def test_implementations_are_those_of_operators() -> None:
+    """The command names them without loading torch, for a quick answer to a misspelt one."""
+    assert bench.IMPLEMENTATIONS == IMPLEMENTATIONS
+    head, window = (
+        {"_target_": f"poolbench.pooling.{name}", "implementation": "fast"} for name in ("GlobalGeMPool2d", "MaxPool2d")
+    )
+    for implementation in IMPLEMENTATIONS:
+        assert bench._implemented(window, implementation)["implementation"] == implementation
+        expected = implementation if implementation in IMPLEMENTATIONS_OF_HEADS else "fast"
+        assert bench._implemented(head, implementation)["implementation"] == expected
+    assert bench._implemented({"_target_": "torch.nn.Flatten"}, "torch") == {"_target_": "torch.nn.Flatten"}
+
+
+def test_tritons_kernels_are_for_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "max", "--implementation", "triton"]) == 2
+    assert "--implementation triton is for --device cuda" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("implementation", ["torch", "fast"])

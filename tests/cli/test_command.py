@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from poolbench.cli import choices, main
-from poolbench.cli.composing import sort_arguments
+from poolbench.cli.command_line import CommandLine
 from poolbench.errors import ConfigurationError
 
 
@@ -74,7 +74,8 @@ def test_unknown_command_and_none() -> None:
     ],
 )
 def test_flags_may_stand_anywhere(given: list[str], flags: list[str], overrides: list[str]) -> None:
-    assert sort_arguments(given) == (flags, overrides)
+    line = CommandLine.of("train", given)
+    assert (list(line.flags), list(line.overrides)) == (flags, overrides)
 
 
 def test_every_choice_says_what_it_is() -> None:

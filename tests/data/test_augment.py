@@ -108,6 +108,7 @@ def test_equal_seed_and_epoch_give_equal_draws():
         ({"cutout": 9}, r"cutout` must be in 0\.\.8"),
         ({"cutout": 1.5}, r"cutout` must be in 0\.\.8"),
         ({"crop_mode": "zero"}, "did you mean zeros"),
+        ({"crop_mode": "reflect"}, r"`dataset\.augment\.crop_mode=reflect` does nothing.*crop_padding` is 0"),
         ({"flip": 1}, "flip` must be true or false, got 1"),
         ({"flipp": True}, "unknown argument of `dataset.augment` 'flipp'; did you mean flip"),
         ("flip", "must be null or a mapping"),

@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from poolbench.data import HeldImages, open_dataset
+from poolbench.data import Datasets, HeldImages
 from poolbench.data.fit_size import fit_size
-from poolbench.data.image_folder import _LISTINGS, ImageFolder
+from poolbench.data.image_folder import ImageFolder
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import user_cache
 
 CLASSES = ("cat", "dog")
 
@@ -41,7 +42,6 @@ def own_user_cache(tmp_path, monkeypatch):
 
 
 def folder(root: Path, **arguments) -> ImageFolder:
-    _LISTINGS.clear()  # as in a fresh process
     return ImageFolder(root=root, **({"image_size": 12} | arguments))
 
 
@@ -174,7 +174,6 @@ def test_a_changed_file_is_decoded_anew(tree):
 
 def test_an_added_file_changes_the_fingerprint_within_the_process(tree):
     first = folder(tree)
-    assert ImageFolder(root=tree, image_size=12).listing is first.listing
     path = tree / "train" / "cat" / "8.png"
     picture(8).save(path)
     os.utime(path.parent, ns=(0, 0))  # a coarse clock may give the folder the same time
@@ -349,7 +348,60 @@ def test_it_opens_from_its_specification(tree):
         "val_fraction": 0.25,
         "train_images": 6,
     }
-    dataset = open_dataset(spec)
+    held = Datasets()
+    dataset = held.open(spec)
     assert (dataset.name, dataset.num_classes) == ("image_folder", 2)
     assert len(dataset.load().train) == 6
-    assert open_dataset(spec).load() is dataset.load()
+    assert held.open(spec).load() is dataset.load()
+
+
+def test_links_that_lead_nowhere_are_named(tree):
+    (tree / "train" / "cat" / "gone.png").symlink_to(tree / "nowhere.png")
+    with pytest.raises(DataError, match=r"cat holds links that lead nowhere: gone\.png; mend or remove them"):
+        folder(tree)
+    (tree / "train" / "cat" / "gone.png").unlink()
+    (tree / "train" / "cow").symlink_to(tree / "nowhere", target_is_directory=True)
+    with pytest.raises(DataError, match="train holds links that lead nowhere: cow"):
+        folder(tree)
+
+
+def test_links_that_lead_somewhere_are_followed(tree):
+    (tree / "train" / "cat" / "linked.png").symlink_to(tree / "train" / "cat" / "0.png")
+    images = levels(folder(tree).load().train)
+    np.testing.assert_array_equal(images[0], images[4])
+
+
+def test_a_name_that_is_not_utf8_is_told(tree):
+    name = os.fsdecode(b"caf\xe9.png")
+    picture(1).save(tree / "train" / "cat" / name, format="PNG")
+    with pytest.raises(DataError, match=r"cat holds names that are not UTF-8: caf\\udce9\.png; rename them"):
+        folder(tree)
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(tree):
+    os.mkfifo(tree / "train" / "cat" / "pipe.png")
+    with pytest.raises(DataError, match=r"neither a jpeg nor a png file: pipe\.png"):
+        folder(tree)
+
+
+@pytest.mark.parametrize("place", ["train/cat", "train", "test/dog"])
+def test_a_folder_that_cannot_be_read_is_named(tree, monkeypatch, place):
+    real = os.scandir
+
+    def refusing(path):
+        if str(path) == str(tree / place):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(DataError, match=rf"`dataset\.root`: {tree / place} cannot be read: Permission denied; change"):
+        folder(tree)
+
+
+def test_a_user_without_a_home_needs_no_cache(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda user: {}[user])
+    assert user_cache() is None
+    monkeypatch.setattr("poolbench.data.cache._writable", lambda folder: False)
+    assert folder(tree).load().train.labels.tolist() == [0] * 4 + [1] * 4

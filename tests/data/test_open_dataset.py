@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from poolbench.data import HeldImages, InMemory, LoadedImages, open_dataset
+from poolbench.data import Datasets, HeldImages, InMemory, LoadedImages, open_dataset
 from poolbench.data.dataset import SHARED
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.paths import conf_dir
@@ -37,13 +37,15 @@ def test_a_root_that_is_not_set_is_named():
         open_dataset(spec)
 
 
-def test_equal_specifications_load_once_in_a_process():
-    first = open_dataset(DIGITS).load()
-    assert open_dataset(dict(DIGITS)).load() is first
+def test_equal_specifications_load_once_for_who_holds_them():
+    held = Datasets()
+    first = held.open(DIGITS).load()
+    assert held.open(dict(DIGITS)).load() is first
     # What is drawn from the images later does not load them again.
-    assert open_dataset(DIGITS | {"val_fraction": 0.2, "augment": {"flip": True}}).load() is first
-    assert open_dataset(DIGITS | {"image_size": 8}).load() is not first
-    assert open_dataset(DIGITS).load() is first
+    assert held.open(DIGITS | {"val_fraction": 0.2, "augment": {"flip": True}}).load() is first
+    assert held.open(DIGITS | {"image_size": 8}).load() is not first
+    assert held.open(DIGITS).load() is first
+    assert Datasets().open(DIGITS).load() is not first
 
 
 def test_a_stated_subset_of_training_images():

@@ -12,14 +12,12 @@ from poolbench.kernels.graph import (
     Graph,
     Value,
     Window,
-    digest,
     exp,
     exp2,
     log,
     log2,
     maximum,
     minimum,
-    needed,
     propagate_nan,
     reduce,
     sqrt,
@@ -28,6 +26,7 @@ from poolbench.kernels.graph import (
     where,
     with_gradient_of,
 )
+from poolbench.kernels.order import digest, needed
 from poolbench.kernels.plain import OPERATIONS
 from poolbench.kernels.program import Program, Tape, program
 from poolbench.pooling.shared.ranks import largest

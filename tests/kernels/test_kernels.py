@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from poolbench.kernels import compiled
 from poolbench.kernels.cpu import launch, library, team
@@ -330,12 +331,23 @@ def test_keeps_no_more_than_torchs_max_pooling(
         (
             torch.zeros(1, 1, 4, 4, device="meta"),
             "fast",
-            ("torch", "kernels run on cpu and cuda, the map is on meta"),
+            ("torch", "kernels of implementation=fast run on cpu, the map is on meta"),
         ),
     ],
 )
 def test_says_what_computes_and_why(x: Tensor, implementation: str, expected: tuple[str, str]) -> None:
     assert MaxPool2d(2, implementation=implementation).implementation_for(x) == expected
+
+
+def test_kernels_on_a_gpu_are_asked_for() -> None:
+    with FakeTensorMode():
+        x = torch.empty(1, 1, 4, 4, device="cuda")
+    ran, reason = MaxPool2d(2).implementation_for(x)
+    assert ran == "torch"
+    assert reason.endswith("run on cpu, the map is on cuda: implementation=triton asks for kernels there")
+    assert MaxPool2d(2, implementation="triton").implementation_for(x)[0] in ("triton", "torch")  # if it is installed
+    here = MaxPool2d(2, implementation="triton").implementation_for(torch.zeros(1, 1, 4, 4))
+    assert here == ("torch", "kernels of implementation=triton run on cuda, the map is on cpu")
 
 
 def test_a_large_window_is_left_to_torch() -> None:
@@ -408,7 +420,9 @@ def test_a_pickled_operator_runs_in_a_new_process(tmp_path: Path) -> None:
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "kernels"
     monkeypatch.setenv(compiled.FOLDER, str(folder))
-    monkeypatch.setattr(library, "COMPILED", compiled.Compiled())
+    fresh = compiled.Compiled()
+    for module in (compiled, library):
+        monkeypatch.setattr(module, "COMPILED", fresh)
     _forget()
     yield folder
     _forget()
@@ -464,6 +478,36 @@ def test_where_nothing_can_be_kept_it_still_runs_and_says_so(
     _pool()
     assert library.COMPILED.made == 1
     assert str(file / "below") in library.COMPILED.unkept
+
+
+@pytest.fixture
+def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be a user without a home folder and without an account, as a container's."""
+    for name in ("HOME", "XDG_CACHE_HOME", compiled.FOLDER):
+        monkeypatch.delenv(name, raising=False)
+
+    def none(user: int) -> Any:
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    monkeypatch.setattr("pwd.getpwuid", none)
+
+
+def test_without_a_home_it_still_runs_and_says_so(empty_cache: Path, no_home: None) -> None:
+    assert compiled.cache_folder() is None
+    _pool()
+    assert (library.COMPILED.made, library.COMPILED.loaded) == (1, 0)
+    assert "no home folder" in library.COMPILED.unkept
+
+
+def test_an_unwritable_cache_home_keeps_nothing(
+    tmp_path: Path, empty_cache: Path, no_home: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(file))
+    _pool()
+    assert library.COMPILED.made == 1
+    assert str(file) in library.COMPILED.unkept
 
 
 def test_the_cache_lies_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 import torch
 import yaml
 
-from poolbench.cell import Cell, Settings
+from poolbench.cell import Cell
 from poolbench.measure.speed import Quantity, SideBySide
 from poolbench.paths import conf_dir
+from poolbench.settings import Settings
 from poolbench.speeds import measure_arm, measured, speed_path
 
 

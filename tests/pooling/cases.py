@@ -236,15 +236,31 @@ def each(condition: Callable[[Case], bool] = lambda case: True, *, specs: Mappin
 
 
 def each_geometry(condition: Callable[[Case], bool] = lambda case: True, *, specs: Mapping[str, Case] = CASES) -> Any:
-    """Run a test for every case, in each geometry of `geometries_of`."""
-    chosen = {
-        f"{name}-{number}": (case, geometry)
-        for name, case in specs.items()
-        if condition(case)
-        for number, geometry in enumerate(geometries_of(case.kind))
-    }
-    return pytest.mark.parametrize(("case", "geometry"), chosen.values(), ids=chosen)
+    """Run a test for every case, in each geometry of `geometries_of`: the quick tests in the first and the last.
+
+    The first overlaps and hangs over the border, the last has a dilation and unequal sides.
+    """
+    found = []
+    for name, case in specs.items():
+        geometries = geometries_of(case.kind) if condition(case) else []
+        for number, geometry in enumerate(geometries):
+            marks = () if number in (0, len(geometries) - 1) else pytest.mark.slow
+            found.append(pytest.param(case, geometry, id=f"{name}-{number}", marks=marks))
+    return pytest.mark.parametrize(("case", "geometry"), found)
 
 
 halves = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+# Each dtype in a layout of its own; the other two pairs are among the slow tests.
+halves_in_layouts = pytest.mark.parametrize(
+    ("dtype", "layout"),
+    [
+        pytest.param(dtype, layout, id=f"{dtype}-{layout}", marks=() if quick else pytest.mark.slow)
+        for dtype, layout, quick in (
+            (torch.bfloat16, torch.channels_last, True),
+            (torch.float16, torch.contiguous_format, True),
+            (torch.bfloat16, torch.contiguous_format, False),
+            (torch.float16, torch.channels_last, False),
+        )
+    ],
+)

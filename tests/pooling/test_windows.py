@@ -28,6 +28,7 @@ from pooling.cases import (
     few,
     geometries_of,
     halves,
+    halves_in_layouts,
     images,
     layouts,
     many,
@@ -397,12 +398,12 @@ def test_a_view_of_a_larger_map_pools_as_its_copy(case: Case) -> None:
 
 
 @each()
-@halves
-@layouts
+@halves_in_layouts
 def test_half_precision_is_close_and_stays(case: Case, dtype: torch.dtype, layout: torch.memory_format) -> None:
     check_half_precision(case, case.kinds_of_images(2, CHANNELS, 8, 9, dtype=dtype), layout)
 
 
+@pytest.mark.slow
 @each(by_torch, specs=SEQUENCES)
 @halves
 def test_half_precision_of_sequences_is_close_and_stays(case: Case, dtype: torch.dtype) -> None:
@@ -571,17 +572,17 @@ GEOMETRY_ERRORS = [
 
 
 @each(as_configured)
-@pytest.mark.parametrize(("arguments", "message"), GEOMETRY_ERRORS, ids=str)
-def test_geometry_errors(case: Case, arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        case.operator(**(case.usual | arguments))
+def test_geometry_errors(case: Case) -> None:
+    for arguments, message in GEOMETRY_ERRORS:
+        with pytest.raises(ValueError, match=message):
+            case.operator(**(case.usual | arguments))
 
 
 @each(as_configured, specs=SEQUENCES)
-@pytest.mark.parametrize(("arguments", "message"), GEOMETRY_ERRORS, ids=str)
-def test_geometry_errors_of_sequences(case: Case, arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message.replace("one or two whole numbers", "a whole number")):
-        case.operator(**(case.usual | arguments))
+def test_geometry_errors_of_sequences(case: Case) -> None:
+    for arguments, message in GEOMETRY_ERRORS:
+        with pytest.raises(ValueError, match=message.replace("one or two whole numbers", "a whole number")):
+            case.operator(**(case.usual | arguments))
 
 
 @each(as_configured)

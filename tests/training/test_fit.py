@@ -1,76 +1,23 @@
 """Training on batches made here: selection, repeatability, divergence, interruption, progress, mirrors."""
 
-import math
 import signal
-from collections.abc import Iterator
+import struct
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import pytest
 import torch
+import yaml
+from lightning.pytorch.loggers import WandbLogger
+from tensorboardX.proto.event_pb2 import Event
 from torch import Tensor, nn
+from training.recipes import Blobs, network, protocol, run, weights
 
 from poolbench.errors import ConfigurationError, Stopped
-from poolbench.streams import drawing, stream
-from poolbench.training import Mirrors, Protocol, fit, predict, resolve_device, trainer_arguments
+from poolbench.training import Mirrors, predict, resolve_device, seen_again
 
 CPU = torch.device("cpu")
-TRAINER = {"accelerator": "cpu"}
-RECIPE: dict[str, Any] = {
-    "name": "test",
-    "epochs": 3,
-    "batch_size": 8,
-    "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.05, "weight_decay": 0.1},
-    "schedule": {"_target_": "torch.optim.lr_scheduler.OneCycleLR", "max_lr": 0.05},
-    "label_smoothing": 0.0,
-    "precision": "float32",
-    "memory_format": "contiguous",
-    "select": "best",
-    "deterministic": False,
-    "compile": False,
-    "eval_batch_size": 16,
-}
-
-
-def protocol(**changes: Any) -> Protocol:
-    return Protocol.of(RECIPE | changes)
-
-
-class Blobs:
-    """Two classes whose mean brightness differs; the order of each epoch is drawn from its own stream."""
-
-    def __init__(self, batches: int = 4, seed: int = 0, poison_epoch: int | None = None) -> None:
-        draw = stream(seed, "blobs")
-        self.target = torch.arange(batches * 8) % 2
-        self.images = torch.randn(batches * 8, 1, 4, 4, generator=draw) + self.target.view(-1, 1, 1, 1)
-        self.batches, self.epoch, self.poison_epoch = batches, 0, poison_epoch
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.target), generator=stream(0, "order", self.epoch))
-        for rows in order.chunk(self.batches):
-            images = self.images[rows]
-            yield images * math.nan if self.epoch == self.poison_epoch else images, self.target[rows]
-
-
-def network(seed: int = 0, dropout: float = 0.0) -> nn.Module:
-    with drawing(seed, "network"):
-        return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 2))
-
-
-def weights(trained: nn.Module) -> list[Tensor]:
-    return [parameter.detach() for parameter in trained.parameters()]
-
-
-def run(net: nn.Module | None = None, train: Any = None, **changes: Any):
-    given = {"protocol": protocol(), "trainer": TRAINER, "seed": 0} | changes
-    return fit(net or network(), train or Blobs(), Blobs(seed=1), **given)
 
 
 def test_it_learns_and_keeps_a_row_an_epoch() -> None:
@@ -87,6 +34,15 @@ def test_the_selected_weights_are_in_the_network() -> None:
     assert accuracy == pytest.approx(fitted.selected["val_accuracy"])
     best = max(fitted.history, key=lambda row: (row["val_accuracy"], -row["val_loss"], -row["epoch"]))
     assert fitted.selected_epoch == best["epoch"]
+
+
+def test_what_was_trained_on_is_seen_again_as_evaluation_sees_it() -> None:
+    net, blobs = network(dropout=0.5), Blobs()
+    loss, accuracy = seen_again(net, blobs, protocol=protocol(), device=CPU)
+    logits, target = predict(net, blobs, protocol=protocol(), device=CPU)
+    assert accuracy == pytest.approx((logits.argmax(1) == target).double().mean().item())
+    assert loss == pytest.approx(nn.functional.cross_entropy(logits, target).item(), rel=1e-5)
+    assert (loss, accuracy) == seen_again(net, blobs, protocol=protocol(), device=CPU)
 
 
 def test_select_last() -> None:
@@ -140,11 +96,6 @@ def test_the_schedule_covers_the_whole_training() -> None:
     assert rates[-1] < 0.02
 
 
-def test_further_trainer_arguments_reach_lightning() -> None:
-    clipped = run(trainer=TRAINER | {"gradient_clip_val": 1e-6})
-    assert clipped.history != run().history
-
-
 class Raising(L.Callback):
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -196,6 +147,78 @@ def test_the_csv_mirror_holds_every_epoch(tmp_path: Path) -> None:
     assert "val_accuracy" in lines[0]
 
 
+def test_the_csv_mirror_ends_with_a_summary_and_no_further_row(tmp_path: Path) -> None:
+    mirror = mirrors(tmp_path, csv={"_target_": "lightning.pytorch.loggers.CSVLogger", "name": "", "version": "csv"})
+    mirror.config({"seed": 0})
+    run(mirrors=mirror)
+    mirror.final({"test_accuracy": 0.75, "selected_epoch": 1}, status="ok", step=1)
+    mirror.close(ok=True)
+    rows = (tmp_path / "csv" / "metrics.csv").read_text().splitlines()
+    assert "test_accuracy" not in rows[0]
+    assert len(rows) == 4  # names, and one for each epoch
+    told = yaml.safe_load((tmp_path / "csv" / "hparams.yaml").read_text())
+    assert told == {"seed": 0, "final": {"status": "ok", "test_accuracy": 0.75, "selected_epoch": 1}}
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return the curves in a folder of TensorBoard's: steps and values by name."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for path in folder.glob("events*"):
+        content, begin = path.read_bytes(), 0
+        while begin < len(content):
+            # A record: its length, a check of that, the event, a check of that.
+            end = begin + 12 + struct.unpack_from("<Q", content, begin)[0]
+            event = Event.FromString(content[begin + 12 : end])
+            begin = end + 4
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    curves.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return curves
+
+
+def test_tensorboard_gets_no_figure_that_is_none(tmp_path: Path) -> None:
+    spec = {"_target_": "lightning.pytorch.loggers.TensorBoardLogger", "name": "", "version": "tensorboard"}
+    mirror = mirrors(tmp_path, tensorboard=spec)
+    mirror.config({"seed": 0, "protocol": {"epochs": 3}})
+    fitted = run(mirrors=mirror)
+    mirror.final({"test_accuracy": 0.75, "val_accuracy": 0.5}, status="ok", step=1)
+    mirror.close(ok=True)
+    curves = scalars(tmp_path / "tensorboard")
+    assert curves["final/test_accuracy"] == [(1, 0.75)]
+    assert curves["final/val_accuracy"] == [(1, 0.5)]
+    assert curves["val_accuracy"] == [
+        (row["epoch"], pytest.approx(row["val_accuracy"], rel=1e-6)) for row in fitted.history
+    ]
+    assert set(curves) == {f"final/{name}" for name in ("test_accuracy", "val_accuracy")} | {
+        name for name in fitted.history[0] if name != "epoch"
+    }
+
+
+def test_wandb_ends_with_a_summary_and_no_further_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    spec = {"_target_": "lightning.pytorch.loggers.WandbLogger", "project": "p", "offline": True, "group": "mine"}
+    mirror = mirrors(tmp_path, wandb=spec)
+    mirror.config({"seed": 0})
+    run(mirrors=mirror)
+    logger = mirror.loggers["wandb"]
+    assert isinstance(logger, WandbLogger)
+    one = logger.experiment
+    rows = one.step
+    mirror.final({"test_accuracy": 0.75, "val_accuracy": 0.5}, status="ok", step=1)
+    assert one.step == rows == 3
+    assert (one.summary["test_accuracy"], one.summary["val_accuracy"], one.summary["status"]) == (0.75, 0.5, "ok")
+    assert one.group == "mine"  # what the user gave is not overwritten
+    mirror.close(ok=True)
+
+
+@pytest.mark.parametrize("argument", ["log_graph", "log_model", "checkpoint_name"])
+def test_a_logger_argument_that_does_nothing_here_is_refused(argument: str) -> None:
+    spec = {"_target_": "lightning.pytorch.loggers.WandbLogger", argument: True}
+    with pytest.raises(ConfigurationError, match=rf"`logger\.own\.{argument}` does nothing here.*leave it out"):
+        Mirrors.check({"own": spec})
+
+
 class Broken(L.loggers.CSVLogger):
     def log_metrics(self, metrics: Any, step: Any = None) -> None:
         raise OSError("server down")
@@ -236,19 +259,6 @@ def test_a_misspelt_logger_argument_is_told_before_training() -> None:
 def test_a_wrong_recipe_is_told_before_training(changes: dict, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         protocol(**changes)
-
-
-@pytest.mark.parametrize(
-    ("trainer", "says"),
-    [
-        ({"gradient_clip": 1.0}, "did you mean gradient_clip_val"),
-        ({"max_epochs": 3}, "`trainer.max_epochs` is set by `protocol.epochs`"),
-        ({"devices": 2}, "must be 1"),
-    ],
-)
-def test_trainer_arguments_are_lightnings_by_name(trainer: dict, says: str) -> None:
-    with pytest.raises(ConfigurationError, match=says):
-        trainer_arguments(trainer)
 
 
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from poolbench.cli import bench, choices, cost, evaluate, export, inspect, report, train
+from poolbench.cli import bench, choices, cost, evaluate, export, inspect, power, report, status, train, work
 from poolbench.errors import ConfigurationError
 
 DESCRIPTION = "Which pooling should this network use, and how sure are we?"
@@ -12,7 +12,10 @@ EXAMPLES = """examples:
   poolbench train backbone=slides pooling=avg_topk dataset=digits seed=0
   poolbench train -m backbone=slides,lenet5 pooling='glob(*)' dataset=digits seed='range(0,5)'
   poolbench train experiment=quickstart     a whole named sweep
+  poolbench status results/quickstart       what is done, who is at what, what failed
+  poolbench work results/quickstart         one more worker, on any machine that sees the folder
   poolbench report results/quickstart       tables and figures from its records
+  poolbench power experiment=quickstart     before the runs: seeds and images that a difference takes
   poolbench inspect backbone=torchvision backbone.model=resnet50 pooling=avg   sites, shapes, what is left alone
   poolbench cost backbone=slides pooling=max,avg,lip                           parameters, work, memory
   poolbench bench                           speed and memory of operators, against torch's own
@@ -36,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, report, inspect, cost, bench, choices, evaluate, export):
+    for command in (train, status, work, report, power, inspect, cost, bench, choices, evaluate, export):
         command.add_to(commands)
     return top
 

@@ -23,6 +23,7 @@ With KEY=VALUE, as `poolbench train` takes them: time whole networks beside thei
   poolbench bench backbone=resnet18 pooling='glob(*)' dataset=cifar10 dataset.image_size=64 protocol=fast
 
 keys: backbone, pooling, head, dataset, protocol, trainer, reference, threads, allocator and all that is in them."""
+IMPLEMENTATIONS = ("fast", "torch", "triton")
 OF_OPERATORS = ("quick", "layout", "dtype", "device", "implementation")
 OF_NETWORKS = ("batch_sizes", "half_width", "config_dir", "multirun")
 
@@ -56,7 +57,9 @@ def _add_flags(command: argparse.ArgumentParser) -> None:
         "--device", choices=DEVICES, help="where (cpu); on cuda also the kernels alone, replayed as a CUDA graph"
     )
     operators.add_argument(
-        "--implementation", choices=("fast", "torch"), help="compiled kernels where there are, or torch (as configured)"
+        "--implementation",
+        choices=IMPLEMENTATIONS,
+        help="compiled kernels where there are; torch; or, with --device cuda, Triton's kernels (as configured)",
     )
     networks = command.add_argument_group("networks")
     networks.add_argument(
@@ -120,14 +123,24 @@ def run(arguments: argparse.Namespace) -> int:
     return _run_operators(arguments)
 
 
+def _implemented(spec: dict[str, Any], implementation: str) -> dict[str, Any]:
+    """Return an operator's specification with an implementation, if it is one that the operator can have."""
+    from poolbench.pooling.bases.arguments import IMPLEMENTATIONS_OF_HEADS
+    from poolbench.spec import TARGET, accepts, locate
+
+    kind = locate(spec[TARGET])
+    can_have = getattr(kind, "kind", "") == "window" or implementation in IMPLEMENTATIONS_OF_HEADS
+    return {**spec, "implementation": implementation} if can_have and accepts(kind, "implementation") else spec
+
+
 def _run_operators(arguments: argparse.Namespace) -> int:
     threads = arguments.threads or 1
     device_name, dtypes = arguments.device or "cpu", arguments.dtype or DTYPES[:1]
     if device_name == "cpu" and "float16" in dtypes:
         raise ConfigurationError("--dtype float16 is for --device cuda; on the CPU there is bfloat16")
     specs = operator_specs(arguments.variants)
-    if arguments.implementation:
-        specs = {name: {**spec, "implementation": arguments.implementation} for name, spec in specs.items()}
+    if arguments.implementation == "triton" and device_name != "cuda":
+        raise ConfigurationError("--implementation triton is for --device cuda: its kernels run nowhere else")
     import torch
     from rich.console import Console
 
@@ -138,6 +151,8 @@ def _run_operators(arguments: argparse.Namespace) -> int:
     device = torch.device(device_name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError("--device cuda: torch finds no CUDA device here; leave it out to time on the CPU")
+    if arguments.implementation:
+        specs = {name: _implemented(spec, arguments.implementation) for name, spec in specs.items()}
     allocator = set_allocator("keep")
     torch.set_num_threads(threads)
     here = machine(device)

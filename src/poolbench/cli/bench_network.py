@@ -2,7 +2,7 @@
 
 import argparse
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -10,9 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from poolbench.cli import choices
-from poolbench.cli.composing import composed
-from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
+from poolbench.checks import whole_number
+from poolbench.cli.command_line import CommandLine
+from poolbench.cli.compose import Job, compose
+from poolbench.errors import ConfigurationError, UnsupportedError
+from poolbench.sweep.signals import ended_by_signals
 
 BUDGET_S = 10.0
 # Two benches of a pair, each within 1 %, are within 2 % of each other.
@@ -38,12 +40,12 @@ def run_networks(arguments: argparse.Namespace) -> int:
     sizes = batch_sizes(arguments.batch_sizes)
     budget_s = BUDGET_S if arguments.budget is None else arguments.budget
 
-    def bench(jobs: Any, configurations: Sequence[Any], launcher: Any) -> int:
-        with _rows_to(arguments.csv) as writer:
-            return _bench(configurations, writer, arguments.threads, sizes, budget_s=budget_s, half_width=half_width)
-
     flags = ["--config-dir", arguments.config_dir] if arguments.config_dir else []
-    return composed([*arguments.variants, *flags], bench, command="bench")
+    with ended_by_signals() as ended:
+        jobs = compose(CommandLine.of("bench", [*arguments.variants, *flags]))
+        with _rows_to(arguments.csv) as writer:
+            return _bench(jobs, writer, arguments.threads, sizes, budget_s=budget_s, half_width=half_width)
+    return ended.status
 
 
 def batch_sizes(text: str | None) -> list[int] | None:
@@ -71,7 +73,7 @@ def _rows_to(path: str | None) -> AbstractContextManager[Any]:
 
 
 def _bench(
-    configurations: Sequence[Any],
+    jobs: Sequence[Job],
     file: Any,
     threads: int | None,
     sizes: list[int] | None,
@@ -81,11 +83,11 @@ def _bench(
 ) -> int:
     from poolbench.measure.machine import set_allocator
 
-    set_allocator(str(configurations[0].allocator))
+    set_allocator(str(jobs[0].config["allocator"]))
     import torch
     from rich.console import Console
 
-    pairs = _pairs(configurations)
+    pairs = _pairs(jobs, threads)
     table = csv.DictWriter(file, COLUMNS) if file else None
     if table:
         table.writeheader()
@@ -98,8 +100,8 @@ def _bench(
         "of ms: below 1",
         highlight=False,
     )
-    for configuration, design, reference in pairs:
-        torch.set_num_threads(_threads(configuration, threads))
+    for used, design, reference in pairs:
+        torch.set_num_threads(used)
         rows = []
         for row in _rows(design, reference, sizes, budget_s=budget_s, half_width=half_width):
             rows.append(row)
@@ -110,53 +112,31 @@ def _bench(
     return 0
 
 
-def _threads(configuration: Any, asked: int | None) -> int:
-    found = asked if asked is not None else configuration.threads
-    if found is None:
-        return 1
-    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise ConfigurationError(f"`threads` must be a whole number of at least 1, or null, got {found!r}")
-    return found
-
-
-def _pairs(configurations: Iterable[Any]) -> list[tuple[Any, Any, Any]]:
-    """Return each different arm's configuration and design with its reference's; mistakes are told together."""
+def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any]]:
+    """Return each different arm's threads and design, with its reference's; mistakes are told together."""
     from poolbench.cell import Design
-    from poolbench.cli.sweep import described
+    from poolbench.cli.labels import described
 
-    jobs = [(configuration, *described(configuration, configuration.hydra)) for configuration in configurations]
-    labelled = {names["variant"]: groups["pooling"] for _, groups, names in jobs}
-    found: list[tuple[Any, Any, Any]] = []
+    found: list[tuple[int, Any, Any]] = []
     mistakes: list[str] = []
-    for configuration, groups, names in jobs:
+    for job, asked in zip(jobs, described(jobs), strict=True):
         try:
-            _threads(configuration, None)
-            design = Design.of(groups, names)
+            set_here = whole_number("threads", job.config["threads"], or_null="1 here")
+            design = Design.of(asked.config, asked.labels)
             design.input_shape, design.num_classes  # noqa: B018 (what the dataset does not announce is told now)
-            name = str(configuration.reference)
-            reference = design.with_reference(_reference_pooling(configuration, name, labelled), name)
+            reference = design.with_reference(asked.reference, str(job.config["reference"]))
         except ConfigurationError as error:
             if str(error) not in mistakes:
                 mistakes.append(str(error))
             continue
+        used = threads or set_here or 1
         # Another seed draws other weights, which take as long.
-        same = [{**one.config, "seed": 0, "threads": other.threads} for other, one, _ in found]
-        if {**design.config, "seed": 0, "threads": configuration.threads} not in same:
-            found.append((configuration, design, reference))
+        same = [({**one.config, "seed": 0}, other) for other, one, _ in found]
+        if ({**design.config, "seed": 0}, used) not in same:
+            found.append((used, design, reference))
     if mistakes:
         raise ConfigurationError("\n  ".join(mistakes))
     return found
-
-
-def _reference_pooling(configuration: Any, name: str, labelled: Mapping[str, Any]) -> dict[str, Any]:
-    from poolbench.cli.labels import plain, written_group
-
-    sources = plain(configuration.hydra.runtime.config_sources)
-    folders = [Path(source["path"]) for source in sources if source["schema"] == "file"]
-    pooling = written_group(folders, "pooling", name) or labelled.get(name)
-    if not pooling:
-        raise unknown_name("reference", name, choices.names("pooling", folders))
-    return pooling
 
 
 def _rows(
@@ -170,7 +150,7 @@ def _rows(
     from poolbench.measure.speed import speed_by_batch_size
     from poolbench.measure.stopwatch import stopwatch_for
 
-    protocol, here, stopwatch = design.protocol(), machine(design.device), stopwatch_for(design.device)
+    protocol, here, stopwatch = design.protocol, machine(design.device), stopwatch_for(design.device)
     place = dict.fromkeys(COLUMNS, "") | {
         **{key: design.labels[key] for key in ("backbone", "dataset", "variant")},
         "reference": reference.labels["variant"],

@@ -8,8 +8,9 @@ from typing import Any
 
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.paths import conf_dir, experiments_dir
+from poolbench.record import GROUPS as OF_A_CELL
 
-GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer", "logger", "launcher", "experiment")
+GROUPS = (*OF_A_CELL, "logger", "launcher", "experiment")
 # Only what is plainly a list of names is checked here; glob(*), choice(...) and quotes are Hydra's to read.
 PLAIN = re.compile(r"[\w/-]+(,[\w/-]+)*")
 

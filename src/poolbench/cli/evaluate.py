@@ -29,8 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
         config["dataset"] = {**config["dataset"], "root": arguments.root}
     if arguments.trainer:
         config["trainer"] = {**config["trainer"], "accelerator": arguments.trainer}
-    from poolbench.cell import Cell, Settings
+    from poolbench.cell import Cell
     from poolbench.run import evaluate
+    from poolbench.settings import Settings
 
     settings = Settings(folder.parents[2], folder.parents[1].name, record["reference"])
     cell = Cell.of(config, record["labels"], settings)

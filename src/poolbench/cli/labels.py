@@ -1,21 +1,57 @@
 """What a composed configuration is called: the choices' names, with what makes them differ from their YAML."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from poolbench.record import NOT_IDENTITY
+from poolbench.cli import choices
+from poolbench.cli.compose import Job
+from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.record import GROUPS, NOT_IDENTITY
 from poolbench.spec import TARGET
+from poolbench.sweep.asked import Asked
 
 
-def plain(config: Any) -> Any:
-    """Return a configuration as plain dictionaries and lists, interpolations resolved."""
-    return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+def described(jobs: Sequence[Job], others: Iterable[Asked] = ()) -> list[Asked]:
+    """Return composed jobs as plain configurations, each with its labels and the reference's pooling.
+
+    The reference is a YAML of conf/pooling, or a variant among these jobs and `others`.
+
+    Raises:
+        ConfigurationError: the reference is neither in conf/pooling nor a variant of these jobs.
+    """
+    cells = [_described(job) for job in jobs]
+    variants = {one.labels["variant"]: one.config["pooling"] for one in others}
+    variants |= {names["variant"]: config["pooling"] for config, names in cells}
+    return [Asked(config, names, _reference(job, variants)) for job, (config, names) in zip(jobs, cells, strict=True)]
 
 
-def own_class(pooling: dict[str, Any], written: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
+def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
+    config = {group: job.config.get(group) for group in GROUPS} | {"seed": job.config.get("seed")}
+    written = written_groups(job)
+    config["backbone"] = own_network(config["backbone"] or {}, written.get("backbone", {}))
+    config["pooling"] = own_class(config["pooling"] or {}, written.get("pooling", {}), job.overrides)
+    names = labels(config, written, job.choices)
+    by, reference = job.config.get("match"), str(job.config.get("reference"))
+    if by is not None and names["variant"] != reference:
+        pooling = written_group(job.folders, "pooling", reference)
+        if not pooling:
+            raise ConfigurationError(f"`match` needs a reference that stands in conf/pooling, got {reference!r}")
+        config["match"] = {"by": str(by), "reference": pooling}
+        names["variant"] = with_setting(names["variant"], f"match={by}")
+    return config, names
+
+
+def _reference(job: Job, variants: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the pooling group of the variant that others are compared with."""
+    name = str(job.config.get("reference"))
+    pooling = written_group(job.folders, "pooling", name) or variants.get(name)
+    if not pooling:
+        raise unknown_name("reference", name, choices.names("pooling", job.folders))
+    return pooling
+
+
+def own_class(pooling: Mapping[str, Any], written: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return `pooling` without the arguments that belong to the class which the user replaced.
 
     `pooling=avg_topk pooling.downsample._target_=my.Pool` would leave `k`, which is AvgTopKPool2d's, to my.Pool.
@@ -34,6 +70,24 @@ def own_class(pooling: dict[str, Any], written: Mapping[str, Any], overrides: li
     return cleaned
 
 
+def own_network(backbone: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `backbone` under the name of the class that the user put in the place of the YAML's.
+
+    `backbone._target_=my.Net` would leave the YAML's name to my.Net. A name that the user gave stays.
+
+    >>> own_network({"name": "slides", "_target_": "my.Net"}, {"name": "slides", "_target_": "poolbench.Slides"})
+    {'name': 'Net', '_target_': 'my.Net'}
+    """
+    target = backbone.get(TARGET)
+    if (
+        not isinstance(target, str)
+        or target == written.get(TARGET, target)
+        or backbone.get("name") != written.get("name")
+    ):
+        return dict(backbone)
+    return {**backbone, "name": target.rpartition(".")[2]}
+
+
 def labels(
     config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any]
 ) -> dict[str, str]:
@@ -42,8 +96,11 @@ def labels(
     `config` holds the composed groups, `written` the same groups as their YAML files say, `chosen` the choice of each
     group: the name of one whose YAML gives none.
     """
+    yaml, backbone = written.get("backbone", {}), config["backbone"]
+    now = {**config, "backbone": own_network(backbone, yaml)}
+    before = {**written, "backbone": own_network({**yaml, TARGET: backbone.get(TARGET)}, yaml)}
     named = {
-        group: _named(config[group], written.get(group, {}), group, str(chosen.get(group) or group))
+        group: _named(now[group], before.get(group, {}), group, str(chosen.get(group) or group))
         for group in ("backbone", "dataset")
     }
     variant = _variant(config, written, chosen.get("head"), str(chosen.get("pooling") or "pooling"))
@@ -126,19 +183,16 @@ def _short(value: Any) -> str:
     return str(value).replace(" ", "")
 
 
-def written_groups(sources: list[Mapping[str, str]], chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what the YAML files of the chosen `groups` say, found in Hydra's configuration sources."""
-    folders = [Path(source["path"]) for source in sources if source["schema"] == "file"]
-    found = {}
-    for group in ("backbone", "pooling", "head", "dataset"):
-        choice = chosen.get(group)
-        if choice:
-            found[group] = written_group(folders, group, choice)
-    return found
+def written_groups(job: Job) -> dict[str, dict[str, Any]]:
+    """Return what the YAML files of the chosen groups say."""
+    chosen = ((group, job.choices.get(group)) for group in ("backbone", "pooling", "head", "dataset"))
+    return {group: written_group(job.folders, group, choice) for group, choice in chosen if choice}
 
 
-def written_group(folders: list[Path], group: str, choice: str) -> dict[str, Any]:
+def written_group(folders: Sequence[Path], group: str, choice: str) -> dict[str, Any]:
     """Return what `GROUP/CHOICE.yaml` says, its own defaults beneath it; empty where there is no such file."""
+    from omegaconf import DictConfig, OmegaConf
+
     for folder in folders:
         path = folder / group / f"{choice}.yaml"
         if path.is_file():
@@ -148,5 +202,5 @@ def written_group(folders: list[Path], group: str, choice: str) -> dict[str, Any
             beneath = [
                 written_group(folders, group, base) for base in bases if isinstance(base, str) and base != "_self_"
             ]
-            return plain(OmegaConf.merge(*beneath, content))
+            return OmegaConf.to_container(OmegaConf.merge(*beneath, content), resolve=True)  # type: ignore[return-value]
     return {}

@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from poolbench.cli.composing import composed
+from poolbench.cli.command_line import CommandLine
+from poolbench.cli.compose import answered_by_hydra, composing
+from poolbench.sweep.signals import ended_by_signals
 
 USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5) or glob(*) sweeps over it.
 
@@ -15,9 +17,10 @@ USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5)
 
 groups (see `poolbench list GROUP`): backbone, pooling, head, dataset, protocol, trainer, logger, launcher, experiment
 keys: seed, name, question, expected, published, results_dir, reference, margin, force, strict, threads, allocator,
+  on_failure, retry, launcher.workers,
   speed.measure, speed.budget_s,
   protocol.*, dataset.*, backbone.*, pooling.downsample.*, pooling.head.*, +trainer.* (any lightning.Trainer argument)
-Hydra's own flags work too (--cfg job, --config-dir DIR, --info, hydra/launcher=...); -m is accepted and not needed."""
+Hydra's own flags work too (--cfg job, --config-dir DIR, --info); -m is accepted and not needed."""
 
 
 def add_to(commands: Any) -> None:
@@ -34,10 +37,33 @@ def add_to(commands: Any) -> None:
 
 def train(arguments: Sequence[str]) -> int:
     """Run the cells that the overrides ask for; return the exit status."""
+    line = CommandLine.of("train", arguments)
+    if line.is_hydras:
+        return answered_by_hydra(line)
+    with ended_by_signals() as ended:
+        from rich.console import Console
 
-    def sweep(*composition: Any) -> int:
-        from poolbench.cli.sweep import run_sweep
+        from poolbench.cli.sources import asked_for
+        from poolbench.sweep.asked import SweepSettings
+        from poolbench.sweep.launch import Launch
+        from poolbench.sweep.plan import PlanFolder
+        from poolbench.sweep.process import let_threads_sleep, prepare_process
+        from poolbench.sweep.processes import Nursery
 
-        return run_sweep(*composition)
+        with composing(line) as composer:
+            first = composer.job(composer.overrides[0])
+            settings = SweepSettings.of([first.config], line.words)
+            asked, jobs = asked_for(composer, first, PlanFolder(settings.folder))
+            SweepSettings.of([first.config, *(job.config for job in jobs)], line.words)
+        launch = Launch.of(settings)
+        console = Console(stderr=True)
+        if launch.shares_processors:
+            let_threads_sleep(launch.threads)
+        # What workers need is imported beside the planning.
+        nursery = Nursery.warmed() if launch.name == "processes" else None
+        prepare_process(settings.allocator, launch.threads, console)
+        # Loads torch: the allocator is set by now.
+        from poolbench.sweep.sweep import run_sweep
 
-    return composed(arguments, sweep, command="train")
+        return run_sweep(asked, settings, launch, console, nursery)
+    return ended.status

@@ -2,7 +2,7 @@
 
 from poolbench.data.augment import Augment
 from poolbench.data.batches import Batches, batch_digest
-from poolbench.data.dataset import Dataset, InMemory, open_dataset
+from poolbench.data.dataset import Dataset, Datasets, InMemory, open_dataset
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, StreamedImages
 from poolbench.data.split import split, split_digest, subset
 
@@ -10,6 +10,7 @@ __all__ = [
     "Augment",
     "Batches",
     "Dataset",
+    "Datasets",
     "HeldImages",
     "ImageSource",
     "InMemory",

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poolbench.checks import is_whole
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.streams import stream
 
@@ -84,12 +85,17 @@ class Augment:
             augment = cls(**(spec or {}))
         for name, most in (("crop_padding", image_size - 1), ("translate", image_size - 1), ("cutout", image_size)):
             value = getattr(augment, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            if not is_whole(value) or not 0 <= value <= most:
                 raise ConfigurationError(
                     f"`dataset.augment.{name}` must be in 0..{most} for image_size={image_size}, got {value!r}"
                 )
         if augment.crop_mode not in CROP_MODES:
             raise unknown_name("`dataset.augment.crop_mode`", str(augment.crop_mode), CROP_MODES)
+        if augment.crop_mode != CROP_MODES[0] and not augment.crop_padding:
+            raise ConfigurationError(
+                f"`dataset.augment.crop_mode={augment.crop_mode}` does nothing: it says what the padding holds, and "
+                "`dataset.augment.crop_padding` is 0; give that, too"
+            )
         if not isinstance(augment.flip, bool):
             raise ConfigurationError(f"`dataset.augment.flip` must be true or false, got {augment.flip!r}")
         return augment

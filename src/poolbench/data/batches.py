@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from poolbench.checks import whole_number
 from poolbench.data.augment import Augment, Draws
 from poolbench.data.images import ImageSource
 from poolbench.errors import ConfigurationError
@@ -61,8 +62,7 @@ class Batches:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         channels, height, width = source.shape
-        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-            raise ConfigurationError(f"`batch_size` must be a whole number of at least 1, got {batch_size!r}")
+        whole_number("batch_size", batch_size)
         if len(indices) == 0:
             raise ConfigurationError("`indices` must name at least one image, got none")
         if shuffle and batch_size > len(indices):

@@ -8,7 +8,6 @@ last; a lock lets one process decode while others wait.
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from filelock import FileLock
 
 from poolbench.data.decoding import digest_of
 from poolbench.data.images import HeldImages
+from poolbench.paths import user_cache
 from poolbench.whole_file import replacing
 
 FOLDER = ".poolbench-cache"
@@ -64,7 +64,8 @@ class DecodedCache:
             stamp.update(f"{file.path}\0{file.size}\0{file.modified_ns}\n".encode())
         self.stamp = stamp.hexdigest()
         whose = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
-        self.folders = (root / FOLDER / key, _user_cache() / "poolbench" / whose / key)
+        cache = user_cache()
+        self.folders = (root / FOLDER / key, *([] if cache is None else [cache / whose / key]))
 
     def facts(self) -> dict[str, Any] | None:
         """Return the facts that hold for the files as they are now, or None."""
@@ -131,7 +132,3 @@ def _writable(folder: Path) -> bool:
             return True
     except OSError:
         return False
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

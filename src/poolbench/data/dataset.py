@@ -1,8 +1,7 @@
 """What a dataset offers, how a YAML becomes one, and datasets of one's own arrays."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from poolbench.checks import is_whole
 from poolbench.data.augment import Augment
 from poolbench.data.decoding import channel_sums, digest_of
 from poolbench.data.images import HeldImages, LoadedImages
@@ -25,7 +25,7 @@ DESCRIBING = ("channels", "image_size", "num_classes")
 class Dataset(Protocol):
     """What `dataset._target_` must give: a class of one's own needs these six and nothing else.
 
-    Opening is cheap (no image is read); `load` may take its time and is called once in a process.
+    Opening is cheap (no image is read); `load` may take its time and is called once by whoever holds `Datasets`.
     """
 
     name: str
@@ -40,14 +40,48 @@ class Dataset(Protocol):
         """Return the images; raise `DataError` where they are absent or unusable."""
 
 
-_LOADED: dict[str, LoadedImages] = {}
+class Datasets:
+    """The datasets of a sweep, held by who plans or trains it: equal ones are opened once and loaded once.
+
+    >>> spec = {"_target_": "poolbench.data.digits.Digits", "name": "digits", "val_fraction": 0.1}
+    >>> held = Datasets()
+    >>> held.open(spec | {"val_fraction": 0.2}).load() is held.open(spec).load()
+    True
+    """
+
+    def __init__(self) -> None:
+        self._built: dict[str, Dataset] = {}
+        self._loaded: dict[str, LoadedImages] = {}
+
+    def open(self, spec: Mapping[str, Any]) -> Dataset:
+        """Open the dataset of a `conf/dataset` YAML as `open_dataset` does, or share what is open already."""
+        return open_dataset(spec, self)
+
+    def built(self, own: Mapping[str, Any]) -> Dataset:
+        """Return the object that a specification describes, built at the first call."""
+        key = _key(own)
+        if key not in self._built:
+            self._built[key] = build(own, where="dataset")
+        return self._built[key]
+
+    def loaded(self, key: Any, load: Callable[[], LoadedImages]) -> LoadedImages:
+        """Return the images under this key, loaded at the first call."""
+        text = _key(key)
+        if text not in self._loaded:
+            self._loaded[text] = load()
+        return self._loaded[text]
+
+
+def _key(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, default=str)
 
 
 class _Opened:
-    """A dataset as its YAML asks for it: checked against it, cut to the stated subset, loaded once in a process."""
+    """A dataset as its YAML asks for it: checked against it, cut to the stated subset, loaded once by its holder."""
 
-    def __init__(self, dataset: Dataset, spec: Mapping[str, Any]) -> None:
+    def __init__(self, dataset: Dataset, spec: Mapping[str, Any], held: Datasets) -> None:
         self.dataset = dataset
+        self._held = held
         self.name = str(spec.get("name") or dataset.name)
         self.channels = dataset.channels
         self.image_size = dataset.image_size
@@ -59,12 +93,9 @@ class _Opened:
         return self.dataset.fingerprint()
 
     def load(self) -> LoadedImages:
-        """Return the images, loaded at the first call in this process."""
+        """Return the images, loaded at the first call."""
         loading = {key: value for key, value in self._spec.items() if key not in ("val_fraction", "augment")}
-        key = hashlib.sha256(json.dumps([loading, self.fingerprint()], default=str).encode()).hexdigest()
-        if key not in _LOADED:
-            _LOADED[key] = self._load()
-        return _LOADED[key]
+        return self._held.loaded([loading, self.fingerprint()], self._load)
 
     def _load(self) -> LoadedImages:
         images = self.dataset.load()
@@ -91,14 +122,14 @@ class _Opened:
         )
 
 
-def open_dataset(spec: Mapping[str, Any]) -> Dataset:
+def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> Dataset:
     """Open the dataset of a `conf/dataset` YAML; no image is read.
 
     `name`, `train_images`, `val_fraction`, `augment`, `mean` and `std` say what is done with the dataset and are seen
     to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has, unless they are null.
     These are arguments of `_target_` only where it has such a parameter; every other key is one.
 
-    `load` of what is returned loads once in a process for equal specifications and fingerprints.
+    `load` of what is returned loads once; with `held`, once for all equal specifications and fingerprints there.
 
     Raises:
         ConfigurationError: an argument is wrong, or contradicts what the dataset is.
@@ -114,13 +145,14 @@ def open_dataset(spec: Mapping[str, Any]) -> Dataset:
         raise ConfigurationError("`dataset.val_fraction` is missing: the share of the training images that validates")
     check_val_fraction(spec["val_fraction"])
     count = spec.get("train_images")
-    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 2):
+    if count is not None and (not is_whole(count) or count < 2):
         raise ConfigurationError(
             f"`dataset.train_images` must be null (all) or a whole number, at least 2, got {count!r}"
         )
     target = locate(spec.get(TARGET, ""))
     own = {key: value for key, value in spec.items() if key not in (*SHARED, *DESCRIBING) or accepts(target, key)}
-    dataset = build(own, where="dataset")
+    held = held or Datasets()
+    dataset = held.built(own)
     missing = [
         name
         for name in ("name", "channels", "image_size", "num_classes", "fingerprint", "load")
@@ -137,7 +169,7 @@ def open_dataset(spec: Mapping[str, Any]) -> Dataset:
     for key in ("mean", "std"):
         _check_channel_values(key, spec.get(key), dataset.channels)
     Augment.of(spec.get("augment"), dataset.image_size)
-    return _Opened(dataset, spec)
+    return _Opened(dataset, spec, held)
 
 
 def _check_channel_values(key: str, values: Any, channels: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from poolbench.checks import is_whole
 from poolbench.data.cache import DecodedCache
 from poolbench.data.content import Content
 from poolbench.data.decoding import ChannelSums, ContentDigest, channel_sums, decode, digest_of, read_in_order
@@ -47,16 +48,17 @@ class ImageDataset(ABC):
         workers: int = 2,
     ) -> None:
         for argument, value in (("image_size", image_size), ("num_classes", num_classes)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < (2 if argument == "num_classes" else 1):
+            if not is_whole(value) or value < (2 if argument == "num_classes" else 1):
                 least = "at least 2" if argument == "num_classes" else "at least 1"
                 raise ConfigurationError(f"`dataset.{argument}` must be a whole number, {least}, got {value!r}")
         if channels not in (1, 3):
             raise ConfigurationError(f"`dataset.channels` must be 1 (grey) or 3 (colour), got {channels!r}")
         if streaming not in ("auto", True, False):
             raise ConfigurationError(f"`dataset.streaming` must be auto, true or false, got {streaming!r}")
-        if memory_limit_mib is not None and not memory_limit_mib >= 0:
+        number = isinstance(memory_limit_mib, int | float) and not isinstance(memory_limit_mib, bool)
+        if memory_limit_mib is not None and not (number and memory_limit_mib >= 0):
             raise ConfigurationError(f"`dataset.memory_limit_mib` must be null or at least 0, got {memory_limit_mib!r}")
-        if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
+        if not is_whole(workers) or workers < 0:
             raise ConfigurationError(f"`dataset.workers` must be a whole number, at least 0, got {workers!r}")
         self.name = name
         self.channels = channels

@@ -16,6 +16,7 @@ from poolbench.data.content import Content
 from poolbench.data.fit_size import fit_size
 from poolbench.data.image_dataset import ImageDataset
 from poolbench.data.images import UnreadableImage
+from poolbench.data.orientation import UPRIGHT, orientation_of, turned_files, upright
 from poolbench.errors import ConfigurationError, DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -28,10 +29,8 @@ class ImageFolder(ImageDataset):
 
     Classes are the folders below `train`, sorted by name; `test` must have the same. Images lie directly in them,
     sorted by name; what begins with a dot is ignored. Grey images become colour ones, and colour ones grey (ITU-R
-    601 luma), as `channels` says; transparency is dropped; 16-bit levels keep their upper byte. An image of another
-    size than `image_size` is fitted: `poolbench.data.fit_size`.
-
-    A process lists a folder once and again only when files were added to it or removed from it.
+    601 luma), as `channels` says; transparency is dropped; 16-bit levels keep their upper byte. A photograph is turned
+    upright by its EXIF orientation. An image of another size than `image_size` is fitted: `poolbench.data.fit_size`.
 
     Args:
         root: the folder that holds `train` and `test`.
@@ -79,13 +78,15 @@ class ImageFolder(ImageDataset):
         )
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 over paths below `root` and sizes of all images."""
+        """Return the SHA-256 over paths below `root` and sizes of all images, and the orientation of those turned."""
         return self.listing.fingerprint
 
     def cache(self) -> DecodedCache:
         """Return the cache beside the images."""
-        files = (file for part in PARTS for files in self.listing.parts[part] for file in files)
-        return DecodedCache(self.root, f"images-{self.channels}x{self.image_size}x{self.image_size}", files)
+        # Where none is turned, the key is that of versions that turned none.
+        turned = "-upright" if self.listing.turned else ""
+        key = f"images-{self.channels}x{self.image_size}x{self.image_size}{turned}"
+        return DecodedCache(self.root, key, self.listing.files)
 
     def content(self) -> Content:
         """Return readers of the files."""
@@ -121,6 +122,7 @@ class FileReader:
         self.channels = channels
         self.size = size
         self._fitted: set[int] = set()
+        self._turned: set[int] = set()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -135,9 +137,12 @@ class FileReader:
         path = self.root / self.paths[index]
         try:
             with Image.open(path) as image:
-                pixels = _pixels(image, self.channels)
+                turned = orientation_of(image) != UPRIGHT
+                pixels = _pixels(upright(image) if turned else image, self.channels)
         except Exception as error:  # what a broken file makes a decoder raise has no common class
             raise UnreadableImage(str(path), f"{type(error).__name__}: {error}") from error
+        if turned:
+            self._turned.add(index)
         if pixels.shape[:2] != (self.size, self.size):
             self._fitted.add(index)
         return fit_size(pixels, self.size)
@@ -147,11 +152,16 @@ class FileReader:
         return FileReader(self.root, [self.paths[row] for row in rows], self.channels, self.size)
 
     def notes(self) -> tuple[str, ...]:
-        """Say how many of the images read so far were fitted."""
-        if not self._fitted:
-            return ()
-        size = f"{self.size}×{self.size}"
-        return (f"{len(self._fitted):,} of {len(self):,} images were of another size than {size} and fitted to it",)
+        """Say how many of the images read so far were turned upright, and how many fitted."""
+        said = []
+        if self._turned:
+            said.append(f"{len(self._turned):,} of {len(self):,} images were turned upright by their EXIF orientation")
+        if self._fitted:
+            size = f"{self.size}×{self.size}"
+            said.append(
+                f"{len(self._fitted):,} of {len(self):,} images were of another size than {size} and fitted to it"
+            )
+        return tuple(said)
 
 
 def _pixels(image: Image.Image, channels: int) -> np.ndarray:
@@ -169,50 +179,87 @@ def _pixels(image: Image.Image, channels: int) -> np.ndarray:
 class Listing:
     """The files of a tree by part and class, as they were when it was listed."""
 
+    root: Path
     classes: tuple[str, ...]
     parts: dict[str, list[list[SourceFile]]]
 
     @cached_property
+    def files(self) -> list[SourceFile]:
+        """All files, training images first, by class and name."""
+        return [file for part in PARTS for files in self.parts[part] for file in files]
+
+    @cached_property
+    def turned(self) -> dict[str, int]:
+        """EXIF orientation of those images that do not stand upright, by path."""
+        return turned_files(self.root, self.files)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over sorted paths and sizes."""
+        """SHA-256 over sorted paths and sizes, and over the orientation of images that are turned."""
         digest = hashlib.sha256()
-        for file in sorted(file for part in self.parts.values() for files in part for file in files):
+        for file in sorted(self.files):
             digest.update(f"{file.path}\0{file.size}\n".encode())
+        for path, found in sorted(self.turned.items()):
+            digest.update(f"{path}\0orientation {found}\n".encode())
         return digest.hexdigest()
 
 
-_LISTINGS: dict[Path, tuple[list[tuple[str, int]], Listing]] = {}
-
-
 def _listing(root: Path) -> Listing:
-    """List a tree, once in a process while its folders stay as they are."""
+    """List a tree."""
     root = root.absolute()
-    if not root.is_dir():
-        raise DataError(
-            f"`dataset.root`: {root} is no folder; it must hold train/CLASS/… and test/CLASS/… with jpeg or png images"
-        )
-    folders = {part: _class_folders(root, part) for part in PARTS}
-    _require_equal_classes(root, *(folders[part] for part in PARTS))
-    state = [(path, Path(path).stat().st_mtime_ns) for part in PARTS for path in folders[part].values()]
-    known = _LISTINGS.get(root)
-    if known is None or known[0] != state:
+    try:
+        if not root.is_dir():
+            raise DataError(
+                f"`dataset.root`: {root} is no folder; it must hold train/CLASS/… and test/CLASS/… with jpeg or png "
+                "images"
+            )
+        folders = {part: _class_folders(root, part) for part in PARTS}
+        _require_equal_classes(root, *(folders[part] for part in PARTS))
         parts = {part: [_images(root, part, name) for name in sorted(folders[part])] for part in PARTS}
-        known = _LISTINGS[root] = (state, Listing(tuple(sorted(folders["train"])), parts))
-    return known[1]
+        return Listing(root, tuple(sorted(folders["train"])), parts)
+    except OSError as error:
+        raise DataError(
+            f"`dataset.root`: {error.filename or root} cannot be read: {error.strerror or error}; change its "
+            "permissions, or remove it"
+        ) from error
 
 
 def _class_folders(root: Path, part: str) -> dict[str, str]:
     folder = root / part
     if not folder.is_dir():
         raise DataError(f"`dataset.root`: {folder} is missing; {root} must hold train/CLASS/… and test/CLASS/…")
-    entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    loose = sorted(entry.name for entry in entries if entry.is_file() and entry.name.lower().endswith(SUFFIXES))
+    entries = _entries(folder)
+    loose = [entry.name for entry in entries if entry.is_file() and entry.name.lower().endswith(SUFFIXES)]
     if loose:
         raise DataError(f"{folder} holds images outside class folders: {_some(loose)}; move them to {part}/CLASS/")
     found = {entry.name: entry.path for entry in entries if entry.is_dir()}
     if not found:
         raise DataError(f"{folder} is empty: it must hold a folder of images for each class")
     return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what a folder holds, by name, without what begins with a dot.
+
+    Raises `DataError` for links that lead nowhere, and for names that no table, page or record could hold.
+    """
+    with os.scandir(folder) as found:
+        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    strange = [entry.name for entry in entries if not _is_utf8(entry.name)]
+    if strange:
+        raise DataError(f"{folder} holds names that are not UTF-8: {_some(strange)}; rename them")
+    dangling = [entry.name for entry in entries if entry.is_symlink() and not Path(entry.path).exists()]
+    if dangling:
+        raise DataError(f"{folder} holds links that lead nowhere: {_some(dangling)}; mend or remove them")
+    return entries
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _require_equal_classes(root: Path, train: dict[str, str], test: dict[str, str]) -> None:
@@ -229,10 +276,8 @@ def _require_equal_classes(root: Path, train: dict[str, str], test: dict[str, st
 
 def _images(root: Path, part: str, name: str) -> list[SourceFile]:
     folder = root / part / name
-    entries = sorted(
-        (entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda entry: entry.name
-    )
-    strange = [entry.name for entry in entries if entry.is_dir() or not entry.name.lower().endswith(SUFFIXES)]
+    entries = _entries(folder)
+    strange = [entry.name for entry in entries if not entry.is_file() or not entry.name.lower().endswith(SUFFIXES)]
     if strange:
         raise DataError(
             f"{folder} holds what is neither a jpeg nor a png file: {_some(strange)}; remove it, or let its name begin "
@@ -245,5 +290,6 @@ def _images(root: Path, part: str, name: str) -> list[SourceFile]:
 
 
 def _some(names: Sequence[str]) -> str:
+    names = [name.encode(errors="backslashreplace").decode() for name in names]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

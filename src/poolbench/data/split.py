@@ -5,6 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
+from poolbench.checks import is_whole
 from poolbench.errors import ConfigurationError
 from poolbench.streams import stream
 
@@ -61,8 +62,7 @@ def subset(labels: Tensor, train_images: int) -> Tensor:
         ConfigurationError: fewer than 2 or more than all images are asked for.
     """
     count = len(labels)
-    whole = isinstance(train_images, int) and not isinstance(train_images, bool)
-    if not whole or not 2 <= train_images <= count:
+    if not is_whole(train_images) or not 2 <= train_images <= count:
         raise ConfigurationError(
             f"`dataset.train_images` must be null (all) or in 2..{count}, the number of training images, "
             f"got {train_images!r}"

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from poolbench.checks import whole_number
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.whole_file import replacing
 
@@ -100,8 +101,7 @@ def exported(
 ) -> Exported:
     """Return `network` in a format, in memory; arguments and errors are those of `export_network`."""
     require(format, check=check)
-    if batch is not None and (not isinstance(batch, int) or isinstance(batch, bool) or batch < 1):
-        raise ConfigurationError(f"`batch` must be a whole number of at least 1, or None for any size, got {batch!r}")
+    whole_number("batch", batch, or_null="any size")
     # Of two: a size of one is always taken for a constant.
     example = images(batch or 2, input_shape, input_dtype, seed=0)
     with _evaluating(network):

@@ -28,12 +28,32 @@ class Compiled:
 COMPILED = Compiled()
 
 
-def cache_folder() -> Path:
-    """Return where compiled kernels are kept: `POOLBENCH_KERNEL_CACHE`, else a folder in the user's cache."""
+def cache_folder() -> Path | None:
+    """Return where compiled kernels are kept: `POOLBENCH_KERNEL_CACHE`, else a folder in the user's cache.
+
+    None where neither is named and the user has no home folder.
+    """
     named = os.environ.get(FOLDER)
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "poolbench" / "kernels"
+    caches = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(caches) if caches else Path.home() / ".cache") / "poolbench" / "kernels"
+    except RuntimeError:  # what Python says of a user without a home
+        return None
+
+
+def kept(path: Path | None, content: bytes) -> bool:
+    """Return whether a file of the cache folder could be written; `COMPILED` notes why it could not."""
+    if path is None:
+        COMPILED.unkept = COMPILED.unkept or f"no home folder: {FOLDER} or XDG_CACHE_HOME can name one for the cache"
+        return False
+    try:
+        keep(path, content)
+    except OSError as error:
+        COMPILED.unkept = COMPILED.unkept or f"{path.parent}: {error.strerror or error}"
+        return False
+    return True
 
 
 def keep(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Where windows lie, as kernels and plain torch are told it."""
+"""Where windows lie in a map: the form in which kernels and the plain path receive it."""
 
 from dataclasses import dataclass
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from poolbench.kernels.graph import Graph, Value, is_const, needed
+from poolbench.kernels.graph import Graph, Value, is_const
+from poolbench.kernels.order import needed
 
 
 def gradients(result: Value, leaves: Sequence[Value], above_all: Value | None = None) -> list[Value]:

@@ -4,8 +4,7 @@ An operator writes its formula once, with Python's own operators on `Value`s. Th
 into a compiled kernel, differentiated and counted, always the same one. Equal operations are held once.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Union
 
@@ -33,6 +32,7 @@ SIGNATURES = {
     "exp2": "f:f",
     "log2": "f:f",
 }
+KINDS = {op: (list(signature[:-2]), signature[-1]) for op, signature in SIGNATURES.items()}
 # What counts as no operation: choices, logic, checks for NaN, and what is there for the derivative alone.
 FREE = ("where", "and", "or", "not", "unordered", "nan_where", "stop_gradient", "with_gradient_of")
 # What takes many times as long as an addition.
@@ -133,15 +133,15 @@ class Graph:
 
     def node(self, op: str, *arguments: Number) -> Value:
         """Return an operation, simplified where that changes no result."""
-        args = tuple(a if isinstance(a, Value) else self.const(a) for a in arguments)
-        kinds, _, kind = SIGNATURES[op].partition(":")
-        if "".join(a.kind for a in args) != kinds:
-            raise TypeError(f"{op} takes {kinds}, got {''.join(a.kind for a in args)}")
+        args = tuple([a if isinstance(a, Value) else self.const(a) for a in arguments])
+        kinds, kind = KINDS[op]
+        if [a.kind for a in args] != kinds:
+            raise TypeError(f"{op} takes {''.join(kinds)}, got {''.join(a.kind for a in args)}")
         return self._simpler(op, args) or self._held(op, kind, args, None)
 
     def _held(self, op: str, kind: str, args: tuple[Value, ...], leaf: float | int | None) -> Value:
         # −0.0 and 0.0 are equal but not the same; NaN is not equal to itself.
-        key = (op, *(a.index for a in args), repr(leaf))
+        key: tuple[object, ...] = (op, *[a.index for a in args]) if args else (op, repr(leaf))
         if key not in self._known:
             self._known[key] = Value(self, len(self.values), op, kind, args, leaf)
             self.values.append(self._known[key])
@@ -215,51 +215,6 @@ class Graph:
 def is_const(value: Value, number: float) -> bool:
     """Whether a value is this very constant (−0.0 is not 0.0)."""
     return value.op == "const" and repr(value.leaf) == repr(number)
-
-
-def needed(outputs: Iterable[Value], *, gradient: bool = False) -> list[Value]:
-    """Return what outputs depend on, inputs first, in the order of writing.
-
-    With `gradient`, what their derivative does: see `with_gradient_of`.
-    """
-    seen: dict[int, Value] = {}
-    waiting = list(outputs)
-    while waiting:
-        value = waiting.pop()
-        if value.index not in seen:
-            seen[value.index] = value
-            waiting.extend(value.args if gradient or value.op != "with_gradient_of" else value.args[:1])
-    return [seen[index] for index in sorted(seen)]
-
-
-def in_turn(outputs: Iterable[Value], given: Iterable[Value] = ()) -> list[Value]:
-    """Return what outputs depend on, each as late as possible: what the first needs, then what the second needs, …
-
-    What is `given` is there, but not what it depends on.
-    """
-    order: dict[int, Value] = {}
-    known = {value.index for value in given}
-    waiting = [(output, False) for output in reversed(list(outputs))]
-    while waiting:
-        value, ready = waiting.pop()
-        if value.index in order:
-            continue
-        arguments = () if value.index in known else value.args[:1] if value.op == "with_gradient_of" else value.args
-        if ready or not arguments:
-            order[value.index] = value
-        else:
-            waiting.append((value, True))
-            waiting.extend((argument, False) for argument in reversed(arguments))
-    return list(order.values())
-
-
-def digest(outputs: Sequence[Value]) -> str:
-    """Return a digest of what outputs compute."""
-    values = needed(outputs)
-    place = {value.index: at for at, value in enumerate(values)}
-    lines = [f"{v.op} {v.leaf!r} {[place.get(a.index) for a in v.args]}" for v in values]
-    lines.append(str([place[o.index] for o in outputs]))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:20]
 
 
 @dataclass
@@ -369,6 +324,11 @@ def exp2(value: Value) -> Value:
 def log2(value: Value) -> Value:
     """Return the logarithm to base 2 of a positive normal number; a NaN stays."""
     return value.graph.node("log2", value)
+
+
+def is_nan(value: Value) -> Value:
+    """Return whether a value is NaN."""
+    return value.graph.node("unordered", value, value)
 
 
 def reduce(operation: Callable[[Value, Value], Value], values: Sequence[Value]) -> Value:

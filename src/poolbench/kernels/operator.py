@@ -1,10 +1,10 @@
 """The kernels as two operators of torch's: the results of all windows, and what the map gets of their gradient.
 
-`torch.ops.poolbench.window` and `torch.ops.poolbench.window_gradient` know their shapes without running (fake
-implementations) and how to be differentiated, so autograd, `torch.compile` and autocast treat them as torch's own.
+`torch.ops.poolbench.window` and `torch.ops.poolbench.window_gradient` have a derivative, and fake implementations that
+give their shapes without running; so autograd, `torch.compile` and autocast treat them as torch's own.
 
-`pooled` calls them where somebody looks: a compiler, a tracer, a mode. Else it calls what they stand for, without the
-half of the way that leads through torch's dispatcher and Python's part of it: on a small map that is most of the time.
+`pooled` calls them where a compiler, a tracer or a mode must see them. Else it calls the kernels directly, without
+torch's dispatcher and its part in Python: on a small map these take most of the time.
 """
 
 import functools
@@ -22,10 +22,10 @@ from poolbench.kernels.precision import is_channels_last, lies_channels_last
 from poolbench.kernels.program import Program
 from poolbench.kernels.transforms import is_transformed
 
-# Where there are kernels, and of which dtypes; LLVM knows some by other names.
-KERNEL_DTYPES = {
-    "cpu": (torch.float32, torch.float64, torch.bfloat16),
-    "cuda": (torch.float32, torch.float64, torch.bfloat16, torch.float16),
+# Where the kernels of an implementation run, and of which dtypes.
+KERNELS = {
+    "fast": ("cpu", (torch.float32, torch.float64, torch.bfloat16)),
+    "triton": ("cuda", (torch.float32, torch.float64, torch.bfloat16, torch.float16)),
 }
 # A longer formula would take many seconds to compile and keep nothing in registers.
 MOST_OPERATIONS = 2500
@@ -43,9 +43,9 @@ _library.define(
 )
 
 
-def unavailable_on(device: str) -> str:
-    """Return why there can be no kernels on a kind of device on this machine, "" where there can."""
-    if device == "cpu":
+def unavailable(implementation: str) -> str:
+    """Return why this machine can compile no kernels of an implementation, "" where it can."""
+    if implementation == "fast":
         return library.unavailable()
     return "" if importlib.util.find_spec("triton") else "Triton is not installed"
 

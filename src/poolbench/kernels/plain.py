@@ -107,7 +107,7 @@ def spread_plain(
     tape = program.derivative_at_border if geometry.has_border(size) else program.derivative
     wide = wide_dtype(x.dtype)
     found = _run(tape, _inputs(x, params, key, geometry) | {"gradient": lambda _: gradient.to(wide)})
-    (top, below), (left, right) = _margins(size, geometry)
+    (top, below), (left, right) = margins(size, geometry)
     layout = torch.contiguous_format if is_transformed(gradient) else memory_format_of(x)
     padded = _zeros((*x.shape[:-2], size[0] + top + below, size[1] + left + right), found[: program.size], x)
     padded = padded.to(wide).contiguous(memory_format=layout)
@@ -149,9 +149,9 @@ def _inputs(
 ) -> dict[str, Callable[[Any], Any]]:
     size = x.shape[-2], x.shape[-1]
     wide = wide_dtype(x.dtype)
-    (top, below), (left, right) = _margins(size, geometry)
+    (top, below), (left, right) = margins(size, geometry)
     padded = F.pad(x, (left, right, top, below)) if max(top, below, left, right) > 0 else x
-    inside = [_inside(axis, size[axis], geometry, x.device) for axis in (0, 1)]
+    inside_by_axis = [inside(axis, size[axis], geometry, x.device) for axis in (0, 1)]
 
     def draw(which: int) -> Tensor:
         assert key is not None
@@ -163,12 +163,12 @@ def _inputs(
 
     def valid(at: int) -> Tensor:
         row, column = divmod(at, geometry.kernel_size[1])
-        return inside[0][:, row, None] & inside[1][None, :, column]
+        return inside_by_axis[0][:, row, None] & inside_by_axis[1][None, :, column]
 
     return {
         "tap": lambda at: padded[_place(at, geometry)].to(wide),
         "valid": valid,
-        "count": lambda _: (inside[0].sum(1)[:, None] * inside[1].sum(1)).to(wide),
+        "count": lambda _: (inside_by_axis[0].sum(1)[:, None] * inside_by_axis[1].sum(1)).to(wide),
         "param": param,
         "uniform": draw,
         "const": lambda number: number,
@@ -185,14 +185,14 @@ def _place(at: int, geometry: Geometry) -> tuple[Any, ...]:
     return (..., *ends)
 
 
-def _margins(size: tuple[int, int], geometry: Geometry) -> list[tuple[int, int]]:
+def margins(size: tuple[int, int], geometry: Geometry) -> list[tuple[int, int]]:
     """Return rows above and below, columns left and right that windows need beyond the map."""
     return [
         (geometry.padding[axis], max(0, geometry.reach(axis) - geometry.padding[axis] - size[axis])) for axis in (0, 1)
     ]
 
 
-def _inside(axis: int, size: int, geometry: Geometry, device: torch.device) -> Tensor:
+def inside(axis: int, size: int, geometry: Geometry, device: torch.device) -> Tensor:
     """Return, for each window along an axis and each step within it, whether that is inside the map."""
     first = torch.arange(geometry.shape[axis], device=device) * geometry.stride[axis] - geometry.padding[axis]
     at = first[:, None] + torch.arange(geometry.kernel_size[axis], device=device) * geometry.dilation[axis]

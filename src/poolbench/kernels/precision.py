@@ -1,4 +1,4 @@
-"""In which precision and which memory layout operators compute, and in which they answer."""
+"""The precision and the memory layout in which operators compute, and those of their results."""
 
 from contextlib import AbstractContextManager, nullcontext
 

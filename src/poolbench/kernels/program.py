@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from poolbench.kernels.gradient import gradients
-from poolbench.kernels.graph import Value, Window, digest
+from poolbench.kernels.graph import Value, Window
+from poolbench.kernels.order import digest
 from poolbench.kernels.sums import Sums
 from poolbench.kernels.tape import Tape
 

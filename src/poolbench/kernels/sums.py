@@ -1,15 +1,16 @@
 """A formula as a function of sums: what is summed is computed once for each value of the map, not for each window.
 
-Where windows overlap, x^p or e^x of one value is needed by several of them, and its derivative waits until all of them
-have said what they get. A formula guards against overflow by what is largest in its window; sums have no such guard, so
-each value says whether it fits. Where one does not, the formula itself is run.
+Where windows overlap, several of them need x^p or e^x of one value, and its derivative is computed once, from the sum
+of their cotangents. A formula guards against overflow by the largest value of its window; sums have no such guard, so
+each value is tested for whether it fits. Where one does not, the formula itself is run.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from poolbench.kernels.gradient import gradients
-from poolbench.kernels.graph import SLOW, Value, Window, digest, in_turn, needed, sum_of
+from poolbench.kernels.graph import SLOW, Value, Window, sum_of
+from poolbench.kernels.order import digest, in_turn, needed
 from poolbench.kernels.tape import Tape
 
 
@@ -67,7 +68,7 @@ def sums(
     Args:
         size: values of a whole window.
         params: learned parameters.
-        summands: what is summed, told a window of one value.
+        summands: what is summed, given a window of one value.
         of_sums: the result of a window from its sums.
 
     >>> from poolbench.kernels.graph import exp, log, within

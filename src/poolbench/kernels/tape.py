@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from poolbench.kernels.graph import FREE, LEAVES, SLOW, Value, in_turn
+from poolbench.kernels.graph import FREE, LEAVES, SLOW, Value
+from poolbench.kernels.order import in_turn
 
 # One operation of a tape: its name, the places of its arguments on the tape, and which input or constant a leaf is.
 Operation = tuple[str, tuple[int, ...], Any]
@@ -13,7 +14,7 @@ Operation = tuple[str, tuple[int, ...], Any]
 
 @dataclass(frozen=True)
 class Tape:
-    """Operations in the order in which they are done, and the places of what comes out."""
+    """Operations in the order in which they are done, and the places of the outputs."""
 
     operations: tuple[Operation, ...]
     outputs: tuple[int, ...]
@@ -29,8 +30,9 @@ class Tape:
             if v in given:
                 kind, number = given[v]
                 return kind, (), number
-            # Of two that are `via` one another, the other was for the derivative.
-            return v.op, tuple(place[a.index] for a in v.args if v.op != "with_gradient_of" or a is v.args[0]), v.leaf
+            # The second of `with_gradient_of` was for the derivative.
+            used = v.args[:1] if v.op == "with_gradient_of" else v.args
+            return v.op, tuple(place[a.index] for a in used), v.leaf
 
         return cls(tuple(map(operation, values)), tuple(place[o.index] for o in outputs))
 

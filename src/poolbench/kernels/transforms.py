@@ -28,7 +28,7 @@ def is_transformed(*tensors: Tensor | None) -> bool:
         if tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor):
             return True
     if forward_ad._current_level < 0:
-        return False  # no dual numbers are there: what is asked at every call is answered at once
+        return False  # no dual numbers are there: this is asked at every call and must be quick
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None)
 
 
@@ -73,7 +73,7 @@ def is_plain(*tensors: Tensor) -> bool:
 
 
 def allows_custom_function(*tensors: Tensor | None) -> bool:
-    """Return whether a derivative of our own (a `torch.autograd.Function`) may be used for these.
+    """Return whether a custom derivative (a `torch.autograd.Function`) may be used for these.
 
     Not in what is exported, which must not hold one, nor where torch transforms it; and needlessly without gradients.
     """

@@ -20,7 +20,7 @@ def implementations(
     memory_format: torch.memory_format,
     batch_size: int = 1,
 ) -> dict[str, dict[str, str]]:
-    """Return, for each operator of the network that can say it, what runs (`fast` or `torch`) and why not the kernel.
+    """Return what runs each operator of the network that can say it (`fast`, `triton`, `torch`), and why no kernel.
 
     Found in one forward pass of a copy over one image of zeros, in evaluation mode, on the device and by autocast to
     `dtype` as in training: what reaches an operator decides. It is asked about a whole batch of that.

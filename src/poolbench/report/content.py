@@ -13,6 +13,7 @@ from poolbench.record import Problem
 from poolbench.report.reading.arms import Block, Record
 from poolbench.report.reading.comparability import NotCompared
 from poolbench.report.statistics.across import Across
+from poolbench.report.statistics.over_blocks import OverBlocks
 from poolbench.report.text.views import View, rows_by_arm
 
 
@@ -25,11 +26,15 @@ class Content:
         experiment: its question, and what others published about it.
         blocks: backbones × datasets with their arms and records, in order.
         tables: `accuracy`, `parameters`, `throughput`, `summary`, and where there is something to table `published`,
-            `across`, `pairs`: frames with the columns of `poolbench.report.tables.columns`.
+            `over_blocks`, `across`, `pairs`: frames with the columns of `poolbench.report.tables.columns`.
+        over_blocks: what holds for the mean over the blocks, an arm each.
         across: what holds over all data sets.
         head: how the tables are to be read, a sentence each.
-        words: the verdict in words, a sentence each.
+        spoken: the verdict as a person would say it, three sentences at most.
+        words: the verdict in words, a sentence for all blocks and for each.
         views: the blocks as tables for people.
+        over_view: the mean over the blocks as such a table; None where there are not several.
+        pairing: what equal seeds gained, a sentence a block.
         warnings: what a reader must know before comparing.
         not_compared: cells that did not finish.
         problems: files that could not be read.
@@ -40,10 +45,14 @@ class Content:
     experiment: Experiment
     blocks: list[Block]
     tables: Mapping[str, pd.DataFrame]
+    over_blocks: tuple[OverBlocks, ...]
     across: Across
     head: list[str]
+    spoken: list[str]
     words: list[str]
     views: list[View]
+    over_view: View | None
+    pairing: list[str]
     warnings: list[str]
     not_compared: list[NotCompared]
     problems: list[Problem] = field(default_factory=list)

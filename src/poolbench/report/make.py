@@ -19,10 +19,15 @@ from poolbench.report.reading.comparability import NotCompared, not_compared, wa
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.statistics.across import across
 from poolbench.report.statistics.comparison import Compared, compare_blocks
+from poolbench.report.statistics.over_blocks import over_blocks, shared_images
+from poolbench.report.statistics.pairing import gained
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import latex, markdown, published, terminal
+from poolbench.report.text import over_blocks as over_blocks_text
+from poolbench.report.text.spoken import spoken
 from poolbench.report.text.views import head_lines, rows_by_arm, view
 from poolbench.report.text.words import verdict_words
+from poolbench.writable import PROBE_BYTES
 
 PAGE = "report.html"
 TEXTS = ("summary.md", "summary.tex", PAGE)
@@ -46,11 +51,13 @@ class Report:
     files: list[Path]
 
 
-def make_report(folder: Path, *, console: Console | None = None) -> Report:
+def make_report(
+    folder: Path, *, console: Console | None = None, shown: terminal.Shown = terminal.Shown.TABLES
+) -> Report:
     """Read the records in `folder`, print their tables, and write tables, figures and pages beside them.
 
-    Each file is written under a temporary name and renamed; equal records give equal bytes, so that two reports at once
-    do no harm.
+    `shown` says how much is printed. Each file is written under a temporary name and renamed; equal records give equal
+    bytes, so that two reports at once do no harm.
 
     Raises `ConfigurationError` when the folder is absent, cannot be written or holds no record.
     """
@@ -61,10 +68,10 @@ def make_report(folder: Path, *, console: Console | None = None) -> Report:
         content = gather(load(folder))
         painter.begin(content)
         console = console or terminal.open_console()
-        terminal.show(console, content)
+        terminal.show(console, content, shown)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
-            "summary.tex": latex.tables(content.blocks, content.views, content.rows).encode(),
+            "summary.tex": latex.tables(content.blocks, content.views, content.rows, content.over_view).encode(),
         }
         # Imported here, when the tables are on the screen: they take as long to import as all else to compute.
         from poolbench.report import figures, page
@@ -91,19 +98,27 @@ def gather(loaded: Loaded) -> Content:
     blocks, told = group(loaded.records)
     compared = compare_blocks(blocks, loaded.outcomes)
     made, told_of_speed = tables.build(blocks, loaded.speeds, compared)
-    over_all = across(blocks)
+    over = over_blocks(blocks, compared, loaded.outcomes)
+    over_table = tables.over_blocks(over)
+    over_all = across(blocks, shared_images(blocks, loaded.outcomes))
+    words = verdict_words(blocks, rows_by_arm(made["summary"]))
     summary = made["summary"]
     rows = rows_by_arm(summary)
     return Content(
         folder=loaded.folder,
         experiment=loaded.experiment,
         blocks=blocks,
-        tables=made | _published(loaded.experiment, made["accuracy"]) | over_all.tables(),
+        tables=made | _published(loaded.experiment, made["accuracy"]) | {"over_blocks": over_table} | over_all.tables(),
+        over_blocks=over,
         across=over_all,
-        head=head_lines(summary),
-        words=verdict_words(blocks, rows),
+        head=head_lines(summary) + ([over_blocks_text.HOW] if over else []),
+        spoken=spoken(blocks, rows, over_blocks_text.rows(over, over_table)),
+        # After what is said of all blocks, before each of them.
+        words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:]],
         views=[view(block, rows) for block in blocks],
-        warnings=told + warnings(blocks) + _without_outcomes(compared) + told_of_speed,
+        over_view=over_blocks_text.view(over, over_table),
+        pairing=[str(gain) for block in blocks if (gain := gained(block))],
+        warnings=told + warnings(blocks) + _without_outcomes(compared) + _damaged(loaded) + told_of_speed,
         not_compared=not_compared(blocks),
         problems=loaded.problems,
     )
@@ -120,6 +135,16 @@ def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
         return []
     more = f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
     return [f"intervals count the seeds alone where images' outcomes are not known: {unknown[0]}{more}"]
+
+
+def _damaged(loaded: Loaded) -> list[str]:
+    """Say which files are not what was written; the figures are their records' own."""
+    if not loaded.damaged:
+        return []
+    return [
+        f"not what was written, by their digest: {', '.join(loaded.damaged)}; `poolbench train … force=damaged` trains "
+        "such cells again"
+    ]
 
 
 def table_files(made: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
@@ -151,8 +176,9 @@ def write_files(folder: Path, files: Mapping[str, bytes], optional: Iterable[str
 def check_writable(folder: Path) -> None:
     """Raise before anything is computed if the report could not be written afterwards."""
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            # A full disk takes an empty file.
+            file.write(bytes(PROBE_BYTES))
     except OSError as error:
         raise ConfigurationError(
             f"the results folder {folder} cannot be written ({error.strerror or error}); "

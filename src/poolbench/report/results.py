@@ -29,6 +29,7 @@ class Results:
         arms: a row for each arm: the columns of `summary.csv`.
         comparisons: a row for each arm but the references: the columns of `accuracy.csv` that compare it with its
             reference (differences as fractions of 1), and the verdict.
+        over_blocks: a row for each arm of several blocks: the columns of `over_blocks.csv`.
         speeds: a row for each arm and machine: the columns of `throughput.csv`.
         curves: a row for each epoch of each cell, counted from 1: training and validation loss and accuracy.
         problems: files that could not be read, with the reason.
@@ -38,6 +39,7 @@ class Results:
     cells: pd.DataFrame
     arms: pd.DataFrame
     comparisons: pd.DataFrame
+    over_blocks: pd.DataFrame
     speeds: pd.DataFrame
     curves: pd.DataFrame
     problems: list[Problem] = field(default_factory=list)
@@ -58,6 +60,7 @@ def load_results(folder: Path) -> Results:
         cells=pd.DataFrame([_cell(*each) for each in _records(content.blocks)]),
         arms=content.tables["summary"],
         comparisons=accuracy.loc[compared, columns].reset_index(drop=True),
+        over_blocks=content.tables["over_blocks"],
         speeds=content.tables["throughput"],
         curves=pd.DataFrame(
             [row for each in _records(content.blocks) for row in _curve(*each)], columns=[*CELL, "epoch", *CURVES]

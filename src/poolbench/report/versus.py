@@ -17,7 +17,8 @@ from poolbench.errors import ConfigurationError
 from poolbench.report.make import check_writable, table_files, write_files
 from poolbench.report.reading.arms import Arm, Block, group
 from poolbench.report.reading.loading import Loaded, load
-from poolbench.report.statistics.comparison import Compared, compare_pairs, margin_of
+from poolbench.report.reading.margins import margin_of
+from poolbench.report.statistics.comparison import Compared, compare_pairs
 from poolbench.report.statistics.verdicts import BETTER, WORSE
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import terminal
@@ -49,8 +50,8 @@ COSTS = ("parameters", "multiply_adds", "kept_bytes")
 CHANGED = (BETTER, WORSE)
 HOW = (
     "Δ: mean of the second's test accuracy less the first's, seed by seed, ± half the width of the interval that "
-    "decides (seeds and test images count as noise, Holm's procedure corrects for the arms of a block); tie: wholly "
-    "within the margin that was set beforehand."
+    "decides (seeds and test images count as noise, Holm's procedure corrects better and worse for the arms of a "
+    "block); tie: shown to lie within the margin that was set beforehand, by two one-sided tests."
 )
 
 
@@ -287,7 +288,7 @@ def _markdown(
         plain(HOW),
     ]
     if warnings:
-        parts += ["## Mind", bullets(map(plain, warnings))]
+        parts += ["## Warnings", bullets(map(plain, warnings))]
     for view in views:
         parts += [f"## {plain(view.title)}", markdown_table(view)]
     for heading, side in (("first", before), ("second", after)):

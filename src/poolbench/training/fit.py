@@ -1,85 +1,41 @@
-"""Fitting one cell: Lightning's loop around the module, one line of history an epoch, the selected weights."""
+"""Fitting one cell: Lightning's loop around the module, from the start or from where it was interrupted."""
 
-import inspect
-import math
+import logging
 import os
 import signal
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
-from typing import Protocol as TypingProtocol
 
 import lightning.pytorch as L
 import torch
+import torch.nn.functional as F
+from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
-from poolbench.errors import ConfigurationError, unknown_name
-from poolbench.spec import TARGET, build
+from poolbench.errors import ConfigurationError, Stopped
 from poolbench.streams import drawing
+from poolbench.training.checkpoint import Checkpoints
 from poolbench.training.device import resolve_device
+from poolbench.training.history import Diverged, EpochBatches, Fitted, History, Progress
 from poolbench.training.mirrors import Mirrors
-from poolbench.training.module import Classifier
+from poolbench.training.module import Classifier, EpochSums
 from poolbench.training.protocol import LIGHTNING_PRECISION, Protocol
+from poolbench.training.resume import MEMORY, Memory, Resume
+from poolbench.training.trainer_arguments import trainer_arguments
+from poolbench.training.watch import ShouldStop, Watch
 
-# What the protocol, the record and the mirrors decide: a trainer argument of this name would contradict them.
-OWN_ARGUMENTS = {
-    "max_epochs": "protocol.epochs",
-    "precision": "protocol.precision",
-    "deterministic": "protocol.deterministic",
-    "logger": "logger=",
-}
-REFUSED = {
-    "strategy": "a cell is trained on one device",
-    "num_nodes": "a cell is trained on one device",
-    "fast_dev_run": "it trains nothing worth a record; use protocol.epochs=1 with dataset.train_images=N",
-}
-SECONDS_BETWEEN_STEPS = 0.5
+log = logging.getLogger(__name__)
+
 NOTHING = nullcontext()
 # Lightning's import sets this to 1 for the sake of forked GPU workers, which are not used here. With it torch's
 # optimisers look for NVIDIA's library on disk in every single step: a tenth of a millisecond where there is none.
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
-
-
-class EpochBatches(TypingProtocol):
-    """What `fit` trains on: batches of an epoch, already on the device."""
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, C, H, W) and targets (B,)."""
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order and augmentation the next pass draws."""
-
-
-class Progress(TypingProtocol):
-    """Who is told how far a cell is."""
-
-    def steps(self, done: float, of: int) -> None:
-        """`done` epochs of `of` are over, in fractions of an epoch; called seldom."""
-
-    def epoch(self, done: int, of: int, row: Mapping[str, float]) -> None:
-        """`done` epochs of `of` are over; `row` is the last one's history."""
-
-
-@dataclass
-class Fitted:
-    """What training left: the history, and `network` with the selected weights."""
-
-    network: nn.Module
-    history: list[dict[str, float]] = field(default_factory=list)
-    selected_epoch: int = -1
-    diverged: str = ""
-
-    @property
-    def selected(self) -> dict[str, float]:
-        """The history's row of the selected epoch."""
-        return self.history[self.selected_epoch]
 
 
 class Silence(PassThroughProfiler):
@@ -88,108 +44,6 @@ class Silence(PassThroughProfiler):
     def profile(self, action_name: str) -> Any:
         """Return a context that does nothing."""
         return NOTHING
-
-
-class History(L.Callback):
-    """Write an epoch's row, keep the selected weights, stop when the loss is no number."""
-
-    def __init__(
-        self,
-        fitted: Fitted,
-        train: EpochBatches,
-        protocol: Protocol,
-        mirrors: Mirrors | None,
-        progress: Progress | None,
-    ) -> None:
-        self.fitted = fitted
-        self.train = train
-        self.rate = 0.0
-        self.told = time.monotonic()
-        self.protocol = protocol
-        self.mirrors = mirrors
-        self.progress = progress
-        self.best: tuple[float, float] | None = None
-        self.weights: dict[str, Tensor] = {}
-
-    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Choose the epoch's order and augmentation before its first batch is drawn."""
-        self.rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.train.set_epoch(trainer.current_epoch)
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Tell the progress, seldom: a display that is refreshed each step costs more than a small step."""
-        now = time.monotonic()
-        if self.progress and now - self.told > SECONDS_BETWEEN_STEPS:
-            self.told = now
-            done = trainer.current_epoch + (batch_idx + 1) / len(self.train)
-            self.progress.steps(done, self.protocol.epochs)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Close the epoch; the validation of it has run by now."""
-        assert isinstance(module, Classifier)
-        train_loss, train_accuracy = module.training_sums.read()
-        val_loss, val_accuracy = module.validated
-        epoch = trainer.current_epoch
-        row = {
-            "epoch": epoch,
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-            "val_loss": val_loss,
-            "val_accuracy": val_accuracy,
-            "learning_rate": float(self.rate),
-        }
-        self.fitted.history.append(row)
-        if not math.isfinite(train_loss):
-            self.fitted.diverged = f"the training loss was {train_loss} in epoch {epoch}"
-            trainer.should_stop = True
-        elif self._better(val_accuracy, val_loss):
-            self.fitted.selected_epoch = epoch
-            self.keep(module.network)
-        if self.mirrors:
-            self.mirrors.row({k: v for k, v in row.items() if k != "epoch"}, step=epoch)
-        if self.progress:
-            self.progress.epoch(epoch + 1, self.protocol.epochs, row)
-
-    def keep(self, network: nn.Module) -> None:
-        """Copy the network's weights and buffers."""
-        self.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-    def _better(self, accuracy: float, loss: float) -> bool:
-        """Highest accuracy, then lower loss, then earliest; with `select: last` always the newest."""
-        if self.protocol.select == "last":
-            return True
-        if not math.isfinite(accuracy):  # no validation in this epoch
-            return False
-        score = (accuracy, -loss if math.isfinite(loss) else -math.inf)
-        if self.best is None or score > self.best:
-            self.best = score
-            return True
-        return False
-
-
-def trainer_arguments(trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `lightning.Trainer` that a configuration sets beside the device, checked by name."""
-    known = [name for name in inspect.signature(L.Trainer).parameters if name not in OWN_ARGUMENTS]
-    for name in trainer:
-        if name in OWN_ARGUMENTS:
-            raise ConfigurationError(f"`trainer.{name}` is set by `{OWN_ARGUMENTS[name]}` here; use that")
-        if name in REFUSED:
-            raise ConfigurationError(f"`trainer.{name}` cannot be set: {REFUSED[name]}")
-        if name not in known:
-            raise unknown_name("argument of `trainer` (lightning.Trainer)", name, known)
-    arguments = {name: _built(value, name) for name, value in trainer.items() if name not in ("accelerator", "devices")}
-    if trainer.get("devices", 1) != 1:
-        raise ConfigurationError(f"`trainer.devices` must be 1: a cell is trained on one, got {trainer['devices']!r}")
-    return arguments
-
-
-def _built(value: Any, name: str) -> Any:
-    """Build what a trainer argument describes by `_target_`: a callback, a profiler, a list of them."""
-    if isinstance(value, list | tuple):
-        return [_built(item, name) for item in value]
-    return build(value, where=f"trainer.{name}") if isinstance(value, Mapping) and TARGET in value else value
 
 
 def fit(
@@ -203,11 +57,17 @@ def fit(
     mirrors: Mirrors | None = None,
     progress: Progress | None = None,
     callbacks: Iterable[L.Callback] = (),
+    checkpoints: Checkpoints | None = None,
+    should_stop: ShouldStop | None = None,
+    fitted: Fitted | None = None,
 ) -> Fitted:
     """Train `network` by the protocol, and return it with the selected weights and the history.
 
+    With `checkpoints` a training that was interrupted goes on from the last one, and ends with the same weights and the
+    same history as one that was not. What ends it before its time leaves a checkpoint of the epoch's beginning.
+
     Args:
-        network: gives logits (B, K) for images (B, C, H, W); trained in place.
+        network: gives logits (B, K) for images (B, C, H, W), with its starting weights; trained in place.
         train: batches of the training part, `set_epoch` called before each pass.
         val: batches of the validation part.
         protocol: the recipe.
@@ -216,16 +76,27 @@ def fit(
         mirrors: loggers that are told each epoch's row.
         progress: who is told how far the training is.
         callbacks: further Lightning callbacks.
+        checkpoints: where checkpoints are read and written; they are left there. None: none is.
+        should_stop: asked at each step; a text ends the training as `Stopped(text)`.
+        fitted: filled while training goes on, for a caller that wants the history where an error ends it.
 
     Raises:
-        Stopped, KeyboardInterrupt: asked to end. What a network raises goes through.
+        Stopped, KeyboardInterrupt: asked to end.
+        TimeLimitError: `protocol.time_limit` is over.
+        ConfigurationError: no epoch was validated and `protocol.select` is `best`.
     """
     device = resolve_device(trainer)
-    fitted = Fitted(network)
+    fitted = fitted or Fitted(network)
     history = History(fitted, train, protocol, mirrors, progress)
     module = Classifier(network.to(memory_format=protocol.torch_memory_format), protocol, seed=seed)
-    further = trainer_arguments(trainer)
+    further = trainer_arguments(trainer, protocol)
+    protocol.check_device(device)
+    saved = checkpoints.latest() if checkpoints else None
+    memory = Memory(saved)
+    resume = [Resume(checkpoints, memory, fitted, protocol.epochs)] if checkpoints else []
+    watch = Watch(fitted, protocol, progress, should_stop)
     was_deterministic = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     # Filling fresh memory with NaN makes no figure more repeatable and costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -242,29 +113,83 @@ def fit(
         "accelerator": "cpu" if device.type == "cpu" else "gpu",
         "devices": 1 if device.index is None else [device.index],
         "logger": False,
-        "callbacks": [*further.get("callbacks", []), *callbacks, history],
+        "callbacks": [*resume, *further.get("callbacks", []), *callbacks, watch, history],
+        "plugins": _plugins(further.get("plugins"), memory),
         "max_epochs": protocol.epochs,
         "precision": LIGHTNING_PRECISION[protocol.precision],
         "deterministic": protocol.deterministic,
     }
     runner = L.Trainer(**arguments)
+    if saved:
+        log.info("goes on after %d of %d epochs, from %s", saved.epoch, protocol.epochs, saved.path)
     try:
         with drawing(seed, "training"), warnings.catch_warnings():
             # Lightning 2.6 asks torch's tree library in a way that newer torch deprecates.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-            runner.fit(module, train_dataloaders=train, val_dataloaders=val)
-    except SystemExit as error:
-        # Lightning turns an interrupt into an exit of its own.
-        raise KeyboardInterrupt from error
+            runner.fit(module, train_dataloaders=train, val_dataloaders=val, ckpt_path=MEMORY if saved else None)
+    except Diverged as error:
+        history.close_diverged(runner, module, error.batch)
+    except BaseException as error:
+        for one in resume:
+            one.write()
+        ended = _ended(error)
+        if ended is error:
+            raise
+        raise ended from error
     finally:
+        watch.spent(time.monotonic())
         signal.signal(signal.SIGINT, handler)
         torch.use_deterministic_algorithms(was_deterministic)
+        torch.backends.cudnn.benchmark = benchmark
         torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
     if not history.weights and not fitted.diverged:
         raise ConfigurationError("no epoch was validated, so none can be selected; use protocol.select=last")
     if history.weights:
         network.load_state_dict(history.weights)
     return fitted
+
+
+def _plugins(given: Any, memory: Memory) -> list[Any]:
+    """Return Lightning's plugins with `memory` among them, behind which a user's way of writing files stands.
+
+    Lightning sees SLURM's variables and would requeue the job and write checkpoints of its own, or refuse the number of
+    tasks: a cell is trained by one process, whatever started it.
+    """
+    plugins = list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
+    for plugin in plugins:
+        if isinstance(plugin, CheckpointIO):
+            memory.files = plugin
+    kept = [plugin for plugin in plugins if not isinstance(plugin, CheckpointIO)]
+    if not any(isinstance(plugin, ClusterEnvironment) for plugin in kept):
+        kept.append(LightningEnvironment())
+    return [*kept, memory]
+
+
+def _ended(error: BaseException) -> BaseException:
+    """Return what ended the training: Lightning turns an interrupt and SIGTERM into exits of its own."""
+    if isinstance(error, SystemExit):
+        if isinstance(error.__context__, KeyboardInterrupt):
+            return KeyboardInterrupt()
+        if isinstance(error, SIGTERMException):
+            return Stopped("SIGTERM")
+    return error
+
+
+@torch.inference_mode()
+def seen_again(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, protocol: Protocol, device: torch.device
+) -> tuple[float, float]:
+    """Return mean cross-entropy (nats) and accuracy (a fraction of 1) over all batches, in evaluation mode.
+
+    No logits are kept, since a training set has many times the images of a test set.
+    """
+    network = network.to(device).to(memory_format=protocol.torch_memory_format).eval()
+    sums = EpochSums()
+    with torch.autocast(device.type, dtype=protocol.dtype, enabled=protocol.dtype is not torch.float32):
+        for images, target in batches:
+            logits = network(images).float()
+            sums.add(F.cross_entropy(logits, target), logits, target)
+    return sums.read()
 
 
 @torch.inference_mode()

@@ -1,9 +1,10 @@
-"""The Lightning module: a network, its loss, and running sums that are read once an epoch.
+"""The Lightning module: a network, its loss, sums that are read once an epoch, and what a checkpoint holds of it.
 
 Lightning's logging costs more than a small network's step, so nothing is logged in a step: losses and hits are
 summed on the device and read when the epoch ends.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,16 @@ class EpochSums:
         self.predicted.append(logits.detach().argmax(dim=1))
         self.targets.append(target)
 
+    def first_not_finite(self, begin: int = 0) -> int | None:
+        """Return the first batch from `begin` on whose loss is NaN or infinite, None where all are numbers."""
+        losses = torch.stack(self.losses[begin:]).tolist() if self.losses[begin:] else []
+        return next((begin + i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
+
+    def keep(self, batches: int) -> None:
+        """Forget all but the first `batches`."""
+        for values in (self.losses, self.predicted, self.targets):
+            del values[batches:]
+
     def read(self) -> tuple[float, float]:
         """Return mean loss and accuracy (a fraction of 1) of what was added since the last reading, NaN for nothing."""
         if not self.losses:
@@ -58,7 +69,10 @@ class Classifier(L.LightningModule):
         # Loss and accuracy of this epoch's validation, NaN where there was none.
         self.validated = (float("nan"), float("nan"))
         self.schedule: torch.optim.lr_scheduler.LRScheduler | None = None
-        self.call: Callable[[Tensor], Tensor] = torch.compile(network) if protocol.compile else network
+        self.call: Callable[[Tensor], Tensor]
+        # Not by way of `nn.Module`, which would register the network a second time and list all its weights twice.
+        object.__setattr__(self, "call", torch.compile(network) if protocol.compile else network)
+        self._restored_schedule: dict[str, Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; Lightning's note of the running hook, set some forty times a step, by the short way.
@@ -81,6 +95,8 @@ class Classifier(L.LightningModule):
         """
         optimizer = self.protocol.build_optimizer(self.network.parameters())
         self.schedule = self.protocol.build_schedule(optimizer, int(self.trainer.estimated_stepping_batches))
+        if self.schedule is not None and self._restored_schedule is not None:
+            self.schedule.load_state_dict(self._restored_schedule)
         return optimizer
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -88,6 +104,19 @@ class Classifier(L.LightningModule):
         super().optimizer_step(*args, **kwargs)
         if self.schedule is not None:
             self.schedule.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of: the schedule, and buffers that are in no state dict."""
+        known = checkpoint["state_dict"]
+        checkpoint["schedule"] = None if self.schedule is None else self.schedule.state_dict()
+        checkpoint["buffers"] = {name: value for name, value in self.named_buffers() if name not in known}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the buffers now, and the schedule when it is built."""
+        self._restored_schedule = checkpoint["schedule"]
+        for name, value in checkpoint["buffers"].items():
+            owner, _, own = name.rpartition(".")
+            setattr(self.get_submodule(owner), own, value)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Leave a batch where it is: the project's batches are made on the device."""

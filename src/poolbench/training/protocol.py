@@ -1,19 +1,22 @@
 """The recipe of a block: how every arm of it is trained."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import torch
 from torch import nn
 
+from poolbench.checks import is_number, whole_number
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.kernels.precision import FORMATS
-from poolbench.spec import accepts, bind, locate
+from poolbench.spec import TARGET, accepts, bind, locate
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LIGHTNING_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 SELECTIONS = ("best", "last")
+# A prime: no round fraction of it is a single step, for which one-cycle schedules divide by zero.
+TRIAL_STEPS = 997
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class Protocol:
         deterministic: let torch use deterministic algorithms alone; an operation that has none is an error.
         compile: run the network through `torch.compile` (its cost is in the training time).
         eval_batch_size: images a batch in validation and test; changes no figure but rounding.
+        checkpoint_every_s: seconds between two checkpoints of an unfinished cell, at least; one is written where an
+            epoch begins, so 0 writes one at each.
+        time_limit: seconds that training may take, those before an interruption included; null for no limit.
+        attempts: how often in a row a cell whose process ended under it is taken up again without a new epoch.
+
+    The last three change no figure, so they are no part of a cell's identity and may be left out.
     """
 
     name: str
@@ -49,6 +58,9 @@ class Protocol:
     deterministic: bool
     compile: bool
     eval_batch_size: int
+    checkpoint_every_s: float = 60.0
+    time_limit: float | None = None
+    attempts: int = 3
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Protocol":
@@ -57,7 +69,7 @@ class Protocol:
         for key in config:
             if key not in names:
                 raise unknown_name("argument of `protocol`", key, names)
-        missing = [name for name in names if name not in config]
+        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in config]
         if missing:
             raise ConfigurationError(f"`protocol` lacks {', '.join(missing)}")
         protocol = cls(**config)
@@ -65,10 +77,8 @@ class Protocol:
         return protocol
 
     def _check(self) -> None:
-        for name in ("epochs", "batch_size", "eval_batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigurationError(f"`protocol.{name}` must be a whole number of at least 1, got {value!r}")
+        for name in ("epochs", "batch_size", "eval_batch_size", "attempts"):
+            whole_number(f"protocol.{name}", getattr(self, name))
         for name, known in (
             ("precision", PRECISIONS),
             ("memory_format", FORMATS),
@@ -79,11 +89,48 @@ class Protocol:
         for name in ("deterministic", "compile"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"`protocol.{name}` must be true or false, got {getattr(self, name)!r}")
-        if not isinstance(self.label_smoothing, int | float) or not 0 <= self.label_smoothing < 1:
-            raise ConfigurationError(f"`protocol.label_smoothing` must be in [0, 1), got {self.label_smoothing!r}")
+        smoothing = self.label_smoothing
+        if not isinstance(smoothing, int | float) or isinstance(smoothing, bool) or not 0 <= smoothing < 1:
+            raise ConfigurationError(f"`protocol.label_smoothing` must be in [0, 1), got {smoothing!r}")
+        for name, value, further in (("optimizer", self.optimizer, ""), ("schedule", self.schedule, ", or null")):
+            if not isinstance(value, Mapping) and not (further and value is None):
+                raise ConfigurationError(
+                    f"`protocol.{name}` must have `{TARGET}`, the dotted path of a class{further}, got {value!r}"
+                )
+        if not is_number(self.checkpoint_every_s) or self.checkpoint_every_s < 0:
+            raise ConfigurationError(
+                f"`protocol.checkpoint_every_s` must be a number of seconds of at least 0, "
+                f"got {self.checkpoint_every_s!r}"
+            )
+        if self.time_limit is not None and (not is_number(self.time_limit) or self.time_limit <= 0):
+            raise ConfigurationError(
+                f"`protocol.time_limit` must be a number of seconds above 0, or null, got {self.time_limit!r}"
+            )
         weight = nn.Parameter(torch.zeros(1, 1))
         optimizer = self.build_optimizer([weight])
-        self.build_schedule(optimizer, total_steps=10)
+        schedule = self.build_schedule(optimizer, TRIAL_STEPS)
+        if schedule is not None:
+            weight.grad = torch.ones(1, 1)
+            optimizer.step()
+            self._step(schedule)
+
+    def _step(self, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+        """Step a schedule as each training step does."""
+        try:
+            schedule.step()
+        except Exception as error:  # the schedule may be the user's own
+            raise ConfigurationError(
+                f"`protocol.schedule` ({(self.schedule or {})[TARGET]}) is stepped after each training step without an "
+                f"argument, and fails: {type(error).__name__}: {error}"
+            ) from error
+
+    def check_device(self, device: torch.device) -> None:
+        """Raise `ConfigurationError` where the recipe asks for what this device does not do."""
+        if self.precision == "float16" and device.type == "cpu":
+            raise ConfigurationError(
+                "`protocol.precision=float16` needs a GPU: mixed precision on a CPU computes in bfloat16; use "
+                "protocol.precision=bfloat16, or float32"
+            )
 
     def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Build the optimiser over `parameters`, those of fewer than two dimensions without weight decay."""
@@ -92,13 +139,13 @@ class Protocol:
         others = [parameter for parameter in parameters if parameter.ndim < 2]
         groups: list[dict[str, Any]] = [{"params": decayed}] if decayed else []
         if others:
-            plain = {"weight_decay": 0.0} if accepts(locate(self.optimizer["_target_"]), "weight_decay") else {}
+            plain = {"weight_decay": 0.0} if accepts(locate(self.optimizer.get(TARGET, "")), "weight_decay") else {}
             groups.append({"params": others, **plain})
         target, arguments = bind(self.optimizer, {"params": groups}, where="protocol.optimizer")
         try:
             return target(**arguments)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ConfigurationError(f"`protocol.optimizer` ({self.optimizer['_target_']}): {error}") from error
+        except Exception as error:  # the optimiser may be the user's own
+            raise ConfigurationError(f"`protocol.optimizer` ({self.optimizer[TARGET]}): {error}") from error
 
     def build_schedule(
         self, optimizer: torch.optim.Optimizer, total_steps: int
@@ -110,8 +157,8 @@ class Protocol:
         target, arguments = bind(self.schedule, context, where="protocol.schedule")
         try:
             return target(**arguments)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"`protocol.schedule` ({self.schedule['_target_']}): {error}") from error
+        except Exception as error:  # the schedule may be the user's own
+            raise ConfigurationError(f"`protocol.schedule` ({self.schedule[TARGET]}): {error}") from error
 
     @property
     def torch_memory_format(self) -> torch.memory_format:

@@ -9,7 +9,7 @@ from pooling.cases import CASES, CHANNELS, SEQUENCES, Case, each, layouts
 from torch import Tensor, nn
 
 from poolbench.pooling import RandomMixedPool2d, RankStochasticPool2d, StochasticPool2d
-from poolbench.pooling.shared.draws import Draws
+from poolbench.pooling.shared.draws import Draws, draws_state, load_draws_state
 
 each_random = each(lambda case: case.kind.is_random)
 
@@ -70,11 +70,28 @@ def test_a_new_seed_starts_the_stream_anew(case: Case, x: Tensor) -> None:
 def test_state_goes_on_where_it_was(case: Case, x: Tensor) -> None:
     operator = started(case)
     drawn(operator, x)
-    state, copied, other = copy.deepcopy(operator.state_dict()), copy.deepcopy(operator), started(case, seed=9)
+    state, copied, other = draws_state(operator), copy.deepcopy(operator), started(case, seed=9)
     expected = drawn(operator, x)
     assert torch.equal(drawn(copied, x), expected)
-    other.load_state_dict(state)
+    load_draws_state(other, state)
     assert torch.equal(drawn(other, x), expected)
+
+
+@each_random
+def test_draws_are_no_part_of_the_weights_and_files_that_have_them_load(case: Case, x: Tensor) -> None:
+    """Trained weights go from a network with the operator to one without it and back, whoever wrote them."""
+    operator, other = started(case), started(case, seed=9)
+    drawn(operator, x)
+    assert not [name for name in operator.state_dict() if "draws" in name]
+    other.load_state_dict(operator.state_dict(), strict=True)
+    # As an earlier version wrote it.
+    kept = {f"draws.{name}": getattr(operator.draws, name).clone() for name in ("seed", "count")}
+    old = operator.state_dict() | kept
+    expected = drawn(operator, x)
+    other.load_state_dict(old, strict=True)
+    assert torch.equal(drawn(other, x), expected)
+    with pytest.raises(RuntimeError, match=r"draws\.strange"):
+        other.load_state_dict(old | {"draws.strange": torch.zeros(())}, strict=True)
 
 
 @each_random

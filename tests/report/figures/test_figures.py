@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from poolbench.report import figures
+from poolbench.report import figures, looks
 from poolbench.report.content import Content
 from poolbench.report.figures import accuracy, cost, curves, forest, marks, panels, style, tradeoff
 from poolbench.report.make import gather
@@ -194,29 +194,29 @@ class TestWords:
 class TestMarks:
     def test_a_variant_looks_alike_in_every_block(self, results: Any) -> None:
         results.grid(blocks=[("slides", "a"), ("slides", "b")], variants=["max", "avg", "gap"], seeds=1)
-        look = marks.marks(content(results).blocks)
+        look = looks.marks(content(results).blocks)
         assert list(look) == ["max", "avg", "gap"]
-        assert look["max"] == marks.REFERENCE
+        assert look["max"] == looks.REFERENCE
         assert len({(mark.shape, mark.filled) for mark in look.values()}) == 3
 
     def test_all_of_them_are_told_apart_without_colour(self, results: Any) -> None:
-        for index in range(marks.MOST_MARKS + 2):
-            results.add(f"v{index:02}" if index else "max")
-        look = marks.marks(content(results).blocks, first=["v24"])
-        own = [mark for mark in look.values() if mark is not marks.OTHER]
-        assert len(own) == marks.MOST_MARKS == len({(mark.shape, mark.filled) for mark in own})
-        assert look["v24"] is not marks.OTHER
-        assert look["v23"] is marks.OTHER
+        for index in range(looks.MOST_MARKS + 2):
+            results.add(f"v{index:02}" if index else "max", accuracy=0.5 + index / 100)
+        look = looks.marks(content(results).blocks)
+        own = [mark for mark in look.values() if mark is not looks.OTHER]
+        assert len(own) == looks.MOST_MARKS == len({(mark.shape, mark.filled) for mark in own})
+        # The most accurate ones are told apart.
+        assert [name for name, mark in look.items() if mark is looks.OTHER] == ["v02", "v01"]
 
     def test_verdicts_differ_in_shape_and_filling(self) -> None:
-        looks = forest.VERDICTS.values()
-        assert len({(mark.shape, mark.filled) for mark in looks}) == len(looks)
+        drawn = forest.VERDICTS.values()
+        assert len({(mark.shape, mark.filled) for mark in drawn}) == len(drawn)
 
     def test_marks_are_drawn_where_they_belong_as_large_as_they_are_meant(self) -> None:
         figure = Figure(figsize=(2, 2), dpi=72)
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(0, 1))
         axes.axis("off")
-        marks.draw_marks(axes, np.array([0.25]), np.array([0.75]), [marks.Mark("o", "#ff0000")], size=10)
+        marks.draw_marks(axes, np.array([0.25]), np.array([0.75]), [looks.Mark("o", "#ff0000")], size=10)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         red = np.asarray(canvas.buffer_rgba())[..., 1] < 128

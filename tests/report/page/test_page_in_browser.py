@@ -288,9 +288,13 @@ class TestPage:
         opened.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         opened.open()
         assert opened.js("return [document.documentElement.scrollWidth, innerWidth]") == [360, 360]
-        # The table scrolls in its own container.
-        box = "const box = document.querySelector('#arms').parentElement; return box.scrollWidth > box.clientWidth"
+        # A row is a card: nothing scrolls sideways, and each figure has its column's title beside it.
+        box = "const box = document.querySelector('#arms').parentElement; return box.scrollWidth <= box.clientWidth"
         assert opened.js(box)
+        shown = (
+            "const cell = document.querySelector('#arms td.number'); return getComputedStyle(cell, '::before').content"
+        )
+        assert "points" in opened.js(shown)
         opened.one("#list .name").click()
         assert opened.js("return document.querySelector('dialog').getBoundingClientRect().right <= innerWidth")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from poolbench.report.statistics.paired import half_width, paired, two_sided
+from poolbench.report.statistics.paired import OnImages, half_width, over_sets, paired, two_sided
 
 # Student 1908, The probable error of a mean, Biometrika 6:1–25: hours of sleep that ten patients gained by two drugs.
 DEXTRO = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -44,14 +44,110 @@ def test_variances_are_those_of_the_two_way_table(shape: tuple[int, int]) -> Non
     assert found.mean == pytest.approx(d.mean())
     assert found.seed_variance == pytest.approx(of_seeds / d.size)
     assert found.seed_variance == pytest.approx(d.mean(axis=1).var(ddof=1) / len(d))
-    assert found.image_variance == pytest.approx(max(of_images - rest, 0) / d.size)
+    assert found.image_variance == pytest.approx(max((of_images - rest) / d.size, 2 / (shape[1] + 2) ** 2))
     assert found.se == pytest.approx(math.sqrt(found.seed_variance + found.image_variance))
 
 
-def test_images_that_differ_less_than_chance_add_nothing() -> None:
+def test_images_that_differ_less_than_chance_add_the_least_that_there_is() -> None:
     d = np.array([[1, 0], [0, 1]], dtype=np.int8)
-    found = paired(d.mean(axis=1), d)
-    assert found.image_variance == 0.0
+    # Bonett and Price 2012 with no image that differs: 2/(N + 2)².
+    assert paired(d.mean(axis=1), d).image_variance == pytest.approx(2 / 16)
+    # What is no outcome of 0 or 1 has no such least.
+    assert paired(d.mean(axis=1), d, binary=False).image_variance == 0.0
+
+
+class TestGroups:
+    def test_a_group_an_image_is_no_group(self) -> None:
+        draw = np.random.default_rng(3)
+        d = np.sign(draw.normal(0.2, 1, 60).round() + (draw.random((4, 60)) > 0.8)).astype(np.int8)
+        alone, grouped = paired(d.mean(axis=1), d), paired(d.mean(axis=1), d, groups=np.arange(60)[::-1])
+        assert grouped.image_variance == pytest.approx(alone.image_variance)
+        assert grouped.parts[1][1] == alone.parts[1][1] == 59
+
+    def test_of_equal_size_they_are_their_means(self) -> None:
+        draw = np.random.default_rng(4)
+        of_groups = draw.integers(-1, 2, (3, 40)).astype(np.int8)
+        d = of_groups.repeat(5, axis=1)
+        grouped = paired(d.mean(axis=1), d, groups=np.arange(200) // 5)
+        assert grouped.image_variance == pytest.approx(paired(of_groups.mean(axis=1), of_groups).image_variance)
+        assert grouped.parts[1][1] == 39
+
+    def test_unequal_sizes_by_hand(self) -> None:
+        # Two seeds alike, groups of 1 and 3 images: sums less their share of the mean ½ are −½ and ½;
+        # 2/(2 − 1)·(¼ + ¼)/4².
+        d = np.array([[0, 0, 1, 1]] * 2, dtype=np.int8)
+        found = paired(d.mean(axis=1), d, groups=np.array([7, 2, 2, 2]), binary=False)
+        assert found.image_variance == pytest.approx(2 * 0.5 / 16)
+
+    def test_intervals_cover_where_images_come_in_fives(self) -> None:
+        """Alone they are taken for more than they are: 69 % of 95 % intervals cover in the long run."""
+        draw = np.random.default_rng(5)
+        covered = {False: 0, True: 0}
+        groups = np.arange(300) // 5
+        for _ in range(300):
+            hard = draw.standard_normal((2, 60)).repeat(5, axis=1)
+            right = [(hard[arm] + 0.4 * draw.standard_normal((5, 300)) > -1).astype(np.int8) for arm in range(2)]
+            d = right[1] - right[0]
+            for known in covered:
+                low, high = paired(d.mean(axis=1), d, groups=groups if known else None).interval(0.95)
+                covered[known] += low <= 0 <= high
+        assert covered[False] / 300 < 0.80
+        assert covered[True] / 300 > 0.92
+
+
+class TestSets:
+    def test_one_set_of_one_block_is_the_block(self) -> None:
+        d = np.random.default_rng(0).integers(-1, 2, (3, 50)).astype(np.int8)
+        assert over_sets(d.mean(axis=1), [OnImages(d)]) == paired(d.mean(axis=1), d)
+
+    def test_independent_images_add_their_variances(self) -> None:
+        draw = np.random.default_rng(1)
+        first, second = (draw.integers(-1, 2, (3, n)).astype(np.int8) for n in (400, 300))
+        mean = (first.mean(axis=1) + second.mean(axis=1)) / 2
+        found = over_sets(mean, [OnImages(first), OnImages(second)], binary=False)
+        alone = [paired(d.mean(axis=1), d, binary=False).image_variance for d in (first, second)]
+        assert found.image_variance == pytest.approx(sum(alone) / 4)
+        assert found.parts[1][1] == 399 + 299
+        assert found.images == 700
+
+    def test_shared_images_are_carried_over_by_image(self) -> None:
+        d = np.random.default_rng(2).integers(-1, 2, (3, 400)).astype(np.int8)
+        # Twice the same block is the block; an opposite one takes its images' noise away.
+        assert over_sets(d.mean(axis=1), [OnImages(d * 2, blocks=2)]).image_variance == pytest.approx(
+            paired(d.mean(axis=1), d).image_variance
+        )
+        opposite = over_sets(np.zeros(3), [OnImages(d - d, blocks=2)])
+        assert opposite.equal
+
+
+class TestTies:
+    @pytest.mark.parametrize(("images", "half"), [(100, 0.029513), (600, 0.004980), (1000, 0.002991)])
+    def test_no_difference_at_all_by_hand(self, images: int, half: float) -> None:
+        # 1 − 0.05^(1/N): with a larger share of differing images one would have been seen in 95 of 100 test sets.
+        found = paired(np.zeros(3), np.zeros((3, images), dtype=np.int8))
+        assert found.tie_interval(0.05, 0.005) == pytest.approx((-half, half), abs=1e-6)
+        assert found.interval(0.90) == found.tie_interval(0.05, 0.005)
+
+    def test_the_margin_sets_the_least_variance(self) -> None:
+        # One image of 1,000 differs: at the margin of half a point five would.
+        d = np.zeros((3, 1000), dtype=np.int8)
+        d[:, 0] = 1
+        d[0, 1] = 1
+        found = paired(d.mean(axis=1), d)
+        low, high = found.tie_interval(0.05, 0.005)
+        least = 0.005 * 0.995 / 1000
+        assert found.image_variance < least
+        expected = half_width([(found.seed_variance, 2), (least, 999)], 0.90)
+        assert (high - low) / 2 == pytest.approx(expected)
+
+    def test_where_images_differ_enough_it_is_the_interval_of_two_one_sided_tests(self) -> None:
+        d = np.random.default_rng(6).integers(-1, 2, (4, 500)).astype(np.int8)
+        found = paired(d.mean(axis=1), d)
+        assert found.tie_interval(0.05, 0.005) == found.interval(0.90)
+
+    def test_what_is_no_outcome_of_0_or_1_has_no_least(self) -> None:
+        found = paired(np.zeros(3), np.zeros((3, 100), dtype=np.int8), binary=False)
+        assert found.tie_interval(0.05, 0.005) == (0.0, 0.0)
 
 
 def test_without_outcomes_it_is_the_paired_t_of_scipy() -> None:
@@ -112,8 +208,10 @@ class TestWithoutASpread:
     def test_equal_outcomes_are_equal(self) -> None:
         d = np.zeros((3, 10), dtype=np.int8)
         found = paired(d.mean(axis=1), d)
-        assert found.interval(0.99) == (0.0, 0.0)
         assert found.p == 1.0
+        # Of 10 images none differed: 1 − 0.005^(1/10).
+        assert found.interval(0.99) == pytest.approx((-0.411296, 0.411296), abs=1e-6)
+        assert paired(d.mean(axis=1), d, binary=False).interval(0.99) == (0.0, 0.0)
 
     @pytest.mark.parametrize("difference", [0.0, 0.01])
     def test_equal_differences_do_not_say_how_sure(self, difference: float) -> None:

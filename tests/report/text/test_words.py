@@ -10,7 +10,8 @@ from poolbench.report.reading.loading import load
 from poolbench.report.text.words import verdict_words
 
 Rows = dict[str, dict[str, Any]]
-UNDECIDED = "undecided (with the seeds that a new run would need if mean and spread stayed)"
+UNDECIDED = "undecided (chance that a new run of 5, 10 or 20 seeds decides)"
+CHANCES = {"chance_5_seeds": 0.321, "chance_10_seeds": 0.46, "chance_20_seeds": 0.57, "chance_any_seeds": 0.9}
 
 
 def row(verdict: str, difference: float | None = None, **more: Any) -> dict[str, Any]:
@@ -52,9 +53,25 @@ class TestOneBlock:
             (row("worse", -0.002), "worse: avg (−0.20 points)"),
             (row("tie", 0.001), "tie within 0.5 points: avg"),
             (row("tie", 0.001, margin=0.0025), "tie within 0.25 points: avg"),
-            (row("undecided", 0.01, seeds_to_decide=4), f"{UNDECIDED}: avg (7)"),
-            (row("undecided", 0.01, seeds_to_decide=1), f"{UNDECIDED}: avg (4)"),
-            (row("undecided", 0.01), f"{UNDECIDED}: avg (over 1,000)"),
+            (row("undecided", 0.01, seeds_to_decide=4, **CHANCES), f"{UNDECIDED}: avg (32, 46, 57 %)"),
+            (
+                row("undecided", 0.01, test_images=1597, **CHANCES | {"chance_any_seeds": 0.3}),
+                f"{UNDECIDED}: avg (32, 46, 57 %, 30 % with any number of seeds: 1,597 test images are too few)",
+            ),
+            (row("undecided", 0.01), f"{UNDECIDED}: avg (its seeds do not vary)"),
+            (
+                row("undecided", 0.0, difference_p=1.0, difference_std=0.0, test_images=100),
+                f"{UNDECIDED}: avg (the same on all 100 images)",
+            ),
+            (
+                row("tie", 0.0, difference_p=1.0, difference_std=0.0, test_images=1000),
+                "tie within 0.5 points: avg (the same on all 1,000 images)",
+            ),
+            (
+                row("fails more often", 0.042, flags="2 of 5 cells diverged (max: none of 5 cells failed)"),
+                "fails more often: avg (+4.20 points where both finished, "
+                "mind: 2 of 5 cells diverged (max: none of 5 cells failed))",
+            ),
             (row("too few runs", 0.1), "too few runs (fewer than 3 seeds): avg"),
             (row("identical"), "identical: avg"),
             (row("better", 0.01, flags="own geometry"), "better: avg (+1.00 points, mind: own geometry)"),
@@ -68,14 +85,14 @@ class TestOneBlock:
         said = sentence(
             a=row("identical"),
             b=row("too few runs", 0.1),
-            c=row("undecided", 0.01),
+            c=row("undecided", 0.01, **CHANCES),
             d=row("tie", 0.0),
             e=row("worse", -0.01),
             f=row("better", 0.01),
         )
         assert said == (
             "slides on digits, against max: better: f (+1.00 points); worse: e (−1.00 points); "
-            f"tie within 0.5 points: d; {UNDECIDED}: c (over 1,000); "
+            f"tie within 0.5 points: d; {UNDECIDED}: c (32, 46, 57 %); "
             "too few runs (fewer than 3 seeds): b; identical: a."
         )
 

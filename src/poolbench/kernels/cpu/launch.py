@@ -227,7 +227,7 @@ def _in_sums(program: Program, geometry: Geometry) -> bool:
         or geometry.stride[0] > (geometry.kernel_size[0] - 1) * geometry.dilation[0] + 1
     ):
         return False
-    # Each window brings as many new values as it is steps away from the one before.
+    # A window has as many new values as there are steps from the one before it.
     return math.prod(geometry.stride) * made.summands.slow + made.cotangents.slow < program.derivative.slow
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poolbench.kernels.compiled import COMPILED, cache_folder, keep
+from poolbench.kernels.compiled import COMPILED, cache_folder, kept
 from poolbench.kernels.program import Program
 
-# Code and its constants may come to lie more than 2 GiB apart, between torch's libraries: full addresses.
+# Full addresses: code and its constants may be loaded more than 2 GiB apart, with torch's libraries in between.
 OPTIONS = {"opt": 3, "reloc": "static", "codemodel": "large"}
 # LLVM's engine is not made for several threads.
 _one_at_a_time = threading.Lock()
@@ -58,17 +58,15 @@ def _made_or_loaded(program: Program, spec: Any) -> Kernel:
     began = time.perf_counter()
     machine = _machine()
     name = hashlib.sha256(f"{machine.key} {program.digest} {spec}".encode()).hexdigest()[:32]
-    path = cache_folder() / f"{name}.o"
-    code = _kept(path)
+    folder = cache_folder()
+    path = None if folder is None else folder / f"{name}.o"
+    code = None if path is None else _read(path)
     if code is None:
         from poolbench.kernels.cpu.emit import emit
 
         code = machine.compile(emit(program, spec, name))
         COMPILED.made += 1
-        try:
-            keep(path, hashlib.sha256(code).digest() + code)
-        except OSError as error:
-            COMPILED.unkept = COMPILED.unkept or f"{path.parent}: {error.strerror or error}"
+        kept(path, hashlib.sha256(code).digest() + code)
     else:
         COMPILED.loaded += 1
     found = machine.load(code, name)
@@ -76,7 +74,7 @@ def _made_or_loaded(program: Program, spec: Any) -> Kernel:
     return found
 
 
-def _kept(path: Path) -> bytes | None:
+def _read(path: Path) -> bytes | None:
     """Return the code of a file, None where there is none or it is not whole."""
     try:
         held = path.read_bytes()

@@ -133,7 +133,7 @@ class Lanes:
     def stream(self, value: Code, pointer: Code) -> None:
         """Put an aligned vector into memory, past the caches: they do not read the line before.
 
-        All of the line should come to be written, soon.
+        All of the cache line should be written soon.
         """
         module, kind = self.builder.module, value.type.element
         bits = kind.width if isinstance(kind, ir.IntType) else (64 if isinstance(kind, ir.DoubleType) else 32)
@@ -141,9 +141,9 @@ class Lanes:
         stored.set_metadata("nontemporal", module.add_metadata([ir.Constant(I32, 1)]))
 
     def each(self, tape: Tape, inputs: Mapping[str, Callable[[Any], Code]]) -> Iterator[Code]:
-        """Write a tape; `inputs` gives each kind of leaf. Yield what comes out, each as soon as it is there.
+        """Write a tape; `inputs` gives each kind of leaf. Yield each output as soon as it is computed.
 
-        What is written meanwhile comes in between: a result that is used at once takes no register for long.
+        Code that uses an output is written there, before the next one: so it occupies no register for long.
         """
         inputs = {"const": self.const, **inputs}
         values: list[Code] = []

@@ -1,9 +1,8 @@
 """A kernel of sums: what is summed is computed once for each value, just before the first window needs it.
 
 Sums are taken along columns first, then along rows. In the derivative the cotangent of a sum goes the same way back:
-along rows, then columns, and a value is finished when no window will come to it any more. A row is kept as one vector
-behind the other, zeros before and behind it, so windows at a border need nothing of their own but the number of their
-values.
+along rows, then columns, and a value is finished after the last window that has it. A row is kept as one vector behind
+the other, with zeros before and after it, so that windows at a border need only the number of their values.
 
 Where a value does not fit (see `Summands`), the unit is done again, by the formula itself.
 """
@@ -37,8 +36,8 @@ class SumsWriter(WindowWriter):
         # Values of a row at a time: of neighbouring channels, or of neighbouring columns.
         count = spec.lanes if spec.channels_last else whole
         self.cells = Lanes(self.b, spec.dtype, count, bounded=True, tables=spec.tables)
-        # What is summed of one value has no products that must cancel. That a logarithm of a bfloat16 is coarse, too,
-        # cannot be told from its rounding: it is multiplied by p, by which the sum's logarithm is divided.
+        # What is summed of one value has no products that must cancel. A coarse logarithm of a bfloat16 adds
+        # nothing to its rounding: it is multiplied by p, by which the sum's logarithm is divided.
         coarse = spec.dtype == "bfloat16"
         self.fused = Lanes(self.b, spec.dtype, count, bounded=True, fused=True, tables=spec.tables, coarse=coarse)
 
@@ -60,7 +59,7 @@ class _Sums(Unit):
         """Write everything; return whether all values fit."""
         b, w, spec = self.b, self.writer, self.spec
         self.clear_params()
-        self.settle()
+        self.compute_per_channel()
         if spec.derivative:
             self.clear_first_rows()
         with w.loop(w.i(0), w.rows) as row:
@@ -94,31 +93,31 @@ class _Sums(Unit):
         self.rows = [b.add(first, w.i(i * spec.dilation[0])) for i in range(spec.kernel_size[0])]
         self.rows_ok = [w.inside(at, w.height) for at in self.rows]
         if not spec.channels_last:
-            self.come(w.i(0), w.width)
+            self.before_windows(w.i(0), w.width)
             self.windows_by_column(row)
             if spec.derivative:
-                self.go(w.i(0), w.width)
+                self.after_windows(w.i(0), w.width)
             return
-        come, go = Front(w, w.width, self.come), Front(w, w.width, self.go)
+        before, after = Front(w, w.width, self.before_windows), Front(w, w.width, self.after_windows)
         if spec.derivative:
             self.clear_first_columns()
         with w.loop(w.i(0), w.columns) as column:
             first = b.sub(b.mul(column, w.i(spec.stride[1])), w.i(spec.padding[1]))
-            come.up_to(b.add(first, w.i(spec.reach[1])))
+            before.up_to(b.add(first, w.i(spec.reach[1])))
             self.windows_by_channel(row, column)
             if spec.derivative:
-                go.up_to(b.add(first, w.i(min(spec.stride[1], spec.reach[1]))))
+                after.up_to(b.add(first, w.i(min(spec.stride[1], spec.reach[1]))))
         if spec.derivative:
-            come.up_to(w.width)
-            go.up_to(w.width)
+            before.up_to(w.width)
+            after.up_to(w.width)
 
-    def come(self, *columns: Code) -> None:
-        """Do what comes before windows, for columns that they will have."""
+    def before_windows(self, *columns: Code) -> None:
+        """Prepare columns, before the first window that has them."""
         self.prepare(columns)
         self.sum_columns(columns)
 
-    def go(self, *columns: Code) -> None:
-        """Do what comes after windows, for columns that they have had."""
+    def after_windows(self, *columns: Code) -> None:
+        """Finish columns, after the last window that has them."""
         if not self.spec.rows_apart:
             self.share_columns(columns)
         self.finish(columns)

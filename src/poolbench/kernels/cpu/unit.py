@@ -110,7 +110,7 @@ class Unit:
 
     # ---- parameters ----
 
-    def settle(self) -> None:
+    def compute_per_channel(self) -> None:
         """Compute what depends on parameters alone."""
         tape, rows = self.writer.sums.per_channel, range(len(self.writer.sums.per_channel.outputs))
         if not self.spec.channels_last:

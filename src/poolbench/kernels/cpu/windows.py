@@ -12,7 +12,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from poolbench.kernels.cpu.lower import I1, I32, I64, Code
+from poolbench.kernels.cpu.line import Line, phases
+from poolbench.kernels.cpu.lower import I32, I64, Code
 from poolbench.kernels.cpu.writer import AHEAD, Front, Writer
 from poolbench.kernels.geometry import CACHE_LINE
 
@@ -56,7 +57,7 @@ class WindowWriter(Writer):
         def finish(start: Code, stop: Code) -> None:
             with values(start, stop) as (at, place):
                 self.write_out(lanes.load(place, lanes.number), self.at(self.out, at, lanes.stored))
-                lanes.store(zero, place)  # for the row that comes to stand here
+                lanes.store(zero, place)  # for the row that takes this place next
 
         def summed_row(row: Code) -> Code:
             """Return where the gradients of a row of the map are summed: one place after the other, over and over."""
@@ -254,9 +255,7 @@ class WindowWriter(Writer):
             ]
         )
 
-    def line_inputs(
-        self, line: "Line", channel: Code, window: Code, origin: Code, starts: list[Code]
-    ) -> dict[str, Any]:
+    def line_inputs(self, line: Line, channel: Code, window: Code, origin: Code, starts: list[Code]) -> dict[str, Any]:
         """Return the inputs of a window's tape, each for a vector of windows."""
         b, spec, lanes = self.b, self.spec, self.lanes
         stride = spec.stride[1]
@@ -297,7 +296,7 @@ class WindowWriter(Writer):
         chosen = ir.Constant(ir.VectorType(I32, lanes), [at * stride + phase for at in range(lanes)])
         return self.b.shuffle_vector(wide, ir.Constant(wide.type, ir.Undefined), chosen)
 
-    def spread_line(self, line: "Line", by_tap: dict[Any, Code], summed: Code, starts: list[Code]) -> None:
+    def spread_line(self, line: Line, by_tap: dict[Any, Code], summed: Code, starts: list[Code]) -> None:
         """Add (or write) what the values of a vector of windows get, wide vector by wide vector."""
         b, spec, lanes = self.b, self.spec, self.lanes
         for i in range(spec.kernel_size[0]):
@@ -307,7 +306,7 @@ class WindowWriter(Writer):
                     place = self.at(summed, b.add(starts[i], b.add(line.first, self.i(start))), self.sum_kind)
                     mask = line.belongs(start, group)
                     if mask is None and spec.disjoint and len(spec.groups()) > 1:
-                        mask = self.phases(group)  # the other numbers are another wide vector's
+                        mask = phases(spec, group)  # the other numbers are another wide vector's
                     wide = self.interleaved({phase: by_tap[i, column] for phase, column in group.items()})
                     if spec.streaming and mask is None:
                         lanes.stream(lanes.narrow(wide), place)
@@ -323,12 +322,6 @@ class WindowWriter(Writer):
             else:
                 row()
 
-    def phases(self, group: dict[int, int]) -> Code:
-        """Return which numbers of a wide vector are values of its windows."""
-        stride = self.spec.stride[1]
-        count = self.spec.lanes * stride
-        return ir.Constant(ir.VectorType(I1, count), [int(at % stride in group) for at in range(count)])
-
     def interleaved(self, parts: dict[int, Code]) -> Code:
         """Return the wide vector whose every `stride`-th number is a part's, by phase; zeros where no part is."""
         b, lanes, stride = self.b, self.lanes, self.spec.stride[1]
@@ -342,57 +335,3 @@ class WindowWriter(Writer):
             order = [count + at // stride if at % stride == phase else at for at in range(count)]
             wide = b.shuffle_vector(wide, longer, ir.Constant(ir.VectorType(I32, count), order))
         return wide
-
-
-class Line:
-    """A vector of neighbouring windows of a row: which of them there are, and which of their values are inside."""
-
-    def __init__(self, kernel: WindowWriter, masked: bool, column: Code, first: Code, rows_ok: list[Code]) -> None:
-        self.kernel, self.masked, self.column, self.first = kernel, masked, column, first
-        self.rows_ok = rows_ok if masked else []
-        self.active = kernel.below(column, kernel.columns) if masked else None
-        self._columns_ok: dict[int, Code] = {}
-
-    def inside(self, start: int) -> Code | None:
-        """Return which numbers of a wide vector are in the row; None: all."""
-        if not self.masked:
-            return None
-        kernel, count = self.kernel, self.kernel.spec.lanes * self.kernel.spec.stride[1]
-        at = kernel.b.trunc(kernel.b.add(self.first, kernel.i(start)), I32)
-        columns = kernel.b.add(kernel.lanes.splat(at, count), kernel.lanes.steps(I32, count))
-        return kernel.inside(columns, kernel.lanes.splat(kernel.b.trunc(kernel.width, I32), count))
-
-    def belongs(self, start: int, group: dict[int, int]) -> Code | None:
-        """Return which numbers of a wide vector belong to a window that there is; None: all, or none that matters."""
-        inside = self.inside(start)
-        if inside is None:
-            return None
-        kernel, stride = self.kernel, self.kernel.spec.stride[1]
-        count = kernel.spec.lanes * stride
-        active = kernel.below(self.column, kernel.columns, count, stride)
-        found = kernel.b.and_(inside, active)
-        if len(group) == stride:
-            return found
-        return kernel.b.and_(found, kernel.phases(group))
-
-    def columns_ok(self, j: int) -> Code:
-        """Return in which windows the value of this column is inside the map."""
-        if j not in self._columns_ok:
-            kernel, spec = self.kernel, self.kernel.spec
-            b, lanes = kernel.b, kernel.lanes
-            steps = ir.Constant(ir.VectorType(I32, spec.lanes), [at * spec.stride[1] for at in range(spec.lanes)])
-            at = lanes.splat(b.trunc(b.add(self.first, kernel.i(spec.offsets(1)[j])), I32))
-            self._columns_ok[j] = kernel.inside(b.add(at, steps), lanes.splat(b.trunc(kernel.width, I32)))
-        return self._columns_ok[j]
-
-    def valid(self, i: int, j: int) -> Code:
-        """Return in which windows the value of this row and column is inside the map."""
-        return self.kernel.b.and_(self.kernel.lanes.splat(self.rows_ok[i]), self.columns_ok(j))
-
-    def count(self) -> Code:
-        """Return how many values of each window are inside the map."""
-        kernel = self.kernel
-        b, lanes = kernel.b, kernel.lanes
-        wide = kernel.counted([self.columns_ok(j) for j in range(kernel.spec.kernel_size[1])], lanes.vector(I32))
-        rows = lanes.splat(kernel.counted(self.rows_ok, I32))
-        return b.sitofp(b.mul(wide, rows), lanes.vector(lanes.number))

@@ -16,13 +16,13 @@ from poolbench.kernels.cpu.spec import ARGUMENTS, KernelSpec
 from poolbench.kernels.program import Program
 
 POINTER = ir.PointerType()
-# Bytes: how far ahead memory is asked for, by the level of the cache that it is to come to. Processors do so by
+# Bytes: how far ahead memory is prefetched, by the level of the cache that it is loaded into. Processors do so by
 # themselves, but only within a page and after some lines.
 AHEAD = {1: 2048, 2: 4096}
 
 
 class Writer:
-    """Writes the body of `part`; a subclass brings `unit`."""
+    """Writes the body of `part`; a subclass defines `unit`."""
 
     # What the table of arguments holds, see ARGUMENTS.
     x: Code
@@ -49,7 +49,7 @@ class Writer:
         self.lanes = Lanes(self.b, spec.dtype, spec.lanes, fused=not spec.derivative, tables=spec.tables)
         self.size = 2 if spec.dtype == "bfloat16" else 8 if spec.dtype == "float64" else 4
         self.taps = [(i, j) for i in range(spec.kernel_size[0]) for j in range(spec.kernel_size[1])]
-        # What gradients are summed in: the output itself, or what stands beside it.
+        # What gradients are summed in: the output itself, or scratch memory.
         self.sum_kind = self.lanes.number if spec.accumulates_apart else self.lanes.stored
 
     def write(self) -> None:
@@ -101,7 +101,7 @@ class Writer:
             place: what is read or written now.
             ahead: how many bytes behind it; by itself as many as suit the level.
             write: whether it will be written.
-            level: of the cache that it is to come to.
+            level: of the cache that it is loaded into.
         """
         module = self.b.module
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
@@ -234,7 +234,7 @@ class Front:
     Args:
         writer: of the kernel; the front begins where this is written.
         size: how many rows or columns there are.
-        action: writes it, told the first one and the one after the last.
+        action: writes it, given the first one and the one after the last.
     """
 
     def __init__(self, writer: Writer, size: Code, action: Callable[[Code, Code], None]) -> None:

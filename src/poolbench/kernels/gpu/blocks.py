@@ -277,7 +277,7 @@ class Text:
         rows = self.axes[0]
         deepest = rows.place(rows.taps - 1, rows.last)
         waits = [(d, phase) for d in range(max(0, deepest - rows.stride + 1)) for phase in range(self.axes[1].stride)]
-        # What a loop hands on must be values of their own: of two names of one value, Triton forgets that one changes.
+        # A loop hands on values of their own: of two names of one value, Triton forgets that one changes.
         lines = [f"waiting_{d}_{phase} = tl.zeros([R * Q], WIDE)" for d, phase in waits]
         lines += [f"param_part{number} = tl.zeros([R * Q], WIDE)" for number in range(self.program.params)]
         body = [

@@ -7,8 +7,11 @@ folder; the machine code is in Triton's own cache.
 import functools
 import hashlib
 import importlib.util
+import linecache
 import math
+import sys
 import time
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from poolbench.kernels.compiled import COMPILED, cache_folder, keep
+from poolbench.kernels.compiled import COMPILED, cache_folder, kept
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.gpu.blocks import Block, Text
 from poolbench.kernels.gpu.proof import Trial, compare
@@ -278,11 +281,30 @@ def _power(size: int) -> int:
 def _kernel(text: Text) -> Any:
     """Return the compiled function of a text."""
     source = text.written()
-    folder = cache_folder() / "triton"
-    path = folder / f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:24]}.py"
-    if not path.is_file() or path.read_text(encoding="utf-8") != source:
-        keep(path, source.encode())
-    return _imported(path).kernel
+    name, folder = f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:24]}", cache_folder()
+    path = None if folder is None else folder / "triton" / f"{name}.py"
+    if path is not None and (_holds(path, source) or kept(path, source.encode())):
+        return _imported(path).kernel
+    if path is None:
+        kept(None, b"")  # notes why
+    return _unkept(name, source)["kernel"]
+
+
+def _holds(path: Path, source: str) -> bool:
+    """Return whether a file is there and has this content."""
+    try:
+        return path.read_text(encoding="utf-8") == source
+    except (OSError, ValueError):
+        return False
+
+
+def _unkept(name: str, source: str) -> dict[str, Any]:
+    """Return what a source defines, without a file; Triton asks Python's cache of source lines for its text."""
+    linecache.cache[f"<{name}>"] = (len(source), None, source.splitlines(keepends=True), f"<{name}>")
+    module = types.ModuleType(name)
+    sys.modules[name] = module  # where Python looks for the source of a function
+    exec(compile(source, f"<{name}>", "exec"), module.__dict__)
+    return module.__dict__
 
 
 def _imported(path: Path) -> Any:

@@ -60,7 +60,7 @@ def compare(
             what = "gradient" if derivative else "result"
             raise RuntimeError(
                 f"the {what} of {program.name} by a kernel disagrees with torch's own operations on this GPU for "
-                f"maps like {tuple(size)} in {dtype}: set implementation=torch for it, and please report this with "
+                f"maps like {tuple(size)} in {dtype}: set implementation=fast for it, and please report this with "
                 "the versions of torch and Triton"
             )
 

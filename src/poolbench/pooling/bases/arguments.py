@@ -4,13 +4,20 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-IMPLEMENTATIONS = ("fast", "torch")
+# Of window operators, and of heads: Triton compiles formulas of windows alone.
+IMPLEMENTATIONS = ("fast", "torch", "triton")
+IMPLEMENTATIONS_OF_HEADS = IMPLEMENTATIONS[:2]
 
 
-def checked_implementation(value: str) -> str:
-    """Return an `implementation`; raise `ValueError` for what is none."""
-    if value not in IMPLEMENTATIONS:
-        raise ValueError(f"`implementation` must be 'fast' or 'torch', got {value!r}")
+def checked_implementation(value: str, among: Sequence[str] = IMPLEMENTATIONS) -> str:
+    """Return an `implementation`; raise `ValueError` for what is none.
+
+    >>> checked_implementation("fast")
+    'fast'
+    """
+    if value not in among:
+        *first, last = map(repr, among)
+        raise ValueError(f"`implementation` must be {', '.join(first)} or {last}, got {value!r}")
     return value
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from poolbench.pooling.bases.arguments import checked_implementation
+from poolbench.pooling.bases.arguments import IMPLEMENTATIONS_OF_HEADS, checked_implementation
 from poolbench.pooling.bases.maps import MapModule
 from poolbench.pooling.bases.work import Work, checked_shape, work_of
 
@@ -16,7 +16,7 @@ class HeadPool2d(MapModule):
     Where F is not C, it brings `features_of` as well; where a map's size is worth a word in the audit, `remark`.
 
     Args:
-        implementation: `"fast"` takes a compiled kernel where there is one for the head, the device and the dtype;
+        implementation: `"fast"` takes a compiled kernel where there is one for the head and the dtype, on the CPU;
             `"torch"` never does. `implementation_for` says which it is for a given map.
 
     Most heads have no kernel: what they read is the last map, a small part of a network's time.
@@ -41,7 +41,7 @@ class HeadPool2d(MapModule):
 
     def __init__(self, *, implementation: str = "fast") -> None:
         super().__init__()
-        self.implementation = checked_implementation(implementation)
+        self.implementation = checked_implementation(implementation, IMPLEMENTATIONS_OF_HEADS)
 
     def of_batch(self, x: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, F)."""

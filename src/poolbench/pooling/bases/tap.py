@@ -23,9 +23,10 @@ class TapPool2d(WindowPool2d):
 
     A subclass brings `formula`, and ends a constructor of its own with `self.trace()`.
 
-    The formula is traced into a graph of elementary operations. On the CPU in float32, float64 and bfloat16, on a CUDA
-    GPU in float16 as well, a compiled kernel runs it, and its derivative for the backward pass, which keeps the map
-    alone; everywhere else torch's own operations do. `implementation_for` says which, and why.
+    The formula is traced into a graph of elementary operations. On the CPU in float32, float64 and bfloat16 a compiled
+    kernel runs it, and its derivative for the backward pass, which keeps the map alone; everywhere else torch's own
+    operations do. With `implementation="triton"` kernels run on a CUDA GPU instead, in float16 as well.
+    `implementation_for` says which, and why.
     """
 
     # What was asked last of `geometry`, and its answer.
@@ -73,16 +74,15 @@ class TapPool2d(WindowPool2d):
         modes = (True, False) if self.is_random else (False,)
         self.programs: dict[bool, Program] = {}
         was, learned = self.training, self.params()
-        params = 0 if learned is None else len(learned)
+        self.learned = 0 if learned is None else len(learned)
         for mode in modes:
             self.training = mode
-            in_sums = sums(self.window_size, params, self.summands, self.of_sums) if self.has_sums else None
-            self.programs[mode] = program(type(self).__name__, self.window_size, params, self.formula, in_sums)
+            in_sums = sums(self.window_size, self.learned, self.summands, self.of_sums) if self.has_sums else None
+            self.programs[mode] = program(type(self).__name__, self.window_size, self.learned, self.formula, in_sums)
             kernels.register(self.programs[mode])
         self.training = was
         # Asked once, and only where kernels are wanted: the answer loads the compiler.
-        wanted = kernels.KERNEL_DTYPES if self.implementation == "fast" else ()
-        self._unavailable = {device: kernels.unavailable_on(device) for device in wanted}
+        self._unavailable = "" if self.implementation == "torch" else kernels.unavailable(self.implementation)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -108,7 +108,7 @@ class TapPool2d(WindowPool2d):
         return sum(self.operations.values()) * channels * rows * columns
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes this map, `"fast"`, `"triton"` or `"torch"`, and for the last why."""
         why = self._why_torch(x_BCHW)
         return ("torch", why) if why else (self.implementation, "")
 
@@ -121,13 +121,15 @@ class TapPool2d(WindowPool2d):
             return "what is exported needs no kernel"
         if is_transformed(x_BCHW, *self._parameters.values()):
             return "a transform of torch.func, or a tangent, needs torch's own operations"
-        if device not in kernels.KERNEL_DTYPES:
-            return f"kernels run on {' and '.join(kernels.KERNEL_DTYPES)}, the map is on {device}"
+        wanted, dtypes = kernels.KERNELS[self.implementation]
+        if device != wanted:
+            asked = ": implementation=triton asks for kernels there" if device == "cuda" else ""
+            return f"kernels of implementation={self.implementation} run on {wanted}, the map is on {device}{asked}"
         if self._operations(device) > kernels.MOST_OPERATIONS:
             return f"the window of {self.window_size} values is too large for a kernel"
-        if missing := self._unavailable.get(device, ""):
-            return f"no kernels on this machine: {missing}"
-        if x_BCHW.dtype not in kernels.KERNEL_DTYPES[device]:
+        if self._unavailable:
+            return f"no kernels on this machine: {self._unavailable}"
+        if x_BCHW.dtype not in dtypes:
             return f"no kernel for {str(x_BCHW.dtype).removeprefix('torch.')}"
         return ""
 
@@ -181,9 +183,9 @@ class TapPool2d(WindowPool2d):
         """Return the learned numbers, (P, 1) or (P, C), None where there are none."""
         found = self.params()
         given = 0 if found is None else len(found)
-        if given != self.program.params:
+        if given != self.learned:
             raise ValueError(
-                f"the formula of {type(self).__name__} needs {self.program.params} learned numbers, `params` gives "
+                f"the formula of {type(self).__name__} needs {self.learned} learned numbers, `params` gives "
                 f"{given}: a parameter was replaced by one of another size"
             )
         if found is not None and found.shape[1:] not in ((1,), (channels := x_BCHW.shape[-3],)):

@@ -52,8 +52,9 @@ class WindowPool2d(MapModule):
             lets them enter its result, unless its own docstring says so (a convolution sees zeros).
         ceil_mode: whether a window may hang over the right and lower end.
         dilation: steps between the values of a window.
-        implementation: `"fast"` takes a compiled kernel wherever there is one for the operator, the device and the
-            dtype; `"torch"` never does. `implementation_for` says which it is for a given map.
+        implementation: `"fast"` takes a compiled kernel on the CPU wherever there is one for the operator and the
+            dtype, and torch's own operations elsewhere; `"torch"` never takes a kernel. `"triton"` asks for kernels on
+            a CUDA GPU, which have not run there as they are now. `implementation_for` says which it is for a given map.
 
     Shapes: (B, C, H, W) → (B, C, H', W'), or without B, with H' and W' by `output_size`: those of `nn.MaxPool2d`.
     A one-dimensional operator (`WindowPool1d`) takes (B, C, L) or (C, L).
@@ -74,7 +75,7 @@ class WindowPool2d(MapModule):
     `torch.compile`, `torch.export`, `torch.func` (grad, vmap, jvp) and forward-mode differentiation work with every
     operator; the last two by torch's own operations, as `implementation_for` says.
 
-    An infinite value is told from padding, which is none, by max, min, their blur and operators that sort: it gets the
+    Max, min, their blur and operators that sort distinguish an infinite value from padding, which is none: it gets the
     gradient that a finite number in its place would get. The result is what the formula makes of it: a mean with −∞
     among its values is −∞, and ∞ − ∞ is NaN. So may the gradient of a weight be that was multiplied by it.
 
@@ -179,7 +180,7 @@ class WindowPool2d(MapModule):
         raise NotImplementedError(f"{type(self).__name__} must bring `pool`")
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes this map, `"fast"`, `"triton"` or `"torch"`, and for the last why."""
         return "torch", "implementation=torch" if self.implementation == "torch" else "the operator has no kernel"
 
     def output_shape(self, height: int, width: int) -> tuple[int, int]:

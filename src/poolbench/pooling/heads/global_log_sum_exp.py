@@ -72,6 +72,8 @@ class GlobalLogSumExp2d(HeadPool2d):
             raise ValueError(f"`learned` must be true or false, got {learned!r}")
         self.beta = positive_number("beta", beta)
         self.per = per
+        if per != "layer" and not learned:
+            raise ValueError(f"`per={per!r}` does nothing where β is not learned; give learned=True, or leave it out")
         count = check_per(per, channels)
         self.log_beta = nn.Parameter(torch.full((count,), math.log(self.beta))) if learned else None
         self.windows = ByWindows(_WindowLogSumExp)

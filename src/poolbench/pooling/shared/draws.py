@@ -1,8 +1,11 @@
 """Random numbers of one operator: a stream of its own, of which nothing else draws and that shifts nothing else.
 
 Numbers are a hash of (seed, how many forward passes drew before, place), so they are the same on every device, in every
-memory layout and under `torch.compile`, and a copy or a loaded state goes on where the original stood.
+memory layout and under `torch.compile`, and a copy goes on where the original stood.
 """
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +19,9 @@ class Draws(nn.Module):
     """A stream of uniform numbers, owned by one operator.
 
     Its seed is drawn from torch's global generator when it is built, so two operators have different streams and
-    `torch.manual_seed` before building makes them repeat. Seed and count are buffers: `state_dict` and `deepcopy` carry
-    them.
+    `torch.manual_seed` before building makes them repeat. Seed and count are buffers that `deepcopy` and `to` carry
+    and `state_dict` does not: they are no part of what was learned, and a network without the operator can load its
+    weights. Files that have them load, and set them; `draws_state` and `load_draws_state` keep a whole network's.
 
     Where torch itself says who draws what, a pass draws its number from torch's global generator in place of the count,
     as dropout does: a pass that `torch.utils.checkpoint` will repeat, and the repetition, for which the generator is
@@ -33,8 +37,8 @@ class Draws(nn.Module):
         super().__init__()
         # Plain tensors, whatever the mode: they outlive it.
         with torch.inference_mode(False):
-            self.register_buffer("seed", torch.randint(2**31, ()))
-            self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+            self.register_buffer("seed", torch.randint(2**31, ()), persistent=False)
+            self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def reseed(self, seed: int) -> None:
         """Start the stream of another seed, from its beginning."""
@@ -82,6 +86,33 @@ class Draws(nn.Module):
         # The same by Python's numbers: twenty operations of torch's take longer than a small map.
         return torch.tensor(mix(mix(int(number) + 0x9E3779B9) ^ int(self.seed)), device="cpu")
 
+    def set(self, seed: int, count: int) -> None:
+        """Let the stream of `seed` go on after `count` forward passes that drew."""
+        with torch.inference_mode(False):
+            self.seed = torch.full_like(self.seed, seed)
+            self.count = torch.full_like(self.count, count)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Take seed and count from a file of an earlier version, where the two were among the weights."""
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        for name in ("seed", "count"):
+            key = prefix + name
+            if key in state_dict:
+                with torch.inference_mode(False):
+                    setattr(self, name, state_dict[key].to(getattr(self, name), copy=True))
+                unexpected_keys[:] = [other for other in unexpected_keys if other != key]
+
 
 def _is_drawn_by_torch() -> bool:
     """Return whether a draw belongs to what torch keeps account of: see `Draws`."""
@@ -100,3 +131,21 @@ def _is_checkpointed() -> bool:
         return True
     hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
     return hooks is not None and hooks[0].__module__ == "torch.utils.checkpoint"
+
+
+def draws_state(network: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return seed and count of every stream in a network, by the stream's name."""
+    return {name: (int(draws.seed), int(draws.count)) for name, draws in _streams(network)}
+
+
+def load_draws_state(network: nn.Module, state: Mapping[str, tuple[int, int]]) -> None:
+    """Let every stream of a network go on where `draws_state` found it.
+
+    Raises `KeyError` for a stream that `state` does not name.
+    """
+    for name, draws in _streams(network):
+        draws.set(*state[name])
+
+
+def _streams(network: nn.Module) -> Iterator[tuple[str, Draws]]:
+    return ((name, module) for name, module in network.named_modules() if isinstance(module, Draws))

@@ -82,9 +82,21 @@ def whole_power(base: Value, exponent: int) -> Value:
 
 
 def sigmoid(value: Value) -> Value:
-    """Return 1 / (1 + e^−value)."""
+    """Return σ = 1 / (1 + e^−value)."""
+    return 1.0 / (1.0 + _opposite(value))
+
+
+def sigmoid_and_rest(value: Value) -> tuple[Value, Value]:
+    """Return σ and 1 − σ, neither of which rounds to 0: times an infinite value that would be NaN."""
+    opposite = _opposite(value)
+    found = 1.0 / (1.0 + opposite)
+    return found, with_gradient_of(opposite * found, 1.0 - found)
+
+
+def _opposite(value: Value) -> Value:
+    """Return e^−value, from e^−80 to e^80."""
     low = where(value > STEEPEST, STEEPEST, value)
-    return 1.0 / (1.0 + exp(-where(low < -STEEPEST, -STEEPEST, low)))
+    return exp(-where(low < -STEEPEST, -STEEPEST, low))
 
 
 def absolute(value: Value) -> Value:

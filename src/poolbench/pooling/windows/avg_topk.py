@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from poolbench.kernels.graph import Value, Window, minimum, propagate_nan, sum_of, where
-from poolbench.pooling.bases.tap import TapPool2d
+from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import mean
 from poolbench.pooling.shared.ranks import largest
@@ -28,7 +30,12 @@ def top_mean(top: Sequence[Value], window: Window) -> Value:
     return sum_of(there) / minimum(window.count, float(len(top)))
 
 
-class AvgTopKPool2d(TapPool2d):
+def mean_of_ranks(ranked: Ranked, k: int) -> Tensor:
+    """Return the mean of the k largest values, of as many as a window has."""
+    return ranked.values[..., :k].sum(-1) / ranked.count.clamp(max=k).squeeze(-1)
+
+
+class AvgTopKPool2d(RankedPool2d):
     """The mean of the k largest values of each window: (x₍₁₎ + … + x₍ₖ₎) / k, where x₍₁₎ ≥ x₍₂₎ ≥ … are its values.
 
     k = 1 is max pooling, k = n (all values of the window) average pooling. Padding and what hangs over the end hold
@@ -77,6 +84,15 @@ class AvgTopKPool2d(TapPool2d):
         if self.k == window.size:
             return mean(window)
         return propagate_nan(top_mean(largest(window, self.k), window), window)
+
+    @property
+    def ranks(self) -> int:
+        """How many of the largest values the formula asks for: of all of them it is the mean, which needs no ranks."""
+        return self.k if self.k < self.window_size else 0
+
+    def of_ranked(self, ranked: Ranked, params_PC: Tensor | None, uniform_BCHW: Tensor | None) -> Tensor:
+        """Return the mean of the k largest values."""
+        return ranked.marked(mean_of_ranks(ranked, self.k))
 
     def extra_repr(self) -> str:
         """Show the geometry and k."""

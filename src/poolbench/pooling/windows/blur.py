@@ -137,7 +137,7 @@ class BlurringPool2d(WindowPool2d):
         return sum(self.blur.operations.values()) * channels * rows * columns
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the blur of this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes the blur of this map, and where it is `"torch"` why."""
         return self.blur.implementation_for(x_BCHW)
 
     def extra_repr(self) -> str:
@@ -343,7 +343,7 @@ class BlurredStridedConv2d(BlurringPool2d):
         return convolved + activated + super().operations_on(channels, height, width)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the blur of this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes the blur of this map, and where it is `"torch"` why."""
         return self.blur.implementation_for(upcast(x_BCHW))
 
     def extra_repr(self) -> str:

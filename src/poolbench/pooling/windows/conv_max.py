@@ -88,7 +88,7 @@ class ConvMaxPool2d(WindowPool2d):
         return convolved + activated + self.max.operations_on(channels, height, width)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the maxima of this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes the maxima of this map, and where it is `"torch"` why."""
         return self.max.implementation_for(x_BCHW)
 
     def extra_repr(self) -> str:

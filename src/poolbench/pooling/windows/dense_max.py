@@ -41,8 +41,8 @@ class DenseMax2d(nn.Module):
         return rows, columns
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the maxima of this map, `"fast"` or `"torch"`, and for the latter why."""
-        if self.max.window_size == 1 and self.max.implementation == "fast":
+        """Return what computes the maxima of this map, and where it is `"torch"` why."""
+        if self.max.window_size == 1 and self.max.implementation != "torch":
             return "torch", "a window of one value needs no kernel"
         return self.max.implementation_for(x_BCHW)
 
@@ -52,7 +52,7 @@ class DenseMax2d(nn.Module):
 
     def forward(self, x_BCHW: Tensor, shape: tuple[int, int]) -> Tensor:
         """Return the maxima of the first `shape` windows, counted from the first of the padded map."""
-        if self.implementation_for(x_BCHW)[0] == "fast":  # a kernel has no need of what hangs over
+        if self.implementation_for(x_BCHW)[0] != "torch":  # a kernel has no need of what hangs over
             maximum = self.max
             return maximum.by_kernel(
                 x_BCHW, Geometry(maximum.kernel_size, (1, 1), maximum.padding, maximum.dilation, shape)

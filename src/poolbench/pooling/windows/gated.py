@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from poolbench.kernels.graph import Value, Window
+from poolbench.kernels.graph import Value, Window, is_nan, where
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
-from poolbench.pooling.shared.means import mean, sigmoid, weighted, window_max
+from poolbench.pooling.shared.means import mean, sigmoid_and_rest, weighted, window_max
 from poolbench.pooling.shared.parameters import check_per
 
 
@@ -17,7 +17,7 @@ class GatedPool2d(TapPool2d):
     """A mixture of maximum and mean by a gate that sees the window: s·max(x) + (1 − s)·mean(x), s = σ(w·x).
 
     w is learned, one number for each place of the window, for the layer or for each channel; it starts at 0, which is
-    half and half. Places outside the map count as 0 in w·x.
+    half and half. Places outside the map count as 0 in w·x; where w·x is no number, as 0·∞, the gate is half and half.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -56,8 +56,10 @@ class GatedPool2d(TapPool2d):
 
     def formula(self, window: Window) -> Value:
         """Return s·max + (1 − s)·mean."""
-        gate = sigmoid(weighted(window.masked_fill(0.0), [window.param(at) for at in range(window.size)]))
-        return gate * window_max(window) + (1.0 - gate) * mean(window)
+        seen = weighted(window.masked_fill(0.0), [window.param(at) for at in range(window.size)])
+        # 0·∞ and ∞ − ∞ decide nothing: then the gate is half open. A NaN of the map comes back by the mean.
+        gate, rest = sigmoid_and_rest(where(is_nan(seen), 0.0, seen))
+        return gate * window_max(window) + rest * mean(window)
 
     def extra_repr(self) -> str:
         """Show the geometry and how many gates are learned."""

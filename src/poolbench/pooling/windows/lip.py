@@ -14,6 +14,7 @@ from poolbench.pooling.bases.work import SIGMOID, of_convolution
 from poolbench.pooling.windows.avg import AvgPool2d
 
 LOGITS = ("projection", "bottleneck")
+LOGIT_SIZE, WIDTH = 3, 128
 LARGEST = 20.0
 EPS = 1e-5
 
@@ -36,8 +37,9 @@ class LIPPool2d(WindowPool2d):
         channels: number of channels.
         logit: `"projection"` or `"bottleneck"`.
         logit_size: side of the projection's convolution, an odd number: 3 as in the authors' code, 1 for each place by
-            itself.
-        width: channels of the bottleneck; 128 as in the authors' code, which is for maps of 64 to 512 channels.
+            itself. With a bottleneck it stays 3.
+        width: channels of the bottleneck; 128 as in the authors' code, which is for maps of 64 to 512 channels. With a
+            projection it stays 128.
         coefficient: c, above 0 and at most 20. A value weighs at most e^c times another.
 
     Raises:
@@ -64,8 +66,8 @@ class LIPPool2d(WindowPool2d):
         dilation: int | Sequence[int] = 1,
         implementation: str = "fast",
         logit: str = "projection",
-        logit_size: int = 3,
-        width: int = 128,
+        logit_size: int = LOGIT_SIZE,
+        width: int = WIDTH,
         coefficient: float = 12.0,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
@@ -76,6 +78,15 @@ class LIPPool2d(WindowPool2d):
             raise ValueError(f"`logit_size` must be odd, got {logit_size!r}")
         if logit not in LOGITS:
             raise ValueError(f"`logit` must be 'projection' or 'bottleneck', got {logit!r}")
+        for name, value, unused, where in (
+            ("width", width, WIDTH, "projection"),
+            ("logit_size", logit_size, LOGIT_SIZE, "bottleneck"),
+        ):
+            if logit == where and value != unused:
+                other = LOGITS[1 - LOGITS.index(where)]
+                raise ValueError(
+                    f"`{name}` does nothing for logit={where!r}, it is the {other}'s; leave it at {unused}"
+                )
         if not isinstance(coefficient, int | float) or isinstance(coefficient, bool) or not 0 < coefficient <= LARGEST:
             raise ValueError(f"`coefficient` must be a number above 0 and at most {LARGEST}, got {coefficient!r}")
         self.logit_form, self.coefficient = logit, float(coefficient)
@@ -131,7 +142,7 @@ class LIPPool2d(WindowPool2d):
         return logits + (1 + SIGMOID + 3) * channels * places + means + 2 * channels * rows * columns
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the means of this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes the means of this map, and where it is `"torch"` why."""
         return self.mean.implementation_for(upcast(x_BCHW))
 
     def extra_repr(self) -> str:

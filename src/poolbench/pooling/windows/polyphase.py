@@ -79,7 +79,7 @@ class PolyphasePool2d(WindowPool2d):
         return torch.where(score_BP.isnan().any(1).view(-1, 1, 1, 1), torch.nan, chosen_BCHW)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the maxima of this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes the maxima of this map, and where it is `"torch"` why."""
         return super().implementation_for(x_BCHW) if self.maxima is None else self.maxima.implementation_for(x_BCHW)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:

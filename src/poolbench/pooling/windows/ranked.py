@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from poolbench.kernels.graph import Value, Window, propagate_nan, sum_of, where, with_gradient_of
 from poolbench.kernels.precision import upcast
-from poolbench.pooling.bases.tap import TapPool2d
+from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d, by_weight, numbers
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import weighted
 from poolbench.pooling.shared.parameters import check_per
@@ -52,7 +52,7 @@ def by_rank(window: Window, ranked: Sequence[Value], weights: Sequence[Value], *
     return result if window.valid is None else propagate_nan(result, window)
 
 
-class RankWeightedPool2d(TapPool2d):
+class RankWeightedPool2d(RankedPool2d):
     """A sum weighted by rank: Σ_r α(1 − α)^(r−1) x₍ᵣ₎, where x₍₁₎ ≥ x₍₂₎ ≥ … are the window's values.
 
     As in its source the weights are not normalised: they sum to 1 − (1 − α)^n, a little below 1 (0.9375 for a 2×2
@@ -118,6 +118,11 @@ class RankWeightedPool2d(TapPool2d):
         ranked = sorted_descending(others)  # of equal values it does not matter which comes first
         return with_gradient_of(by_rank(window, ranked, weights, normalize=self.normalize), same)
 
+    def of_ranked(self, ranked: Ranked, params_PC: Tensor | None, uniform_BCHW: Tensor | None) -> Tensor:
+        """Return Σ α(1 − α)^(r−1) x₍ᵣ₎."""
+        weights = numbers(geometric(self.alpha, self.window_size), ranked.values)
+        return by_weight(ranked, weights, normalize=self.normalize)
+
     def extra_repr(self) -> str:
         """Show the geometry and the weights."""
         return f"{super().extra_repr()}, alpha={self.alpha}, normalize={self.normalize}"
@@ -132,7 +137,7 @@ class RankWeightedPool1d(WindowPool1d, RankWeightedPool2d):
     """
 
 
-class OrdinalPool2d(TapPool2d):
+class OrdinalPool2d(RankedPool2d):
     """A learned mean by rank: Σ_r w_r x₍ᵣ₎, w = softmax(`logit`), where x₍₁₎ ≥ x₍₂₎ ≥ … are the window's values.
 
     Starts as average pooling (all logits 0); max, min and median pooling are limits. At a border the weights of the
@@ -180,6 +185,12 @@ class OrdinalPool2d(TapPool2d):
         weights = [window.param(rank) for rank in range(window.size)]
         return by_rank(window, largest(window, window.size), weights, normalize=window.valid is not None)
 
+    def of_ranked(self, ranked: Ranked, params_PC: Tensor | None, uniform_BCHW: Tensor | None) -> Tensor:
+        """Return Σ w_r x₍ᵣ₎."""
+        assert params_PC is not None
+        weights_C11N = params_PC.to(ranked.values.dtype).T[:, None, None, :]
+        return by_weight(ranked, weights_C11N, normalize=True)  # they sum to 1 where there are all
+
     def extra_repr(self) -> str:
         """Show the geometry and how many weights are learned."""
         return f"{super().extra_repr()}, per={self.per!r}"
@@ -193,7 +204,7 @@ class OrdinalPool1d(WindowPool1d, OrdinalPool2d):
     """
 
 
-class RankStochasticPool2d(TapPool2d):
+class RankStochasticPool2d(RankedPool2d):
     """One value, drawn by its rank in training: x₍ᵣ₎ with a chance proportional to α(1 − α)^(r−1).
 
     In evaluation its expectation. The chances are divided by their sum, 1 − (1 − α)^n; the source leaves open what
@@ -244,6 +255,16 @@ class RankStochasticPool2d(TapPool2d):
             result = where(reached > drawn, value, result)
         return propagate_nan(result, window)
 
+    def of_ranked(self, ranked: Ranked, params_PC: Tensor | None, uniform_BCHW: Tensor | None) -> Tensor:
+        """Return the drawn value; in evaluation the mean by chance."""
+        chances = numbers(geometric(self.alpha, self.window_size), ranked.values)
+        if uniform_BCHW is None:
+            return by_weight(ranked, chances, normalize=True)
+        sums = ranked.existing(chances).cumsum(-1)
+        drawn = uniform_BCHW.unsqueeze(-1) * sums[..., -1:]
+        # The first rank at which the sum exceeds what was drawn.
+        return ranked.marked(ranked.at((sums <= drawn).sum(-1, keepdim=True).clamp(max=self.window_size - 1)))
+
     def extra_repr(self) -> str:
         """Show the geometry and α."""
         return f"{super().extra_repr()}, alpha={self.alpha}"
@@ -258,7 +279,7 @@ class RankStochasticPool1d(WindowPool1d, RankStochasticPool2d):
     """
 
 
-class MedianPool2d(TapPool2d):
+class MedianPool2d(RankedPool2d):
     """The median of each window; of an even number of values the mean of the two in the middle.
 
     Equal values take their ranks in the order of reading, and the gradient goes to the one or two in the middle.
@@ -282,6 +303,17 @@ class MedianPool2d(TapPool2d):
         chosen = [(at > rank - 0.75) & (at < rank + 0.75) for rank in range(len(upper))]
         there = [where(yes, value, 0.0) for yes, value in zip(chosen, upper, strict=True)]
         return propagate_nan(sum_of(there) / sum_of([where(yes, 1.0, 0.0) for yes in chosen]), window)
+
+    @property
+    def ranks(self) -> int:
+        """How many of the largest values the formula asks for."""
+        return self.window_size // 2 + 1
+
+    def of_ranked(self, ranked: Ranked, params_PC: Tensor | None, uniform_BCHW: Tensor | None) -> Tensor:
+        """Return the median."""
+        upper, lower = ranked.at((ranked.count - 1) // 2), ranked.at(ranked.count // 2)
+        is_odd = ranked.count.squeeze(-1) % 2 == 1
+        return ranked.marked(torch.where(is_odd, upper, (upper + lower) * 0.5))
 
 
 class MedianPool1d(WindowPool1d, MedianPool2d):

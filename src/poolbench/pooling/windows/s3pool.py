@@ -111,7 +111,7 @@ class S3Pool2d(WindowPool2d):
         return (kept + where[:, :1]).flatten()[:count]
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
-        """Return what computes the maxima and means of this map, `"fast"` or `"torch"`, and for the latter why."""
+        """Return what computes the maxima and means of this map, and where it is `"torch"` why."""
         return self.mean.implementation_for(x_BCHW)
 
     def extra_repr(self) -> str:

@@ -3,16 +3,19 @@
 import math
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from poolbench.kernels.graph import Value, Window, propagate_nan, where
-from poolbench.pooling.bases.tap import TapPool2d
+from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.ranks import largest
-from poolbench.pooling.windows.avg_topk import check_k, top_mean
+from poolbench.pooling.windows.avg_topk import check_k, mean_of_ranks, top_mean
 
 RULES = ("max", "all")
 
 
-class TMaxAvgPool2d(TapPool2d):
+class TMaxAvgPool2d(RankedPool2d):
     """The maximum where it reaches a threshold T, else the mean of the k largest values of the window.
 
     `rule="max"`: max(x) if x₍₁₎ ≥ T; `rule="all"`: max(x) if x₍ₖ₎ ≥ T, that is if all of the k largest reach it. Else
@@ -74,6 +77,17 @@ class TMaxAvgPool2d(TapPool2d):
                 asked = value if window.valid is None else where(window.count > float(rank), value, math.inf)
                 reached = reached & (asked >= self.threshold)
         return propagate_nan(where(reached, top[0], top_mean(top, window)), window)
+
+    @property
+    def ranks(self) -> int:
+        """How many of the largest values the formula asks for."""
+        return self.k
+
+    def of_ranked(self, ranked: Ranked, params_PC: Tensor | None, uniform_BCHW: Tensor | None) -> Tensor:
+        """Return the maximum or the mean of the k largest values."""
+        largest = ranked.values[..., 0]
+        asked = ranked.at(ranked.count.clamp(max=self.k) - 1) if self.rule == "all" else largest
+        return ranked.marked(torch.where(asked >= self.threshold, largest, mean_of_ranks(ranked, self.k)))
 
     def extra_repr(self) -> str:
         """Show the geometry and the rule."""

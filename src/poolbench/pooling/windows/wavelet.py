@@ -117,7 +117,7 @@ class WaveletPool2d(WindowPool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
-        if self.implementation_for(x_BCHW)[0] == "fast":
+        if self.implementation_for(x_BCHW)[0] != "torch":
             return self._by_kernel(x_BCHW)
         y, last = upcast(x_BCHW), is_channels_last(x_BCHW)
         # In the order of memory, so that the gradient keeps the layout as well.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from matplotlib.figure import Figure
 
+from poolbench.report import looks
 from poolbench.report.content import Content
 from poolbench.report.figures import (
     accuracy,
@@ -23,7 +24,7 @@ DRAWINGS: Mapping[str, Callable[[Content], Figure | None]] = {
     "accuracy": accuracy.draw,
     "forest": forest.draw,
     "critical_difference": lambda content: critical_difference.draw(content.across),
-    "profile": lambda content: profile.draw(content.across),
+    "profile": lambda content: profile.draw(content.across, looks.marks(content.blocks)),
     "tradeoff": tradeoff.draw,
     "cost": cost.draw,
     "curves": curves.draw,

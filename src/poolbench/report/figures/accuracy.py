@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from poolbench.report.content import Content
+from poolbench.report.figures.marks import draw_marks
 from poolbench.report.figures.panels import (
     Foot,
     capped,
@@ -23,7 +24,8 @@ from poolbench.report.figures.panels import (
     row_positions,
     rules,
 )
-from poolbench.report.figures.style import BLUE, GREY, INK
+from poolbench.report.figures.style import INK
+from poolbench.report.looks import GREY, REFERENCE, Mark, marks
 from poolbench.report.reading.arms import Arm, Block
 from poolbench.report.tables.frames import values
 
@@ -40,6 +42,7 @@ def draw(content: Content) -> Figure:
         figure.text(0.5, 0.5, "no finished cell", ha="center", va="center")
         return figure
     rows = [[by_arm[arm.arm_id] for arm in arms] for _, arms in shown]
+    look = marks(content.blocks)
     figure, panels = row_panels(
         [_title(block, arms, own) for (block, arms), own in zip(shown, rows, strict=True)],
         [[label(arm.variant) for arm in arms] for _, arms in shown],
@@ -48,7 +51,7 @@ def draw(content: Content) -> Figure:
         foot=lambda width: Foot(_legend(), [further], width),
     )
     for axes, (_, arms), own in zip(panels, shown, rows, strict=True):
-        _panel(axes, arms, own)
+        _panel(axes, arms, own, look)
     return figure
 
 
@@ -56,7 +59,7 @@ def _legend() -> list[Line2D]:
     """Return what the marks are, in marks."""
     mean: dict[str, Any] = {"color": INK, "linewidth": 1.6, "markeredgewidth": 0, "markersize": 5.5}
     return [
-        Line2D([], [], marker="o", markerfacecolor=BLUE, label="mean over seeds, 95 % interval", **mean),
+        Line2D([], [], marker="o", markerfacecolor=GREY, label="mean over seeds, 95 % interval", **mean),
         Line2D([], [], marker="s", markerfacecolor=INK, label="reference", **mean),
         Line2D(
             [], [], linestyle="", marker="o", markersize=3.3, markerfacecolor="none", markeredgecolor=GREY, label="seed"
@@ -64,7 +67,7 @@ def _legend() -> list[Line2D]:
     ]
 
 
-def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]]) -> None:
+def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], look: Mapping[str, Mark]) -> None:
     labels = [label(arm.variant) for arm in arms]
     positions, _ = row_positions(labels)
     mean, low, high = (column(rows, f"test_accuracy_{part}", 100) for part in ("mean", "ci95_low", "ci95_high"))
@@ -75,8 +78,8 @@ def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]]) -
     for value in mean[reference]:
         axes.axvline(value, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
     axes.hlines(positions[several], low[several], high[several], color=INK, linewidth=1.6, zorder=2)
-    for chosen, marker, colour in ((reference, "s", INK), (~reference, "o", BLUE)):
-        axes.scatter(mean[chosen], positions[chosen], s=30, marker=marker, color=colour, linewidths=0, zorder=4)
+    drawn = [look[arm.variant] for arm in arms]
+    draw_marks(axes, mean, positions, [each if each is REFERENCE else Mark("o", each.colour) for each in drawn], size=6)
     # The seeds lie a little below the line, so that they hide neither the mean nor one another's line.
     y = np.broadcast_to(positions[:, None] + 0.24, seeds.shape)
     axes.scatter(seeds, y, s=11, facecolors="none", edgecolors=GREY, linewidths=0.8, zorder=3)

@@ -38,7 +38,7 @@ from poolbench.report.figures.panels import (
     wrapped,
     write,
 )
-from poolbench.report.figures.style import GREY
+from poolbench.report.looks import GREY
 from poolbench.report.reading.arms import Arm, Block, number, section
 
 # A column holds its longest bar, the figure behind it, and the words under them.

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from poolbench.report.figures.panels import EDGE_INCH, TEXT_INCH, Foot, lines_of, panel, text_width, wrapped, write
-from poolbench.report.figures.style import GREY, INK
+from poolbench.report.figures.style import INK
+from poolbench.report.looks import GREY
 from poolbench.report.statistics.across import Across
 
 AXIS_WIDTH_INCH = 4.2

@@ -5,7 +5,6 @@ curve are not independent of each other.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from poolbench.report.content import Content
-from poolbench.report.figures.marks import MOST_MARKS, OTHER, REFERENCE, Mark, mark_handle, marks
+from poolbench.report.figures.marks import mark_handle
 from poolbench.report.figures.panels import (
     EDGE_INCH,
     MOST_BLOCKS,
@@ -33,7 +32,8 @@ from poolbench.report.figures.panels import (
     wrapped,
     write,
 )
-from poolbench.report.figures.style import GREY, LIGHT
+from poolbench.report.figures.style import LIGHT
+from poolbench.report.looks import GREY, MOST_MARKS, OTHER, REFERENCE, Mark, marks
 from poolbench.report.reading.arms import Arm, Block, number
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 4.1, 2.2
@@ -57,7 +57,8 @@ def draw(content: Content) -> Figure | None:
     if not found:
         return None
     shown, further = capped(found, panels=MOST_BLOCKS, arms=MOST_CURVES)
-    look = marks([replace(block, arms=arms) for block, arms in shown])
+    found_here = {arm.variant for _, arms in shown for arm in arms}
+    look = {name: mark for name, mark in marks(content.blocks).items() if name in found_here}
 
     width = 2 * EDGE_INCH + len(QUANTITIES) * (Y_INCH + PANEL_WIDTH_INCH + GAP_INCH)
     titles = [wrapped(_title(block, arms), width - 2 * EDGE_INCH, 10) for block, arms in shown]

@@ -1,12 +1,14 @@
-"""The verdicts: for each block a line an arm, with its difference to the reference, two intervals and the margin.
+"""The verdicts: a line an arm, with its difference to the reference, its intervals and the margin; a panel a block.
 
-Within one arm the intervals nest: the thick pale bar is the arm's own 95 % interval, the thin line with ends is the one
-at the level at which Holm's procedure decides the arm. That line decides: clear of 0, it is a difference; inside the
-grey band of the margin, a tie. The mark's shape repeats the verdict's word.
+Where there are several blocks the first panel is of their mean. Within one arm the intervals nest: the thick pale bar
+is the arm's own 95 % interval, the thin line with ends is the one at the level at which Holm's procedure decides the
+arm: clear of 0, it is a difference. A tie has a third, thick one: that of the two one-sided tests, inside the
+grey band of the margin. The mark's shape repeats the verdict's word.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from poolbench.report.content import Content
-from poolbench.report.figures.marks import Mark, draw_marks, mark_handle
+from poolbench.report.figures.marks import draw_marks, mark_handle
 from poolbench.report.figures.panels import (
+    MOST_ARMS,
+    MOST_PANELS,
     Foot,
     capped,
     column,
@@ -34,19 +38,25 @@ from poolbench.report.figures.panels import (
     rules,
     text_width,
 )
-from poolbench.report.figures.style import BLUE, GREEN, GREY, INK, LIGHT, VERMILLION
+from poolbench.report.figures.style import INK, LIGHT
+from poolbench.report.looks import GREY, Mark, marks
 from poolbench.report.reading.arms import Arm, Block
+from poolbench.report.statistics.verdicts import TIE
+from poolbench.report.text import over_blocks
+from poolbench.report.text.views import given
 
 PANEL_INCH = 4.3
 BAND = "#ececec"
-# In the order of the legend; what is not here (no verdict yet) is drawn as `NONE`.
+# The shape says the verdict, the colour the variant. In the order of the legend; what has no verdict yet is `NONE`.
 VERDICTS = {
-    "better": Mark("^", BLUE),
-    "worse": Mark("v", VERMILLION),
-    "tie": Mark("D", GREEN),
+    "better": Mark("^", INK),
+    "worse": Mark("v", INK),
+    "mixed": Mark("h", INK),
+    "fails more often": Mark("P", INK, filled=False),
+    "tie": Mark("D", INK),
     "undecided": Mark("o", INK, filled=False),
-    "too few runs": Mark("X", GREY),
-    "identical": Mark("d", GREY, filled=False),
+    "too few runs": Mark("X", INK),
+    "identical": Mark("d", INK, filled=False),
 }
 NONE = Mark("o", GREY)
 # An interval of few seeds is so wide that the others would shrink to points: it is cut at so many times the usual.
@@ -62,18 +72,25 @@ def draw(content: Content) -> Figure | None:
     compared = [(block, arms) for block, arms in compared if arms]
     if not compared:
         return None
-    shown, further = capped(compared)
+    over = over_blocks.rows(content.over_blocks, content.tables["over_blocks"])[:MOST_ARMS]
+    over = [row for row in over if given(row["difference_mean"])]
+    shown, further = capped(compared, panels=MOST_PANELS - bool(over))
     rows = [[by_arm[arm.arm_id] for arm in arms] for _, arms in shown]
+    titles = [_title(block.title, block.reference, own) for (block, _), own in zip(shown, rows, strict=True)]
+    if over:
+        rows = [over, *rows]
+        titles = [_title(over_blocks.title(content.over_blocks), "reference", over), *titles]
     every = [row for own in rows for row in own]
+    look = marks(content.blocks)
     figure, panels = row_panels(
-        [_title(block, own) for (block, _), own in zip(shown, rows, strict=True)],
-        [[label(arm.variant) for arm in arms] for _, arms in shown],
+        titles,
+        [[label(str(row["variant"])) for row in own] for own in rows],
         width=PANEL_INCH,
         beside=max(text_width(str(row["verdict"] or ""), bold=True) for row in every) + 0.3,
         foot=lambda width: Foot(_legend(every), [further], width),
     )
-    for axes, (_, arms), own in zip(panels, shown, rows, strict=True):
-        _panel(axes, arms, own)
+    for axes, own in zip(panels, rows, strict=True):
+        _panel(axes, own, look)
     return figure
 
 
@@ -84,19 +101,19 @@ def _compared(block: Block, by_arm: Mapping[str, Row]) -> list[Arm]:
     return [arm for arm, is_known in zip(arms, known, strict=True) if is_known]
 
 
-def _title(block: Block, rows: Sequence[Row]) -> str:
+def _title(name: str, reference: str, rows: Sequence[Row]) -> str:
     references = {str(row["reference"]) for row in rows}
-    against = references.pop() if len(references) == 1 else f"{block.reference} of the same recipe"
-    paired = [n for n in column(rows, "n_paired") if np.isfinite(n)]
+    against = references.pop() if len(references) == 1 else f"{reference} of the same recipe"
+    paired = [n for n in column(rows, "n_paired" if "n_paired" in rows[0] else "n_seeds") if np.isfinite(n)]
     low, high = (int(end) for end in (min(paired, default=0), max(paired, default=0)))
     few = f"{low}" if low == high else f"{low}–{high}"
-    return f"{block.title}, against {against}" + f" (n = {few})" * bool(high)
+    return f"{name}, against {against}" + f" (n = {few})" * bool(high)
 
 
-def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Row]) -> None:
-    labels = [label(arm.variant) for arm in arms]
+def _panel(axes: Axes, rows: Sequence[Row], look: Mapping[str, Mark]) -> None:
+    labels = [label(str(row["variant"])) for row in rows]
     positions, heights = row_positions(labels)
-    name_rows(axes, labels, [False] * len(arms))
+    name_rows(axes, labels, [False] * len(rows))
     mean, low, high, holm_low, holm_high, margin = (
         column(rows, name, 100)
         for name in (
@@ -123,7 +140,12 @@ def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Row]) -> None:
         axes.plot(
             np.full(beyond.sum(), edge), places[beyond], arrow, color=INK, markersize=4.5, clip_on=False, zorder=3
         )
-    draw_marks(axes, mean, positions, [VERDICTS.get(str(row["verdict"]), NONE) for row in rows], size=8.5)
+    tie = np.array([row["verdict"] == TIE and given(row.get("tie_low")) for row in rows])
+    if tie.any():
+        tie_low, tie_high = (column(rows, name, 100)[tie] for name in ("tie_low", "tie_high"))
+        axes.hlines(positions[tie], tie_low, tie_high, color=INK, linewidth=2.6, zorder=3.5)
+    drawn = [replace(VERDICTS.get(str(row["verdict"]), NONE), colour=look[str(row["variant"])].colour) for row in rows]
+    draw_marks(axes, mean, positions, drawn, size=8.5)
     beside = panel_width(axes) + 0.12
     for row, y in zip(rows, positions, strict=True):
         word = str(row["verdict"] or "")
@@ -180,6 +202,8 @@ def _legend(rows: Sequence[Row]) -> list[Artist]:
                 label="interval after Holm: decides",
             )
         )
+    if any(row["verdict"] == TIE for row in rows):
+        handles.append(Line2D([], [], color=INK, linewidth=2.6, label="interval of a tie: decides"))
     if np.isfinite(column(rows, "margin")).any():
         handles.append(Patch(facecolor=BAND, edgecolor=LIGHT, linewidth=0.5, label="± the margin of a tie"))
     return handles

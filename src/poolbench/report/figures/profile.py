@@ -4,14 +4,17 @@ Performance profiles (E. D. Dolan and J. J. Moré 2002, Mathematical Programming
 An arm that is best everywhere is a line along the top; the area above a line is the arm's mean gap.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from poolbench.report.figures.marks import REFERENCE, Mark, mark_handle
+from poolbench.report.figures.marks import mark_handle
 from poolbench.report.figures.panels import EDGE_INCH, Foot, panel, plain_ticks, rules, wrapped
-from poolbench.report.figures.style import BLUE, GREEN, LIGHT, ORANGE, PURPLE, SKY, VERMILLION
+from poolbench.report.figures.style import LIGHT
+from poolbench.report.looks import OTHER, REFERENCE, Mark
 from poolbench.report.statistics.across import Across
 from poolbench.report.statistics.profiles import steps
 
@@ -19,25 +22,23 @@ WIDTH_INCH, HEIGHT_INCH = 6.4, 3.2
 LEFT_INCH, AXIS_INCH = 0.75, 0.5
 LABEL_INCH = 2.4
 # Steps of more arms than these cannot be followed; the others are drawn without a name.
-LOOKS = (
-    Mark("o", BLUE, dashes="-"),
-    Mark("^", VERMILLION, dashes=(0, (5, 1.5))),
-    Mark("D", GREEN, dashes=(0, (1.2, 1.2))),
-    Mark("v", PURPLE, filled=False, dashes=(0, (5, 1.5, 1.2, 1.5))),
-    Mark("o", ORANGE, filled=False, dashes="-"),
-    Mark("^", SKY, filled=False, dashes=(0, (8, 2))),
-)
+MOST_NAMED = 6
 
 
-def draw(across: Across) -> Figure | None:
-    """Return the figure; None where nothing is compared over data sets."""
+def draw(across: Across, look: Mapping[str, Mark]) -> Figure | None:
+    """Return the figure; None where nothing is compared over data sets.
+
+    Args:
+        across: what holds over the data sets.
+        look: how each variant is drawn.
+    """
     if not across.variants:
         return None
     gaps = 100 * across.gaps
     strong = set(across.reference.split("; "))
     nearest = sorted(range(len(across.variants)), key=lambda at: (round(float(gaps[:, at].mean()), 9), at))
-    named = [at for at in nearest if across.variants[at] not in strong][: len(LOOKS)]
-    looks = dict(zip(named, LOOKS, strict=False))
+    named = [at for at in nearest if across.variants[at] not in strong][:MOST_NAMED]
+    looks = {at: look.get(across.variants[at], OTHER) for at in named}
     looks |= {at: REFERENCE for at in nearest if across.variants[at] in strong}
     shown = [at for at in nearest if at in looks]
     others = [at for at in nearest if at not in looks]
@@ -59,13 +60,13 @@ def draw(across: Across) -> Figure | None:
         axes.step(*steps(gaps[:, at], max(end, gaps.max())), where="post", color=LIGHT, linewidth=1, zorder=1)
     # The nearest is drawn last: where lines lie on one another, it is the one that is seen.
     for order, at in enumerate(reversed(shown)):
-        look = looks[at]
+        mark = looks[at]
         tau, share = steps(gaps[:, at], end)
-        axes.step(tau, share, where="post", color=look.colour, linewidth=1.6, linestyle=look.dashes, zorder=2 + order)
+        axes.step(tau, share, where="post", color=mark.colour, linewidth=1.6, linestyle=mark.dashes, zorder=2 + order)
         corners = np.unique(gaps[:, at])
         heights = (gaps[:, at][None, :] <= corners[:, None]).mean(axis=1)
         axes.scatter(
-            corners, heights, s=26, marker=look.shape, facecolors=look.face, edgecolors=look.colour, zorder=20 + order
+            corners, heights, s=26, marker=mark.shape, facecolors=mark.face, edgecolors=mark.colour, zorder=20 + order
         )
     axes.set(xlim=(-0.015 * end, end), ylim=(-0.03, 1.05))
     axes.set_xlabel("points of test accuracy below the best")

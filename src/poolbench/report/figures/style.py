@@ -15,10 +15,9 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-INK, GREY, LIGHT, PALE = "#222222", "#767676", "#bdbdbd", "#e4e4e4"
-# Okabe and Ito's colours for every kind of colour vision, without the yellow, which white paper swallows.
-BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-PURPLE, SKY = "#CC79A7", "#56B4E9"
+from poolbench.report.looks import GREY
+
+INK, LIGHT, PALE = "#222222", "#bdbdbd", "#e4e4e4"
 
 # Agg draws no image of 2¹⁶ pixels or more.
 MOST_PIXELS = 60_000

@@ -5,7 +5,7 @@ in both at once, before any noise is counted; the intervals say how much of it i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from poolbench.report.content import Content
-from poolbench.report.figures.marks import OTHER, REFERENCE, Mark, draw_marks, mark_handle, marks
+from poolbench.report.figures.marks import draw_marks, mark_handle
 from poolbench.report.figures.panels import (
     EDGE_INCH,
     MOST_ARMS,
@@ -35,7 +35,8 @@ from poolbench.report.figures.panels import (
     wrapped,
     write,
 )
-from poolbench.report.figures.style import GREY, LIGHT
+from poolbench.report.figures.style import LIGHT
+from poolbench.report.looks import GREY, OTHER, REFERENCE, Mark, marks
 from poolbench.report.reading.arms import Arm, Block
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 2.65, 2.0
@@ -84,8 +85,8 @@ def draw(content: Content) -> Figure | None:
     some, further = capped([(block, arms) for block, arms, _ in blocks], panels=MOST_BLOCKS)
     shown = [(block, arms, prices) for (block, arms), (_, _, prices) in zip(some, blocks, strict=False)]
     rows = {arm.arm_id: by_arm[arm.arm_id] for _, arms, _ in shown for arm in arms}
-    best = [name for _, arms, prices in shown for name in _on_fronts(arms, rows, prices.values())]
-    look = marks([replace(block, arms=arms) for block, arms, _ in shown], first=best)
+    found = {arm.variant for _, arms, _ in shown for arm in arms}
+    look = {name: mark for name, mark in marks(content.blocks).items() if name in found}
 
     places = sorted({place for _, _, prices in shown for place in prices})
     width = 2 * EDGE_INCH + Y_INCH + len(places) * (PANEL_WIDTH_INCH + GAP_INCH)
@@ -144,16 +145,6 @@ def _prices(rows: Sequence[Row]) -> dict[int, Price | None]:
 
     memory = KEPT if known(KEPT) >= known(PEAK) else PEAK
     return {place: price if known(price) >= 2 else None for place, price in enumerate((SPEED, PARAMETERS, memory))}
-
-
-def _on_fronts(arms: Sequence[Arm], rows: Mapping[str, Row], prices: Any) -> list[str]:
-    own = [rows[arm.arm_id] for arm in arms]
-    accuracy = column(own, "test_accuracy_mean")
-    found = []
-    for price in prices:
-        cost = column(own, price.name)
-        found += [arms[index].variant for index in front(accuracy, -cost if price.more_is_better else cost)]
-    return found
 
 
 def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Row], price: Price, look: Mapping[str, Mark]) -> str:

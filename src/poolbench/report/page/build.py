@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import math
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +20,33 @@ from poolbench.report.page.data import MOST_DETAILED, compact, script_json
 from poolbench.report.page.library import vega
 from poolbench.report.reading.arms import Block
 from poolbench.report.reading.origins import commands, environments
-from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, REFERENCE, TIE, TOO_FEW, UNDECIDED, WORSE
-from poolbench.report.text import published
-from poolbench.report.text.views import NOTHING, count_text, given, points_text
+from poolbench.report.statistics.verdicts import (
+    BETTER,
+    FAILS,
+    IDENTICAL,
+    MIXED,
+    REFERENCE,
+    TIE,
+    TOO_FEW,
+    UNDECIDED,
+    WORSE,
+)
+from poolbench.report.text import over_blocks, published
+from poolbench.report.text.views import NOTHING, View, count_text, given, points_text
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.
-MARKS = {BETTER: "▲", WORSE: "▼", TIE: "◆", UNDECIDED: "○", TOO_FEW: "✕", IDENTICAL: "◇", REFERENCE: "■"}
+MARKS = {
+    BETTER: "▲",
+    WORSE: "▼",
+    MIXED: "⬢",
+    FAILS: "✚",
+    TIE: "◆",
+    UNDECIDED: "○",
+    TOO_FEW: "✕",
+    IDENTICAL: "◇",
+    REFERENCE: "■",
+}
 STATUS_WORDS = {"ok": "finished"}
 # Larger than this a table of variants × blocks says nothing at a glance.
 MOST_AT_A_GLANCE = (40, 16)
@@ -74,6 +96,8 @@ def html(content: Content) -> bytes:
         data=Markup(script_json(compact(content))),
         name=content.experiment.name,
         experiment=content.experiment,
+        spoken=content.spoken,
+        verdict_counts=_verdict_counts(content),
         words=[*content.words, *content.across.words()[:1]],
         warnings=content.warnings,
         head=content.head,
@@ -85,8 +109,10 @@ def html(content: Content) -> bytes:
         most_detailed=MOST_DETAILED,
         most_listed=MOST_LISTED,
         glance=_glance(content),
+        over=_over(content.over_view),
+        pairing=content.pairing,
         marks=MARKS,
-        verdicts=[name for name in MARKS if name in set(content.tables["summary"]["verdict"])],
+        verdicts=[name for name in MARKS if name in _verdicts(content)],
         unequal=any(content.tables["summary"]["flags"]),
         not_compared=[str(entry) for entry in content.not_compared],
         problems=[_problem(problem, content) for problem in content.problems],
@@ -117,6 +143,12 @@ def _policy(*scripts: str) -> str:
     )
 
 
+def _verdict_counts(content: Content) -> list[tuple[str, int]]:
+    """Return how many comparisons within blocks ended with which verdict."""
+    found = Counter(str(verdict) for verdict in content.tables["summary"]["verdict"])
+    return [(name, found[name]) for name in MARKS if found[name] and name != REFERENCE]
+
+
 def _counts(content: Content) -> list[tuple[str, int]]:
     """Return how many cells ended how: the finished, the failed and the diverged always, others where there are any."""
     found = Counter(record["status"] for record in content.records)
@@ -127,13 +159,57 @@ def _counts(content: Content) -> list[tuple[str, int]]:
     ]
 
 
+def _verdicts(content: Content) -> set[str]:
+    return {str(verdict) for name in ("summary", "over_blocks") for verdict in content.tables[name]["verdict"]}
+
+
 def _glance(content: Content) -> dict[str, Any] | None:
     """Return a table of variants × blocks with verdict and difference, or None where it would be too large."""
-    variants = list(dict.fromkeys(arm.variant for block in content.blocks for arm in block.arms))
+    variants = _by_effect(content)
     if len(variants) > MOST_AT_A_GLANCE[0] or len(content.blocks) > MOST_AT_A_GLANCE[1]:
         return None
     rows = content.rows
-    return {"variants": variants, "blocks": [_glances(block, rows) for block in content.blocks]}
+    over = _over_glances(content)
+    titles = [block.title for block in content.blocks]
+    return {
+        "variants": variants,
+        "blocks": [_glances(block, rows) for block in content.blocks],
+        "over": over,
+        "titles": [over_blocks.title(content.over_blocks), *titles] if over else titles,
+    }
+
+
+def _over(shown: View | None) -> StaticTable | None:
+    """Return the mean over the blocks without the blocks, which the glance has beside it."""
+    if shown is None:
+        return None
+    kept = [at for at, heading in enumerate(shown.headings) if not heading.cost]
+    rows = []
+    for row in shown.rows:
+        cells = [row.cells[at] for at in kept]
+        cells[0] += f" ({'; '.join(row.notes)})" if row.notes else ""
+        rows.append(tuple(cells))
+    return StaticTable(shown.title, tuple(shown.headings[at].full for at in kept), tuple(rows))
+
+
+def _over_glances(content: Content) -> dict[str, Glance]:
+    """Return the same of the mean over the blocks, by variant; nothing where there are not several."""
+    found = {}
+    for one in content.over_blocks:
+        verdict = one.compared.verdict
+        mean = one.compared.found.mean if one.compared.found else None
+        found[one.variant] = Glance(verdict, MARKS.get(verdict, ""), points_text(mean), "; ".join(one.compared.flags))
+    return found
+
+
+def _by_effect(content: Content) -> list[str]:
+    """Return the variants: the references, then by their mean difference over the blocks, the best first."""
+    found: dict[str, list[float]] = {}
+    for block in content.blocks:
+        for arm in block.arms:
+            value = math.inf if arm.is_reference else content.rows[arm.arm_id]["difference_mean"]
+            found.setdefault(arm.variant, []).extend([float(value)] if given(value) else [])
+    return sorted(found, key=lambda name: -statistics.mean(found[name]) if found[name] else math.inf)
 
 
 def _glances(block: Block, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Glance]:

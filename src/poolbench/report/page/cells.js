@@ -1,11 +1,13 @@
-// The list of cells, and one cell opened.
+// The list of cells, and one cell opened. `#cell=RUN_ID` leads to a cell.
+
+const addressOf = (cell) => `#cell=${encodeURIComponent(cell.run)}`;
 
 const statusText = (cell) => (cell.status === "ok" ? "finished" : cell.status);
 const cellName = (cell) => `${cell.arm.variant}, seed ${cell.seed}`;
 const cellsTable = new Sortable(byId("list"), byId("more-cells"), [
   {
     key: "cell", title: "cell", head: true, value: cellName,
-    cell: (cell) => element("button", { type: "button", class: "name", title: "open it", onclick: () => openCell(cell) }, cellName(cell)),
+    cell: (cell) => element("a", { class: "name", href: addressOf(cell), title: "open it; this link leads to it" }, cellName(cell)),
   },
   ...(DATA.blocks.length > 1 ? [{ key: "block", title: "block", kind: "block", value: (cell) => cell.arm.title, cell: (cell) => cell.arm.title }] : []),
   { key: "seed", title: "seed", number: true, value: (cell) => cell.seed, cell: (cell) => String(cell.seed) },
@@ -49,6 +51,8 @@ function part(title, content, folded = false) {
 
 const measured = (key, value) => {
   if (typeof value !== "number") return value === null ? NOTHING : String(value);
+  // Records count epochs from 0, people from 1.
+  if (key === "selected_epoch") return count(value + 1);
   if (/accuracy|^ece$/.test(key)) return `${percent(value)} %`;
   return Number.isInteger(value) ? count(value) : figure(value);
 };
@@ -73,20 +77,20 @@ function auditTable(audit) {
 function curve(history, what, title, selected) {
   const values = [];
   for (const [name, label] of [[`train_${what}`, "training"], [`val_${what}`, "validation"]]) {
-    (history[name] || []).forEach((value, index) => { if (given(value)) values.push({ epoch: (history.epoch || [])[index] ?? index, value: what === "accuracy" ? value * 100 : value, part: label }); });
+    (history[name] || []).forEach((value, index) => { if (given(value)) values.push({ epoch: ((history.epoch || [])[index] ?? index) + 1, value: what === "accuracy" ? value * 100 : value, part: label }); });
   }
   if (!values.length) return null;
-  const x = { field: "epoch", type: "quantitative", title: "epoch", scale: { nice: false }, axis: { tickMinStep: 1, format: "d" } };
+  const x = { field: "epoch", type: "quantitative", title: "epoch", scale: { nice: false, zero: false }, axis: { tickMinStep: 1, format: "d" } };
   const parts = ["training", "validation"];
   const encoding = {
     x, y: { field: "value", type: "quantitative", title, scale: { zero: false } },
     color: { field: "part", type: "nominal", scale: { domain: parts, range: [theme.colour("orange"), theme.colour("accent")] } },
-    strokeDash: { field: "part", type: "nominal", scale: { domain: parts, range: [[4, 3], [1, 0]] }, legend: null },
+    strokeDash: { field: "part", type: "nominal", scale: { domain: parts, range: [[4, 3], [1, 0]] } },
   };
   return {
     width: "container", height: 170, autosize: { type: "fit-x", contains: "padding" }, description: `Learning curve: ${title} by epoch.`,
     layer: [
-      ...(given(selected) ? [{ data: { values: [{ epoch: selected }] }, mark: { type: "rule", color: theme.colour("soft"), strokeDash: [2, 3] }, encoding: { x } }] : []),
+      ...(given(selected) ? [{ data: { values: [{ epoch: selected + 1 }] }, mark: { type: "rule", color: theme.colour("soft"), strokeDash: [2, 3] }, encoding: { x } }] : []),
       { data: { values }, mark: { type: "line", strokeWidth: 2 }, encoding },
       { data: { values }, mark: { type: "point", filled: true, size: 40, opacity: values.length > 80 ? 0.01 : 0.9 }, encoding: { x, y: encoding.y, color: encoding.color, tooltip: [{ field: "part", type: "nominal" }, { field: "epoch", type: "quantitative" }, { field: "value", type: "quantitative", title, format: ".4~g" }] } },
     ],
@@ -100,6 +104,7 @@ const opened = { cell: null, among: CELLS, plots: [] };
 function openCell(cell, among = null) {
   opened.cell = cell;
   opened.among = among || [...CELLS];
+  history.replaceState(null, "", addressOf(cell));
   showCell();
   if (!dialog.open) dialog.showModal();
   drawCurves();
@@ -117,6 +122,10 @@ function showCell() {
   const detail = cell.detail, shared = (index) => DATA.shared[index];
   const reason = detail ? shared(detail.reason) : cell.reason;
   if (reason) parts.push(part("Why", element("pre", { tabindex: "0", "aria-label": "Reason" }, reason)));
+  const trace = detail ? shared(detail.traceback) : "";
+  if (trace) parts.push(part("Traceback", element("pre", { tabindex: "0", "aria-label": "Traceback" }, trace), true));
+  const epochs = detail ? (detail.history.epoch || []) : [];
+  if (cell.status !== "ok" && epochs.length) parts.push(element("p", { class: "note" }, `It ended in or after epoch ${count(epochs[epochs.length - 1] + 1)}.`));
   opened.plots = [];
   if (!detail) {
     parts.push(pairs([["test accuracy", `${percent(cell.test_accuracy)} %`], ["validation accuracy", `${percent(cell.val_accuracy)} %`], ["test loss", fixed(cell.test_loss, 4)]]),
@@ -157,6 +166,7 @@ function turnTo(step) {
 byId("cell-before").addEventListener("click", () => turnTo(-1));
 byId("cell-after").addEventListener("click", () => turnTo(1));
 byId("cell-close").addEventListener("click", () => dialog.close());
+dialog.addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
 // A click beside the dialog closes it.
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 theme.listeners.push(() => { if (dialog.open) { showCell(); drawCurves(); } });
@@ -165,4 +175,12 @@ armsTable.draw();
 cellsTable.draw();
 theme.show();
 showBlock(Math.max(0, DATA.blocks.findIndex((block, index) => armsOf(index).length > 0)));
+/** Open the cell that the address names. */
+function followAddress() {
+  const run = location.hash.startsWith("#cell=") ? decodeURIComponent(location.hash.slice(6)) : null;
+  const cell = run === null ? null : CELLS.find((one) => one.run === run);
+  if (cell) openCell(cell);
+}
+addEventListener("hashchange", followAddress);
+followAddress();
 document.documentElement.dataset.ready = "yes";

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from poolbench.report.content import Content
+from poolbench.report.looks import colours
 from poolbench.report.reading.arms import Arm, Record, section
 from poolbench.report.tables.columns import ACCURACY, PARAMETERS, TABLES, THROUGHPUT, Column
 from poolbench.report.text.views import given
@@ -64,13 +65,14 @@ def plain(value: Any) -> Any:
 
 
 def compact(content: Content) -> dict[str, Any]:
-    """Return what the page's script reads: `columns`, `arms`, `blocks`, `cells`, `details`, `shared`."""
+    """Return what the page's script reads: `columns`, `arms`, `colours`, `blocks`, `cells`, `details`, `shared`."""
     arms = [arm for block in content.blocks for arm in block.arms]
     summary = content.tables["summary"].set_index("arm_id", drop=False).loc[[arm.arm_id for arm in arms]]
     shared = Shared()
     cells, details = _cells(arms, shared)
     return {
         "columns": [_column(column, summary[column.name]) for column in TABLES["summary"]],
+        "colours": dict(colours(content.blocks)),
         "blocks": [{"title": block.title, "reference": block.reference} for block in content.blocks],
         "armBlocks": [index for index, block in enumerate(content.blocks) for _ in block.arms],
         "cells": cells,
@@ -153,6 +155,7 @@ def _detail(record: Record, shared: Shared) -> dict[str, Any]:
     reason = str(record["reason"] or "").strip()
     return {
         "reason": shared.place(reason[:LONGEST_REASON] + ("…" if len(reason) > LONGEST_REASON else "")),
+        "traceback": shared.place(str(record.get("traceback") or "")[-LONGEST_REASON:]),
         "config": {name: shared.place(plain(part)) for name, part in record["config"].items()},
         "metrics": {k: plain(v) for k, v in record["metrics"].items() if not isinstance(v, Mapping | list)},
         "times": plain(section(record, "times")),

@@ -1,6 +1,7 @@
 """Vega, Vega-Lite and Vega-Embed as one script, from the package vl-convert."""
 
 import hashlib
+from contextlib import suppress
 from importlib.metadata import version
 
 import vl_convert
@@ -14,18 +15,19 @@ def vega() -> str:
 
     A file whose content is not what its name says is not taken.
     """
-    folder, prefix = user_cache() / "vega", f"{version('vl-convert-python')}-"
-    for path in sorted(folder.glob(f"{prefix}*.js")):
-        content = path.read_bytes()
-        if path.name == _name(prefix, content):
-            return content.decode()
+    cache, prefix = user_cache(), f"{version('vl-convert-python')}-"
+    folder = None if cache is None else cache / "vega"
+    for path in [] if folder is None else sorted(folder.glob(f"{prefix}*.js")):
+        with suppress(OSError):
+            content = path.read_bytes()
+            if path.name == _name(prefix, content):
+                return content.decode()
     content = vl_convert.javascript_bundle().encode()  # type: ignore[call-arg]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / _name(prefix, content)) as file:
-            file.write(content)
-    except OSError:  # a home that cannot be written costs the second again
-        pass
+    if folder is not None:
+        with suppress(OSError):  # a home that cannot be written costs the second again
+            folder.mkdir(parents=True, exist_ok=True)
+            with replacing(folder / _name(prefix, content)) as file:
+                file.write(content)
     return content.decode()
 
 

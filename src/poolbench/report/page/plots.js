@@ -51,17 +51,16 @@ async function draw(place, spec, linked = true) {
 
 const faded = { condition: { test: "chosen === null || datum.variant === chosen", value: 1 }, value: 0.2 };
 const verdictsShown = () => Object.keys(VERDICTS).filter((name) => armsOf(shown.block).some((arm) => arm.verdict === name));
-const verdictScales = () => {
+// The shape says the verdict, the colour the variant; one legend of the shapes stands above the plots.
+const looks = () => {
   const names = verdictsShown();
-  // One legend stands above both plots.
-  const scaled = (range) => ({ field: "verdict", type: "nominal", legend: null, scale: { domain: names, range } });
-  const colours = names.map((name) => theme.colour(VERDICTS[name].colour));
+  const asItIs = (field) => ({ field, type: "nominal", legend: null, scale: null });
   return {
-    colour: scaled(colours),
+    colour: asItIs("colour"),
     mark: {
-      stroke: scaled(colours),
-      fill: scaled(names.map((name, index) => (VERDICTS[name].hollow ? theme.colour("paper") : colours[index]))),
-      shape: scaled(names.map((name) => VERDICTS[name].shape)),
+      stroke: asItIs("colour"),
+      fill: asItIs("fill"),
+      shape: { field: "verdict", type: "nominal", legend: null, scale: { domain: names, range: names.map((name) => VERDICTS[name].shape) } },
     },
   };
 };
@@ -75,6 +74,8 @@ function datum(arm) {
   return {
     variant: arm.variant,
     verdict: arm.verdict,
+    colour: colourOf(arm.variant),
+    fill: verdictOf(arm).hollow ? theme.colour("paper") : colourOf(arm.variant),
     diff: reference ? 0 : given(arm.difference_mean) ? arm.difference_mean * 100 : null,
     low: given(arm.difference_ci95_low) ? arm.difference_ci95_low * 100 : null,
     high: given(arm.difference_ci95_high) ? arm.difference_ci95_high * 100 : null,
@@ -101,7 +102,7 @@ function forest(width) {
   const arm = armsOf(shown.block).find((one) => given(one.margin) && one.margin > 0);
   const margin = arm ? arm.margin * 100 : 0;
   byId("forest-margin").textContent = margin ? ` Grey band: the margin of ± ${margin.toFixed(2)} points, within which a difference was called a tie beforehand.` : "";
-  const scales = verdictScales();
+  const scales = looks();
   // An interval of two seeds may be so wide that no other can be read: the axis then ends, and an arrow says so.
   const means = values.map((row) => row.diff), ends = values.flatMap((row) => [row.low, row.high]).filter(given).map(Math.abs);
   const typical = Math.max(...means.map(Math.abs), ends.sort((a, b) => a - b)[Math.floor(ends.length * 0.75)] || 0, margin);
@@ -148,6 +149,42 @@ function front(values, less) {
   return ordered.filter((row) => row.acc > best && (best = row.acc, true));
 }
 
+/** The range of values with room around it. */
+function padded(values) {
+  const low = Math.min(...values), high = Math.max(...values), room = 0.06 * (high - low) || Math.abs(high) * 0.01 || 1;
+  return [low - room, high + room];
+}
+
+const measure = document.createElement("canvas").getContext("2d");
+// Where a name may stand beside its point, in pixels: near it first, then further away, to the right and to the left.
+const OFFSETS = [[0, 8], [-13, 6], [13, 6], [-26, 10], [26, 10], [-40, 14], [40, 14], [-56, 18], [56, 18]];
+
+/** Names with the place of each, in the units of the axes, so that none lies on another or on a point. */
+function placed(named, points, xScale, yDomain, width, height) {
+  measure.font = "11px system-ui, sans-serif";
+  const along = xScale.type === "log" ? Math.log10 : (value) => value, back = xScale.type === "log" ? (value) => 10 ** value : (value) => value;
+  const [left, right] = xScale.domain.map(along), [bottom, top] = yDomain;
+  const toX = (value) => (along(value) - left) / (right - left) * width, fromX = (at) => back(left + at / width * (right - left));
+  const toY = (value) => (top - value) / (top - bottom) * height, fromY = (at) => top - at / height * (top - bottom);
+  const taken = points.map((row) => ({ x: toX(row.cost) - 6, y: toY(row.acc) - 6, w: 12, h: 12 }));
+  const overlap = (a, b) => Math.max(0, Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
+  return [...named].sort((a, b) => b.acc - a.acc).map((row) => {
+    const w = measure.measureText(row.variant).width, px = toX(row.cost), py = toY(row.acc);
+    let best = null;
+    for (const [dy, dx] of OFFSETS) {
+      for (const side of ["left", "right"]) {
+        const box = { x: side === "left" ? px + dx : px - dx - w, y: py + dy - 7, w, h: 14 };
+        const outside = Math.max(0, -box.x) + Math.max(0, box.x + w - width) + Math.max(0, -box.y) + Math.max(0, box.y + box.h - height);
+        const cost = taken.reduce((sum, other) => sum + overlap(box, other), 0) + 20 * outside;
+        if (best === null || cost < best.cost - 1e-9) best = { cost, box, side, dy, dx };
+      }
+      if (best.cost === 0) break;
+    }
+    taken.push(best.box);
+    return { ...row, align: best.side, far: Math.abs(best.dy) > 20, textX: fromX(px + (best.side === "left" ? best.dx : -best.dx)), textY: fromY(py + best.dy) };
+  });
+}
+
 /** Accuracy against the chosen cost in the shown block. */
 function tradeoff(width) {
   const cost = shown.cost, scale = cost.scale || 1;
@@ -161,8 +198,8 @@ function tradeoff(width) {
   if (!values.length) return null;
   const best = front(values, cost.less);
   const named = values.length <= MOST_LABELLED ? values : values.filter((row) => best.includes(row) || row.verdict === "reference");
-  const scales = verdictScales();
-  const costs = values.map((row) => row.cost);
+  const scales = looks();
+  const costs = values.map((row) => row.cost), ends = values.flatMap((row) => [row.cost, row.costLow, row.costHigh]).filter(given);
   const wide = Math.min(...costs) > 0 && Math.max(...costs) / Math.min(...costs) > 10;
   const x = { field: "cost", type: "quantitative", title: `${cost.title} (${cost.less ? "left" : "right"} is better)`, scale: { zero: false, type: wide ? "log" : "linear", nice: true, padding: 24 }, axis: { tickCount: Math.max(3, Math.floor(width / 110)), grid: true } };
   const y = { field: "acc", type: "quantitative", title: "test accuracy, %", scale: { zero: false, padding: 12 } };
@@ -172,12 +209,19 @@ function tradeoff(width) {
     transform: [{ filter: `isValid(datum.${low})` }],
     encoding: { x, y, [channel]: { ...(channel === "x" ? x : y), field: low }, [`${channel}2`]: { field: high }, color: scales.colour, opacity: { ...faded, condition: { ...faded.condition, value: 0.6 } }, tooltip },
   });
-  // A name goes to the side with room: left of a point in the right half.
-  const middle = (Math.min(...costs) + Math.max(...costs)) / 2;
-  const label = (side, align, dx) => named.some((row) => (row.cost > middle) === side) && ({
-    data: { values: named.filter((row) => (row.cost > middle) === side) },
-    mark: { type: "text", align, dx, dy: -9, limit: Math.max(70, width * 0.3) },
-    encoding: { x, y, text: { field: "variant" }, opacity: faded, tooltip },
+  const yDomain = padded(values.flatMap((row) => [row.acc, row.accLow, row.accHigh]).filter(given));
+  y.scale = { domain: yDomain, nice: false, zero: false };
+  x.scale = { domain: wide ? padded(ends.map(Math.log10)).map((end) => 10 ** end) : padded(ends), type: wide ? "log" : "linear", nice: false, zero: false };
+  const place = placed(named, values, x.scale, yDomain, Math.max(120, width - 56), 300);
+  const label = (align) => place.some((row) => row.align === align) && ({
+    data: { values: place.filter((row) => row.align === align) },
+    mark: { type: "text", align, baseline: "middle", limit: 220 },
+    encoding: { x: { ...x, field: "textX" }, y: { ...y, field: "textY" }, text: { field: "variant" }, opacity: faded, tooltip },
+  });
+  const leader = place.some((row) => row.far) && ({
+    data: { values: place.filter((row) => row.far) },
+    mark: { type: "rule", strokeWidth: 0.8, color: theme.colour("soft") },
+    encoding: { x, y, x2: { field: "textX" }, y2: { field: "textY" }, opacity: faded },
   });
   return {
     width: "container", height: 360, autosize: { type: "fit-x", contains: "padding" },
@@ -186,23 +230,59 @@ function tradeoff(width) {
     data: { values },
     layer: [
       { data: { values: best.map((row) => ({ cost: row.cost, acc: row.acc })) }, mark: { type: "line", interpolate: cost.less ? "step-after" : "step-before", strokeWidth: 1.5, strokeDash: [5, 3], color: theme.colour("soft"), tooltip: null }, encoding: { x, y, order: { field: "cost" } } },
+      leader,
       across("accLow", "accHigh", 1.5, "y"),
       across("costLow", "costHigh", 1.5, "x"),
       { mark: { type: "point", filled: true, size: 120, opacity: 1, strokeWidth: 1.8 }, encoding: { x, y, ...scales.mark, opacity: faded, tooltip } },
-      label(false, "left", 7), label(true, "right", -7),
+      label("left"), label("right"),
     ].filter(Boolean),
   };
 }
 
+/** Validation accuracy by epoch in the shown block: a line a variant, the mean of the seeds that this page holds in detail. */
+function learning() {
+  const arms = armsOf(shown.block).slice(0, MOST_LINES), values = [], names = [];
+  for (const arm of arms) {
+    const sums = new Map();
+    for (const cell of arm.cells) {
+      const history = cell.detail && cell.status === "ok" ? cell.detail.history : {};
+      (history.val_accuracy || []).forEach((value, index) => {
+        if (!given(value)) return;
+        const epoch = (history.epoch || [])[index] + 1, sum = sums.get(epoch) || [0, 0];
+        sums.set(epoch, [sum[0] + value * 100, sum[1] + 1]);
+      });
+    }
+    if (sums.size > 1) names.push(arm.variant);
+    if (sums.size > 1) sums.forEach(([sum, n], epoch) => values.push({ variant: arm.variant, epoch, value: sum / n }));
+  }
+  if (!values.length) return null;
+  // The rise of the first epochs would press all later differences together.
+  const last = Math.max(...values.map((row) => row.epoch)), later = values.filter((row) => row.epoch > last / 4).map((row) => row.value);
+  const colour = { field: "variant", type: "nominal", scale: { domain: names, range: names.map(colourOf) }, legend: { symbolType: "stroke", symbolStrokeWidth: 3, columns: 4, labelLimit: 140 } };
+  return {
+    width: "container", height: 320, autosize: { type: "fit-x", contains: "padding" },
+    description: `Validation accuracy by epoch of ${names.length} variants, block ${DATA.blocks[shown.block].title}.`,
+    params: [{ name: "chosen", value: choice.variant }],
+    data: { values },
+    mark: { type: "line", strokeWidth: 1.8, clip: true },
+    encoding: {
+      x: { field: "epoch", type: "quantitative", title: "epoch", scale: { nice: false, zero: false }, axis: { tickMinStep: 1, format: "d" } },
+      y: { field: "value", type: "quantitative", title: "validation accuracy, %", scale: { domain: padded(later), nice: true, zero: false } },
+      color: colour, opacity: faded,
+      tooltip: [{ field: "variant", type: "nominal" }, { field: "epoch", type: "quantitative" }, { field: "value", type: "quantitative", title: "validation accuracy, %", format: ".2f" }],
+    },
+  };
+}
+
 let drawing = 0, drawn = Promise.resolve();
-/** Draw both plots anew, for a block, a cost, a theme: one drawing after another, and only the latest that was asked. */
+/** Draw the plots anew, for a block, a cost, a theme: one drawing after another, and only the latest that was asked. */
 function drawPlots() {
   const turn = ++drawing;
   drawn = drawn.then(async () => {
     if (turn !== drawing) return;
     shown.views.forEach((view) => view.finalize());
     shown.views = [];
-    for (const [id, make, nothing] of [["forest", forest, "No variant of this block has a difference to a reference."], ["trade", tradeoff, "No cost was measured in this block."]]) {
+    for (const [id, make, nothing] of [["forest", forest, "No variant of this block has a difference to a reference."], ["trade", tradeoff, "No cost was measured in this block."], ["learning", learning, "No cell of this block tells of two epochs."]]) {
       const place = byId(id), spec = make(place.clientWidth);
       if (spec) await draw(place, spec);
       else place.replaceChildren(element("p", { class: "note" }, nothing));
@@ -218,7 +298,7 @@ function showBlock(block) {
   options(byId("plot-cost"), measured.map((cost) => [cost.key, cost.title]));
   if (!measured.includes(shown.cost) && measured.length) shown.cost = measured[0];
   byId("plot-cost").value = shown.cost.key;
-  byId("plot-legend").replaceChildren(...verdictsShown().filter(Boolean).map((name) => element("span", { class: `legend v-${name.replaceAll(" ", "-")}` },
+  byId("plot-legend").replaceChildren(...verdictsShown().filter(Boolean).map((name) => element("span", { class: "legend" },
     element("span", { class: "mark", "aria-hidden": "true" }, VERDICTS[name].mark), ` ${name}`)));
   drawPlots();
 }

@@ -17,17 +17,23 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+const isReference = (arm) => arm.variant === arm.reference;
+const effect = (arm) => (given(arm.difference_mean) ? arm.difference_mean : -Infinity);
+
 // An arm: the row of the summary as an object, with its block and its cells.
 const ARMS = DATA.armBlocks.map((block, index) => ({ index, block, title: DATA.blocks[block].title, cells: [] }));
 for (const column of DATA.columns) {
   column.values.forEach((value, index) => { ARMS[index][column.name] = column.words ? column.words[value] : value; });
 }
+const byPlace = [...ARMS];
+// Block by block, the reference first, then by effect.
+ARMS.sort((a, b) => a.block - b.block || isReference(b) - isReference(a) || effect(b) - effect(a));
 const CELLS = DATA.cells.arm.map((arm, index) => {
-  const cell = { index, arm: ARMS[arm], detail: DATA.details[index] };
+  const cell = { index, arm: byPlace[arm], detail: DATA.details[index] };
   for (const [name, values] of Object.entries(DATA.cells)) if (name !== "arm") cell[name] = values[index];
   cell.status = DATA.shared[cell.status];
   cell.reason = DATA.shared[cell.reason];
-  ARMS[arm].cells.push(cell);
+  cell.arm.cells.push(cell);
   return cell;
 });
 
@@ -58,6 +64,8 @@ function estimate(arm, name) {
 const VERDICTS = {
   better: { mark: "▲", shape: "triangle-up", colour: "better" },
   worse: { mark: "▼", shape: "triangle-down", colour: "worse" },
+  mixed: { mark: "⬢", shape: "square", colour: "ink", hollow: true },
+  "fails more often": { mark: "✚", shape: "cross", colour: "worse", hollow: true },
   tie: { mark: "◆", shape: "diamond", colour: "tie" },
   undecided: { mark: "○", shape: "circle", colour: "ink", hollow: true },
   "too few runs": { mark: "✕", shape: "cross", colour: "grey" },
@@ -123,4 +131,13 @@ byId("theme").addEventListener("click", () => {
   theme.show();
 });
 theme.dark.addEventListener("change", () => theme.show());
+/** The colour of a variant, the same as in the figures beside this page; a reference has the colour of the ink. */
+function colourOf(variant) {
+  const found = DATA.colours[variant];
+  if (found === undefined) return theme.colour("grey");
+  if (found === "") return theme.colour("ink");
+  // The blue is too dark for a dark ground.
+  return found === "#0072B2" && theme.isDark() ? "#4f93e6" : found;
+}
+
 document.querySelectorAll(".scripted").forEach((section) => { section.hidden = false; });

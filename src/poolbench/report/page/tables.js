@@ -74,7 +74,7 @@ class Sortable {
   line(row) {
     const made = element("tr", {}, ...this.columns.map((column) => {
       const kinds = [column.number && "number", column.head && "pinned", column.kind].filter(Boolean).join(" ");
-      return element(column.head ? "th" : "td", { class: kinds || null, scope: column.head ? "row" : null }, column.cell(row));
+      return element(column.head ? "th" : "td", { class: kinds || null, scope: column.head ? "row" : null, "data-label": column.head ? null : column.title }, column.cell(row));
     }));
     if (this.online) this.online(made, row);
     return made;
@@ -133,7 +133,10 @@ function seedButtons(arm) {
 }
 
 const settled = (arm, quantity) => (arm[`${quantity}_settled`] === false ? "~" : "");
-const unlike = (arm) => (arm.implementation && arm.reference_implementation && arm.implementation !== arm.reference_implementation ? "‡" : "");
+// An arm with the reference's own window operators differs in its head alone.
+const ownReference = (arm) => ARMS.find((one) => one.block === arm.block && one.variant === arm.reference);
+const unlike = (arm) => (arm.implementation && arm.reference_implementation && arm.implementation !== arm.reference_implementation
+  && (ownReference(arm) || {}).downsample_operators !== arm.downsample_operators ? "‡" : "");
 const unfinished = (arm) => ["failed", "diverged", "unsupported", "interrupted"].map((status) => [arm[`n_${status}`] || 0, status]).filter(([n]) => n);
 const references = [...new Set(ARMS.map((arm) => arm.reference).filter(given))];
 const against = references.length === 1 ? references[0] : "reference";
@@ -153,13 +156,12 @@ const MAIN = [
     value: (arm) => (arm.verdict ? order.indexOf(arm.verdict) : null),
     cell: (arm) => element("span", { class: `v-${arm.verdict.replaceAll(" ", "-")}` },
       element("span", { class: "mark", "aria-hidden": "true" }, verdictOf(arm).mark), arm.verdict ? ` ${arm.verdict}` : finished(arm) ? NOTHING : "no finished cell",
-      arm.verdict === "undecided" && given(arm.seeds_to_decide) ? element("span", { class: "small", title: meaning.seeds_to_decide }, ` (+${count(arm.seeds_to_decide)} seeds?)`) : null,
+      arm.verdict === "undecided" && given(arm.chance_10_seeds) ? element("span", { class: "small", title: meaning.chance_10_seeds }, ` (${Math.round(arm.chance_10_seeds * 100)} % with 10 seeds)`) : null,
       arm.below_image_se ? element("span", { title: "the difference is smaller than the test set's own standard error" }, " ≈", element("span", { class: "unseen" }, " below the test set's own standard error")) : null,
       arm.flags ? flagButton(arm) : null),
   },
   number("difference_mean", `Δ to ${against}, points`, (arm) => points(arm.difference_mean)),
-  { ...number("difference_ci95_low", "95 % interval", (arm) => interval(arm.difference_ci95_low, arm.difference_ci95_high)), tip: "of the difference, this arm by itself; sorts by its lower end" },
-  { ...number("difference_holm_low", "corrected (Holm)", (arm) => interval(arm.difference_holm_low, arm.difference_holm_high)), tip: "interval of the difference, corrected for the number of arms in the block; sorts by its lower end" },
+  { ...number("difference_holm_low", "interval that decides", (arm) => interval(arm.difference_holm_low, arm.difference_holm_high)), tip: "interval of the difference, corrected for the number of arms in the block; sorts by its lower end" },
   number("test_accuracy_mean", "test accuracy, %", (arm) => estimate(arm, "test_accuracy")),
   number("n_seeds", "n", (arm) => count(arm.n_seeds)),
   number("parameters", "parameters", (arm) => count(arm.parameters)),

@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from poolbench.report.reading.arms import ABSENT, Arm, Block, Record, differing, listed, number, recipe, section
+from poolbench.report.reading.margins import margin_of, margins_of
 
 METRICS = ("test_accuracy", "val_accuracy", "test_loss", "ece")
+# With fewer, an interval that counts the test images as noise rests on too few of them.
+LEAST_IMAGES = 30
 # Longer lists of values say no more in a warning.
 MOST_NAMED = 4
 
@@ -62,6 +65,8 @@ def warnings(blocks: Sequence[Block]) -> list[str]:
             *_seeds(compared),
             *_undefined(compared),
             *_costs(compared),
+            *_few_images(compared),
+            *_margins(block.arms),
         ):
             said[sentence].append(block.title)
     everywhere = sum(any(arm.finished for arm in block.arms) for block in blocks)
@@ -118,11 +123,18 @@ def _origins(arms: Sequence[Arm]) -> list[str]:
         ("torch versions", lambda record: str(section(section(record, "provenance"), "versions").get("torch"))),
         ("machines", lambda record: _said(record, "machine")),
         ("devices", lambda record: _said(record, "device_name")),
+        ("numbers of threads", lambda record: _said(record, "threads")),
     )
     for subject, of in subjects:
         found = sorted({of(record) for record in records})
         if len(found) > 1:
             sentences.append(f"records of different {subject}: {shortened(found)}")
+    parted = sum(bool(section(record, "provenance").get("places")) for record in records)
+    if parted:
+        sentences.append(
+            f"{parted} of {len(records)} records were trained in parts, with different numbers of threads or on "
+            "different machines"
+        )
     dirty = sum(section(record, "provenance").get("dirty") is True for record in records)
     if dirty:
         sentences.append(
@@ -181,3 +193,29 @@ def _costs(arms: Sequence[Arm]) -> list[str]:
         if len({tuple(sorted(section(record, "cost").items())) for record in arm.finished.values()}) > 1
     ]
     return [f"records of one arm disagree about its cost, the first counts: {shortened(unequal)}"] if unequal else []
+
+
+def _few_images(arms: Sequence[Arm]) -> list[str]:
+    known = [number(section(record, "data").get("test_images")) for record in _records(arms)]
+    least = min((images for images in known if images >= 1), default=LEAST_IMAGES)
+    if least >= LEAST_IMAGES:
+        return []
+    return [
+        f"only {least:.0f} test image{'s' * (least != 1)}: intervals and verdicts are not to be relied on with fewer "
+        f"than {LEAST_IMAGES}"
+    ]
+
+
+def _margins(arms: Sequence[Arm]) -> list[str]:
+    """Say where records were made with different margins of a tie, and which one counts."""
+    records = [record for arm in arms for record in arm.records.values()]
+    found = margins_of(records)
+    if len(found) < 2:
+        return []
+    told = [f"{margin * 100:g} points ({n} record{'s' * (n != 1)})" for margin, n in sorted(found.items())]
+    silent = sum(not number(record.get("margin")) >= 0 for record in records)
+    return [
+        f"records name different margins of a tie: {shortened(told)}"
+        + (f", {silent} of them none" if silent else "")
+        + f"; the smallest, {margin_of(records) * 100:g} points, counts"
+    ]

@@ -3,13 +3,14 @@
 import marshal
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
-from poolbench.record import RECORD_FILE, Problem, read_records, read_speeds
+from poolbench.record import RECORD_FILE, Problem, damaged_files, read_records, read_speeds
 from poolbench.report.reading.arms import Record, fault, number
 from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
 
@@ -30,6 +31,7 @@ class Loaded:
         speeds: speed records that count.
         outcomes: of its cells' test images.
         problems: files that do not count, with the reason.
+        damaged: files beside records that count, which are not what the record names, by path below `records`.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Loaded:
     speeds: list[Record]
     outcomes: OutcomeFiles
     problems: list[Problem]
+    damaged: list[str]
 
 
 def load(folder: Path) -> Loaded:
@@ -54,7 +57,20 @@ def load(folder: Path) -> Loaded:
     except (ConfigurationError, OSError) as error:
         experiment = Experiment(folder.resolve().name)
         problems.append(Problem(folder / EXPERIMENT_FILE, str(error)))
-    return Loaded(folder, experiment, records, speeds, outcomes, problems)
+    return Loaded(folder, experiment, records, speeds, outcomes, problems, _damaged(folder, records))
+
+
+def _damaged(folder: Path, records: Sequence[Record]) -> list[str]:
+    """Name every file beside a record that is there and not what the record names; records without files are usual."""
+    folders = [folder / "records" / str(record["run_id"]) for record in records]
+    with ThreadPoolExecutor() as pool:  # a digest lets other threads run
+        found = list(pool.map(damaged_files, folders, records))
+    return [
+        f"{place.name}/{name}"
+        for place, files in zip(folders, found, strict=True)
+        for name in files
+        if (place / name).is_file()
+    ]
 
 
 def check_exists(folder: Path) -> None:

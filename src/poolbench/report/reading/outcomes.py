@@ -12,6 +12,8 @@ from poolbench.record import OUTCOMES_FILE
 from poolbench.report.reading.arms import Record, section
 
 Right = NDArray[np.bool_]
+# Name of the array that says which images have one origin.
+GROUP = "group"
 
 
 class UnknownOutcomesError(Exception):
@@ -20,10 +22,21 @@ class UnknownOutcomesError(Exception):
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Which test images a cell was right on, and a digest of the true classes: equal ones, equal images in order."""
+    """Which test images a cell was right on.
+
+    Args:
+        right: for each image, (N,).
+        target: a digest of the true classes: equal ones, equal images in order.
+        ordered: whether the true classes never fall, as in a folder that is read class by class: then equal ones may be
+            those of other images.
+        groups: a number for each image, (N,), equal where images have one origin (a writer, a patient, a volume); None
+            where the file names no groups.
+    """
 
     right: Right
     target: bytes
+    ordered: bool = False
+    groups: NDArray[np.int64] | None = None
 
 
 def read_outcomes(folder: Path, record: Record) -> Outcomes:
@@ -49,13 +62,21 @@ def read_outcomes(folder: Path, record: Record) -> Outcomes:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             target, predicted = arrays["target"], arrays["predicted"]
+            group = arrays.get(GROUP)
     except Exception as error:  # whatever a damaged archive makes numpy and zipfile raise
         # Numpy's own words advise to unpickle what nobody knows.
         reason = f"{OUTCOMES_FILE} is not an archive of plain arrays ({type(error).__name__})"
         raise UnknownOutcomesError(reason) from error
     if target.ndim != 1 or target.shape != predicted.shape or not len(target):
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds no image's outcome")
-    return Outcomes(target == predicted, sha256(np.ascontiguousarray(target).tobytes()).digest())
+    if group is not None and group.shape != target.shape:
+        raise UnknownOutcomesError(f"{OUTCOMES_FILE} names groups of other images than it has outcomes of")
+    return Outcomes(
+        right=target == predicted,
+        target=sha256(np.ascontiguousarray(target).tobytes()).digest(),
+        ordered=bool((target[1:] >= target[:-1]).all()),
+        groups=None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64),
+    )
 
 
 class OutcomeFiles:

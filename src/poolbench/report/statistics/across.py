@@ -18,7 +18,7 @@ import pandas as pd
 from poolbench.report.reading.arms import Block
 from poolbench.report.reading.comparability import shortened
 from poolbench.report.statistics.estimates import Values
-from poolbench.report.statistics.improvement import Improvement, improvement
+from poolbench.report.statistics.improvement import LEAST_SEEDS, Improvement, improvement
 from poolbench.report.statistics.matched import Matched, match, runs
 from poolbench.report.statistics.profiles import gaps, share_within
 from poolbench.report.statistics.ranks import (
@@ -185,10 +185,7 @@ class Across:
         )
         if not any(one.low < one.high for _, one in found):
             return [sentence]
-        return [
-            f"{sentence} The intervals are about other seeds on these data sets; with fewer than 10 seeds they are too "
-            "narrow."
-        ]
+        return [f"{sentence} The intervals are about other seeds on these data sets."]
 
     def _nearness(self) -> list[str]:
         shares = share_within(self.gaps, POINT)
@@ -251,12 +248,17 @@ class Across:
         return rows
 
 
-def across(blocks: Sequence[Block]) -> Across:
-    """Return what holds over the data sets of these blocks; the order of blocks and arms does not matter."""
+def across(blocks: Sequence[Block], shared_images: Sequence[Sequence[str]] = ()) -> Across:
+    """Return what holds over the data sets of these blocks; the order of blocks and arms does not matter.
+
+    Args:
+        blocks: with their arms.
+        shared_images: data sets, by name, that have test images in common.
+    """
     matched = match(blocks)
     if matched.accuracy.size == 0:
         return Across(left_out=matched.left_out)
-    left_out, accuracy = list(matched.left_out), matched.accuracy
+    left_out, accuracy = [*matched.left_out, *_shared(shared_images, matched.datasets)], matched.accuracy
     average = _average_ranks(accuracy)
     order = sorted(range(len(average)), key=lambda at: (round(float(average[at]), 9), matched.variants[at]))
     variants = tuple(matched.variants[at] for at in order)
@@ -280,6 +282,19 @@ def across(blocks: Sequence[Block]) -> Across:
         pairs=pairs,
         improvement=improved,
     )
+
+
+def _shared(found: Sequence[Sequence[str]], datasets: Sequence[str]) -> list[str]:
+    """Say which data sets are not independent, as ranks and tests take them to be."""
+    told = []
+    for names in found:
+        those = [name for name in datasets if name in names]
+        if len(those) > 1:
+            told.append(
+                f"{shortened(those)} share their test images: ranks and tests over data sets take them as independent, "
+                "and are surer than they should be."
+            )
+    return told
 
 
 def _average_ranks(accuracy: Values) -> Values:
@@ -372,8 +387,8 @@ def _improvements(matched: Matched, variants: Sequence[str]) -> tuple[dict[str, 
         )
     if narrow:
         told.append(
-            f"The probability of improvement has no interval for {shortened(narrow)}: that needs 3 seeds of the "
-            "variant and of its reference in every block."
+            f"The probability of improvement has no interval for {shortened(narrow)}: that needs {LEAST_SEEDS} seeds "
+            "of the variant and of its reference in every block."
         )
     return found, "; ".join(sorted(references)), told
 

@@ -2,17 +2,31 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from poolbench.report.reading.arms import Arm, Block, Record, differing, first, listed, number, recipe, section
+from poolbench.report.reading.margins import margin_of
 from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
-from poolbench.report.statistics.paired import Paired, paired
-from poolbench.report.statistics.verdicts import IDENTICAL, NONE, REFERENCE, Decision, decide
+from poolbench.report.statistics.estimates import Values
+from poolbench.report.statistics.failures import Failures, told
+from poolbench.report.statistics.paired import Differences, Groups, Paired, paired
+from poolbench.report.statistics.prospects import Prospect, prospect
+from poolbench.report.statistics.verdicts import (
+    ALPHA,
+    BETTER,
+    FAILS,
+    IDENTICAL,
+    NONE,
+    REFERENCE,
+    TIE,
+    UNDECIDED,
+    Decision,
+    decide,
+)
 
-# Of results that do not say which margin was set before they were made.
-MARGIN = 0.005
 SEEDS, SEEDS_AND_IMAGES = "seeds", "seeds and images"
 # More differing settings than this are only counted.
 MOST_SETTINGS = 2
@@ -29,6 +43,8 @@ class Compared:
         margin: of a tie, fraction of 1.
         flags: what is unequal between the two.
         unknown: why the images' outcomes do not count; empty where they do.
+        prospect: of an undecided arm, what a fresh run would bring; None where that is not known.
+        of_finished: where more cells failed than the reference's, what those that finished would be called.
     """
 
     verdict: str
@@ -37,6 +53,8 @@ class Compared:
     margin: float = math.nan
     flags: tuple[str, ...] = ()
     unknown: str = ""
+    prospect: Prospect | None = None
+    of_finished: str = ""
 
     @property
     def noise(self) -> str:
@@ -44,6 +62,10 @@ class Compared:
         if self.found is None or not self.found.n:
             return ""
         return SEEDS if self.found.images is None else SEEDS_AND_IMAGES
+
+    def but(self, **changes: Any) -> "Compared":
+        """Return the same with some fields changed."""
+        return replace(self, **changes)
 
 
 def compare_blocks(blocks: Sequence[Block], outcomes: OutcomeFiles) -> dict[str, Compared]:
@@ -78,50 +100,81 @@ def compare_pairs(
         others: of the second arms' folder.
         margin: of a tie, fraction of 1.
     """
-    found: list[tuple[Arm, Arm, Paired, str]] = []
-    for arm, other in pairs:
-        found.append((arm, other, *_paired(arm, other, outcomes, others)))
-    decisions = decide([one for *_, one, _ in found], margin=margin)
+    found = [by_seed(arm, other, outcomes, others) for arm, other in pairs]
+    measured = [paired(one.differences, one.by_image, groups=one.groups) for one in found]
     return {
-        arm.arm_id: Compared(decision.verdict, one, decision, margin, unequal(arm, other), unknown)
-        for (arm, other, one, unknown), decision in zip(found, decisions, strict=True)
+        arm.arm_id: judged(one, decision, margin, Failures.of([arm]), Failures.of([other])).but(
+            flags=unequal(arm, other), unknown=seeds.unknown
+        )
+        for (arm, other), seeds, one, decision in zip(
+            pairs, found, measured, decide(measured, margin=margin), strict=True
+        )
     }
 
 
-def _paired(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) -> tuple[Paired, str]:
-    """Return the difference over the seeds that both have, and why the images' outcomes do not count."""
+def judged(found: Paired, decision: Decision, margin: float, own: Failures, other: Failures) -> Compared:
+    """Return what is said of an arm: its decision, unless more of its cells failed than of its reference's."""
+    verdict, of_finished = decision.verdict, ""
+    if verdict in (BETTER, TIE) and own.more_often_than(other):
+        verdict, of_finished = FAILS, verdict
+    ahead = None
+    if verdict == UNDECIDED and not math.isnan(decision.level):
+        ahead = prospect(found, level=decision.level, margin=margin, alpha=ALPHA)
+    return Compared(verdict, found, decision, margin, prospect=ahead, of_finished=of_finished)
+
+
+@dataclass(frozen=True, eq=False)
+class BySeed:
+    """The differences between two arms, seed by seed.
+
+    Args:
+        seeds: that both arms finished.
+        differences: of their accuracies, (S,).
+        by_image: 1, 0 or −1 for each seed and test image, (S, N); None: not known.
+        target: a digest of the images' true classes.
+        groups: the images' groups, (N,); None: there are none.
+        unknown: why the images' outcomes do not count; empty where they do.
+    """
+
+    seeds: tuple[int, ...]
+    differences: Values
+    by_image: Differences | None = None
+    target: bytes = b""
+    groups: Groups | None = None
+    unknown: str = ""
+
+
+def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) -> BySeed:
+    """Return the differences over the seeds that both have, and why the images' outcomes do not count."""
     pairs = [(arm.finished[seed], other.finished[seed]) for seed in arm.finished if seed in other.finished]
     both = [
         (own, its, own_accuracy - its_accuracy)
         for own, its in pairs
         if math.isfinite(own_accuracy := _accuracy(own)) and math.isfinite(its_accuracy := _accuracy(its))
     ]
+    seeds = tuple(int(own["seed"]) for own, *_ in both)
     differences = np.array([difference for *_, difference in both], dtype=float)
     if len(both) < 2:
-        return paired(differences), ""
-    rows, images = [], set()
+        return BySeed(seeds, differences)
+    rows, images, groups = [], set(), None
     for own, its, _ in both:
         sides = []
         for record, files, name in ((own, outcomes, arm.variant), (its, others, other.variant)):
             try:
                 sides.append(files.of(record))
             except UnknownOutcomesError as error:
-                return paired(differences), f"{name}, seed {record['seed']}: {error}"
+                return BySeed(seeds, differences, unknown=f"{name}, seed {record['seed']}: {error}")
         images |= {(side.target, section(r, "data").get("sha256")) for side, r in zip(sides, (own, its), strict=True)}
         if len(images) > 1:
-            return paired(differences), f"cells of {arm.variant} and {other.variant} were not tested on the same images"
+            unknown = f"cells of {arm.variant} and {other.variant} were not tested on the same images"
+            return BySeed(seeds, differences, unknown=unknown)
         rows.append(sides[0].right.astype(np.int8) - sides[1].right.astype(np.int8))
-    return paired(differences, np.stack(rows)), ""
+        groups = sides[0].groups
+    return BySeed(seeds, differences, np.stack(rows), next(iter(images))[0], groups)
 
 
 def _accuracy(record: Record) -> float:
     return number(record["metrics"].get("test_accuracy"))
-
-
-def margin_of(records: Sequence[Record]) -> float:
-    """Return the margin that was set before the runs: the smallest that any record names."""
-    named = [number(record.get("margin")) for record in records]
-    return min((margin for margin in named if margin >= 0), default=MARGIN)
 
 
 def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:
@@ -137,6 +190,8 @@ def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:
         named = ", ".join(settings[:MOST_SETTINGS])
         more = len(settings) - MOST_SETTINGS
         flags.append(f"other recipe ({named}{f' and {more} more' if more > 0 else ''})")
+    if failures := told(Failures.of([arm]), Failures.of([other]), other.variant):
+        flags.append(failures)
     unpaired = sorted(set(arm.finished) ^ set(other.finished))
     if unpaired:
         flags.append(f"unpaired seeds ({listed(unpaired)})")

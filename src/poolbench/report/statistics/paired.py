@@ -8,7 +8,21 @@ Both arms of seed s are tested on the same images, so what was found is a table 
 the variance of the mean over S seeds and N images is σ_A²/S + σ_B²/N + σ_E²/(S·N). Mean squares of the two-way
 analysis of variance estimate it without bias in two parts (S. R. Searle, G. Casella, C. E. McCulloch 1992, Variance
 Components, ch. 4): MS_A / (S·N) = s²/S from the seeds, which is all that the paired t over seeds has, with S − 1
-degrees of freedom; and (MS_B − MS_E) / (S·N) from the images, cut at 0, for which N − 1 is taken.
+degrees of freedom; and (MS_B − MS_E) / (S·N) from the images, cut at 0, for which N − 1 is taken. Where images come in
+groups (a writer's, a patient's), a group's sum is what varies: with T[s, g] the sum of d − d̄[s] over group g of G,
+
+    G/(G − 1)·(Σ_g T̄[g]² − Σ_s Σ_g (T[s, g] − T̄[g])²/(S·(S − 1)))/N²
+
+which with one image a group is the above (the linearised variance of a mean over clusters: W. G. Cochran 1977, Sampling
+Techniques, 3rd ed., 9A; the second sum takes off what the rest adds to the first).
+
+An outcome of 0 or 1 seldom differs where both arms are nearly always right, and a variance estimated from none or one
+such image is nothing to rely on. So it is at least 2/(N + 2)², that of Bonett and Price's adjusted estimate with no
+image that differs (D. G. Bonett, R. M. Price 2012, Adjusted Wald confidence interval for a difference of binomial
+proportions based on paired data, JEBS 37:479–488). Where no outcome differs at all the interval is ± (1 − tail^(1/N)):
+a larger share of images on which the two differ would have shown itself with a probability of 1 − tail. A tie is
+tested with the variance that there is at the margin, as in a score test, where that is the larger one: with the
+observed one alone up to 9 % of arms at the margin were called ties where 5 % were promised.
 
 Two variances with so unlike degrees of freedom make no Student's t. The critical value is Cochran and Cox's (W. G.
 Cochran, G. M. Cox 1957, Experimental Designs, 2nd ed., 4.14): the two parts' own quantiles, weighted by the variances.
@@ -30,8 +44,38 @@ from scipy.special import stdtr, stdtrit
 from poolbench.report.statistics.estimates import Values, estimate
 
 Differences = NDArray[np.int8]
+Groups = NDArray[np.int64]
 # Smaller ones the quantile does not know.
 LEAST_TAIL = 1e-100
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Test images that are drawn together.
+
+    Args:
+        units: what varies independently: images, or groups of them.
+        weight: of their mean in the mean that is estimated.
+    """
+
+    units: int
+    weight: float = 1.0
+
+    @property
+    def least_variance(self) -> float:
+        """What the images add to the variance at least, where outcomes are 0 or 1."""
+        return (self.weight * math.sqrt(2) / (self.units + 2)) ** 2
+
+    def variance_at(self, difference: float) -> float:
+        """Return what the images add where the arms differ by so much, on every block and with every seed alike.
+
+        A difference of so much between outcomes of 0 or 1 shows on at least that share of the images.
+        """
+        return self.weight**2 * difference * (1 - difference) / self.units
+
+    def unseen(self, tail: float) -> float:
+        """Return how large a difference stays unseen with a probability of `tail`, where outcomes are 0 or 1."""
+        return self.weight * -math.expm1(math.log(tail) / self.units)
 
 
 @dataclass(frozen=True)
@@ -46,6 +90,9 @@ class Paired:
         image_variance: of the mean, from the images that the seeds share; NaN where their outcomes are not known.
         images: N; None where outcomes are not known.
         equal: whether every outcome is known and equal between the two.
+        sets: the test images that vary independently; empty: N of one set.
+        binary: whether an outcome is 0 or 1.
+        rest_variance: of a single difference, what neither seeds nor images explain; NaN where it is not known.
     """
 
     n: int
@@ -55,6 +102,14 @@ class Paired:
     image_variance: float
     images: int | None = None
     equal: bool = False
+    sets: tuple[ImageSet, ...] = ()
+    binary: bool = True
+    rest_variance: float = math.nan
+
+    @property
+    def independent(self) -> tuple[ImageSet, ...]:
+        """The sets of test images; none where outcomes are not known."""
+        return () if self.images is None else self.sets or (ImageSet(self.images),)
 
     @property
     def spreads(self) -> bool:
@@ -66,7 +121,8 @@ class Paired:
         """The variances that make up the mean's, each with its degrees of freedom."""
         if self.images is None:
             return ((self.seed_variance, self.n - 1),)
-        return (self.seed_variance, self.n - 1), (self.image_variance, self.images - 1)
+        units = sum(one.units - 1 for one in self.independent)
+        return (self.seed_variance, self.n - 1), (self.image_variance, units)
 
     @property
     def se(self) -> float:
@@ -88,8 +144,23 @@ class Paired:
     def interval(self, level: float) -> tuple[float, float]:
         """Return both ends of the interval at this confidence level; NaN where p is."""
         if self.equal:
-            return 0.0, 0.0
+            tail = (1 - level) / 2
+            half = sum(one.unseen(tail) for one in self.independent) if self.binary else 0.0
+            return -half, half
         half = half_width(self.parts, level) if self.spreads else math.nan
+        return self.mean - half, self.mean + half
+
+    def tie_interval(self, alpha: float, margin: float) -> tuple[float, float]:
+        """Return both ends of the interval of two one-sided tests at level `alpha`: a tie lies within ± `margin`.
+
+        The images' variance is at least the one that they have where the arms differ by the margin, which is what a tie
+        is tested against: the few differing images of two arms that are nearly always right give too small a one.
+        """
+        if self.equal or not (self.binary and self.independent and self.spreads):
+            return self.interval(1 - 2 * alpha)
+        least = sum(one.variance_at(margin) for one in self.independent)
+        (seeds, (of_images, df)) = self.parts
+        half = half_width([seeds, (max(of_images, least), df)], 1 - 2 * alpha)
         return self.mean - half, self.mean + half
 
 
@@ -146,38 +217,104 @@ def _critical(parts: Parts, tail: float) -> float:
     return -sum(variance * float(stdtrit(df, tail)) for variance, df in parts if variance) / total
 
 
-def paired(differences: Values, by_image: Differences | None = None) -> Paired:
+@dataclass(frozen=True, eq=False)
+class OnImages:
+    """What was found on one set of test images.
+
+    Args:
+        differences: 1, 0 or −1 for each seed and image, (S, N); where several blocks share the images, their sum.
+        blocks: how many share them.
+        groups: the group of each image, whole numbers (N,); None: each image stands for itself.
+    """
+
+    differences: Differences
+    blocks: int = 1
+    groups: Groups | None = None
+
+    @property
+    def units(self) -> int:
+        """How many images vary independently, or groups of them."""
+        return self.differences.shape[1] if self.groups is None else len(np.unique(self.groups))
+
+
+def paired(
+    differences: Values, by_image: Differences | None = None, *, groups: Groups | None = None, binary: bool = True
+) -> Paired:
     """Return the mean difference and its variance.
 
     Args:
         differences: of the accuracies, one a seed, (S,), all finite.
         by_image: 1, 0 or −1 for each seed and image, (S, N), rows as in `differences`; None: not known, so that the
             seeds alone count.
+        groups: the group of each image, whole numbers (N,); None: each image stands for itself.
+        binary: whether an outcome is 0 or 1.
 
     >>> found = paired(np.array([0.25, 0.75]), np.array([[1, 0, 0, 0], [1, 1, 1, 0]], dtype=np.int8))
     >>> found.mean, round(found.seed_variance, 4), round(found.image_variance, 4)
-    (0.5, 0.0625, 0.0208)
+    (0.5, 0.0625, 0.0556)
+    """
+    return over_sets(differences, () if by_image is None else (OnImages(by_image, 1, groups),), binary=binary)
+
+
+def over_sets(differences: Values, sets: Sequence[OnImages], *, binary: bool = True) -> Paired:
+    """Return a difference averaged over blocks and its variance; all blocks have the same seeds.
+
+    Images vary independently from set to set; within a set they are carried over its blocks image by image, which is
+    without bias whether or not the images of equal number are the same.
+
+    Args:
+        differences: the mean over the blocks, one a seed, (S,), all finite.
+        sets: the sets of test images with the differences on them; empty: not known, so that the seeds alone count.
+        binary: whether an outcome is 0 or 1.
     """
     seeds = estimate(np.asarray(differences, dtype=float)[None])
     n, mean, std = int(seeds.n[0]), float(seeds.mean[0]), float(seeds.std[0])
     seed_variance = std**2 / n if n else math.nan
-    if by_image is None or n < 2 or by_image.shape[1] < 2:
+    if not sets or n < 2 or any(one.units < 2 for one in sets):
         return Paired(n, mean, std, seed_variance, math.nan)
-    return _two_way(by_image, n, mean, std, seed_variance)
+    blocks = sum(one.blocks for one in sets)
+    independent = tuple(ImageSet(one.units, one.blocks / blocks) for one in sets)
+    variances = [_variances(one) for one in sets]
+    image_variance = sum(of_images for of_images, _ in variances) / blocks**2
+    if binary:
+        image_variance = max(image_variance, sum(one.least_variance for one in independent))
+    return Paired(
+        *(n, mean, std, seed_variance, image_variance),
+        images=sum(one.differences.shape[1] for one in sets),
+        equal=not any(one.differences.any() for one in sets),
+        sets=independent,
+        binary=binary,
+        rest_variance=variances[0][1] if blocks == 1 else math.nan,
+    )
 
 
-def _two_way(d: Differences, n: int, mean: float, std: float, seed_variance: float) -> Paired:
-    images = d.shape[1]
-    cells = n * images
+def _variances(one: OnImages) -> tuple[float, float]:
+    """Return the variance of the mean over one set's images, of the sum over its blocks; and of what is left."""
+    d, (n, images) = one.differences, one.differences.shape
     by_image = d.sum(axis=0, dtype=np.int64) / n
     by_seed = d.sum(axis=1, dtype=np.int64) / images
     middle = by_image.mean()
-    # Every d is −1, 0 or 1: its square is its size.
-    total = np.count_nonzero(d) - cells * middle**2
+    if one.groups is not None:
+        return _group_variance(d, one.groups, by_image - middle, by_seed), math.nan
+    # Of one block every d is −1, 0 or 1: its square is its size.
+    squares = np.count_nonzero(d) if one.blocks == 1 else int((d.astype(np.int32) ** 2).sum())
+    total = squares - n * images * middle**2
     of_seeds = images * float(((by_seed - middle) ** 2).sum())
     of_images = n * float(((by_image - middle) ** 2).sum())
     ms_images = of_images / (images - 1)
     ms_rest = max(total - of_seeds - of_images, 0.0) / ((n - 1) * (images - 1))
     # The images may seem to add less than nothing, which they cannot.
-    image_variance = float(max(ms_images - ms_rest, 0.0) / cells)
-    return Paired(n, mean, std, seed_variance, image_variance, images, equal=not d.any())
+    return float(max(ms_images - ms_rest, 0.0) / (n * images)), float(ms_rest)
+
+
+def _group_variance(d: Differences, groups: Groups, centred: Values, by_seed: Values) -> float:
+    """Return the same over groups of images, `centred` (N,) being the images' means less the mean of all."""
+    n, images = d.shape
+    _, place = np.unique(groups, return_inverse=True)
+    units = int(place.max()) + 1
+    sums = np.bincount(place, weights=centred, minlength=units)
+    rest = 0.0
+    for row, mean in zip(d, by_seed, strict=True):
+        rest += float(((np.bincount(place, weights=row - mean, minlength=units) - sums) ** 2).sum())
+    found = float((sums**2).sum()) - rest / (n * (n - 1))
+    return max(found, 0.0) * units / (units - 1) / images**2

@@ -27,7 +27,7 @@ ACROSS = (
         "then over data sets; empty for the reference",
     ),
     Column("improvement_ci95_low", "number", "fraction of 1", "2.5 % of its bootstrap over the seeds of each data set"),
-    Column("improvement_ci95_high", "number", "fraction of 1", "97.5 %; empty with fewer than 3 seeds somewhere"),
+    Column("improvement_ci95_high", "number", "fraction of 1", "97.5 %; empty with fewer than 10 seeds somewhere"),
     Column("reference", "text", "", "the variant that this probability is about, joined by `; ` where blocks differ"),
 )
 

@@ -4,6 +4,7 @@ This is the one definition: the tables are built in this order, `docs/tables.md`
 together.
 """
 
+from poolbench.report.statistics.prospects import SEEDS
 from poolbench.report.tables.across_columns import ACROSS, PAIRS
 from poolbench.report.tables.column import Column
 
@@ -38,6 +39,32 @@ KEYS = (
     ),
 )
 ARM_ID = Column("arm_id", "text", "", "digest of all that determines the result but the seed; joins tables and records")
+
+# What decides a tie, and what more runs would bring.
+PROSPECTS = (
+    Column(
+        "tie_low",
+        "number",
+        "fraction of 1",
+        "lower end of the interval of two one-sided tests at α: within ± margin exactly where they show a tie",
+    ),
+    Column("tie_high", "number", "fraction of 1", "upper end of that interval"),
+    *(
+        Column(
+            f"chance_{n}_seeds",
+            "number",
+            "fraction of 1",
+            f"that a fresh run of {n} seeds on these test images decides an undecided arm; predictive, flat priors",
+        )
+        for n in SEEDS
+    ),
+    Column(
+        "chance_any_seeds",
+        "number",
+        "fraction of 1",
+        "the same with any number of seeds: what is left is for more test images to decide",
+    ),
+)
 
 ACCURACY = (
     *KEYS,
@@ -88,14 +115,15 @@ ACCURACY = (
         "margin",
         "number",
         "fraction of 1",
-        "differences up to this are a tie, as `margin=` said when the cells ran; 0.005 where records say nothing",
+        "differences up to this are a tie, as `margin=` said when the cells ran; the smallest where records differ, "
+        "one that names none counting as 0.005",
     ),
     Column(
         "verdict",
         "text",
         "",
-        "`reference`, `identical`, `too few runs`, `tie`, `better`, `worse`, `undecided`; "
-        "empty: nothing to compare with; see docs/statistics.md",
+        "`reference`, `identical`, `too few runs`, `fails more often`, `tie`, `better`, `worse`, `undecided`, over "
+        "blocks also `mixed`; empty: nothing to compare with; see docs/statistics.md",
     ),
     Column(
         "seeds_to_decide",
@@ -113,8 +141,8 @@ ACCURACY = (
         "flags",
         "text",
         "",
-        "what is unequal between this arm and its reference, joined by `; `: geometry, head, recipe, seeds, code "
-        "revision, uncommitted changes",
+        "what is unequal between this arm and its reference, joined by `; `: geometry, head, recipe, failed cells, "
+        "seeds, code revision, uncommitted changes",
     ),
     Column(
         "correlation_with_reference",
@@ -138,6 +166,28 @@ ACCURACY = (
     ),
     Column("reference", "text", "", "the variant that the differences are taken to"),
     ARM_ID,
+    *PROSPECTS,
+    Column(
+        "train_accuracy_mean",
+        "number",
+        "fraction of 1",
+        "top-1 accuracy on the training images, mean over the seeds: of the selected weights without augmentation; "
+        "records of earlier versions have the selected epoch's running one",
+    ),
+    Column("train_test_gap_mean", "number", "fraction of 1", "mean over the seeds of train_accuracy − test_accuracy"),
+    Column(
+        "train_test_gap_difference_mean",
+        "number",
+        "fraction of 1",
+        "mean over the paired seeds of this gap − the reference's; below 0: it overfits less",
+    ),
+    Column(
+        "train_test_gap_difference_ci95_low",
+        "number",
+        "fraction of 1",
+        "lower end of its 95 % interval, Student's t over the paired seeds; this arm by itself, these images",
+    ),
+    Column("train_test_gap_difference_ci95_high", "number", "fraction of 1", "upper end of that interval"),
 )
 
 PARAMETERS = (
@@ -208,7 +258,10 @@ THROUGHPUT = (
     Column("latency_settled", "flag", "", "the same, in latency"),
     Column("speed_reference", "text", "", "the variant that the ratios are taken to"),
     Column(
-        "implementation", "text", "", "what computed the poolings: `fast` (compiled kernels), `torch`, `fast + torch`"
+        "implementation",
+        "text",
+        "",
+        "what computed the poolings: `fast` (compiled kernels), `triton` (those of a GPU), `torch`, `fast + torch`",
     ),
     Column(
         "reference_implementation", "text", "", "the same of the reference; where they differ, so may the ratio for it"
@@ -258,6 +311,17 @@ COMPARISON = tuple(
     if column.name.startswith("difference_")
     or column.name in ("n_paired", "margin", "verdict", "seeds_to_decide", "flags")
 )
+OVER_BLOCKS = (
+    Column("variant", "text", "", "the pooling, by the name that it has in the blocks"),
+    Column("n_blocks", "count", "blocks", "blocks that the difference is averaged over: it holds for their mean alone"),
+    Column("n_seeds", "count", "seeds", "seeds that the arm and its reference finished in all of these blocks"),
+    *(column for column in COMPARISON if column.name != "n_paired"),
+    *PROSPECTS,
+    Column("blocks", "text", "", "each block with its difference in points and its verdict, joined by `; `"),
+    Column(
+        "reference", "text", "", "the variant that the differences are taken to, joined by `; ` where blocks differ"
+    ),
+)
 VERSUS = (
     *KEYS,
     *_both("n_seeds", "count", "seeds", "finished cells"),
@@ -275,6 +339,7 @@ VERSUS = (
     Column("training_speed_ratio", "number", "1", "second / first in images/s; empty unless measured on one machine"),
     Column("latency_ratio", "number", "1", "second / first in ms; likewise"),
     *_both("arm_id", "text", "", "digest of all that determines the result but the seed"),
+    *PROSPECTS,
 )
 
 TABLES: dict[str, tuple[Column, ...]] = {
@@ -283,6 +348,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "throughput": THROUGHPUT,
     "summary": SUMMARY,
     "published": PUBLISHED,
+    "over_blocks": OVER_BLOCKS,
     "across": ACROSS,
     "pairs": PAIRS,
     "versus": VERSUS,

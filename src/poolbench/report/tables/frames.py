@@ -12,7 +12,9 @@ from poolbench.report.reading.arms import Arm, Block, Record, first, number, sec
 from poolbench.report.reading.comparability import METRICS
 from poolbench.report.statistics.comparison import Compared, geometry
 from poolbench.report.statistics.estimates import Estimate, Values, correlation, estimate
-from poolbench.report.tables.columns import ARM_ID, COMPARISON, KEYS, TABLES, names
+from poolbench.report.statistics.over_blocks import OverBlocks
+from poolbench.report.statistics.prospects import SEEDS, Prospect
+from poolbench.report.tables.columns import ARM_ID, COMPARISON, KEYS, PROSPECTS, TABLES, names
 
 KEY_NAMES = [column.name for column in KEYS]
 # What makes two speed records comparable as absolute figures; a machine is measured in one of these at a time.
@@ -42,7 +44,7 @@ def build(
     return tables, warnings + more
 
 
-NAMES = ("accuracy", "parameters", "throughput", "summary", "published", "across", "pairs")
+NAMES = ("accuracy", "parameters", "throughput", "summary", "published", "over_blocks", "across", "pairs")
 
 
 def csv(table: pd.DataFrame) -> str:
@@ -103,6 +105,7 @@ def _accuracy(arms: Sequence[Arm], compared: Mapping[str, Compared]) -> pd.DataF
     columns["test_accuracy_image_se"] = estimate(errors).mean
     columns["below_image_se"] = _below(columns["difference_mean"], columns["test_accuracy_image_se"])
     columns["reference"] = [arm.reference.variant if arm.reference else "" for arm in arms]
+    columns |= _overfitting(arms, accuracy)
     return _typed("accuracy", pd.DataFrame(columns))
 
 
@@ -115,16 +118,35 @@ def _statistics(name: str, found: Estimate) -> dict[str, Any]:
     }
 
 
-def _compared(arms: Sequence[Arm], accuracy: Values, compared: Mapping[str, Compared]) -> dict[str, Any]:
-    """Return the columns that compare each arm with its reference, seed by seed."""
+def _overfitting(arms: Sequence[Arm], accuracy: Values) -> dict[str, Any]:
+    """Return the columns that tell how much better the arms are on what they were trained on."""
+    train = values(arms, "train_accuracy")
+    gap = train - accuracy
+    difference = estimate(gap - _of_references(arms, gap))
+    return {
+        "train_accuracy_mean": estimate(train).mean,
+        "train_test_gap_mean": estimate(gap).mean,
+        "train_test_gap_difference_mean": difference.mean,
+        "train_test_gap_difference_ci95_low": difference.ci95_low,
+        "train_test_gap_difference_ci95_high": difference.ci95_high,
+    }
+
+
+def _of_references(arms: Sequence[Arm], matrix: Values) -> Values:
+    """Return for each arm the row of its reference; NaN where it has none or is one."""
     row_of = {arm.arm_id: row for row, arm in enumerate(arms)}
-    others = np.full_like(accuracy, np.nan)
+    others = np.full_like(matrix, np.nan)
     for row, arm in enumerate(arms):
         if arm.reference and not arm.is_reference and arm.finished:
-            others[row] = accuracy[row_of[arm.reference.arm_id]]
+            others[row] = matrix[row_of[arm.reference.arm_id]]
+    return others
+
+
+def _compared(arms: Sequence[Arm], accuracy: Values, compared: Mapping[str, Compared]) -> dict[str, Any]:
+    """Return the columns that compare each arm with its reference, seed by seed."""
     rows = [comparison(compared[arm.arm_id]) for arm in arms]
-    return {column.name: [row.get(column.name) for row in rows] for column in COMPARISON} | {
-        "correlation_with_reference": correlation(accuracy, others)
+    return {column.name: [row.get(column.name) for row in rows] for column in (*COMPARISON, *PROSPECTS)} | {
+        "correlation_with_reference": correlation(accuracy, _of_references(arms, accuracy))
     }
 
 
@@ -153,7 +175,37 @@ def comparison(one: Compared) -> dict[str, Any]:
         "difference_holm_high": decision.high,
         "margin": one.margin,
         "seeds_to_decide": decision.further_seeds,
+        "tie_low": decision.tie_low,
+        "tie_high": decision.tie_high,
+        **_prospect(one.prospect),
     }
+
+
+def _prospect(ahead: Prospect | None) -> dict[str, float]:
+    if ahead is None:
+        return {}
+    chances = {f"chance_{n}_seeds": chance for n, chance in zip(SEEDS, ahead.chances, strict=True)}
+    return chances | {"chance_any_seeds": ahead.ever}
+
+
+def over_blocks(found: Sequence[OverBlocks]) -> pd.DataFrame:
+    """Return the table over blocks."""
+    return frame(
+        "over_blocks",
+        [
+            comparison(one.compared)
+            | {
+                "variant": one.variant,
+                "n_blocks": len(one.blocks),
+                "n_seeds": len(one.seeds),
+                "blocks": "; ".join(
+                    f"{each.block} {each.difference * 100:+.2f} {each.verdict}".strip() for each in one.blocks
+                ),
+                "reference": one.reference,
+            }
+            for one in found
+        ],
+    )
 
 
 def _below(differences: Sequence[float | None], errors: Values) -> list[bool | None]:

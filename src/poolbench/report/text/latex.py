@@ -6,6 +6,7 @@ from typing import Any
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, WORSE
 from poolbench.report.text.views import (
+    FLAGGED,
     NOTHING,
     View,
     accuracy_text,
@@ -44,8 +45,13 @@ def escaped(text: str) -> str:
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
-def tables(blocks: Sequence[Block], views: Sequence[View], rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return one table a block that has a finished cell.
+def tables(
+    blocks: Sequence[Block],
+    views: Sequence[View],
+    rows: Mapping[str, Mapping[str, Any]],
+    over_view: View | None = None,
+) -> str:
+    """Return one table a block that has a finished cell, after one of the mean over the blocks where there are several.
 
     The best mean is bold only where the verdicts bear it: the arm is better than the reference, or it is the reference
     and every other arm is worse; and nothing but the pooling differs.
@@ -53,6 +59,8 @@ def tables(blocks: Sequence[Block], views: Sequence[View], rows: Mapping[str, Ma
     parts = [
         "% Needs \\usepackage{booktabs,textcomp} and a UTF-8 engine or inputenc. Made by `poolbench report`.",
     ]
+    if over_view is not None:
+        parts.append(_over_table(over_view))
     for number, (block, view) in enumerate(zip(blocks, views, strict=True)):
         found = [rows[arm.arm_id] for arm in block.arms if arm.finished]
         if found:
@@ -111,6 +119,34 @@ def _table(number: int, block: Block, view: View, rows: Sequence[Mapping[str, An
         if speeds:
             cells.append(escaped(figure_text(row["training_ratio"])))
         lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _over_table(view: View) -> str:
+    """Return the table of the mean over the blocks, as `poolbench.report.text.over_blocks` shows it."""
+    marked = any(row.notes for row in view.rows)
+    caption = [
+        f"{escaped(view.title)}, against {escaped(view.against)}, for these blocks and no others: paired difference "
+        "$\\pm$ half the interval that decides the verdict (seeds and test images count as noise, Holm's correction "
+        "for the arms); each block beside it, in points."
+    ]
+    if marked:
+        notes = "; ".join(f"{row.cells[0]}: {note.strip(f'{FLAGGED} ')}" for row in view.rows for note in row.notes)
+        caption.append(f"{MARK}More than the pooling differs ({escaped(notes)}).")
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{' '.join(caption)}}}",
+        r"\label{tab:poolbench-over-blocks}",
+        rf"\begin{{tabular}}{{l{'r' * (len(view.headings) - 1)}}}",
+        r"\toprule",
+        " & ".join(["Pooling", "$n$", *(escaped(heading.full) for heading in view.headings[2:])]) + r" \\",
+        r"\midrule",
+    ]
+    for row in view.rows:
+        name = _first_cell(row.cells[0]) + (MARK if row.notes else "")
+        cells = [escaped(cell.replace(FLAGGED, "").strip()) for cell in row.cells[1:]]
+        lines.append(" & ".join([name, *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 

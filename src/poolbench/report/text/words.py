@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from poolbench.report.reading.arms import Block
+from poolbench.report.statistics.prospects import SEEDS
 from poolbench.report.statistics.verdicts import (
     BETTER,
+    FAILS,
     IDENTICAL,
     LEAST_SEEDS,
-    MOST_SEEDS,
+    MIXED,
     TIE,
     TOO_FEW,
     UNDECIDED,
@@ -17,7 +19,9 @@ from poolbench.report.statistics.verdicts import (
 )
 from poolbench.report.text.views import given, points_text
 
-ORDER = (BETTER, WORSE, TIE, UNDECIDED, TOO_FEW, IDENTICAL)
+ORDER = (FAILS, BETTER, WORSE, MIXED, TIE, UNDECIDED, TOO_FEW, IDENTICAL)
+# With a smaller chance than this, however many seeds, it is the test set that decides nothing.
+HOPELESS = 0.5
 # Longer lists of names are counted.
 MOST_NAMED = 8
 
@@ -88,11 +92,16 @@ def _everywhere(compared: Sequence[tuple[Block, Sequence[Mapping[str, Any]]]]) -
 
 
 def _block(block: Block, rows: Sequence[Mapping[str, Any]]) -> str:
+    references = sorted({str(row["reference"]) for row in rows})
+    against = references[0] if len(references) == 1 else f"the {block.reference} of the same recipe"
+    return f"{block.title}, against {against}: {listing(rows)}."
+
+
+def listing(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return arms by their verdicts, those with a clear one by the size of the difference."""
     by_verdict: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         by_verdict[row["verdict"]].append(row)
-    references = sorted({str(row["reference"]) for row in rows})
-    against = references[0] if len(references) == 1 else f"the {block.reference} of the same recipe"
     parts = []
     for verdict in ORDER:
         found = by_verdict[verdict]
@@ -102,13 +111,17 @@ def _block(block: Block, rows: Sequence[Mapping[str, Any]]) -> str:
         if verdict == TIE:
             heading = f"tie within {found[0]['margin'] * 100:g} points"
         if verdict == UNDECIDED:
-            heading = "undecided (with the seeds that a new run would need if mean and spread stayed)"
+            heading = f"undecided (chance that a new run of {_listed_seeds()} seeds decides)"
         if verdict == TOO_FEW:
             heading = f"too few runs (fewer than {LEAST_SEEDS} seeds)"
         if verdict in (BETTER, WORSE):
             found = sorted(found, key=lambda row: -abs(row["difference_mean"]))
         parts.append(f"{heading}: {_listed([_named(row) for row in found])}")
-    return f"{block.title}, against {against}: {'; '.join(parts)}."
+    return "; ".join(parts)
+
+
+def _listed_seeds() -> str:
+    return f"{', '.join(map(str, SEEDS[:-1]))} or {SEEDS[-1]}"
 
 
 def _named(row: Mapping[str, Any]) -> str:
@@ -116,26 +129,51 @@ def _named(row: Mapping[str, Any]) -> str:
     asides = []
     if verdict in (BETTER, WORSE):
         asides.append(f"{points_text(row['difference_mean'])} points")
-    if verdict == UNDECIDED:
-        asides.append(decide_text(row))
+    if verdict == FAILS:
+        asides.append(f"{points_text(row['difference_mean'])} points where both finished")
+    if verdict == MIXED:
+        asides.append(str(row["mixed"]))
+    if verdict in (TIE, UNDECIDED) and same_outcomes(row):
+        asides.append(same_outcomes(row))
+    elif verdict == UNDECIDED:
+        asides.append(chance_text(row))
     if row["flags"]:
         asides.append(f"mind: {row['flags']}")
     return f"{name} ({', '.join(asides)})" if asides else name
 
 
-def decide_text(row: Mapping[str, Any]) -> str:
-    """Return how many seeds a new run would need to decide, were mean and spread as they are.
+def same_outcomes(row: Mapping[str, Any]) -> str:
+    """Return that two arms were right on the same images with every seed; empty where they were not.
 
-    >>> decide_text({"seeds_to_decide": 4, "difference_holm_low": 0.1, "n_paired": 3})
-    '7'
-    >>> decide_text({"seeds_to_decide": None, "difference_holm_low": 0.1, "n_paired": 3})
-    'over 1,000'
+    >>> same_outcomes({"difference_p": 1.0, "difference_std": 0.0, "test_images": 600})
+    'the same on all 600 images'
     """
-    if not given(row["difference_holm_low"]):
+    p, std, images = (row.get(name) for name in ("difference_p", "difference_std", "test_images"))
+    if images is None or not all(map(given, (p, std, images))) or p != 1.0 or std != 0.0:
+        return ""
+    return f"the same on all {int(images):,} images"
+
+
+def chance_text(row: Mapping[str, Any]) -> str:
+    """Return the chance of a verdict with more seeds, and where no number of them is likely to bring one, why.
+
+    >>> chance = {"chance_5_seeds": 0.32, "chance_10_seeds": 0.464, "chance_20_seeds": 0.57, "chance_any_seeds": 0.9}
+    >>> chance_text(chance)
+    '32, 46, 57 %'
+    >>> chance_text(chance | {"chance_any_seeds": 0.61, "test_images": 597})
+    '32, 46, 57 %'
+    >>> chance_text({f"chance_{n}_seeds": 0.04 for n in SEEDS} | {"chance_any_seeds": 0.07, "test_images": 597})
+    '4, 4, 4 %, 7 % with any number of seeds: 597 test images are too few'
+    """
+    chances = [row.get(f"chance_{n}_seeds") for n in SEEDS]
+    if not all(map(given, chances)):
         return "its seeds do not vary"
-    if not given(row["seeds_to_decide"]):
-        return f"over {MOST_SEEDS:,}"
-    return f"{int(row['n_paired']) + int(row['seeds_to_decide'])}"
+    text = f"{', '.join(f'{chance * 100:.0f}' for chance in chances if chance is not None)} %"
+    ever, images = row.get("chance_any_seeds"), row.get("test_images")
+    if given(ever) and ever is not None and ever < HOPELESS:
+        those = f"{int(images):,} test images" if given(images) and images is not None else "the test images"
+        text += f", {ever * 100:.0f} % with any number of seeds: {those} are too few"
+    return text
 
 
 def _listed(names: Sequence[str]) -> str:

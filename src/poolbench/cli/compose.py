@@ -1,0 +1,291 @@
+"""Hydra's overrides in, composed configurations out: what every command that takes overrides begins with.
+
+Only Hydra's compose API is used: it gives jobs, choices, sources and globs. Nothing of it is left when the jobs are
+there: they hold plain values.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poolbench.cli import choices
+from poolbench.cli.command_line import CONFIG_NAME, CONFIG_PATH, CommandLine
+from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.paths import conf_dir
+from poolbench.record import GROUPS
+
+SEARCH_PATH = "hydra.searchpath"
+PARAMS = "hydra.sweeper.params"
+# Of Hydra's own configuration, what has a meaning here.
+OF_HYDRA = (SEARCH_PATH, PARAMS)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep, composed; plain values alone.
+
+    Args:
+        config: the configuration, its interpolations resolved.
+        overrides: what it was composed with.
+        choices: the chosen YAML of each group, None where none is.
+        folders: where the YAML files were looked for, the first one first.
+        is_plain: whether nothing in its groups was interpolated: the same files give the same groups again.
+    """
+
+    config: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    choices: Mapping[str, str | None]
+    folders: tuple[Path, ...]
+    is_plain: bool = True
+
+
+def compose(line: CommandLine) -> list[Job]:
+    """Return every job that the overrides ask for, an experiment's `hydra.sweeper.params` narrowed by them.
+
+    Raises:
+        ConfigurationError: whatever is wrong in the overrides or in the YAML files.
+    """
+    with composing(line) as composer:
+        return [composer.job(overrides) for overrides in composer.overrides]
+
+
+@contextmanager
+def composing(line: CommandLine) -> Iterator["Composer"]:
+    """Give what composes the jobs that the overrides ask for, one by one; raises what `compose` raises."""
+    further = [line.config_dir] if line.config_dir else []
+    for folder in further:
+        if not folder.is_dir():
+            raise ConfigurationError(f"--config-dir: no folder {str(folder)!r}")
+    if not any(override.lstrip("+").startswith(SEARCH_PATH) for override in line.overrides):
+        choices.check(line.overrides, further)
+    # A mistake in the names is told before Hydra is loaded.
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with _loader(line) as loader:
+            yield Composer.of(loader, line)
+    except ConfigurationError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        nulls = "; a group cannot be null: ~GROUP leaves it out" if "Got NoneType" in str(error) else ""
+        raise ConfigurationError(_in_a_line(error) + nulls) from error
+
+
+@dataclass(frozen=True)
+class Composer:
+    """What a command line asks of Hydra, expanded into jobs that are not composed yet.
+
+    Args:
+        name: the primary configuration's.
+        of_all: overrides of every job: where YAML files are looked for.
+        overrides: each job's own.
+    """
+
+    name: str
+    of_all: tuple[str, ...]
+    overrides: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, loader: Any, line: CommandLine) -> "Composer":
+        """Expand what a command line asks for."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.types import RunMode
+
+        name = line.value(CONFIG_NAME) or "config"
+        given = _with_config_dir(line)
+        for override in OverridesParser.create().parse_overrides(given):
+            _check_hydras(override)
+        try:
+            whole = loader.load_configuration(name, given, RunMode.MULTIRUN)
+        except Exception as error:
+            raise _with_near_name(error, name, given) from error
+        of_all = list(whole.hydra.overrides.hydra)
+        params = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items()]
+        globbing: Any = _Globbing(loader, name, of_all)
+        parser = OverridesParser.create(config_loader=globbing)
+        swept = parser.parse_overrides([*params, *whole.hydra.overrides.task])
+        return cls(name, tuple(of_all), tuple(itertools.product(*_values(swept).values())))
+
+    def job(self, overrides: Sequence[str]) -> Job:
+        """Compose one job; raises what Hydra raises, which `composing` turns into a `ConfigurationError`."""
+        return _composed(self.name, list(self.of_all), list(overrides))
+
+
+def _in_a_line(error: Exception) -> str:
+    from omegaconf.errors import OmegaConfBaseException
+
+    cause = f": {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    return " ".join(f"{error}{cause}".split())
+
+
+@contextmanager
+def _loader(line: CommandLine) -> Iterator[Any]:
+    """Give Hydra's loader of configurations; Hydra is as it was afterwards."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    main = Path(line.value(CONFIG_PATH) or conf_dir()).absolute()
+    with initialize_config_dir(str(main), job_name="poolbench", version_base="1.3"):
+        yield GlobalHydra.instance().config_loader()
+
+
+def _with_config_dir(line: CommandLine) -> list[str]:
+    """Return the overrides, the folder of `--config-dir` where Hydra looks first behind its own."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    overrides = list(line.overrides)
+    if line.config_dir is None:
+        return overrides
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    others = [override.value() for override in parsed if override.key_or_group == SEARCH_PATH]
+    kept = [text for text, override in zip(overrides, parsed, strict=True) if override.key_or_group != SEARCH_PATH]
+    folders = [f"file://{line.config_dir}", *(folder for value in others for folder in value)]  # type: ignore[union-attr]
+    return [*kept, f"{SEARCH_PATH}=[{','.join(map(_quoted, folders))}]"]
+
+
+def _quoted(text: str) -> str:
+    r"""Return a text that Hydra's grammar reads as it stands.
+
+    >>> print(_quoted("it's"))
+    'it\'s'
+    """
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _check_hydras(override: Any) -> None:
+    """Raise for a setting of Hydra's that would do nothing here."""
+    key = override.key_or_group
+    if not override.is_hydra_override() or key.startswith(OF_HYDRA):
+        return
+    instead = {
+        "hydra/launcher": "launcher=joblib or launcher=serial says how cells are run",
+        "hydra.launcher": "launcher.KEY=VALUE changes what launcher=NAME chose",
+        "hydra/sweeper": "lists, range() and glob() are swept over by poolbench itself",
+        "hydra.run": "records go to results_dir=… and name=…",
+        "hydra.sweep": "records go to results_dir=… and name=…",
+    }
+    found = next((text for start, text in instead.items() if key.startswith(start)), "")
+    reason = found or f"of Hydra's own settings only {' and '.join(OF_HYDRA)} act"
+    raise ConfigurationError(f"`{key}` does nothing here: {reason}")
+
+
+class _Globbing:
+    """What a glob is expanded with: the choices of a group, those of further folders too."""
+
+    def __init__(self, loader: Any, name: str, overrides: Sequence[str]) -> None:
+        self._loader, self._name, self._overrides = loader, name, list(overrides)
+
+    def get_group_options(self, group_name: str, results_filter: Any = None) -> list[str]:
+        """Return the choices of a group."""
+        found = self._loader.get_group_options(group_name, results_filter, self._name, self._overrides)
+        if not found:
+            raise unknown_name("group", group_name, choices.GROUPS)
+        return found
+
+
+def _values(overrides: Sequence[Any]) -> dict[str, list[str]]:
+    """Return what each key is swept over, as overrides; a later one takes the place of an earlier one."""
+    found: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            found[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif override.is_discrete_sweep():
+            found[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if not found[key]:
+                raise ConfigurationError(f"`{override.input_line}` gives no value: there is nothing to run")
+        else:
+            raise ConfigurationError(
+                f"`{override.input_line}`: an interval has no list of values; use range(0,5) or a,b"
+            )
+    return found
+
+
+def _composed(name: str, of_all: list[str], overrides: list[str]) -> Job:
+    from hydra import compose as hydra_compose
+    from omegaconf import OmegaConf
+
+    try:
+        config = hydra_compose(name, [*of_all, *overrides], return_hydra_config=True)
+    except Exception as error:
+        raise _with_near_name(error, name, [*of_all, *overrides]) from error
+    runtime = OmegaConf.to_container(config.hydra.runtime)
+    assert isinstance(runtime, dict)
+    of_hydra = config.hydra.overrides.task
+    plain = {
+        str(key): OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
+        if OmegaConf.is_config(config[key])
+        else config[key]
+        for key in config
+        if key != "hydra"
+    }
+    return Job(
+        config=plain,
+        overrides=tuple(of_hydra),
+        choices=runtime["choices"],
+        folders=tuple(Path(source["path"]) for source in runtime["config_sources"] if source["schema"] == "file"),
+        is_plain=all(
+            OmegaConf.to_container(config[key], resolve=False) == plain[key] for key in GROUPS if key in config
+        ),
+    )
+
+
+def _with_near_name(error: Exception, name: str, overrides: Sequence[str]) -> Exception:
+    """Return the error, with the nearest keys where an override names one that is not there."""
+    from hydra import compose as hydra_compose
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import ConfigCompositionException
+    from omegaconf import OmegaConf
+
+    if not isinstance(error, ConfigCompositionException):
+        return error
+    changed = [one for one in OverridesParser.create().parse_overrides(list(overrides)) if not one.is_add()]
+    wrong = next((one for one in changed if f"'{one.key_or_group}'" in str(error)), None)
+    if wrong is None:
+        return error
+    try:
+        # The choices alone: what keys there are depends on them.
+        groups = [_first_value(one) for one in changed if one.key_or_group in (*choices.GROUPS, SEARCH_PATH)]
+        known = hydra_compose(name, groups)
+    except Exception:  # a second mistake: the first one is told
+        return error
+    keys = list(_keys(OmegaConf.to_container(known, resolve=False)))
+    hint = str(unknown_name("key", wrong.key_or_group, keys)).partition(" There are:")[0]
+    return ConfigurationError(f"{hint} {_in_a_line(error)}")
+
+
+def _first_value(override: Any) -> str:
+    if override.is_sweep_override():
+        return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+    return f"{override.get_key_element()}={override.get_value_element_as_str()}"
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def answered_by_hydra(line: CommandLine) -> int:
+    """Let Hydra answer what it answers by itself (`--cfg`, `--info`, …), in a process whose command line is its own."""
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "poolbench.cli.hydras_own", *line.flags, *line.overrides],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        sys.stderr.write(done.stderr)
+        sys.stdout.write(done.stdout)
+        return 0
+    raise ConfigurationError(" ".join(done.stderr.split("\nSet the environment variable HYDRA_FULL_ERROR")[0].split()))

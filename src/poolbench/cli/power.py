@@ -1,0 +1,199 @@
+"""`poolbench power`: before the runs, how many seeds and test images a difference of so many points takes."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from poolbench.errors import ConfigurationError
+
+USAGE = """Tell how often a run would find a difference of so many points, and how many seeds that takes.
+
+What makes differences vary comes from a pilot's records (those of the experiment, in results/NAME or
+results/reference/NAME, or of a results folder), a block each; where there are none, from the standard deviations that
+the experiment's published figures have; or from --std.
+
+  poolbench power experiment=quickstart --points 1
+  poolbench power results/pilot --points 0.5 --images 600 10000
+  poolbench power --std 0.25 --disagreement 0.05 --images 10000 --arms 5 --points 0.3"""
+SEEDS = (3, 5, 10, 20, 50)
+LARGER = (2_000, 10_000)
+
+
+def add_to(commands: Any) -> None:
+    """Add `poolbench power`."""
+    command = commands.add_parser(
+        "power",
+        help="before the runs: seeds and test images that a difference takes",
+        description=USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "source", nargs="*", help="experiment=NAME (results_dir=DIR, if it is not results), or a results folder"
+    )
+    command.add_argument("--points", type=float, default=1.0, help="the true difference (%(default)s)")
+    command.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of the run (3 5 10 20 50)")
+    command.add_argument("--images", type=int, nargs="+", help="of the test set (the pilot's)")
+    command.add_argument("--arms", type=int, help="in a block, beside the reference (the pilot's; else 1)")
+    command.add_argument("--wanted", type=float, default=0.8, help="chance to find it (%(default)s)")
+    command.add_argument("--std", type=float, help="published standard deviation of an arm's accuracy, points")
+    command.add_argument("--correlation", type=float, default=0.0, help="between arms of equal seeds (%(default)s)")
+    command.add_argument(
+        "--disagreement",
+        type=float,
+        default=0.0,
+        help="share of images that two arms tend to judge unlike (%(default)s)",
+    )
+    command.set_defaults(run=run)
+
+
+def run(known: argparse.Namespace) -> int:
+    """Print the chances."""
+    from rich.console import Console
+
+    if not 0 < known.wanted < 1:
+        raise ConfigurationError(f"--wanted must be between 0 and 1, got {known.wanted}")
+    if not known.points > 0:
+        raise ConfigurationError(f"--points must be above 0, got {known.points}")
+    if min(known.seeds) < 1 or min(known.images or [2]) < 2 or (known.arms is not None and known.arms < 1):
+        raise ConfigurationError("--seeds and --arms must be at least 1, --images at least 2")
+    if known.std is not None:
+        if known.source:
+            raise ConfigurationError(f"--std and {known.source[0]} say the same twice: give one of them")
+        blocks = [("published", _published(known.std / 100, known), known.images or [None], known.arms or 1)]
+    else:
+        blocks = _of_source(known)
+    console = Console()
+    for name, variances, images, arms in blocks:
+        _show(console, name, variances, images, arms, known)
+    return 0
+
+
+def _published(std: float, known: argparse.Namespace) -> Any:
+    from poolbench.report.statistics.power import Variances
+
+    try:
+        return Variances.of_published(std, correlation=known.correlation, disagreement=known.disagreement)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _of_source(known: argparse.Namespace) -> list[tuple[str, Any, list[Any], int]]:
+    """Return name, variances, numbers of test images and arms of each block of the pilot, or of what was published."""
+    named, folders = _sorted(known.source)
+    if folders:
+        return _of_pilot(folders[0], known)
+    experiment = named.get("experiment")
+    if not experiment:
+        raise ConfigurationError("name what is known: experiment=NAME, a results folder, or --std")
+    results = Path(named.get("results_dir", "results"))
+    for folder in (results / experiment, results / "reference" / experiment):
+        if (folder / "records").is_dir():
+            return _of_pilot(folder, known)
+    found = _published_of(experiment, known)
+    if not found:
+        raise ConfigurationError(
+            f"{experiment} has no records in {results / experiment} and its YAML no published standard deviation: "
+            "run a pilot of a few seeds, or give --std"
+        )
+    return found
+
+
+def _sorted(source: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
+    named, folders = {}, []
+    for one in source:
+        key, equals, value = one.partition("=")
+        if equals and key in ("experiment", "results_dir"):
+            named[key] = value
+        elif equals:
+            raise ConfigurationError(f"`{one}`: power takes experiment=, results_dir= or a results folder")
+        else:
+            folders.append(Path(one))
+    if len(folders) > 1 or (folders and named):
+        raise ConfigurationError(f"power takes one results folder, or experiment=NAME; got {' '.join(source)}")
+    return named, folders
+
+
+def _of_pilot(folder: Path, known: argparse.Namespace) -> list[tuple[str, Any, list[Any], int]]:
+    from poolbench.report.reading.arms import group
+    from poolbench.report.reading.loading import load
+    from poolbench.report.statistics.comparison import compare_blocks
+    from poolbench.report.statistics.power import Variances
+
+    loaded = load(folder)
+    blocks, _ = group(loaded.records)
+    compared = compare_blocks(blocks, loaded.outcomes)
+    found = []
+    for block in blocks:
+        differences = [one.found for arm in block.arms if (one := compared[arm.arm_id]).found is not None]
+        try:
+            variances = Variances.of_pilot([one for one in differences if one is not None])
+        except ValueError:
+            continue
+        images = known.images or _sizes(next((one.images for one in differences if one and one.images), None))
+        found.append((f"{folder}, {block.title}", variances, images, known.arms or len(differences)))
+    if not found:
+        raise ConfigurationError(
+            f"{folder} tells nothing of what varies: it needs a reference and an arm with at least 2 seeds in common"
+        )
+    return found
+
+
+def _sizes(images: int | None) -> list[int | None]:
+    """Return the pilot's test set and larger ones."""
+    return [None] if images is None else [images, *(size for size in LARGER if size > images)]
+
+
+def _published_of(experiment: str, known: argparse.Namespace) -> list[tuple[str, Any, list[Any], int]]:
+    """Return what an experiment's published figures say, one of each data set."""
+    import yaml
+
+    from poolbench.experiment import Experiment
+    from poolbench.paths import conf_dir
+
+    path = conf_dir() / "experiment" / f"{experiment}.yaml"
+    if not path.is_file():
+        return []
+    content = yaml.safe_load(path.read_text()) or {}
+    figures = Experiment.of(experiment, None, None, content.get("published"), f"{path}: ").published
+    found: dict[tuple[str, str], tuple[str, Any, list[Any], int]] = {}
+    for figure in figures:
+        if figure.test_accuracy_std:
+            name = f"{figure.source}: {figure.variant} of {figure.backbone} on {figure.dataset}"
+            variances = _published(figure.test_accuracy_std, known)
+            own = (name, variances, known.images or [None], known.arms or 1)
+            found.setdefault((figure.backbone, figure.dataset), own)
+    return list(found.values())
+
+
+def _show(console: Any, name: str, variances: Any, images: list[Any], arms: int, known: argparse.Namespace) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from poolbench.report.statistics.power import power, seeds_needed
+
+    difference = known.points / 100
+    console.print(Text(name, style="bold"))
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column("test images", justify="right")
+    for seeds in known.seeds:
+        shown.add_column(f"{seeds} seeds", justify="right")
+    shown.add_column(f"seeds for {known.wanted:.0%}".replace("%", " %"), justify="right")
+    for number in images:
+        chances = [power(difference, variances, seeds=seeds, images=number, arms=arms) for seeds in known.seeds]
+        needed = seeds_needed(difference, variances, images=number, arms=arms, wanted=known.wanted)
+        shown.add_row(
+            f"{number:,}" if number else "any",
+            *(f"{chance * 100:.0f} %" for chance in chances),
+            f"{needed}" if needed else "over 100",
+        )
+    console.print(shown)
+    noise = "seeds and test images count" if variances.images else "the seeds alone count"
+    console.print(
+        Text(
+            f"Chance that a true difference of {known.points:g} points is called one, among {arms} "
+            f"arm{'s' * (arms != 1)} with Holm's correction at its strictest; {noise}. Over seeds a difference varies "
+            f"by {100 * (variances.seeds + (variances.rest / images[0] if images[0] else 0)) ** 0.5:.2f} points."
+        )
+    )
+    console.print()

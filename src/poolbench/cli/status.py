@@ -1,0 +1,123 @@
+"""`poolbench status FOLDER`: what of a sweep is done, who is at what, what waits, what failed."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from poolbench.errors import ConfigurationError
+
+SECONDS_BETWEEN_LOOKS = 2.0
+USAGE = """Read a sweep's folder, and say how far it is. Nothing is changed.
+
+  poolbench status results/quickstart            once
+  poolbench status results/quickstart --watch    again and again, until nothing is left
+  poolbench status results/quickstart --json     {"ok": 12, "running": 0, "waiting": 0, "failed": 0, ...}"""
+
+
+def add_to(commands: Any) -> None:
+    """Add `poolbench status`."""
+    command = commands.add_parser(
+        "status",
+        help="what of a sweep is done, who is at what, what waits, what failed",
+        description=USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("folder", type=Path, help="the experiment's folder, such as results/quickstart")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--watch", action="store_true", help="look again and again, until nothing is left")
+    form.add_argument("--json", action="store_true", help="as JSON on standard output")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say how far the sweep is."""
+    from poolbench.sweep.claims import Claims
+    from poolbench.sweep.plan import PlanFolder
+    from poolbench.sweep.state import counts, states
+
+    if not arguments.folder.is_dir():
+        raise ConfigurationError(f"no folder {str(arguments.folder)!r}")
+    plan = PlanFolder(arguments.folder.absolute())
+    claims = Claims(plan.claims)
+    if arguments.json:
+        json.dump(_content(states(plan, claims)), sys.stdout, indent=1)
+        sys.stdout.write("\n")
+        return 0
+    from rich.console import Console
+
+    console = Console(soft_wrap=True)
+    if not arguments.watch:
+        console.print(_text(states(plan, claims)), highlight=False, markup=False)
+        return 0
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            found = states(plan, claims)
+            live.update(_text(found), refresh=True)
+            now = counts(found)
+            if not now["running"] and not now["waiting"]:
+                return 0
+            try:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+            except KeyboardInterrupt:
+                return 0
+
+
+def _content(found: Sequence[Any]) -> dict[str, Any]:
+    from poolbench.sweep.state import counts, seconds_left
+
+    return {
+        **counts(found),
+        "seconds_left": seconds_left(found),
+        "cells": [
+            {
+                "run_id": one.cell.identity.run_id,
+                "title": one.cell.title,
+                "state": one.state,
+                "reason": one.reason,
+                "worker": str(one.held.process) if one.state == "running" else None,
+                "since": one.held.began if one.state == "running" else None,
+                "epoch": one.held.beat.get("epoch") if one.state == "running" else None,
+                "epochs": one.held.beat.get("epochs") if one.state == "running" else None,
+                "attempts": len(one.held.attempts) + bool(one.held.end) if one.held is not None else 0,
+            }
+            for one in found
+        ],
+    }
+
+
+def _text(found: Sequence[Any]) -> str:
+    from poolbench.sweep.heart import facts
+    from poolbench.sweep.state import counts, seconds_left
+
+    now = counts(found)
+    left = seconds_left(found) if now["running"] or now["waiting"] else None
+    lines = [
+        ", ".join(f"{count} {state}" for state, count in now.items()) + ("" if left is None else f", {_time(left)}")
+    ]
+    for one in found:
+        if one.state == "running":
+            epoch = facts(one.held.beat)
+            lines.append(
+                f"running  {one.cell.title}  {one.held.process}{f', {epoch}' if epoch else ''}, since {one.held.began}"
+            )
+    lines += [f"waiting  {one.cell.title}  {one.reason}" for one in found if one.state == "waiting" and one.reason]
+    others = ("ok", "running", "waiting")
+    lines += [f"{one.state}  {one.cell.title}  {one.reason}" for one in found if one.state not in others]
+    return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    """Return a time that is left, in words.
+
+    >>> _time(40), _time(600), _time(9000)
+    ('about 40 s left', 'about 10 min left', 'about 2.5 h left')
+    """
+    if seconds < 90:
+        return f"about {seconds:.0f} s left"
+    return f"about {seconds / 60:.0f} min left" if seconds < 5400 else f"about {seconds / 3600:.1f} h left"

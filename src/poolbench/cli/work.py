@@ -1,0 +1,64 @@
+"""`poolbench work FOLDER`: one more worker at a sweep's plan, on any machine that sees the folder."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from poolbench.errors import ConfigurationError
+from poolbench.sweep.signals import ended_by_signals
+
+USAGE = """Take cells from a plan until none is left, beside any number of other workers; start it as often as you like,
+on any machine that sees the folder and has the same code. A cell that a worker left when it died is taken up from its
+last checkpoint.
+
+  poolbench work results/quickstart
+  poolbench work results/quickstart --threads 1 --leave"""
+
+
+def add_to(commands: Any) -> None:
+    """Add `poolbench work`."""
+    command = commands.add_parser(
+        "work",
+        help="one more worker at a sweep that `poolbench train` planned",
+        description=USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("folder", type=Path, help="the experiment's folder, such as results/quickstart")
+    command.add_argument("--threads", type=int, help="of this worker (those of the sweep)")
+    command.add_argument(
+        "--leave", action="store_true", help="end when every cell that is left has a worker (else wait, and take over)"
+    )
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Work until no cell is left; return the exit status: 1 where a cell that this worker was at failed."""
+    from rich.console import Console
+
+    from poolbench.sweep.plan import PlanFolder
+    from poolbench.sweep.process import prepare_process
+    from poolbench.sweep.progress import SweepProgress
+
+    if not arguments.folder.is_dir():
+        raise ConfigurationError(f"no folder {str(arguments.folder)!r}")
+    if arguments.threads is not None and arguments.threads < 1:
+        raise ConfigurationError(f"--threads must be at least 1, got {arguments.threads}")
+    plan = PlanFolder(arguments.folder.absolute())
+    sweep = plan.newest_sweep()
+    others = [cell.identity.run_id for cell in plan.all_cells() if not cell.unsupported]
+    sweep = replace(
+        sweep,
+        run_ids=tuple(dict.fromkeys([*sweep.run_ids, *others])),
+        threads=arguments.threads or sweep.threads,
+    )
+    console = Console(stderr=True)
+    with ended_by_signals() as ended:
+        prepare_process(sweep.allocator, sweep.threads, console)
+        from poolbench.sweep.local import work
+
+        progress = SweepProgress(console, len(sweep.run_ids))
+        with progress:
+            worker = work(plan, sweep, progress, waits=not arguments.leave)
+        return 1 if worker.refused or progress.failed else 0
+    return ended.status

@@ -1,0 +1,184 @@
+"""An arm's difference averaged over its blocks: for the mean of these blocks, not for others.
+
+With few seeds no arm is found better in every block by itself. The mean over the blocks has a difference for each
+seed, of which the blocks' differences are averaged first: S values, Student's t with S − 1 degrees of freedom,
+whatever the blocks' own spreads and however they vary together. Degrees of freedom of Welch's kind, and variances
+drawn together, find more with few seeds and called up to 10 % of equal arms different where blocks were uneven.
+
+Blocks whose test images have equal true classes in equal order are carried over image by image: what is hard for an arm
+in one of them may be so in the other (docs/statistics.md).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from poolbench.report.reading.arms import Arm, Block, listed
+from poolbench.report.reading.margins import margin_of
+from poolbench.report.reading.outcomes import OutcomeFiles
+from poolbench.report.statistics.comparison import BySeed, Compared, by_seed, judged
+from poolbench.report.statistics.failures import Failures, told
+from poolbench.report.statistics.paired import Groups, OnImages, Paired, over_sets
+from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, MIXED, WORSE, decide
+
+LEAST_BLOCKS = 2
+
+
+@dataclass(frozen=True)
+class InBlock:
+    """What one block says of an arm: the block's name, the verdict, the mean difference as a fraction of 1."""
+
+    block: str
+    verdict: str
+    difference: float
+
+
+@dataclass(frozen=True)
+class OverBlocks:
+    """One arm over its blocks.
+
+    Args:
+        variant: its name.
+        reference: the variant that it is compared with; several are joined by `; `.
+        compared: the difference over the blocks, and what is said of it.
+        blocks: what each block says.
+        seeds: that all of its blocks have.
+    """
+
+    variant: str
+    reference: str
+    compared: Compared
+    blocks: tuple[InBlock, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Member:
+    """An arm in one block, its reference, and the difference between them."""
+
+    block: Block
+    arm: Arm
+    reference: Arm
+    found: BySeed
+
+
+def over_blocks(
+    blocks: Sequence[Block],
+    compared: Mapping[str, Compared],
+    outcomes: OutcomeFiles,
+    *,
+    share_images: bool = True,
+) -> tuple[OverBlocks, ...]:
+    """Return what holds for the mean over the blocks, an arm each; nothing where there are not two blocks to average.
+
+    An arm's blocks are those in which it and its reference share a seed; arms are matched by their name.
+
+    Args:
+        blocks: with their arms.
+        compared: how each arm compares within its block, by its digest.
+        outcomes: of the test images.
+        share_images: whether images may be the same in several data sets; else they are taken as independent, to show
+            what that changes.
+    """
+    members: dict[str, list[_Member]] = defaultdict(list)
+    for block in blocks:
+        for arm in block.arms:
+            if arm.reference is None or arm.is_reference:
+                continue
+            found = by_seed(arm, arm.reference, outcomes, outcomes)
+            if found.seeds:
+                members[arm.variant].append(_Member(block, arm, arm.reference, found))
+    family = {name: own for name, own in sorted(members.items()) if len(own) >= LEAST_BLOCKS}
+    margin = margin_of([r for own in family.values() for one in own for r in one.arm.records.values()])
+    measured = {name: _mean(own, share_images) for name, own in family.items()}
+    alike = {name for name, own in family.items() if all(_verdict(one, compared) == IDENTICAL for one in own)}
+    tested = [name for name in family if name not in alike]
+    decided = dict(zip(tested, decide([measured[name][0] for name in tested], margin=margin), strict=True))
+    most = max((len(own) for own in family.values()), default=0)
+    result = []
+    for name, own in family.items():
+        mean, seeds, unknown = measured[name]
+        if name in alike:
+            one = Compared(IDENTICAL)
+        else:
+            one = judged(
+                *(mean, decided[name], margin),
+                *(Failures.of([m.arm for m in own]), Failures.of([m.reference for m in own])),
+            )
+        inside = tuple(_in_block(member, compared) for member in own)
+        if {BETTER, WORSE} <= {each.verdict for each in inside}:
+            one = one.but(verdict=MIXED, prospect=None)
+        references = "; ".join(dict.fromkeys(member.reference.variant for member in own))
+        one = one.but(flags=_flags(own, compared, seeds, most, references), unknown=unknown)
+        result.append(OverBlocks(name, references, one, inside, seeds))
+    return tuple(result)
+
+
+def _mean(own: Sequence[_Member], share_images: bool) -> tuple[Paired, tuple[int, ...], str]:
+    """Return the difference over the blocks, the seeds that all of them have, and why images do not count."""
+    seeds = tuple(sorted(set.intersection(*(set(one.found.seeds) for one in own))))
+    rows = [[one.found.seeds.index(seed) for seed in seeds] for one in own]
+    differences = np.array([one.found.differences[at] for one, at in zip(own, rows, strict=True)])
+    mean = differences.mean(axis=0) if seeds else np.empty(0)
+    unknown = next((one.found.unknown for one in own if one.found.unknown), "")
+    if len(seeds) < 2 or any(one.found.by_image is None for one in own):
+        return over_sets(mean, ()), seeds, unknown
+    sums: dict[bytes, np.ndarray] = {}
+    number: dict[bytes, int] = defaultdict(int)
+    groups: dict[bytes, Groups | None] = {}
+    for one, at in zip(own, rows, strict=True):
+        assert one.found.by_image is not None
+        d = one.found.by_image[at].astype(np.int16)
+        target = one.found.target if share_images else one.block.dataset.encode()
+        sums[target] = sums[target] + d if target in sums else d
+        number[target] += 1
+        groups[target] = one.found.groups
+    return over_sets(mean, [OnImages(sums[t], number[t], groups[t]) for t in sums]), seeds, unknown
+
+
+def _verdict(member: _Member, compared: Mapping[str, Compared]) -> str:
+    return compared[member.arm.arm_id].verdict
+
+
+def _in_block(member: _Member, compared: Mapping[str, Compared]) -> InBlock:
+    return InBlock(member.block.title, _verdict(member, compared), float(member.found.differences.mean()))
+
+
+def _flags(
+    own: Sequence[_Member], compared: Mapping[str, Compared], seeds: Sequence[int], most: int, references: str
+) -> tuple[str, ...]:
+    """Return what is unequal between the arm and its references, in every block or in some."""
+    flags = []
+    if len(own) < most:
+        flags.append(f"only {len(own)} of {most} blocks")
+    every = {seed for one in own for seed in one.found.seeds}
+    if set(seeds) != every:
+        flags.append(f"only the seeds of all blocks ({listed(sorted(seeds)) or 'none'})")
+    failures = told(Failures.of([one.arm for one in own]), Failures.of([one.reference for one in own]), references)
+    if failures:
+        flags.append(failures)
+    number: dict[str, int] = defaultdict(int)
+    for one in own:
+        inside = told(Failures.of([one.arm]), Failures.of([one.reference]), one.reference.variant)
+        for flag in compared[one.arm.arm_id].flags:
+            if flag != inside:
+                number[flag] += 1
+    flags += [flag if n == len(own) else f"{flag} in {n} of {len(own)} blocks" for flag, n in number.items()]
+    return tuple(flags)
+
+
+def shared_images(blocks: Sequence[Block], outcomes: OutcomeFiles) -> tuple[tuple[str, ...], ...]:
+    """Return the data sets, by name, that have test images in common: equal true classes in equal, unsorted order.
+
+    Where classes stand one after the other, equal counts are enough to look alike, so such data sets are not named.
+    """
+    names: dict[bytes, dict[str, None]] = defaultdict(dict)
+    for block in blocks:
+        for arm in block.arms:
+            record = next(iter(arm.finished.values()), None)
+            found = outcomes.known.get(str(record["run_id"])) if record else None
+            if found is not None and not isinstance(found, Exception) and not found.ordered:
+                names[found.target][block.dataset] = None
+    return tuple(tuple(found) for found in names.values() if len(found) > 1)

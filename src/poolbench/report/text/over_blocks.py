@@ -1,0 +1,130 @@
+"""The verdict over several blocks, in words and as a table: what holds for their mean, each block beside it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from poolbench.report.statistics.over_blocks import InBlock, OverBlocks
+from poolbench.report.statistics.verdicts import BETTER, WORSE
+from poolbench.report.text.views import (
+    FLAGGED,
+    Heading,
+    Row,
+    View,
+    count_text,
+    difference_text,
+    points_text,
+    verdict_text,
+)
+from poolbench.report.text.words import listing
+
+# More blocks than this are counted by their verdicts; accuracy.csv has each.
+MOST_BLOCKS = 8
+
+Rows = list[dict[str, Any]]
+
+
+def rows(found: Sequence[OverBlocks], table: pd.DataFrame) -> Rows:
+    """Return the rows of `over_blocks.csv`, with `mixed`: the blocks that contradict one another."""
+    content: Sequence[Mapping[Any, Any]] = table.to_dict("records")
+    return [
+        {str(key): value for key, value in row.items()}
+        | {"mixed": _contradiction(one.blocks), "test_images": _images(one)}
+        for row, one in zip(content, found, strict=True)
+    ]
+
+
+def _images(one: OverBlocks) -> int | None:
+    return one.compared.found.images if one.compared.found else None
+
+
+def _contradiction(blocks: Sequence[InBlock]) -> str:
+    """Name the blocks in which an arm is worse and those in which it is better."""
+    parts = []
+    for verdict in (WORSE, BETTER):
+        those = [f"{each.block} {points_text(each.difference)}" for each in blocks if each.verdict == verdict]
+        if those:
+            parts.append(f"{verdict} on {', '.join(those)}")
+    return "; ".join(parts)
+
+
+def title(found: Sequence[OverBlocks]) -> str:
+    """Return the heading of the table."""
+    numbers = {len(one.blocks) for one in found}
+    return f"Mean over {_range(numbers)} blocks"
+
+
+def _range(numbers: set[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def words(found: Sequence[OverBlocks], table: pd.DataFrame) -> list[str]:
+    """Return the verdict over the blocks in one sentence, and how far it reaches; nothing where there is none."""
+    shown = [row for row in rows(found, table) if row["verdict"]]
+    if not shown:
+        return []
+    references = sorted({str(row["reference"]) for row in shown})
+    against = references[0] if len(references) == 1 else "each block's reference"
+    return [
+        f"{title(found)}, for these blocks and no others, against {against}: {listing(shown)}.",
+    ]
+
+
+def view(found: Sequence[OverBlocks], table: pd.DataFrame) -> View | None:
+    """Return the table that people read; None where there is nothing over several blocks."""
+    if not found:
+        return None
+    content = rows(found, table)
+    names = list(dict.fromkeys(each.block for one in found for each in one.blocks))
+    several = len({len(one.blocks) for one in found}) > 1
+    columns: list[tuple[Heading, list[str]]] = [
+        (Heading("variant", "variant"), [str(row["variant"]) for row in content]),
+        (Heading("n", "n"), [count_text(row["n_seeds"]) for row in content]),
+    ]
+    if several:
+        columns.append((Heading("blocks", "blocks"), [count_text(row["n_blocks"]) for row in content]))
+    columns += [
+        (Heading("Δ, points", "Δ over blocks, points"), [difference_text(row) for row in content]),
+        (Heading("verdict", "verdict over blocks"), [verdict_text(row) for row in content]),
+    ]
+    if len(names) <= MOST_BLOCKS:
+        columns += [(Heading(name, name, True), [_inside(one, name) for one in found]) for name in names]
+    else:
+        columns.append((Heading("blocks", "in the blocks", True), [_counted(one) for one in found]))
+    cells = zip(*(texts for _, texts in columns), strict=True)
+    return View(
+        title=title(found),
+        against="each block's reference" if len({one.reference for one in found}) > 1 else found[0].reference,
+        headings=tuple(heading for heading, _ in columns),
+        rows=tuple(
+            Row(tuple(texts), _notes(row), is_reference=False) for texts, row in zip(cells, content, strict=True)
+        ),
+        speed="",
+        absent=(),
+    )
+
+
+def _notes(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (f"{FLAGGED} {row['flags']}",) if row["flags"] else ()
+
+
+def _inside(one: OverBlocks, name: str) -> str:
+    """Return the difference in one block, with its verdict."""
+    for each in one.blocks:
+        if each.block == name:
+            return f"{points_text(each.difference)} {each.verdict}".strip()
+    return "not run"
+
+
+def _counted(one: OverBlocks) -> str:
+    verdicts = [each.verdict for each in one.blocks]
+    return ", ".join(f"{verdicts.count(verdict)} {verdict or 'not compared'}" for verdict in dict.fromkeys(verdicts))
+
+
+HOW = (
+    "Δ over blocks: the differences are averaged over the blocks for each seed, so that S seeds give S values with S − "
+    "1 degrees of freedom; test images that blocks share are carried over them. It holds for the mean of these blocks, "
+    "not for others; mixed: better in one block and worse in another, whatever the mean."
+)

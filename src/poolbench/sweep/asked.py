@@ -1,0 +1,173 @@
+"""What is asked of a sweep, as plain values: each cell, and the settings that are one for all of them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poolbench.checks import is_number, number_above, true_or_false, whole_number
+from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.experiment import Experiment
+from poolbench.force import Force
+from poolbench.settings import Settings
+from poolbench.sweep.threads import checked_threads
+
+LAUNCHERS = ("local", "processes", "slurm")
+# Their other names.
+ALSO = {"serial": "local", "joblib": "processes"}
+ON_FAILURE = ("continue", "stop")
+SECRET = re.compile(r"api_?key|password|passwd|secret|credential|(^|_)token$", re.IGNORECASE)
+# One value for the whole sweep: a cell has no part in them.
+OF_THE_WHOLE = (
+    *("name", "results_dir", "question", "expected", "published", "reference", "margin", "force", "strict"),
+    *("threads", "allocator", "speed", "launcher", "logger", "on_failure", "retry"),
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One cell as it is asked for.
+
+    Args:
+        config: backbone, pooling, head, dataset, protocol, trainer, seed, and `match` where the arm is matched.
+        labels: of backbone, variant and dataset.
+        reference: the pooling group of the variant that the arm is compared with.
+        source: digest of what it was composed from; empty: it is composed anew each time.
+        is_known: whether it comes from the plan, where it was checked.
+    """
+
+    config: Mapping[str, Any]
+    labels: Mapping[str, str]
+    reference: Mapping[str, Any]
+    source: str = ""
+    is_known: bool = False
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How speed is measured.
+
+    Args:
+        measure: whether it is.
+        budget_s: seconds for each of an arm's quantities, at most.
+        half_width: relative half-width of the ratio's interval at which a measurement ends.
+    """
+
+    measure: bool
+    budget_s: float
+    half_width: float
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Speed":
+        """Return the settings checked."""
+        return cls(
+            true_or_false("speed.measure", config["measure"]),
+            number_above("speed.budget_s", config["budget_s"]),
+            number_above("speed.half_width", config["half_width"]),
+        )
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """What is one for all cells of a sweep; none of it changes a figure.
+
+    Args:
+        experiment: its name, and what it asks.
+        cell: what each cell's record and claim need.
+        strict: a combination that cannot be fails the sweep.
+        threads: of each process that trains; None: by the processors that are free when the sweep starts.
+        allocator: `keep` or `system`.
+        speed: how speed is measured.
+        launcher: who runs the cells: `name` and its settings.
+        on_failure: `continue`, or `stop`: the first cell that fails ends the sweep.
+        retry: how often a cell that failed is tried again.
+    """
+
+    experiment: Experiment
+    cell: Settings
+    strict: bool
+    threads: int | None
+    allocator: str
+    speed: Speed
+    launcher: Mapping[str, Any]
+    on_failure: str = "continue"
+    retry: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """The experiment's folder."""
+        return self.cell.folder
+
+    @classmethod
+    def of(cls, configs: Sequence[Mapping[str, Any]], command: Sequence[str]) -> "SweepSettings":
+        """Return the settings of these composed configurations; raise `ConfigurationError` for what is wrong in them.
+
+        `command` is the command line, for the records.
+        """
+        for key in OF_THE_WHOLE:
+            _check_one(key, configs)
+        config = configs[0]
+        lost = [key for key in OF_THE_WHOLE if key not in config and key != "logger"]
+        if lost:
+            raise ConfigurationError(f"`{lost[0]}` cannot be left out: give {lost[0]}=VALUE")
+        name, margin, launcher = config["name"], config["margin"], config["launcher"]
+        if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ConfigurationError(f"`name` must be the name of a folder inside `results_dir`, got {name!r}")
+        if not is_number(margin) or not 0 <= margin < 100:
+            raise ConfigurationError(f"`margin` must be a number of points in 0..100, got {margin!r}")
+        _check_place(config["results_dir"])
+        called = ALSO.get(launcher["name"], launcher["name"])
+        if called not in LAUNCHERS:
+            raise unknown_name("`launcher.name`", str(called), LAUNCHERS)
+        if config["on_failure"] not in ON_FAILURE:
+            raise unknown_name("`on_failure`", str(config["on_failure"]), ON_FAILURE)
+        for spec in (config.get("logger") or {}).values():
+            _check_no_secret(spec)
+        settings = Settings(
+            results_dir=Path(str(config["results_dir"])),
+            name=name,
+            reference=str(config["reference"]),
+            margin=margin / 100,
+            force=Force.of(config["force"]),
+            loggers=config.get("logger") or {},
+            command=tuple(command),
+        )
+        return cls(
+            experiment=Experiment.of(Path(name).name, config["question"], config["expected"], config["published"]),
+            cell=settings,
+            strict=true_or_false("strict", config["strict"]),
+            threads=checked_threads(config["threads"]),
+            allocator=str(config["allocator"]),
+            speed=Speed.of(config["speed"]),
+            launcher={**launcher, "name": called},
+            on_failure=config["on_failure"],
+            retry=whole_number("retry", config["retry"], least=0),
+        )
+
+
+def _check_place(results_dir: Any) -> None:
+    if not isinstance(results_dir, str) or not results_dir:
+        raise ConfigurationError(f"`results_dir` must be the path of a folder, got {results_dir!r}")
+
+
+def _check_no_secret(spec: Any, where: str = "logger") -> None:
+    """Raise for a key or password among a logger's settings: they stand in plans, records and process lists."""
+    for key, value in spec.items() if isinstance(spec, Mapping) else ():
+        if value is not None and SECRET.search(str(key)):
+            raise ConfigurationError(
+                f"`{where}.{key}` would stand in the plan and in every record; give it to the logger by its own "
+                "environment variable (WANDB_API_KEY) or its own login"
+            )
+        _check_no_secret(value, f"{where}.{key}")
+
+
+def _check_one(key: str, configs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise where a setting of the whole sweep has several values: a comma makes a text a list of them."""
+    found = {str(config.get(key)): None for config in configs}
+    if len(found) > 1:
+        values = ", ".join(map(repr, found))
+        raise ConfigurationError(
+            f"`{key}` must be one for the whole sweep, got {len(found)}: {values}; a text with a comma needs "
+            f"quotes of its own: {key}='\"…, …\"'"
+        )

@@ -1,0 +1,101 @@
+"""What a sweep says of itself: before it begins, and how it ended, with its exit status."""
+
+import shlex
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from poolbench.errors import ConfigurationError
+from poolbench.record import RECORD_FILE, read_record
+from poolbench.sweep.claims import Claims
+from poolbench.sweep.launch import Launch
+from poolbench.sweep.plan import PlanFolder, PlannedSweep
+from poolbench.sweep.planning import Plan, PlannedCell
+
+BAD = frozenset({"failed", "diverged", "interrupted"})
+WAITING = "waiting"
+# Cells that are left after a stop are many, and alike.
+MOST_WAITING = 3
+
+
+def announce(plan: Plan, launch: Launch, console: Console, folder: Path) -> None:
+    """Say what the sweep will do."""
+    parts = [f"{len(plan.to_do)} to train"]
+    before = Counter(planned.before for planned in plan.cells if planned.before)
+    failed = before.pop("failed", 0)
+    unsupported = Counter(planned.unsupported for planned in plan.cells if planned.unsupported)
+    if before:
+        parts.append(f"{before.total()} finished before (force=true trains them again)")
+    if failed:
+        parts.append(f"{failed} failed before (force=failed trains them again)")
+    if unsupported:
+        parts.append(f"{unsupported.total()} unsupported")
+    console.print(f"{len(plan.cells)} cells: {', '.join(parts)}", highlight=False)
+    for reason, count in unsupported.items():
+        console.print(f"  unsupported ({count}): {escape(reason)}", highlight=False)
+    device = plan.cells[0].device
+    console.print(f"device {device.type}, {launch.said()}, records in {folder}", highlight=False, soft_wrap=True)
+    held = Claims(PlanFolder(folder).claims).all()
+    for planned in plan.to_do:
+        claim = held.get(planned.run_id)
+        if claim is not None and claim.end:
+            ended = len(claim.attempts) + 1
+            text = f"{planned.title}: {claim.end} ({claim.process}), attempt {ended}; it comes behind the others"
+            console.print(f"  {escape(text)}", highlight=False)
+
+
+def conclude(
+    plan: Plan,
+    sweep: PlannedSweep,
+    count: int,
+    trained_s: float,
+    console: Console,
+    *,
+    stopped: str,
+    strict: bool,
+) -> int:
+    """Say how it ended, last what failed; return the exit status: 0 all well, 1 some cell failed or is left.
+
+    Args:
+        plan: the sweep's.
+        sweep: as it is planned.
+        count: cells that were trained for it.
+        trained_s: how long that took.
+        console: where it is said.
+        stopped: why the sweep was stopped before its end, empty where it was not.
+        strict: whether a combination that cannot be fails it.
+    """
+    ends = [(planned, *_end_of(planned)) for planned in plan.cells]
+    counts = Counter(status for _, status, _ in ends)
+    trained = f", {count} trained in {trained_s:.1f} s ({trained_s / count:.2f} s each)" if count else ""
+    console.print(f"{counts.total()} cells: {', '.join(f'{n} {s}' for s, n in counts.items())}{trained}")
+    bad = BAD | ({"unsupported"} if strict else set()) | {WAITING}
+    wrong = [(planned, status, reason) for planned, status, reason in ends if status in bad]
+    told = [one for one in wrong if one[1] != WAITING] + [one for one in wrong if one[1] == WAITING][:MOST_WAITING]
+    for planned, status, reason in told:
+        console.print(f"[red]{status}[/] {escape(planned.title)}: {escape(reason)}", highlight=False)
+        console.print(f"  {planned.folder}", highlight=False, soft_wrap=True)
+        console.print(f"  again: {escape(_again(planned, status, sweep))}", highlight=False, soft_wrap=True)
+    if len(told) < len(wrong):
+        console.print(f"and {len(wrong) - len(told)} more that wait", highlight=False)
+    if stopped:
+        console.print(f"[red]stopped[/]: {escape(stopped)}; the same command goes on", highlight=False)
+    return 1 if wrong or stopped else 0
+
+
+def _end_of(planned: PlannedCell) -> tuple[str, str]:
+    """Return status and reason of a cell, from its record."""
+    try:
+        record = read_record(planned.folder / RECORD_FILE)
+    except (ConfigurationError, OSError):
+        return WAITING, "left no record: another process is at it, or it could not be written"
+    return record["status"], record["reason"]
+
+
+def _again(planned: PlannedCell, status: str, sweep: PlannedSweep) -> str:
+    """Return the command that runs a cell again, and no other."""
+    force = () if status in ("interrupted", WAITING) else (f"force={planned.run_id}",)
+    kept = [word for word in sweep.command if not word.lstrip("+").startswith(("force=", "seed="))]
+    return shlex.join([*kept, f"seed={planned.seed}", *force])

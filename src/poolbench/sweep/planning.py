@@ -1,0 +1,196 @@
+"""From what is asked to a plan: every cell made and checked, before the first one runs."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from poolbench.cell import Cell, identity_of
+from poolbench.data import Datasets
+from poolbench.errors import ConfigurationError, UnsupportedError
+from poolbench.record import RECORD_FILE, Identity, read_record, title
+from poolbench.run import is_finished, open_parts
+from poolbench.settings import Settings
+from poolbench.sweep.asked import Asked
+from poolbench.sweep.plan import FrozenCell
+from poolbench.sweep.process import log
+from poolbench.sweep.state import file_digest
+from poolbench.training import resolve_device
+
+
+class Opened:
+    """A cell, made where it is needed first: a finished one of a plan was checked before.
+
+    Args:
+        make: makes it.
+    """
+
+    def __init__(self, make: Callable[[], Cell]) -> None:
+        self._make = make
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The cell, checked and opened."""
+        return self._make()
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell with what the plan knows of it.
+
+    Args:
+        asked: what was asked for.
+        settings: where its record goes, what it is compared with.
+        identity: its digests.
+        device: where it is trained.
+        opened: the cell itself, where it is needed.
+        unsupported: why it cannot be; empty: it can.
+        before: the status of the record that stands for it; empty: it is to be trained.
+        replaces: digest of the record that is to be replaced; empty: there is none.
+    """
+
+    asked: Asked
+    settings: Settings
+    identity: Identity
+    device: torch.device
+    opened: Opened
+    unsupported: str = ""
+    before: str = ""
+    replaces: str = ""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell, checked and opened."""
+        return self.opened.cell
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.identity.run_id
+
+    @property
+    def folder(self) -> Path:
+        """The record's folder."""
+        return self.settings.records / self.run_id
+
+    @property
+    def seed(self) -> int:
+        """The cell's seed."""
+        return int(self.asked.config["seed"])
+
+    @property
+    def title(self) -> str:
+        """The cell in a line."""
+        return title(self.asked.labels, self.seed)
+
+    @property
+    def is_to_do(self) -> bool:
+        """Whether it must be trained."""
+        return not self.unsupported and not self.before
+
+    def frozen(self) -> FrozenCell:
+        """Return the cell as plain values."""
+        return FrozenCell(
+            config=self.asked.config,
+            labels=self.asked.labels,
+            settings=self.settings,
+            identity=self.identity,
+            device=self.device.type,
+            reference=self.asked.reference,
+            unsupported=self.unsupported,
+            source=self.asked.source,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep does: its cells, each once, in the order in which they were asked for."""
+
+    cells: tuple[PlannedCell, ...]
+
+    @cached_property
+    def to_do(self) -> list[PlannedCell]:
+        """The cells that must be trained."""
+        return [planned for planned in self.cells if planned.is_to_do]
+
+
+def plan_cells(asked: Iterable[Asked], settings: Settings) -> Plan:
+    """Return the plan of these cells, the network of every arm that has something to do built once.
+
+    Raises:
+        ConfigurationError: what is wrong in any of the cells, all mistakes together; or the only cell cannot be.
+    """
+    datasets = Datasets()
+    found: dict[str, PlannedCell] = {}
+    mistakes: list[str] = []
+    for one in asked:
+        try:
+            planned = _made(one, settings, datasets)
+        except UnsupportedError:
+            raise
+        except ConfigurationError as error:
+            if str(error) not in mistakes:
+                mistakes.append(str(error))
+            continue
+        found.setdefault(planned.run_id, planned)
+    if mistakes:
+        raise ConfigurationError("\n  ".join(mistakes))
+    settings.force.check(found.keys())
+    reasons: dict[str, str] = {}
+    cells = []
+    for planned in map(_with_record, found.values()):
+        arm = planned.identity.arm_id
+        if planned.is_to_do and arm not in reasons:
+            reasons[arm] = _why_not(planned.cell)
+        cells.append(replace(planned, unsupported=reasons[arm]) if planned.is_to_do else planned)
+    if len(cells) == 1 and cells[0].unsupported:
+        raise ConfigurationError(cells[0].unsupported)
+    return Plan(tuple(cells))
+
+
+def _made(asked: Asked, settings: Settings, datasets: Datasets) -> PlannedCell:
+    """Return the cell, checked here where it was not when it was planned before."""
+    opened = Opened(lambda: Cell.of(asked.config, asked.labels, settings, datasets))
+    if not asked.is_known:
+        cell = opened.cell
+        return PlannedCell(asked, settings, cell.identity, cell.device, opened)
+    device = resolve_device(asked.config["trainer"] or {})
+    dataset = datasets.open(asked.config["dataset"])
+    identity = identity_of(asked.config, asked.labels, device, dataset)
+    return PlannedCell(asked, settings, identity, device, opened)
+
+
+def _with_record(planned: PlannedCell) -> PlannedCell:
+    """Return the cell with what its record says: that it is done, or that it is to be done again."""
+    path = planned.folder / RECORD_FILE
+    try:
+        record = read_record(path)
+    except (ConfigurationError, OSError):
+        return planned
+    done = record["status"] == "failed" or is_finished(planned.folder)
+    if done and not planned.settings.force.asks_for(planned.folder, record):
+        return replace(planned, before=record["status"])
+    return replace(planned, replaces=file_digest(path))
+
+
+def _why_not(cell: Cell) -> str:
+    """Return why the arm's network cannot be, empty where it can."""
+    try:
+        cell.assemble()
+    except UnsupportedError as error:
+        return str(error)
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:  # a network that breaks fails its own cells, and no others
+        log.debug("%s: %s: %s", cell.title, type(error).__name__, error)
+    return ""
+
+
+def load_data(planned: Sequence[PlannedCell]) -> None:
+    """Load each dataset once, before the first cell: absent data, or too little for a batch, is an error now."""
+    for cell in {one.identity.arm_id: one.cell for one in planned}.values():
+        images = open_parts(cell).images
+        if images.streaming:
+            log.info("%s: %s", cell.labels["dataset"], "; ".join(images.notes))

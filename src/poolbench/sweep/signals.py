@@ -1,0 +1,50 @@
+"""What a signal to end does: the first one ends the work in order, a second one at once."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from poolbench.errors import Stopped
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Ended:
+    """How the block ended: `status` is 0; 128 and the number of the signal that ended it; 1 for another reason."""
+
+    status = 0
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[Ended]:
+    """Let SIGINT and SIGTERM end the block, and say how to go on; the block's status tells how it ended."""
+    ended = Ended()
+    handlers = {number: signal.signal(number, end_in_order) for number in SIGNALS}
+    try:
+        yield ended
+    except (Stopped, KeyboardInterrupt) as stop:
+        name = getattr(stop, "signal_name", "SIGINT")
+        ended.status = status_of(stop)
+        print(f"poolbench: ended by {name}; what had finished is kept, the same command goes on", file=sys.stderr)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def status_of(stop: BaseException) -> int:
+    """Return the exit status of a program that was asked to end.
+
+    >>> status_of(Stopped("SIGTERM")), status_of(KeyboardInterrupt()), status_of(Stopped("it took too long"))
+    (143, 130, 1)
+    """
+    name = getattr(stop, "signal_name", "SIGINT")
+    members = signal.Signals.__members__
+    return 128 + members[name].value if name in members else 1
+
+
+def end_in_order(number: int, frame: Any) -> None:
+    """End at a signal; a second one is left to end the program at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise Stopped(signal.Signals(number).name)

@@ -1,0 +1,80 @@
+"""A sweep from its plan to its report: plan all cells, run what is to do, measure speed, report, say how it ended."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from poolbench.errors import Stopped
+from poolbench.experiment import write_experiment
+from poolbench.paths import PACKAGE
+from poolbench.report import make_report
+from poolbench.run import write_unsupported
+from poolbench.source import training_code
+from poolbench.sweep.asked import Asked, SweepSettings
+from poolbench.sweep.conclusion import announce, conclude
+from poolbench.sweep.launch import Launch
+from poolbench.sweep.launchers import run_planned
+from poolbench.sweep.plan import PlanFolder, PlannedSweep
+from poolbench.sweep.planning import Plan, load_data, plan_cells
+from poolbench.sweep.processes import Nursery
+from poolbench.sweep.speed import measure_speeds
+from poolbench.writable import require_inside, require_writable
+
+
+def run_sweep(
+    asked: Sequence[Asked],
+    settings: SweepSettings,
+    launch: Launch,
+    console: Console,
+    nursery: Nursery | None = None,
+) -> int:
+    """Run these cells; return the exit status: 0 all well, 1 some cell failed.
+
+    The process is prepared (`poolbench.sweep.process`).
+
+    Raises:
+        ConfigurationError: what is wrong in any of the cells, before the first one runs.
+        Stopped, KeyboardInterrupt: a signal ended it.
+    """
+    plan = plan_cells(asked, settings.cell)
+    require_writable([settings.folder, *(planned.folder for planned in plan.to_do[:1])])
+    for planned in plan.to_do:
+        require_inside(planned.folder, settings.folder)
+    if settings.experiment.says_something:
+        write_experiment(settings.folder, settings.experiment)
+    for planned in plan.cells:
+        if planned.unsupported:
+            write_unsupported(planned.cell, planned.unsupported)
+    announce(plan, launch, console, settings.folder)
+    load_data(plan.to_do)
+    folder, sweep = PlanFolder(settings.folder), _planned(plan, settings, launch)
+    folder.write(sweep, [planned.frozen() for planned in plan.cells])
+    began = time.monotonic()
+    stopped, trained = "", 0
+    if plan.to_do:
+        try:
+            trained = run_planned(plan, folder, sweep, launch, console, nursery)
+        except Stopped as stop:
+            if stop.is_signal:
+                raise
+            stopped = stop.signal_name
+    trained_s = time.monotonic() - began
+    if settings.speed.measure and not stopped:
+        measure_speeds(plan.cells, settings.speed, console)
+    make_report(settings.folder)
+    return conclude(plan, sweep, trained, trained_s, console, stopped=stopped, strict=settings.strict)
+
+
+def _planned(plan: Plan, settings: SweepSettings, launch: Launch) -> PlannedSweep:
+    to_do = plan.to_do
+    return PlannedSweep(
+        run_ids=tuple(planned.run_id for planned in to_do),
+        threads=launch.threads,
+        allocator=settings.allocator,
+        on_failure=settings.on_failure,
+        retry=settings.retry,
+        again={planned.run_id: planned.replaces for planned in to_do if planned.replaces},
+        code=training_code(PACKAGE),
+        command=settings.cell.command,
+    )

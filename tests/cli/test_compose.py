@@ -1,0 +1,128 @@
+"""From arguments to composed jobs: sweeps, experiments, further folders, and what is wrong in them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+import poolbench
+from poolbench.cli.command_line import CommandLine
+from poolbench.cli.compose import Job, answered_by_hydra, compose
+from poolbench.cli.labels import described
+from poolbench.errors import ConfigurationError
+from poolbench.paths import conf_dir
+
+
+def jobs(*arguments: str) -> list[Job]:
+    return compose(CommandLine.of("train", arguments))
+
+
+def test_a_list_and_a_range_give_a_job_for_each_pair_the_last_key_fastest() -> None:
+    found = jobs("pooling=max,avg_topk", "seed=range(0,3)")
+    assert [(job.choices["pooling"], job.config["seed"]) for job in found] == [
+        (pooling, seed) for pooling in ("max", "avg_topk") for seed in range(3)
+    ]
+    assert found[3].config["pooling"]["downsample"]["k"] == 2
+    assert found[3].overrides == ("pooling=avg_topk", "seed=0")
+    assert found[0].folders[0] == conf_dir()
+
+
+def test_an_experiments_sweep_is_narrowed_by_the_command_line() -> None:
+    params = yaml.safe_load((conf_dir() / "experiment" / "quickstart.yaml").read_text())["hydra"]["sweeper"]["params"]
+    found = jobs("experiment=quickstart", "seed=5", "pooling=gap")
+    backbones, datasets = (params[key].split(",") for key in ("backbone", "dataset"))
+    assert [(job.choices["backbone"], job.choices["dataset"]) for job in found] == [
+        (backbone, dataset) for backbone in backbones for dataset in datasets
+    ]
+    assert {(job.config["seed"], job.choices["pooling"], job.config["name"]) for job in found} == {
+        (5, "gap", "quickstart")
+    }
+
+
+def test_the_last_of_two_values_counts_and_interpolations_are_resolved(tmp_path: Path) -> None:
+    (one,) = jobs("seed=1", "name=x", "question=${name}?", "seed=2")
+    assert (one.config["seed"], one.config["question"]) == (2, "x?")
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    folder = tmp_path / "my conf, ü=1"
+    (folder / "pooling").mkdir(parents=True)
+    for name in ("mine", "minor"):
+        (folder / "pooling" / f"{name}.yaml").write_text(f"# mine\nname: {name}\ndownsample: null\nhead: null\n")
+    return folder
+
+
+def test_a_further_folder_serves_names_globs_and_labels(mine: Path) -> None:
+    found = jobs("pooling=glob(min*)", "--config-dir", str(mine))
+    assert [asked.labels["variant"] for asked in described(found)] == ["min", "mine", "minor"]
+    assert found[1].folders[-1] == mine
+    with pytest.raises(ConfigurationError, match="unknown pooling 'mine'"):
+        jobs("pooling=mine")
+
+
+def test_a_search_path_of_the_command_line_goes_with_it(mine: Path, tmp_path: Path) -> None:
+    (tmp_path / "other" / "pooling").mkdir(parents=True)
+    (tmp_path / "other" / "pooling" / "third.yaml").write_text("name: third\ndownsample: null\nhead: null\n")
+    arguments = ("pooling=mine,third", f"hydra.searchpath=[{tmp_path}/other]", "--config-dir", str(mine))
+    assert [job.config["pooling"]["name"] for job in jobs(*arguments)] == ["mine", "third"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["sead=1"], "unknown key 'sead'; did you mean seed"),
+        (["protocol.epoch=2"], "did you mean protocol.epochs"),
+        (["backbone=allcnn", "backbone.widht=2"], "did you mean backbone.width"),
+        (["protocol=sgd,keras", "protocol.optimizer.momentun=0.5"], "did you mean protocol.optimizer.momentum"),
+        (["~protocol.epoch"], "did you mean protocol.epochs"),
+        (["seed=range(0)"], "`seed=range(0)` gives no value"),
+        (["pooling=glob(none*)"], "`pooling=glob(none*)` gives no value"),
+        (["poolin=glob(*)"], "unknown group 'poolin'; did you mean pooling"),
+        (["seed=interval(0,1)"], "an interval has no list of values"),
+        (["seed=range(0"], "range(0"),
+        (["pooling=null"], "a group cannot be null: ~GROUP leaves it out"),
+        (["question=${nowhere}"], "nowhere"),
+        (["hydra/launcher=joblib"], "launcher=joblib"),
+        (["hydra.launcher.n_jobs=2"], "launcher.KEY=VALUE"),
+        (["hydra/sweeper=basic"], "swept over by poolbench itself"),
+        (["hydra.sweep.dir=x"], "results_dir"),
+        (["hydra.verbose=true"], "does nothing here"),
+        (["--config-dir", "nowhere"], "nowhere"),
+        (["--confg-dir", "x"], "did you mean --config-dir"),
+        (["--resolve"], "goes with --cfg"),
+    ],
+)
+def test_a_mistake_is_one_line_with_what_would_be_right(arguments: list[str], says: str) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        jobs(*arguments)
+    assert says in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_hydra_answers_what_it_answers_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    line = CommandLine.of("train", ["seed=3", "--cfg", "job", "--package=protocol", "-m"])
+    assert line.is_hydras
+    assert answered_by_hydra(line) == 0
+    shown = yaml.safe_load(capfd.readouterr().out)
+    assert shown["epochs"] == yaml.safe_load((conf_dir() / "protocol" / "default.yaml").read_text())["epochs"]
+    assert answered_by_hydra(CommandLine.of("train", ["--info", "searchpath", "seed=1"])) == 0
+    assert str(conf_dir()) in capfd.readouterr().out
+    with pytest.raises(ConfigurationError, match="sead"):
+        answered_by_hydra(CommandLine.of("train", ["sead=3", "-c", "job"]))
+
+
+def test_hydra_is_as_it_was_and_only_its_public_part_is_used() -> None:
+    from hydra.core.global_hydra import GlobalHydra
+
+    jobs("seed=1")
+    assert not GlobalHydra.instance().is_initialized()
+    imported = {
+        name
+        for path in Path(poolbench.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+    }
+    assert [name for name in imported if name.startswith("hydra") and "_internal" in name] == []

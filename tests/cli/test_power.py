@@ -1,0 +1,65 @@
+"""`poolbench power`: from a pilot's records, from what was published, from figures."""
+
+from pathlib import Path
+
+import pytest
+
+from poolbench.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["power", *arguments]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_pilot_by_its_experiment(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = said(capsys, "experiment=quickstart", "results_dir=results/reference", "--points", "2", "--seeds", "3", "10")
+    assert "reference/quickstart, slides on digits" in text
+    assert "3 seeds 10 seeds seeds for 80 %" in text
+    assert "10,000" in text
+    assert "seeds and test images count" in text
+
+
+def test_published_figures_of_an_experiment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = said(capsys, "experiment=cifar10", "--arms", "5", "--points", "0.5", "--images", "10000")
+    assert "on cifar10" in text
+    assert "among 5 arms" in text
+
+
+def test_seeds_alone_where_images_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "--std", "0.5", "--points", "1")
+    assert "the seeds alone count" in text
+    # 2·0.5² = 0.71² over seeds.
+    assert "varies by 0.71 points" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name what is known"),
+        (("experiment=no_such_thing",), "run a pilot of a few seeds, or give --std"),
+        (("pooling=max",), "power takes experiment="),
+        (("a", "b"), "one results folder"),
+        (("a", "--std", "1"), "give one of them"),
+        (("--std", "1", "--wanted", "1.5"), "--wanted must be between 0 and 1"),
+        (("--std", "1", "--points", "-1"), "--points must be above 0"),
+        (("--std", "1", "--images", "1"), "--images at least 2"),
+        (("--std", "0"), "`std` must be above 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["power", *arguments]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

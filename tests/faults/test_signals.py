@@ -1,0 +1,115 @@
+"""Signals to a sweep and to its workers: cells are interrupted in order, and the same command goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cells import SHORT
+from faults.crowd import Crowd, asked, planned, records
+
+from poolbench.record import RECORD_FILE
+from poolbench.sweep.claims import Claims
+from poolbench.sweep.plan import PlanFolder
+from poolbench.sweep.processes import Job, Nursery
+
+LONG = {"epochs": 400, "images": 600}
+
+
+def until(found: Callable[[], object], limit_s: float = 240) -> None:
+    end = time.monotonic() + limit_s
+    while not found():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
+
+
+def test_a_worker_that_is_asked_to_end_keeps_its_checkpoint_and_another_goes_on(
+    tmp_path: Path, nursery: Nursery
+) -> None:
+    plan, sweep = planned(tmp_path, [asked("avg", **LONG)])
+    worker = nursery.start(Job(plan.folder, sweep.id, {}))
+    until(lambda: list(plan.folder.glob("records/*/checkpoint*.pt")))
+    os.kill(worker.pid or 0, signal.SIGTERM)
+    worker.join()
+    assert worker.exitcode == 128 + signal.SIGTERM
+    (record,) = records(plan).values()
+    assert (record["status"], record["reason"]) == ("interrupted", "ended by SIGTERM")
+    assert record["history"], "the epochs that it had"
+    assert list(plan.folder.glob("records/*/checkpoint*.pt"))
+    assert Claims(plan.claims).all() == {}
+    again = nursery.start(Job(plan.folder, sweep.id, {}))
+    until(lambda: any(held.epoch for held in Claims(plan.claims).all().values()))
+    again.kill()
+    again.join()
+
+
+def test_a_stopped_worker_writes_nothing_when_it_wakes(
+    tmp_path: Path, nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, sweep = planned(tmp_path, [asked("avg", epochs=40, images=600)])
+    first = nursery.start(Job(plan.folder, sweep.id, {}))
+    until(lambda: list(plan.folder.glob("records/*/checkpoint*.pt")))
+    os.kill(first.pid or 0, signal.SIGSTOP)
+    # Another that waits no two minutes takes the cell over, and has done nothing yet when the first one wakes.
+    (run_id,) = sweep.run_ids
+    hasty = Claims(plan.claims, patience_s=1)
+    taken = []
+    until(lambda: taken.append(hasty.take(run_id)) or taken[-1])
+    before = {path: path.stat().st_mtime_ns for path in plan.folder.rglob("records/**/*") if path.is_file()}
+    os.kill(first.pid or 0, signal.SIGCONT)
+    # It finds another cell's holder at its cell, waits for it, and is ended.
+    until(lambda: first.is_alive() and time.sleep(12) is None)
+    assert {path: path.stat().st_mtime_ns for path in plan.folder.rglob("records/**/*") if path.is_file()} == before
+    assert not (plan.folder / "records" / run_id / RECORD_FILE).exists()
+    taken[-1].release()
+    until(lambda: records(plan))
+    first.join()
+    (record,) = records(plan).values()
+    assert record["status"] == "ok"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_to_the_command_ends_its_workers_in_order(tmp_path: Path, name: str) -> None:
+    command = [
+        *(sys.executable, "-m", "poolbench", "train", *SHORT, "seed=0,1,2", "protocol.epochs=400"),
+        *("protocol.checkpoint_every_s=0", "launcher=processes", "launcher.workers=2"),
+    ]
+    folder = tmp_path / "results" / "adhoc"
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: len(list(folder.glob("records/*/checkpoint*.pt"))) >= 2)
+        process.send_signal(getattr(signal, name))
+        told = process.communicate(timeout=240)[1]
+    assert process.returncode == 128 + getattr(signal, name)
+    assert f"ended by {name}" in told
+    plan = PlanFolder(folder)
+    assert {record["status"] for record in records(plan).values()} == {"interrupted"}
+    assert Claims(plan.claims).all() == {}
+
+
+@pytest.mark.slow
+def test_workers_end_in_order_when_the_command_is_killed(tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "poolbench", "train", *SHORT, "seed=0,1", "protocol.epochs=400"),
+        *("protocol.checkpoint_every_s=0", "launcher=processes", "launcher.workers=2"),
+    ]
+    folder = tmp_path / "results" / "adhoc"
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(list(folder.glob("records/*/checkpoint*.pt"))) >= 2)
+        process.kill()
+    plan = PlanFolder(folder)
+    until(lambda: len(records(plan)) == 2)
+    until(lambda: not Claims(plan.claims).all())
+    assert {record["status"] for record in records(plan).values()} == {"interrupted"}
+
+
+def test_a_worker_that_dies_takes_no_other_along(tmp_path: Path, nursery: Nursery) -> None:
+    plan, sweep = planned(tmp_path, [asked("avg", seed, epochs=6) for seed in range(3)])
+    with Crowd(plan, sweep, 2, nursery) as crowd:
+        crowd.kill_some(1, every_s=0.2)
+        crowd.require_done_once()
+    assert {record["status"] for record in records(plan).values()} == {"ok"}

@@ -90,10 +90,10 @@ def is_finished(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Under:
-    """What a cell is trained under: who is told, who may end it, and whether it may still write.
+    """What a cell is trained under: who follows it, who may end it, and whether it may still write.
 
     Args:
-        progress: who is told how far the training is.
+        progress: receives how far the training is.
         should_stop: asked at each step; a text ends the training as `Stopped(text)`.
         may_write: asked before anything is written; false where another process has taken the cell over.
         attempts: those before whose process ended under them, for the record.
@@ -121,7 +121,7 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
     Args:
         cell: nobody else is at it.
         arms: holds what is known of the cell's arm, and gets what is found.
-        under: who is told, who may end it, whether it may still write.
+        under: who follows it, who may end it, whether it may still write.
 
     Raises:
         Stopped, KeyboardInterrupt: asked to end; the record says `interrupted`.

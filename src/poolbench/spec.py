@@ -1,7 +1,7 @@
 """From what a YAML says to an object: `{_target_: package.module.Class, argument: value}`.
 
 A specification is a plain dictionary. Its `_target_` is a dotted path to any importable class or function, so a
-thing of one's own needs no registration; the other keys are arguments. `context` holds what only the caller knows
+custom class needs no registration; the other keys are arguments. `context` holds what only the caller knows
 (a site's kernel, the number of channels): each of its entries is passed if the target has a parameter of that name,
 unless the specification sets it. Arguments are checked against the signature before anything is called, all
 mistakes reported together.
@@ -147,7 +147,7 @@ def _nested(value: Any, context: Mapping[str, Any] | None, *, where: str) -> Any
 def own_code(config: Any) -> dict[str, str]:
     """Return a digest of the source file of each `_target_` in `config` that is in no installed package.
 
-    Code of one's own changes without its name or version changing. An installed package's is known by its version,
+    Custom code changes without its name or version changing. An installed package's is known by its version,
     poolbench's own by the revision in the record.
     """
     found: dict[str, str] = {}

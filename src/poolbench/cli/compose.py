@@ -61,7 +61,7 @@ def composing(line: CommandLine) -> Iterator["Composer"]:
             raise ConfigurationError(f"--config-dir: no folder {str(folder)!r}")
     if not any(override.lstrip("+").startswith(SEARCH_PATH) for override in line.overrides):
         choices.check(line.overrides, further)
-    # A mistake in the names is told before Hydra is loaded.
+    # A mistake in the names is reported before Hydra is loaded.
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -253,7 +253,7 @@ def _with_near_name(error: Exception, name: str, overrides: Sequence[str]) -> Ex
         # The choices alone: what keys there are depends on them.
         groups = [_first_value(one) for one in changed if one.key_or_group in (*choices.GROUPS, SEARCH_PATH)]
         known = hydra_compose(name, groups)
-    except Exception:  # a second mistake: the first one is told
+    except Exception:  # a second mistake: the first one is reported
         return error
     keys = list(_keys(OmegaConf.to_container(known, resolve=False)))
     hint = str(unknown_name("key", wrong.key_or_group, keys)).partition(" There are:")[0]

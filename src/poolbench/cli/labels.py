@@ -125,7 +125,7 @@ def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]
     for slot in ("downsample", "head"):
         target = differences.pop(f"{slot}.{TARGET}", None)
         if target and target != (before.get(slot) or {}).get(TARGET):
-            # An operator of one's own is an arm of its own, never under the name of what it replaced.
+            # A custom operator is an arm of its own, never under the name of what it replaced.
             own = str(target).rpartition(".")[2]
             name = own if slot == "downsample" else f"{name}+{own}"
             old = before.get(slot) or {}

@@ -11,6 +11,7 @@ from torch import Tensor
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.precision import memory_format, memory_format_of
 from poolbench.kernels.program import Program
+from poolbench.kernels.sizes import are_known, larger
 from poolbench.kernels.tape import Tape
 from poolbench.kernels.transforms import allows_custom_function, is_transformed
 from poolbench.kernels.uniform import uniform
@@ -86,7 +87,9 @@ def pool_whole_numbers(x_BCHW: Tensor, program: Program, geometry: Geometry) -> 
         return number if math.isfinite(number) else limits.max if number > 0 else limits.min
 
     inputs = _inputs(x_BCHW, None, None, geometry) | {"const": const}
-    (result,) = _run(_value_tape(x_BCHW, program, geometry), inputs, OPERATIONS | {"nan_where": lambda a, _: a})
+    (result,) = _run(
+        _value_tape(x_BCHW, program, geometry), inputs, x_BCHW.dtype, OPERATIONS | {"nan_where": lambda a, _: a}
+    )
     return cast(Tensor, result).contiguous(memory_format=memory_format_of(x_BCHW))
 
 
@@ -94,8 +97,12 @@ def plain_value(x: Tensor, params: Tensor | None, key: Tensor | None, program: P
     """Return what `pool_plain` does, without a derivative of its own."""
     # Where torch differentiates by itself, what the result does not depend on must have no part in it.
     operations = OPERATIONS | {"stop_gradient": torch.detach} if is_transformed(x, params) else OPERATIONS
-    (result,) = _run(_value_tape(x, program, geometry), _inputs(x, params, key, geometry), operations)
-    result = result.expand(*x.shape[:-2], *geometry.shape).to(x.dtype)
+    (result,) = _run(
+        _value_tape(x, program, geometry), _inputs(x, params, key, geometry), wide_dtype(x.dtype), operations
+    )
+    if are_known(*geometry.shape):
+        result = result.expand(*x.shape[:-2], *geometry.shape)
+    result = result.to(x.dtype)
     return result.contiguous(memory_format=memory_format_of(x))
 
 
@@ -106,7 +113,7 @@ def spread_plain(
     size = x.shape[-2], x.shape[-1]
     tape = program.derivative_at_border if geometry.has_border(size) else program.derivative
     wide = wide_dtype(x.dtype)
-    found = _run(tape, _inputs(x, params, key, geometry) | {"gradient": lambda _: gradient.to(wide)})
+    found = _run(tape, _inputs(x, params, key, geometry) | {"gradient": lambda _: gradient.to(wide)}, wide)
     (top, below), (left, right) = margins(size, geometry)
     layout = torch.contiguous_format if is_transformed(gradient) else memory_format_of(x)
     padded = _zeros((*x.shape[:-2], size[0] + top + below, size[1] + left + right), found[: program.size], x)
@@ -136,11 +143,18 @@ def _value_tape(x: Tensor, program: Program, geometry: Geometry) -> Tape:
 
 
 def _run(
-    tape: Tape, inputs: dict[str, Callable[[Any], Any]], operations: dict[str, Callable[..., Any]] = OPERATIONS
+    tape: Tape,
+    inputs: dict[str, Callable[[Any], Any]],
+    wide: torch.dtype,
+    operations: dict[str, Callable[..., Any]] = OPERATIONS,
 ) -> list[Any]:
     values: list[Any] = []
     for op, arguments, leaf in tape.operations:
-        values.append(inputs[op](leaf) if op in inputs else operations[op](*[values[at] for at in arguments]))
+        given = [values[at] for at in arguments]
+        if op == "where" and not any(isinstance(number, Tensor) for number in given[1:]):
+            # Of two numbers torch would make its default dtype, whatever the map's.
+            given[1] = torch.full((), given[1], dtype=wide, device=given[0].device)
+        values.append(inputs[op](leaf) if op in inputs else operations[op](*given))
     return [values[at] for at in tape.outputs]
 
 
@@ -150,7 +164,11 @@ def _inputs(
     size = x.shape[-2], x.shape[-1]
     wide = wide_dtype(x.dtype)
     (top, below), (left, right) = margins(size, geometry)
-    padded = F.pad(x, (left, right, top, below)) if max(top, below, left, right) > 0 else x
+    if are_known(*size):
+        padded = F.pad(x, (left, right, top, below)) if max(top, below, left, right) > 0 else x
+    else:
+        padded = F.pad(x, (left, right, top, below)) if geometry.has_border(size) else x
+        first = [torch.arange(geometry.shape[a], device=x.device) * geometry.stride[a] for a in (0, 1)]
     inside_by_axis = [inside(axis, size[axis], geometry, x.device) for axis in (0, 1)]
 
     def draw(which: int) -> Tensor:
@@ -161,12 +179,20 @@ def _inputs(
         assert params is not None
         return params[which].to(wide).view(-1, 1, 1)
 
+    def tap(at: int) -> Tensor:
+        if are_known(*size):
+            return padded[_place(at, geometry)].to(wide)
+        row, column = divmod(at, geometry.kernel_size[1])
+        # Not by slices: their ends, and whether such steps lie side by side in memory, depend on what is not known.
+        line = padded.index_select(-2, first[0] + row * geometry.dilation[0])
+        return line.index_select(-1, first[1] + column * geometry.dilation[1]).to(wide)
+
     def valid(at: int) -> Tensor:
         row, column = divmod(at, geometry.kernel_size[1])
         return inside_by_axis[0][:, row, None] & inside_by_axis[1][None, :, column]
 
     return {
-        "tap": lambda at: padded[_place(at, geometry)].to(wide),
+        "tap": tap,
         "valid": valid,
         "count": lambda _: (inside_by_axis[0].sum(1)[:, None] * inside_by_axis[1].sum(1)).to(wide),
         "param": param,
@@ -187,9 +213,10 @@ def _place(at: int, geometry: Geometry) -> tuple[Any, ...]:
 
 def margins(size: tuple[int, int], geometry: Geometry) -> list[tuple[int, int]]:
     """Return rows above and below, columns left and right that windows need beyond the map."""
-    return [
-        (geometry.padding[axis], max(0, geometry.reach(axis) - geometry.padding[axis] - size[axis])) for axis in (0, 1)
-    ]
+    if geometry.hangs_over is False:
+        return [(padding, padding) for padding in geometry.padding]
+    beyond = [geometry.reach(axis) - geometry.padding[axis] - size[axis] for axis in (0, 1)]
+    return [(geometry.padding[axis], larger(beyond[axis], 0)) for axis in (0, 1)]
 
 
 def inside(axis: int, size: int, geometry: Geometry, device: torch.device) -> Tensor:

@@ -75,6 +75,9 @@ def is_plain(*tensors: Tensor) -> bool:
 def allows_custom_function(*tensors: Tensor | None) -> bool:
     """Return whether a custom derivative (a `torch.autograd.Function`) may be used for these.
 
-    Not in what is exported, which must not hold one, nor where torch transforms it; and needlessly without gradients.
+    Not in what is exported or traced, which must not hold one, nor where torch transforms it; and needlessly without
+    gradients.
     """
-    return torch.is_grad_enabled() and not torch.compiler.is_exporting() and not is_transformed(*tensors)
+    if not torch.is_grad_enabled() or torch.compiler.is_exporting() or torch.jit.is_tracing():
+        return False
+    return not is_transformed(*tensors)

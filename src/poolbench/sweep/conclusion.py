@@ -90,7 +90,7 @@ def _end_of(planned: PlannedCell) -> tuple[str, str]:
     try:
         record = read_record(planned.folder / RECORD_FILE)
     except (ConfigurationError, OSError):
-        return WAITING, "left no record: another process is at it, or it could not be written"
+        return WAITING, "left no record: another worker is training it, or it could not be written"
     return record["status"], record["reason"]
 
 

@@ -73,8 +73,8 @@ def fit(
         protocol: the recipe.
         trainer: `accelerator`, and any further argument of `lightning.Trainer`.
         seed: the cell's seed, for dropout's stream.
-        mirrors: loggers that are told each epoch's row.
-        progress: who is told how far the training is.
+        mirrors: loggers that receive each epoch's row.
+        progress: receives how far the training is.
         callbacks: further Lightning callbacks.
         checkpoints: where checkpoints are read and written; they are left there. None: none is.
         should_stop: asked at each step; a text ends the training as `Stopped(text)`.

@@ -147,6 +147,12 @@ def test_a_median_needs_windows_of_an_odd_number_of_values() -> None:
             operator(torch.zeros(1, 1, 6, 6, dtype=torch.uint8))
 
 
+def test_where_a_sort_takes_the_formulas_place_whole_numbers_are_refused() -> None:
+    for operator in (MedianPool2d(29), AvgTopKPool2d(28, k=300)):
+        with pytest.raises(ValueError, match=COMPUTES):
+            operator(torch.zeros(1, 1, 30, 30, dtype=torch.uint8))
+
+
 @each(as_configured)
 def test_complex_maps_are_refused(case: Case) -> None:
     x = torch.zeros(1, CHANNELS, *(8, 8)[: case.kind.spatial], dtype=torch.complex64)

@@ -11,6 +11,7 @@ from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
 from poolbench.kernels.plain import pool_plain, pool_whole_numbers
 from poolbench.kernels.program import Program, program
+from poolbench.kernels.sizes import are_known
 from poolbench.kernels.sums import Summands, sums
 from poolbench.kernels.transforms import is_transformed
 from poolbench.pooling.bases.maps import FLOATS
@@ -117,8 +118,8 @@ class TapPool2d(WindowPool2d):
         device = x_BCHW.device.type
         if self.implementation == "torch":
             return "implementation=torch"
-        if torch.compiler.is_exporting():
-            return "what is exported needs no kernel"
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():
+            return "what is exported or traced needs no kernel"
         if is_transformed(x_BCHW, *self._parameters.values()):
             return "a transform of torch.func, or a tangent, needs torch's own operations"
         wanted, dtypes = kernels.KERNELS[self.implementation]
@@ -169,7 +170,8 @@ class TapPool2d(WindowPool2d):
 
     def _geometry(self, height: int, width: int) -> Geometry:
         shape = self.output_shape(height, width)
-        return Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape)
+        hangs_over = None if are_known(height, width) else self.ceil_mode
+        return Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape, hangs_over)
 
     def selects(self, height: int, width: int) -> bool:
         """Return whether every result is one of the map's values: whether the formula chooses among them."""
@@ -188,7 +190,9 @@ class TapPool2d(WindowPool2d):
                 f"the formula of {type(self).__name__} needs {self.learned} learned numbers, `params` gives "
                 f"{given}: a parameter was replaced by one of another size"
             )
-        if found is not None and found.shape[1:] not in ((1,), (channels := x_BCHW.shape[-3],)):
+        if found is None or not are_known(channels := x_BCHW.shape[-3]):
+            return found
+        if found.shape[1:] not in ((1,), (channels,)):
             raise ValueError(f"`channels` must be the map's {channels}, got {', '.join(map(str, found.shape[1:]))}")
         return found
 

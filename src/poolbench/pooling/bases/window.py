@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from poolbench.kernels.sizes import are_known, smaller
 from poolbench.pooling.bases.arguments import checked_implementation, pair, whole
 from poolbench.pooling.bases.maps import MapModule
 from poolbench.pooling.bases.work import Work, checked_shape, work_of
@@ -24,9 +25,8 @@ def output_size(
     """
     room = size + 2 * padding - dilation * (kernel_size - 1) - 1
     count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
-    if ceil_mode and (count - 1) * stride >= size + padding:
-        count -= 1
-    return count
+    # The last one starts inside the map or its left padding.
+    return smaller(count, (size + padding - 1) // stride + 1) if ceil_mode else count
 
 
 def _steps_over(size: int, windows: int, kernel_size: int, stride: int, padding: int, dilation: int) -> bool:
@@ -195,6 +195,8 @@ class WindowPool2d(MapModule):
                 (height, width), self.kernel_size, self.stride, self.padding, self.dilation, strict=True
             )
         )
+        if not are_known(*shape):
+            return shape[0], shape[1]  # it is not known yet whether they are too small: torch's own operations say so
         if min(shape) < 1:
             raise ValueError(
                 f"the map must be at least as large as the window {self.kernel_size} with padding {self.padding}, "

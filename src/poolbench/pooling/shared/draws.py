@@ -42,9 +42,7 @@ class Draws(nn.Module):
 
     def reseed(self, seed: int) -> None:
         """Start the stream of another seed, from its beginning."""
-        with torch.inference_mode(False):
-            self.seed = torch.full_like(self.seed, seed % 2**31)
-            self.count = torch.zeros_like(self.count)
+        self.set(seed % 2**31, 0)
 
     def next_key(self) -> Tensor:
         """Return the key (int64, no dimensions) of the next draw.
@@ -88,7 +86,8 @@ class Draws(nn.Module):
 
     def set(self, seed: int, count: int) -> None:
         """Let the stream of `seed` go on after `count` forward passes that drew."""
-        with torch.inference_mode(False):
+        # Anew, not in place: in inference mode they stay plain tensors, and outlive it.
+        with outside_transforms():
             self.seed = torch.full_like(self.seed, seed)
             self.count = torch.full_like(self.count, count)
 
@@ -109,9 +108,26 @@ class Draws(nn.Module):
         for name in ("seed", "count"):
             key = prefix + name
             if key in state_dict:
-                with torch.inference_mode(False):
-                    setattr(self, name, state_dict[key].to(getattr(self, name), copy=True))
+                getattr(self, name).copy_(state_dict[key])
                 unexpected_keys[:] = [other for other in unexpected_keys if other != key]
+
+
+def draws_state(network: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return seed and count of every stream in a network, by the stream's name."""
+    return {name: (int(draws.seed), int(draws.count)) for name, draws in _streams(network)}
+
+
+def load_draws_state(network: nn.Module, state: Mapping[str, tuple[int, int]]) -> None:
+    """Let every stream of a network go on where `draws_state` found it.
+
+    Raises `KeyError` for a stream that `state` does not name.
+    """
+    for name, draws in _streams(network):
+        draws.set(*state[name])
+
+
+def _streams(network: nn.Module) -> Iterator[tuple[str, Draws]]:
+    return ((name, module) for name, module in network.named_modules() if isinstance(module, Draws))
 
 
 def _is_drawn_by_torch() -> bool:
@@ -131,21 +147,3 @@ def _is_checkpointed() -> bool:
         return True
     hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
     return hooks is not None and hooks[0].__module__ == "torch.utils.checkpoint"
-
-
-def draws_state(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """Return seed and count of every stream in a network, by the stream's name."""
-    return {name: (int(draws.seed), int(draws.count)) for name, draws in _streams(network)}
-
-
-def load_draws_state(network: nn.Module, state: Mapping[str, tuple[int, int]]) -> None:
-    """Let every stream of a network go on where `draws_state` found it.
-
-    Raises `KeyError` for a stream that `state` does not name.
-    """
-    for name, draws in _streams(network):
-        draws.set(*state[name])
-
-
-def _streams(network: nn.Module) -> Iterator[tuple[str, Draws]]:
-    return ((name, module) for name, module in network.named_modules() if isinstance(module, Draws))

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import is_channels_last, match_input, upcast
+from poolbench.kernels.sizes import are_known
 from poolbench.kernels.transforms import allows_custom_function, is_transformed
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import ABSOLUTE, of_convolution
@@ -63,11 +64,20 @@ class PolyphasePool2d(WindowPool2d):
         else:
             more = [(self.padding[a], places[a] + self.kernel_size[a] - 1 - self.padding[a] - sizes[a]) for a in (0, 1)]
             z_BCHW = self.maxima(pad(x_BCHW, more[0], more[1], self.padding_mode), places)
+        if not are_known(*sizes):
+            return self._components_by_places(z_BCHW, shape)
         phases = (shape[0], self.stride[0]), (shape[1], self.stride[1])
         # In the order of memory, so that the gradient keeps the layout.
         if is_channels_last(z_BCHW):
             return z_BCHW.permute(0, 2, 3, 1).unflatten(2, phases[1]).unflatten(1, phases[0]).permute(0, 5, 1, 2, 3, 4)
         return z_BCHW.unflatten(3, phases[1]).unflatten(2, phases[0])
+
+    def _components_by_places(self, z_BCHW: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Return the components of a map whose size is not known: nothing asks whether the stride divides it."""
+        first = [torch.arange(shape[a], device=z_BCHW.device) * self.stride[a] for a in (0, 1)]
+        lines = [z_BCHW.index_select(2, first[0] + at) for at in range(self.stride[0])]
+        parts = [[line.index_select(3, first[1] + at) for at in range(self.stride[1])] for line in lines]
+        return torch.stack([torch.stack(part, 4) for part in parts], 3)
 
     def component(self, parts_BCHIWJ: Tensor, score_BP: Tensor) -> Tensor:
         """Return the component of the largest score, of equal ones the first, all NaN where one is: (B, C, H', W')."""

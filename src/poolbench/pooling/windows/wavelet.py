@@ -11,6 +11,7 @@ from torch import Tensor
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
 from poolbench.kernels.precision import is_channels_last, match_input, upcast, without_autocast
+from poolbench.kernels.sizes import are_known, larger, smaller
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
@@ -117,7 +118,7 @@ class WaveletPool2d(WindowPool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
-        if self.implementation_for(x_BCHW)[0] != "torch":
+        if are_known(*x_BCHW.shape[-2:]) and self.implementation_for(x_BCHW)[0] != "torch":
             return self._by_kernel(x_BCHW)
         y, last = upcast(x_BCHW), is_channels_last(x_BCHW)
         # In the order of memory, so that the gradient keeps the layout as well.
@@ -171,13 +172,15 @@ class WaveletPool2d(WindowPool2d):
     def _place(self, size: int, count: int, stride: int, *, device: torch.device) -> Tensor | None:
         """Return which of `size` values `count` places of the filter need, in their order; None: the first ones."""
         length = len(FILTERS[self.wavelet])
-        if stride == 1 or (length == 2 and 2 * count <= size):
+        if stride == 1 or (length == 2 and are_known(size, count) and 2 * count <= size):
             return None
         place = torch.arange(2 * count + length - 2, device=device) + (1 - length // 2)
         if self.extension == "symmetric":
             place = place % (2 * size)
             return torch.minimum(place, 2 * size - 1 - place)
-        return (place % (size + size % 2 if 2 * count > size else size - size % 2)).clamp(max=size - 1)
+        # Larger than 2 · count is neither of both, save of an even size, where they are equal.
+        period = larger(smaller(2 * count, size + size % 2), size - size % 2)
+        return torch.minimum(place % period, torch.ones_like(place) * (size - 1))
 
     def extra_repr(self) -> str:
         """Show the geometry and the transform."""

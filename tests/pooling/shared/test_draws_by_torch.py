@@ -107,6 +107,18 @@ def test_a_pass_in_inference_mode_leaves_the_stream_usable(case: Case) -> None:
     expected.sum().backward()
 
 
+@each_random
+def test_a_pass_without_gradients_draws_from_the_stream_of_its_own(case: Case) -> None:
+    operator, x = case.operator().train(), case.images(2, CHANNELS, 9, 8)
+    operator.draws.reseed(5)
+    expected, before = operator(x), torch.random.get_rng_state()
+    for context in (torch.no_grad(), torch.inference_mode()):
+        operator.draws.reseed(5)
+        with context:
+            assert torch.equal(operator(x), expected)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_a_stream_built_in_inference_mode_is_a_plain_one() -> None:
     with torch.inference_mode():
         draws = Draws()

@@ -19,6 +19,10 @@ class HeadPool2d(MapModule):
         implementation: `"fast"` takes a compiled kernel where there is one for the head and the dtype, on the CPU;
             `"torch"` never does. `implementation_for` says which it is for a given map.
 
+    A map without its batch, (C, H, W), gives (F). Maps are float16, bfloat16, float32 or float64; whole numbers and
+    booleans are taken, exactly, where every feature is one of the map's values (the largest of the map or of a cell),
+    and are an error elsewhere, as complex numbers are everywhere: convert them first, `x.float()`.
+
     Most heads have no kernel: what they read is the last map, a small part of a network's time.
 
     Raises:

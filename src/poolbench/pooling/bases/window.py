@@ -72,6 +72,15 @@ class WindowPool2d(MapModule):
     A random operator draws from a stream of its own, `draws`, whose seed comes from torch's global generator when the
     operator is built: `torch.manual_seed` before that, or `operator.draws.reseed(seed)` at any time, makes it repeat.
 
+    Maps are float16, bfloat16, float32 or float64. Whole numbers and booleans are taken where every result is one of
+    the map's values, which then is exact: by max, min, the median of an odd number of values (where no window has
+    values beyond the map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d` and `AdaptivePolyphasePool2d`. Elsewhere
+    they are an error, as complex numbers are everywhere: convert them first, `x.float()`.
+
+    `torch.export` holds for any batch, height and width that are left open and `torch.jit.trace` follows what does not
+    draw. torch.fx takes an operator for a leaf; `torch.jit.script` is an error. Under `torch.utils.checkpoint` a random
+    operator draws as dropout does.
+
     `torch.compile`, `torch.export`, `torch.func` (grad, vmap, jvp) and forward-mode differentiation work with every
     operator; the last two by torch's own operations, as `implementation_for` says.
 

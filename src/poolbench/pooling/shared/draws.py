@@ -4,11 +4,14 @@ Numbers are a hash of (seed, how many forward passes drew before, place), so the
 memory layout and under `torch.compile`, and a copy goes on where the original stood.
 """
 
+import inspect
 from collections.abc import Iterator, Mapping
+from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointFunction
 from torch.utils.data import get_worker_info
 
 from poolbench.kernels.transforms import in_vmap, is_plain, outside_transforms
@@ -25,9 +28,9 @@ class Draws(nn.Module):
 
     Where torch itself says who draws what, a pass draws its number from torch's global generator in place of the count,
     as dropout does: a pass that `torch.utils.checkpoint` will repeat, and the repetition, for which the generator is
-    set back; any other pass in training without gradients, which may be one of these; a pass within `torch.func.vmap`,
-    whose `randomness` decides (its default, "error", is an error); a pass in a worker of a `DataLoader`, since all
-    workers have copies of one stream. Other processes that are forked draw equally unless they call `reseed`.
+    set back; a pass within `torch.func.vmap`, whose `randomness` decides (its default, "error", is an error); a pass in
+    a worker of a `DataLoader`, since all workers have copies of one stream. Other processes that are forked draw
+    equally unless they call `reseed`.
     """
 
     seed: Tensor
@@ -132,12 +135,7 @@ def _streams(network: nn.Module) -> Iterator[tuple[str, Draws]]:
 
 def _is_drawn_by_torch() -> bool:
     """Return whether a draw belongs to what torch keeps account of: see `Draws`."""
-    return (
-        _is_checkpointed()
-        or not (torch.is_grad_enabled() or torch.is_inference_mode_enabled())
-        or in_vmap()
-        or get_worker_info() is not None
-    )
+    return _is_checkpointed() or in_vmap() or get_worker_info() is not None
 
 
 def _is_checkpointed() -> bool:
@@ -146,4 +144,14 @@ def _is_checkpointed() -> bool:
     if torch._C._current_graph_task_id() != -1:
         return True
     hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
-    return hooks is not None and hooks[0].__module__ == "torch.utils.checkpoint"
+    if hooks is not None and hooks[0].__module__ == "torch.utils.checkpoint":
+        return True
+    return not torch.is_grad_enabled() and _is_called_by(CheckpointFunction.forward.__code__)
+
+
+def _is_called_by(code: CodeType) -> bool:
+    """Return whether a function is among the callers: of use_reentrant=True nothing else tells of the first pass."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None

@@ -69,8 +69,11 @@ class SpectralPool2d(WindowPool2d):
                 # In the order of memory (B, H, W, C), so that the gradient keeps the layout as well.
                 y = torch.matmul(by_row, y.permute(0, 2, 3, 1).flatten(2)).unflatten(2, (width, -1))
                 y = torch.matmul(by_column, y).permute(0, 3, 1, 2)
-            else:
+            elif are_known(height, width):
                 y = torch.matmul(torch.matmul(by_row, y), by_column.T)
+            else:  # products that ask nothing of sizes
+                y = (by_row[:, :, None] * y.unsqueeze(-3)).sum(-2)
+                y = (y.unsqueeze(-2) * by_column).sum(-1)
         return match_input(x_BCHW, y)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:

@@ -8,7 +8,7 @@ RESULTS ?= results/$(EXPERIMENT)
 TESTS ?= -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare sweep report status work bench docs site test test-all test-faults test-gpu check format lock clean
+.PHONY: help setup compare sweep report status work bench docs site test test-all test-gpu test-faults check format lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,11 +54,11 @@ test: $(READY) ## the tests, a few minutes
 test-all: $(READY) ## all tests, the exhaustive ones too (over an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TESTS)
 
-test-faults: $(READY) ## workers killed, stopped, hung and out of disk (about half an hour; SLURM where there is one)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults tests/sweep
-
 test-gpu: $(READY) ## what needs a CUDA device; fails where there is none
 	$(BIN)/python -m pytest tests/gpu
+
+test-faults: $(READY) ## workers killed, stopped, hung and out of disk (about half an hour; SLURM where there is one)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults tests/sweep
 
 check: $(READY) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -286,7 +286,8 @@ def _constructor(operator: Described) -> str:
     for p in parameters:
         if p.kind is p.KEYWORD_ONLY and not star:
             written, star = [*written, "*"], True
-        if p.name in entry.arguments and p.name not in GEOMETRY:
+        # What the class requires it requires of who calls it, whatever the YAML says.
+        if p.name in entry.arguments and p.name not in GEOMETRY and p.default is not p.empty:
             value = entry.arguments[p.name]
             written.append(f"{p.name}={_value(value)}")
         else:
@@ -301,7 +302,7 @@ def _constructor(operator: Described) -> str:
     rows = [
         [
             f"`{p.name}`",
-            f"`{_value(entry.arguments[p.name])}`" if p.name in entry.arguments else _default(p),
+            _default_of_yaml(p, entry.arguments),
             marked(docstring.arguments.get(p.name, "–")),
         ]
         for p in own
@@ -517,6 +518,14 @@ def _geometry(geometry: Mapping[str, Any]) -> str:
 
 def _shape(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape)) or "1"
+
+
+def _default_of_yaml(parameter: inspect.Parameter, arguments: Mapping[str, Any]) -> str:
+    """Return what an argument is where nothing is said: the YAML's value, or the constructor's."""
+    if parameter.name not in arguments:
+        return _default(parameter)
+    value = f"`{_value(arguments[parameter.name])}`"
+    return f"required; {value} in its YAML" if parameter.default is parameter.empty else value
 
 
 def _default(parameter: inspect.Parameter | None) -> str:

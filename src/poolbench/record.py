@@ -78,11 +78,14 @@ def identify(
     fingerprint: str,
     device: str,
     own_code: Mapping[str, str] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Identity:
     """Return the identity of the cell of this resolved `config`.
 
     `fingerprint` stands for the dataset's content, `device` is the resolved kind (`cpu`, `cuda`), `own_code` holds a
-    digest of the source of each class that is the user's own: edited, it is another arm.
+    digest of the source of each class that is the user's own: edited, it is another arm. `files` holds a digest of the
+    content of each file that the configuration names, by its key: trained weights are part of the backbone, so other
+    ones are another block.
     """
     what: dict[str, Any] = {
         group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in GROUPS
@@ -92,7 +95,12 @@ def identify(
         what["match"] = config["match"]
     if own_code:
         what["own_code"] = dict(own_code)
-    block_id = digest({key: what[key] for key in ("backbone", "dataset", "content")})
+    block = {key: what[key] for key in ("backbone", "dataset", "content")}
+    if files:
+        what["files"] = dict(files)
+        started_from = {key: value for key, value in files.items() if key.startswith("backbone.")}
+        block |= {"files": started_from} if started_from else {}
+    block_id = digest(block)
     arm_id = digest(what)
     seed = int(config["seed"])
     run_digest = digest({"arm": arm_id, "seed": seed})

@@ -1,4 +1,4 @@
-"""Specifications out of conf/, networks made of them, and modules of one's own on the path."""
+"""Specifications out of conf/, networks made of them, and custom modules on the path."""
 
 import itertools
 from collections.abc import Callable, Iterator

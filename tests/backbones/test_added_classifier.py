@@ -137,7 +137,7 @@ def test_trained_weights_are_all_kept(assemble: Assemble, conf: Conf, tmp_path: 
     assert said["kept"] == said["loaded"]
 
 
-# ---- networks of one's own ----
+# ---- custom networks ----
 
 
 class ClassMapped(nn.Module):
@@ -169,7 +169,7 @@ def of_class_maps(end: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("end", ["mean", "keepdim", "module", "flatten"])
-def test_networks_of_ones_own(assemble: Assemble, end: str) -> None:
+def test_custom_networks(assemble: Assemble, end: str) -> None:
     made = assemble(of_class_maps(end), "adaptive", shape=(3, 12, 12))
     assert made.head["note"] == ADDED.format(40)
     logits = made.network(torch.randn(2, 3, 12, 12))

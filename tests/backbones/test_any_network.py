@@ -1,4 +1,4 @@
-"""Networks that know nothing of poolbench: torchvision's, timm's, and one's own with poolings called as functions."""
+"""Networks that know nothing of poolbench: torchvision's, timm's, and custom ones with poolings called as functions."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -169,9 +169,12 @@ def test_map_that_vanishes_before_a_site(assemble: Assemble, conf: Conf) -> None
 
 
 def test_transformers_know_the_size_of_their_images(assemble: Assemble, conf: Conf) -> None:
-    made = assemble(conf("backbone", "torchvision", model="vit_b_32"), "avg", shape=(3, 64, 64))
-    assert [(row["name"], row["kernel_size"]) for row in made.sites] == [("conv_proj", [32, 32])]
+    made = assemble(conf("backbone", "torchvision", model="vit_b_32"), "max", shape=(3, 64, 64))
+    assert made.sites == [], "what cuts the image into patches is no site"
+    assert (made.left[0]["name"], made.left[0]["output_shape"]) == ("conv_proj", [768, 2, 2])
+    assert "cuts the image into patches" in made.left[0]["reason"]
     assert made.head["native"] == "", "its classifier reads a token, no map"
+    assert "inside the code of VisionTransformer, by select (5x768 → 768)" in made.head["note"]
     assert made.audit()["network_digest"] is not None
 
 
@@ -273,7 +276,7 @@ def test_functions_are_sites(assemble: Assemble, own: Callable[[str], str]) -> N
     assert [row["name"] for row in made.sites] == ["max_pool2d", "block.max_pool2d", "block.avg_pool2d"]
     assert [row["operator"] for row in made.sites] == ["AvgTopKPool2d"] * 3
     assert made.sites[0]["ceil_mode"]
-    assert [row["name"] for row in made.left] == ["adaptive_avg_pool2d"]
+    assert [row["name"] for row in made.left] == ["adaptive_avg_pool2d", "first"], "a gate, and an unpadded convolution"
     assert assemble(spec, "adaptive", shape=(3, 21, 21)).network(torch.zeros(2, 3, 21, 21)).shape == (2, 10)
 
 
@@ -303,8 +306,12 @@ class Branching(Moody):
 def test_forward_method_that_cannot_be_rewritten(assemble: Assemble, kind: str, reason: str) -> None:
     made = assemble({"name": "mine", "_target_": f"{__name__}.{kind}"}, "avg", shape=(3, 21, 21))
     assert [row["name"] for row in made.sites] == ["conv"]
-    assert [row["name"] for row in made.left] == ["mine (a function)"]
-    assert reason in made.left[0]["reason"]
+    assert [(row["name"], row["native"], row["input_shape"], row["output_shape"]) for row in made.left] == [
+        ("mine (max_pool2d)", kind, [4, 10, 10], [4, 5, 5]),
+        *(("mine (amax)", kind, [4, 5, 5], [4]) for _ in range(kind == "Moody")),
+        *(("mine (mean)", kind, [4, 5, 5], [4]) for _ in range(kind == "Branching")),
+    ]
+    assert all(reason in row["reason"] for row in made.left)
 
 
 def test_torchvisions_function_pools(assemble: Assemble, conf: Conf) -> None:

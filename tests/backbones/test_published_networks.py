@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from poolbench.backbones import Anatomy, Assembled, discover
+from poolbench.backbones.flow import following
 from poolbench.backbones.trace import trace
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.paths import conf_dir
@@ -52,7 +53,9 @@ def test_anatomy_is_declared_as_it_would_be_found(conf: Callable[..., dict[str, 
     spec = {key: value for key, value in conf("backbone", backbone).items() if key not in surgerys}
     network = build(spec, {"in_channels": 3, "num_classes": 10, "image_size": (32, 32)}, where="backbone")
     assert isinstance(network.anatomy, Anatomy)
-    found = discover(network, trace(network, (3, 32, 32), name=backbone).calls)
+    with following(network) as flow:
+        calls = trace(network, (3, 32, 32), name=backbone).calls
+    found = discover(network, calls, flow).anatomy
     assert (set(found.sites), found.head, found.classifier) == (
         set(network.anatomy.sites),
         network.anatomy.head,

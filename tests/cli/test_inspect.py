@@ -44,7 +44,7 @@ def test_the_sites_of_a_residual_network(inspect: Inspect) -> None:
     }
     geometry = ["AvgTopKPool2d(k=2)", "2×2", "2×2", "0×0", "yes"]
     assert rows_of(out) == [[name, own, *geometry, *figures] for name, (own, *figures) in sites.items()]
-    assert "head: its own, 64 features" in out
+    assert "head: its own, 64 features, at head\n" in out
     # 40.6 M of the network's own, and 3/4 of 4.7 M more for each convolution that is at stride 1 now.
     assert "269,722 parameters (0 of the poolings), 47.6 M multiply-adds an image" in out
 
@@ -103,11 +103,9 @@ def test_what_is_to_be_said_of_the_head_stands_in_its_line(inspect: Inspect, tmp
     assert grid == "a 2x2 grid of a 1x1 map: values are repeated"
     assert added.startswith("a linear classifier of 40 features was added: ")
     own, exchanged = [line for line in out.splitlines() if line.startswith("head: ")]
-    assert own.endswith(" in the place of Sequential, 10 features")
-    assert (
-        exchanged
-        == f"head: AdaptiveAvgPool2dFlatten(output_size=2) in the place of Sequential, 40 features; {grid}; {added}"
-    )
+    assert own.endswith(" in the place of Sequential, 10 features, at head")
+    said = "AdaptiveAvgPool2dFlatten(output_size=2) in the place of Sequential, 40 features, at head"
+    assert exchanged == f"head: {said}; {grid}; {added}"
 
 
 @pytest.mark.parametrize(

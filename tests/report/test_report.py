@@ -138,7 +138,7 @@ class TestWarnings:
         results.grid(blocks=BLOCKS[:2], variants=SIX, seeds=2)
         made, text = printed(results)
         assert made.warnings == []
-        assert "Mind" not in text
+        assert "Warnings" not in text
 
     def test_origins(self, results: Any) -> None:
         results.add("max")
@@ -220,7 +220,7 @@ class TestTerminal:
         # differences −.01 −.03 .01: −1 ± 4.97 points; avg .91 ± 4.3027 · .034641 / √3;
         # 2.110 · 2 / √18 = .99 < 1, the first n of which that holds
         assert re.split(r"\s{2,}", row.strip()) == [
-            *("avg", "3", "91.00 ± 8.61", "−1.00 ± 4.97", "undecided (18) ≈"),
+            *("avg", "3", "91.00 ± 8.61", "−1.00 ± 4.97", "undecided ≈"),
             *("270,942", "4.38", "0.87~", "10,741", "1.15~"),
         ]
         assert "~: the repeats ended" in " ".join(text.split())

@@ -1,14 +1,16 @@
 """Networks in their published form, and the surgery that puts a pooling into their sites and their head."""
 
 from poolbench.backbones.allcnn import AllCNN
-from poolbench.backbones.anatomy import Anatomy, discover
+from poolbench.backbones.anatomy import Anatomy
 from poolbench.backbones.assemble import Assembled, assemble
 from poolbench.backbones.cifar_resnet import CifarResNet
 from poolbench.backbones.digest import network_digest
+from poolbench.backbones.discover import discover
 from poolbench.backbones.keras_cnn import KerasCNN
 from poolbench.backbones.lenet5 import LeNet5
 from poolbench.backbones.slides import Slides
 from poolbench.backbones.subsample import Subsample2d
+from poolbench.backbones.weight_files import file_digests
 from poolbench.backbones.widen import OWN_WIDTH, Width
 
 # resnet18 stands in a module of its own, `poolbench.backbones.resnet18`: importing torchvision takes seconds, which
@@ -26,5 +28,6 @@ __all__ = [
     "Width",
     "assemble",
     "discover",
+    "file_digests",
     "network_digest",
 ]

@@ -4,17 +4,19 @@ The network is built in its published form from one random stream, and only what
 name: so two arms with the same seed start from equal values wherever both have the parameter.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
 from torch import nn
 
+from poolbench.backbones.anatomy import within
 from poolbench.backbones.construct import NAME, Spec
 from poolbench.backbones.digest import Placed, arm_digest
-from poolbench.backbones.fill_head import fill_head
+from poolbench.backbones.fill_head import fill_head, give_map
 from poolbench.backbones.fill_sites import fill_sites
+from poolbench.backbones.left_alone import Left
 from poolbench.backbones.native import Native
 from poolbench.backbones.trace import trace
 from poolbench.backbones.widen import OWN_WIDTH, Width
@@ -102,6 +104,11 @@ def assemble(
     images: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size, "num_classes": num_classes}
     again = partial(assemble, backbone, pooling, head, **images, width=width)
     unknown = [key for key in pooling if key not in (NAME, *SLOTS)]
+    if TARGET in unknown:
+        raise ConfigurationError(
+            f"`pooling` has `{TARGET}` at its top; a variant says what fills which slot: put `{TARGET}` and its "
+            f"arguments under `downsample:` (every site), or under `head:`"
+        )
     if unknown:
         raise unknown_name("slot in `pooling`", unknown[0], SLOTS)
     downsample = _slot(pooling.get("downsample"), "pooling.downsample")
@@ -110,16 +117,25 @@ def assemble(
     with drawing(seed, "assemble"):
         native = Native.of(backbone, **images, seed=seed, width=width)
         before = dict(native.network.named_parameters())
-        left = [_left_row(native, name, why) for name, why in native.left.items()]
+        left = [_shown(row) for row in native.left]
         own_head = native.anatomy.head and native.network.get_submodule(native.anatomy.head)
         sites, filled = fill_sites(native, downsample, seed=seed)
         if chosen_head is None:
             chosen, where = _slot(pooling.get("head"), "pooling.head"), "pooling.head"
         else:
             chosen, where = chosen_head, "head"
-        described, heads = fill_head(native, chosen, where=where, num_classes=num_classes, seed=seed)
+        described, heads, exchanged = fill_head(native, chosen, where=where, num_classes=num_classes, seed=seed)
+        _check_lost(native, before, exchanged)
         shape = (in_channels, *image_size)
-        logits = trace(native.network, shape, name=native.name).out
+        try:
+            logits = trace(native.network, shape, name=native.name).out
+        except ConfigurationError as error:
+            if not any(part.module is not own_head and give_map(native, part.module) for part in heads):
+                raise
+            try:
+                logits = trace(native.network, shape, name=native.name).out
+            except ConfigurationError:
+                raise error from None
     if logits != (num_classes,):
         raise UnsupportedError(
             f"{native.name} must give {num_classes} logits for an image of {num_classes} classes, got shape {logits}; "
@@ -131,15 +147,25 @@ def assemble(
     return Assembled(native.network.train(), sites, described, left, weights, width, operators, placed, shape, again)
 
 
-def _left_row(native: Native, name: str, why: str) -> dict[str, Any]:
-    call = native.calls[name][0] if name in native.calls else None
-    return {
-        "name": name,
-        "native": type(native.network.get_submodule(name)).__name__ if call else "",
-        "input_shape": list(call.into) if call else [],
-        "output_shape": list(call.out) if call else [],
-        "reason": why,
+def _check_lost(native: Native, before: Mapping[str, nn.Parameter], exchanged: Sequence[str]) -> None:
+    """Raise where an arm lost parameters other than its head's, its sites' and of what was `exchanged` for the head."""
+    now = {id(parameter) for parameter in native.network.parameters()}
+    head = native.anatomy.head
+    allowed = [*native.anatomy.sites, *exchanged, *([] if head is None else [head])]
+    lost = {
+        name: parameter.numel()
+        for name, parameter in before.items()
+        if id(parameter) not in now and not any(within(name, part) for part in allowed)
     }
+    if lost:
+        raise UnsupportedError(
+            f"{native.name} would lose {sum(lost.values()):,} parameters outside of its head and its sites: "
+            f"{', '.join(lost)}; this arm would be another network, not another pooling"
+        )
+
+
+def _shown(row: Left) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(row).items()}
 
 
 def _slot(value: Any, where: str) -> Spec | None:

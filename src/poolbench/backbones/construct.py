@@ -25,7 +25,7 @@ def construct(spec: Spec, context: Mapping[str, Any], *, where: str, seed: int, 
             module = build({key: value for key, value in spec.items() if key != NAME}, context, where=where)
     except ConfigurationError:
         raise
-    except Exception as error:  # a constructor of one's own may raise anything
+    except Exception as error:  # a custom constructor may raise anything
         raise ConfigurationError(f"`{where}` ({spec[TARGET]}): {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise ConfigurationError(

@@ -81,7 +81,7 @@ def network_digest(network: nn.Module, input_shape: Sequence[int]) -> str | None
         # The plain sum of what follows a normalisation has no gradient; random weights give it one.
         weights = torch.randn(outputs[1].shape, generator=stream(0, "digest", "gradient"), dtype=torch.float64)
         (outputs[1] * weights).sum().backward()
-    except Exception:  # an operator of one's own may raise anything; that it runs in float32 has been seen
+    except Exception:  # a custom operator may raise anything; that it runs in float32 has been seen
         return None
     parameters = sorted(probe.named_parameters())
     gradients = [0.0 if p.grad is None else p.grad.norm().item() for _, p in parameters]

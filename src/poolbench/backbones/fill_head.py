@@ -26,8 +26,11 @@ from poolbench.streams import drawing
 
 def fill_head(
     native: Native, spec: Spec | None, *, where: str, num_classes: int, seed: int
-) -> tuple[dict[str, Any], list[Placed]]:
-    """Put the head of `spec` before the classifier; return the audit's row and what stands there, if anything.
+) -> tuple[dict[str, Any], list[Placed], list[str]]:
+    """Put the head of `spec` before the classifier.
+
+    Returns:
+        the audit's row, what stands there, if anything, and the modules behind it that were exchanged for its width.
 
     The head's starting weights are drawn from (seed, "head"). Its constructor may ask for `channels`, `map_size`
     and `num_classes`. `where` names the slot for messages.
@@ -43,17 +46,15 @@ def fill_head(
     part = native.anatomy.head
     if part is None:
         if spec is None:
-            return _row("", "", "", None, gives_logits=False), []
-        raise UnsupportedError(
-            f"`{where}`: {native.name} has no head to act on: it passes no map through a module named head, avgpool "
-            "or global_pool"
-        )
+            return _row("", "", "", "", None, gives_logits=False, note=native.why_no_head), [], []
+        raise UnsupportedError(f"`{where}`: {native.name} has no head to act on: {native.why_no_head}")
     own, call = native.network.get_submodule(part), native.calls[part][0]
     width = math.prod(call.out)
     if spec is None:
         placed = [Placed(part, own, call.into, None)] if len(call.into) == 3 else []
-        row = _row(type(own).__name__, type(own).__name__, "", width, gives_logits=False, note=_own_note(own, call))
-        return row, placed
+        kind = type(own).__name__
+        row = _row(part, kind, kind, "", width, gives_logits=False, note=_own_note(own, call))
+        return row, placed, []
     if len(call.into) != 3:
         raise UnsupportedError(
             f"`{where}`: {part!r} of {native.name} must be given a map (C, H, W) to be exchanged, "
@@ -83,23 +84,54 @@ def fill_head(
         native.replace(part, _classified(head, part, features, num_classes, to_map, seed=seed))
     else:
         native.replace(part, nn.Sequential(head, *to_map) if to_map else head)
+    exchanged: list[str] = []
+    classifier = 0
     if follow.consumer is not None and gives_logits:
         native.replace(part, head)
-        for name in (*follow.norms, native.anatomy.classifier or follow.consumer):
+        exchanged = [*follow.norms, native.anatomy.classifier or follow.consumer]
+        for name in exchanged:
+            classifier += _count(native.network.get_submodule(name))
             native.replace(name, nn.Identity())
     elif follow.consumer is not None and features != width:
         for name in follow.norms:
             native.replace(name, _norm(native.network.get_submodule(name), width, features, name))
         _widen(native, follow.consumer, features, seed=seed)
-    note = _note(head, map_size, features if added else None)
-    row = _row(type(own).__name__, kind, shown_arguments(spec), features, gives_logits=gives_logits, note=note)
-    return row, [Placed(part, head, call.into, None)]
+        exchanged = [*follow.norms, follow.consumer]
+    note = _note(own, head, map_size, features if added else None, classifier)
+    row = _row(part, type(own).__name__, kind, shown_arguments(spec), features, gives_logits=gives_logits, note=note)
+    return row, [Placed(part, head, call.into, None)], exchanged
 
 
-def _note(head: nn.Module, map_size: Sequence[int], added: int | None) -> str:
-    """Return what a head has to remark on its map, and whether a classifier of `added` features was put behind it."""
+def give_map(native: Native, head: nn.Module) -> bool:
+    """Let a head give a map of one place (B, F, 1, 1), as the network's own one does; return whether it now does.
+
+    Code behind it that says `x.squeeze(3)` or `x[..., 0, 0]` wants one.
+    """
+    part = native.anatomy.head
+    if part is None or native.network.get_submodule(part) is not head:
+        return False
+    call = native.calls[part][0]
+    if len(call.out) != 3 or len(call.into) != 3:
+        return False
+    features = pass_zeros(head, call.into).shape[1]
+    native.replace(part, nn.Sequential(head, nn.Unflatten(1, (features, 1, 1))))
+    return True
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _note(own: nn.Module, head: nn.Module, map_size: Sequence[int], added: int | None, classifier: int) -> str:
+    """Return what a head has to remark on its map, what went with the network's own one, and what was put behind it.
+
+    `added` is the number of features of an added classifier, `classifier` the parameters of one that went.
+    """
     remark: Any = getattr(head, "remark", None)
     notes = [] if remark is None else [str(remark(tuple(map_size)))]
+    for number, whose in ((_count(own), "the network's own head"), (classifier, "its classifier")):
+        if number:
+            notes.append(f"{number:,} parameters of {whose} went with it")
     if added is not None:
         notes.append(
             f"a linear classifier of {added} features was added: this head does not pool the class maps straight to "
@@ -191,9 +223,10 @@ def _norm(old: nn.Module, width: int, features: int, name: str) -> nn.Module:
 
 
 def _row(
-    native: str, operator: str, arguments: str, features: int | None, *, gives_logits: bool, note: str = ""
+    name: str, native: str, operator: str, arguments: str, features: int | None, *, gives_logits: bool, note: str = ""
 ) -> dict[str, Any]:
     return {
+        "name": name,
         "native": native,
         "operator": operator,
         "arguments": arguments,
@@ -207,7 +240,7 @@ def _features(head: nn.Module, spec: Spec, call: Call, *, where: str, name: str)
     """Return the number of features that the head gives for the network's last map."""
     try:
         output = pass_zeros(head, call.into)
-    except Exception as error:  # a head of one's own may raise anything
+    except Exception as error:  # a custom head may raise anything
         what = f"`{where}` ({type(head).__name__}) fails on the last map of {name}, {shown_size(call.into)}"
         raise refusal(error, what) from error
     got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -223,6 +256,14 @@ def _widen(native: Native, part: str, width: int, *, seed: int) -> None:
     """Let the first layer behind the head follow its width; its bias is kept."""
     old = native.network.get_submodule(part)
     assert isinstance(old, nn.Linear | nn.Conv2d)
+    if type(old).forward not in (nn.Linear.forward, nn.Conv2d.forward) or not isinstance(
+        old._parameters.get("weight"), nn.Parameter
+    ):
+        raise UnsupportedError(
+            f"{part} ({type(old).__name__}) behind the head must follow its width, {width}, but is no plain "
+            "torch.nn.Linear or Conv2d, and what else it computes is not known: take a head that keeps the width, "
+            f"{old.weight.shape[1]}"
+        )
     made = old.weight.shape[0]
     new: nn.Linear | nn.Conv2d
     with drawing(seed, f"weight {part} {made}x{width}"), torch.device(old.weight.device):

@@ -1,12 +1,13 @@
 """A window operator into every site of a network."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from poolbench.backbones.construct import Spec, construct, shown_arguments, takes
 from poolbench.backbones.digest import Placed
+from poolbench.backbones.left_alone import Left
 from poolbench.backbones.native import Native
 from poolbench.backbones.site import GEOMETRY, Geometry, Site, site_of
 from poolbench.backbones.trace import pass_zeros, refusal, shown_size
@@ -21,15 +22,16 @@ REFERENCE: Spec = {TARGET: "poolbench.pooling.MaxPool2d"}
 def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[dict[str, Any]], list[Placed]]:
     """Put the operator of `spec` into every site; return the audit's rows and the operators in their places.
 
-    A new operator's starting weights are drawn from (seed, "site NAME"). Where the network reduces by a strided
-    convolution of its own and the operator is one, the network is left as it is; where the operator names another to
+    A new operator's starting weights are drawn from (seed, "site NAME"). Where the network itself reduces by a strided
+    convolution and the operator is one, the network is left as it is; where the operator names another to
     stand behind a convolution (`behind_convolution`), that one is put there.
 
     Raises:
         ConfigurationError: an argument is wrong, or it is no window operator.
-        UnsupportedError: there is no site, or the operator does not fit a site's map.
+        UnsupportedError: there is no site (the reference alone is then the network as it is), or the operator does not
+            fit a site's map.
     """
-    if spec is not None and not native.anatomy.sites:
+    if spec is not None and spec[TARGET] != REFERENCE[TARGET] and not native.anatomy.sites:
         raise UnsupportedError(
             f"`{SLOT}`: {native.name} has no site to act on: no max or average pooling with a stride, no strided "
             f"convolution and no Subsample2d{_left(native.left)}"
@@ -84,11 +86,11 @@ def _spec_at(site: Site, spec: Spec) -> Spec:
     return named | {key: value for key, value in spec.items() if key != TARGET and takes(named, key)}
 
 
-def _left(left: Mapping[str, str]) -> str:
+def _left(left: Sequence[Left]) -> str:
     """Return what was found but is no site, for a message."""
     reasons: dict[str, list[str]] = {}
-    for name, why in left.items():
-        reasons.setdefault(why, []).append(name)
+    for row in left:
+        reasons.setdefault(row.reason, []).append(row.name)
     found = [f"{names[0]}{' and the like' if len(names) > 1 else ''}: {why}" for why, names in reasons.items()]
     return f" ({'; '.join(found)})" if found else ""
 
@@ -127,7 +129,7 @@ def _check_shapes(
     for call in site.calls:
         try:
             output = pass_zeros(filled, call.into)
-        except Exception as error:  # an operator of one's own may raise anything
+        except Exception as error:  # a custom operator may raise anything
             raise refusal(
                 error, f"site {site.name} of {network}: {kind} ({geometry}) fails on the map {shown_size(call.into)}"
             ) from error

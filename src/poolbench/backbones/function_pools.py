@@ -5,6 +5,7 @@ is; so a network need not be traceable as a whole.
 """
 
 import itertools
+import types
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -14,61 +15,46 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
+from poolbench.backbones.flow import following
+from poolbench.backbones.function_chains import MapMax2d, MapMean2d, whole_map_chains
 from poolbench.backbones.trace import pass_zeros
+from poolbench.backbones.watch import watching_calls
 
 # What torch calls when a function pools, whatever name it was called by.
 CALLED = {
     F.max_pool2d, torch.max_pool2d, torch._C._nn.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d,
     torch._C._nn.adaptive_max_pool2d, torch.mean, torch.Tensor.mean, torch.amax, torch.Tensor.amax,
 }  # fmt: skip
+# By how torch dispatches what may pool a whole map in several steps.
+REDUCTIONS = {"mean", "sum", "amax", "max", "avg_pool2d", "max_pool2d_with_indices", "_adaptive_avg_pool2d"}
 MAP = (2, 3)
 
 
-class MapMean2d(nn.Module):
-    """The mean of each channel over a whole map, as x.mean((2, 3)) gives it: (B, C, H, W) → (B, C)."""
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Average the map."""
-        return x_BCHW.mean(MAP)
-
-
-class MapMax2d(nn.Module):
-    """The largest value of each channel in a whole map, as x.amax((2, 3)) gives it: (B, C, H, W) → (B, C)."""
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Take the maximum of the map."""
-        return x_BCHW.amax(MAP)
-
-
 def expose_pools(network: nn.Module, image_shape: Sequence[int]) -> tuple[nn.Module, dict[str, str]]:
-    """Return the network with the poolings that it calls as functions made modules, and why some could not be.
+    """Return a network with the poolings that it calls as functions made modules, and why some could not be.
 
     The modules are named as torch.fx names calls (`max_pool2d`, `max_pool2d_1`, `mean`), inside of the module whose
-    forward method called them. Parameters and buffers keep their names and are the same objects.
+    forward method called them. That method alone is exchanged, on the module itself, whose class, hooks, parameters
+    and buffers stay.
 
     Args:
-        network: changed in place, save where its own forward method is rewritten: then another module is returned.
+        network: changed in place; its own name is "".
         image_shape: (C, H, W) of an image, passed through once to see which functions are called.
 
     Returns:
         the network, and the reason by the name of each module (the network's own is "") that could not be rewritten.
     """
     reasons: dict[str, str] = {}
-    for name in _callers(network, image_shape):
+    called, reducing = _callers(network, image_shape)
+    # Those inside first, so that what is taken over by the outer one is rewritten already.
+    for name in sorted({**called, **reducing}, key=lambda name: -(name.count(".") + bool(name))):
         module = network.get_submodule(name)
         try:
-            rewritten = _rewritten(module)
+            _rewrite(module, partial(_inputs_of, network, module, image_shape))
         except Exception as error:  # torch.fx raises what the forward method makes of a stand-in
-            first = str(error).strip().splitlines()[:1]
-            reasons[name] = f"its forward method cannot be rewritten: {type(error).__name__}: {''.join(first)}"
-            continue
-        if rewritten is None:
-            continue
-        if not name:
-            network = rewritten
-        else:
-            for alias in [n for n, m in network.named_modules(remove_duplicate=False) if m is module]:
-                network.set_submodule(alias, rewritten)
+            if name in called:
+                first = str(error).strip().splitlines()[:1]
+                reasons[name] = f"its forward method cannot be rewritten: {type(error).__name__}: {''.join(first)}"
     return network, reasons
 
 
@@ -80,36 +66,55 @@ class _Calls(TorchFunctionMode):
         self.stack, self.found = stack, list[str]()
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self, func: Callable[..., Any], kinds: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func in CALLED and args and isinstance(args[0], Tensor) and args[0].ndim == 4:
             self.found.append(self.stack[-1] if self.stack else "")
         return func(*args, **(kwargs or {}))
 
 
-def _callers(network: nn.Module, image_shape: Sequence[int]) -> list[str]:
-    """Return the names of the modules that pool by a function in their own forward method."""
+def _callers(network: nn.Module, image_shape: Sequence[int]) -> tuple[dict[str, None], dict[str, None]]:
+    """Return the modules that pool by a function in their own forward method, and those that reduce a map to one place.
+
+    The latter may do so by several steps, as in `x.flatten(2).mean(-1)`.
+    """
     stack: list[str] = []
-    hooks = []
-    for name, module in network.named_modules():
-        hooks.append(module.register_forward_pre_hook(partial(lambda name, *_: stack.append(name), name)))
-        hooks.append(module.register_forward_hook(lambda *_: stack.pop() and None, always_call=True))
     calls = _Calls(stack)
+
+    def enter(name: str, *_: Any) -> None:
+        stack.append(name)
+
+    def leave(*_: Any) -> None:
+        stack.pop()
+
     try:
-        with calls:
+        with watching_calls(network, enter, leave), calls, following(network) as flow:
             pass_zeros(network, image_shape)
     except Exception:  # the trace that follows meets it, too, and tells where
-        return []
-    finally:
-        for hook in hooks:
-            hook.remove()
-    own = [name for name in dict.fromkeys(calls.found) if not _is_torchs(network.get_submodule(name))]
-    # Those inside first, so that what is taken over by the outer one is rewritten already.
-    return sorted(own, key=lambda name: -(name.count(".") + bool(name)))
+        return {}, {}
+    to_one = [step.module for step in flow.steps if step.reduces and step.after == 1 and step.operation in REDUCTIONS]
+    modules = dict(network.named_modules())
+    called, reducing = (
+        {name: None for name in names if not _is_torchs(modules[name])} for names in (calls.found, to_one)
+    )
+    return called, reducing
 
 
 def _is_torchs(module: nn.Module) -> bool:
-    return type(module).__module__.startswith(("torch.nn.", "poolbench.pooling"))
+    """Whether a module computes by code of torch's or of an operator: it is a pooling itself."""
+    written = getattr(type(module).forward, "__module__", "")
+    return isinstance(module, torch.jit.ScriptModule) or written.startswith(("torch.nn.", "poolbench.pooling"))
+
+
+def _inputs_of(network: nn.Module, module: nn.Module, image_shape: Sequence[int]) -> tuple[Any, ...]:
+    """Return what a module is given in the first call of a pass."""
+    found: list[tuple[Any, ...]] = []
+    hook = module.register_forward_pre_hook(lambda _, args: found.append(args))
+    try:
+        pass_zeros(network, image_shape)
+    finally:
+        hook.remove()
+    return found[0]
 
 
 class _Tracer(fx.Tracer):
@@ -119,39 +124,45 @@ class _Tracer(fx.Tracer):
         return True
 
 
-def _rewritten(module: nn.Module) -> nn.Module | None:
-    """Return the module with its calls of poolings made modules; None where none of them can be."""
+def _rewrite(module: nn.Module, inputs: Callable[[], tuple[Any, ...]]) -> None:
+    """Exchange the forward method of a module for one in which its calls of poolings are calls of modules."""
     graphs = {mode: _graph(module, mode) for mode in (True, False)}
     if str(graphs[True]) != str(graphs[False]):
         raise RuntimeError("it does something else in training than in evaluation")
     graph = graphs[module.training]
     taken = {name for name, _ in itertools.chain(module.named_children(), module.named_parameters(recurse=False))}
     made: dict[str, nn.Module] = {}
-    for node in list(graph.nodes):
-        pool = _module_for(node)
-        if pool is None:
-            continue
+
+    def put(node: fx.Node, pool: nn.Module, source: fx.Node) -> None:
+        """Let a module stand for a node."""
         name = next(n for n in _numbered(_word(node)) if n not in taken and not hasattr(module, n))
         taken.add(name)
         made[name] = pool
         with graph.inserting_after(node):
-            call = graph.call_module(name, (_bound(node)["input"],))
+            call = graph.call_module(name, (source,))
         node.replace_all_uses_with(call)
         graph.erase_node(node)
-    if not made:
-        return None
+
+    for node in list(graph.nodes):
+        pool = _module_for(node)
+        if pool is not None:
+            put(node, pool, _bound(node)["input"])
     for name, pool in made.items():
         module.add_module(name, pool.train(module.training))
+    before = set(made)
+    for chain, pool in whole_map_chains(module, graph, inputs):
+        put(chain[-1], pool, chain[0])
+        for node in reversed(chain[1:-1]):
+            if not node.users:
+                graph.erase_node(node)
+    if not made:
+        return
+    for name in made.keys() - before:
+        module.add_module(name, made[name].train(module.training))
     graph.lint()
-    rewritten = fx.GraphModule(module, graph, type(module).__name__)
-    # What the forward method does not touch is not taken over by torch.fx, but belongs to the network.
-    for kind in ("_modules", "_parameters", "_buffers"):
-        for name, value in getattr(module, kind).items():
-            getattr(rewritten, kind).setdefault(name, value)
-    for name, value in vars(module).items():
-        if name not in vars(rewritten) and not name.startswith("_"):
-            setattr(rewritten, name, value)
-    return rewritten.train(module.training)
+    # Only the function is taken from torch.fx: another class would lose methods and hooks of the module's own.
+    forward = type(fx.GraphModule(module, graph, type(module).__name__)).forward
+    module.forward = types.MethodType(forward, module)
 
 
 def _graph(module: nn.Module, training: bool) -> fx.Graph:

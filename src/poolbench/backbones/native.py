@@ -1,13 +1,17 @@
 """A network in its published form, before anything is exchanged in it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import nn
 
-from poolbench.backbones.anatomy import Anatomy, declared_anatomy, discover, left_alone
+from poolbench.backbones.anatomy import Anatomy, declared_anatomy
 from poolbench.backbones.construct import NAME, Spec, construct
+from poolbench.backbones.discover import discover
+from poolbench.backbones.flow import Flow, following
 from poolbench.backbones.function_pools import expose_pools
+from poolbench.backbones.hooks import hand_over_hooks
+from poolbench.backbones.left_alone import Left, left_alone
 from poolbench.backbones.site import is_strided
 from poolbench.backbones.starting_weights import StartingWeights, starting_weights
 from poolbench.backbones.trace import Call, trace
@@ -28,7 +32,8 @@ class Native:
         name: what messages call it.
         anatomy: where it can be operated on; sites in the order of the forward pass.
         calls: the calls of each module.
-        left: what pools or strides and is left as it is, by name, and why.
+        left: what pools or makes a map smaller and is left as it is, and why.
+        why_no_head: what is said where there is none to exchange.
         weights: where trained weights came from, None where there are none.
     """
 
@@ -36,7 +41,8 @@ class Native:
     name: str
     anatomy: Anatomy
     calls: Mapping[str, list[Call]]
-    left: Mapping[str, str] = field(default_factory=dict)
+    left: Sequence[Left] = ()
+    why_no_head: str = ""
     weights: StartingWeights | None = None
 
     @classmethod
@@ -71,29 +77,47 @@ class Native:
             network, reasons = expose_pools(network, shape)
         else:
             _check(declared, network, name)
-        calls = trace(network, shape, name=name).calls
+        calls, flow = _passed(network, shape, name)
         if width.factor != 1:
             if weights is not None:
                 raise ConfigurationError("`match` changes the network's width: it has no use for `backbone.weights`")
             widen(network, calls, width, shape, seed=seed, name=name)
-            calls = trace(network, shape, name=name).calls
-        anatomy = discover(network, calls) if declared is None else _reached(declared, calls, name)
-        left = dict(left_alone(network, anatomy, calls))
-        left |= {f"{part or name} (a function)": reason for part, reason in reasons.items()}
-        if strided == KEPT:
-            kept = [part for part in anatomy.sites if is_strided(network.get_submodule(part))]
-            left = dict.fromkeys(kept, f"strided convolutions are kept (backbone.{STRIDED}={KEPT})") | left
-            anatomy = Anatomy(
-                tuple(part for part in anatomy.sites if part not in kept), anatomy.head, anatomy.classifier
-            )
-        return cls(network, name, anatomy, calls, left, weights)
+            calls, flow = _passed(network, shape, name)
+        if declared is None:
+            found = discover(network, calls, flow)
+            anatomy, why_no_head, not_head = found.anatomy, found.head.why_none, found.head.others
+        else:
+            anatomy, not_head = _reached(declared, calls, name), {}
+            why_no_head = "its anatomy declares none"
+        kept = [part for part in anatomy.sites if strided == KEPT and is_strided(network.get_submodule(part))]
+        if kept:
+            pooled = tuple(part for part in anatomy.sites if part not in kept)
+            anatomy = Anatomy(pooled, anatomy.head, anatomy.classifier)
+        left = left_alone(
+            network,
+            anatomy,
+            calls,
+            flow,
+            name=name,
+            given=dict.fromkeys(kept, f"strided convolutions are kept (backbone.{STRIDED}={KEPT})"),
+            not_head=not_head,
+            unreadable=reasons,
+        )
+        return cls(network, name, anatomy, calls, left, why_no_head, weights)
 
     def replace(self, part: str, module: nn.Module) -> None:
         """Put `module` in the place of `part`, under every name that the network has for it."""
         old = self.network.get_submodule(part)
+        hand_over_hooks(part, old, module)
         names = [name for name, found in self.network.named_modules(remove_duplicate=False) if found is old]
         for name in names:
             self.network.set_submodule(name, module)
+
+
+def _passed(network: nn.Module, shape: tuple[int, ...], name: str) -> tuple[Mapping[str, list[Call]], Flow]:
+    with following(network) as flow:
+        calls = trace(network, shape, name=name).calls
+    return calls, flow
 
 
 def _check(anatomy: Anatomy, network: nn.Module, name: str) -> None:

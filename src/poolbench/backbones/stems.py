@@ -1,23 +1,27 @@
 """Stems for small images: what the field puts before a network that was made for 224x224."""
 
 import fnmatch
+import re
 
 from torch import nn
 
 from poolbench.errors import ConfigurationError, unknown_name
 
 PUBLISHED, SMALL = "published", "small"
-# By model: the convolution that begins it, and the pooling behind it that goes. For images of 32x32 the first
-# convolution is 3x3 at stride 1 and nothing is pooled before the first block, as in He et al. (2016), section 4.2, in
-# Huang et al. (2017) and in what is customary for the others.
-STEMS = {
-    "resnet*d": ("conv1.0", "maxpool"),
-    "resnet*": ("conv1", "maxpool"), "resnext*": ("conv1", "maxpool"), "wide_resnet*": ("conv1", "maxpool"),
-    "densenet*": ("features.conv0", "features.pool0"),
-    "googlenet": ("conv1.conv", "maxpool1"),
-    "mobilenet_v*": ("features.0.0", None), "efficientnet_*": ("features.0.0", None),
-    "mnasnet*": ("layers.0", None), "shufflenet_v2*": ("conv1.0", "maxpool"), "regnet_*": ("stem.0", None),
-}  # fmt: skip
+# By model, of torchvision's and of timm's names: the convolution that begins it, and the pooling behind it that goes.
+# For images of 32x32 the first convolution is 3x3 at stride 1 and nothing is pooled before the first block, as in He et
+# al. (2016), section 4.2, in Huang et al. (2017) and in what is customary for the others.
+STEMS = (
+    ("resnet*d", "conv1.0", "maxpool"),
+    ("resnet*", "conv1", "maxpool"), ("resnext*", "conv1", "maxpool"), ("wide_resnet*", "conv1", "maxpool"),
+    ("seresnet*", "conv1", "maxpool"), ("seresnext*", "conv1", "maxpool"),
+    ("densenet*", "features.conv0", "features.pool0"),
+    ("googlenet", "conv1.conv", "maxpool1"),
+    ("mobilenet_v*", "features.0.0", None), ("mobilenetv*", "conv_stem", None),
+    ("efficientnet_*", "features.0.0", None), ("efficientnet_*", "conv_stem", None),
+    ("mnasnet*", "layers.0", None), ("mnasnet*", "conv_stem", None), ("shufflenet_v2*", "conv1.0", "maxpool"),
+    ("regnet_*", "stem.0", None), ("regnet[xyz]_*", "stem.conv", None),
+)  # fmt: skip
 
 
 def put_stem(network: nn.Module, model: str, stem: str) -> None:
@@ -32,15 +36,20 @@ def put_stem(network: nn.Module, model: str, stem: str) -> None:
         raise unknown_name("`backbone.stem`", str(stem), (PUBLISHED, SMALL))
     if stem == PUBLISHED:
         return
-    parts = next((parts for pattern, parts in STEMS.items() if fnmatch.fnmatch(model, pattern)), None)
     modules = dict(network.named_modules())
-    if parts is None or parts[0] not in modules:
-        families = ", ".join(dict.fromkeys(pattern.rstrip("*_v") for pattern in STEMS))
+    alike = [(first, pool) for pattern, first, pool in STEMS if fnmatch.fnmatch(model, pattern)]
+    first, pool = next((parts for parts in alike if isinstance(modules.get(parts[0]), nn.Conv2d)), ("", None))
+    if not first and alike:
+        raise ConfigurationError(
+            f"`backbone.stem`: {model} has none of the convolutions that the stem for small images of such networks "
+            f"exchanges ({', '.join(first for first, _ in alike)}); leave it {PUBLISHED}"
+        )
+    if not first:
+        families = ", ".join(dict.fromkeys(re.split(r"[_*[]", pattern)[0] for pattern, _, _ in STEMS))
         raise ConfigurationError(
             f"`backbone.stem`: no stem for small images is customary for {model}, only for {families}; "
             f"leave it {PUBLISHED}"
         )
-    first, pool = parts
     replace_convolution(network, first, kernel_size=3, stride=1, padding=1)
     if pool is not None:
         network.set_submodule(pool, nn.Identity())

@@ -1,13 +1,13 @@
 """Any network of timm's, by name."""
 
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from poolbench.backbones.starting_weights import ATTRIBUTE, StartingWeights, start_from, weights_in
+from poolbench.backbones.starting_weights import ATTRIBUTE, StartingWeights, start_from_file
 from poolbench.backbones.stems import PUBLISHED, put_stem
 from poolbench.backbones.torchvision_model import unknown_model
+from poolbench.backbones.weight_files import DEFAULT, weights_path
 from poolbench.errors import ConfigurationError, DataError
 
 
@@ -42,7 +42,8 @@ def timm_model(
     names = timm.list_models()
     if model is None or model not in names:
         raise unknown_model("timm", model, names)
-    trained = weights == "DEFAULT"
+    path = None if weights is None else weights_path(weights, [DEFAULT], of=f"timm's {model}")
+    trained = weights is not None and path is None
     try:
         network: Any = timm.create_model(
             model, pretrained=trained, in_chans=in_channels, num_classes=num_classes, **options
@@ -63,6 +64,6 @@ def timm_model(
         last = [name for name in names if exchanged and name.startswith(str(written.get("classifier")))]
         loaded = tuple(name for name in names if name not in last)
         setattr(network, ATTRIBUTE, StartingWeights(f"timm {model}", loaded, tuple(last)))
-    elif weights is not None:
-        start_from(network, weights_in(Path(weights)), weights)
+    elif path is not None:
+        start_from_file(network, path)
     return network

@@ -7,11 +7,12 @@ from urllib.error import URLError
 
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
-from poolbench.backbones.starting_weights import start_from, weights_in
+from poolbench.backbones.starting_weights import start_from, start_from_file
 from poolbench.backbones.stems import PUBLISHED, put_stem, replace_convolution
-from poolbench.errors import ConfigurationError, DataError, unknown_name
+from poolbench.backbones.weight_files import DEFAULT, weights_path
+from poolbench.errors import ConfigurationError, DataError
 
 # What these build beside the network proper, for losses at its middle: the comparison has one loss.
 WITHOUT_AUXILIARY = {"googlenet": {"aux_logits": False}, "inception_v3": {"aux_logits": False}}
@@ -62,7 +63,7 @@ def torchvision_model(
         replace_convolution(network, first, in_channels=in_channels)
     put_stem(network, model, stem)
     if weights is not None:
-        start_from(network, _weights(model, weights), str(weights))
+        _load(network, model, weights)
     return network
 
 
@@ -80,18 +81,19 @@ def unknown_model(library: str, model: str | None, known: list[str]) -> Configur
     return ConfigurationError(f"`backbone.model`: {library} knows no {model!r}{hint} It has {len(known)} networks.")
 
 
-def _weights(model: str, weights: str) -> dict[str, Tensor]:
-    if Path(weights).suffix in (".pt", ".pth", ".bin") or "/" in weights:
-        return weights_in(Path(weights))
+def _load(network: nn.Module, model: str, weights: str) -> None:
     kinds = torchvision.models.get_model_weights(model)
-    if weights != "DEFAULT" and weights not in kinds.__members__:
-        raise unknown_name(f"`backbone.weights` of {model}", weights, ["DEFAULT", *kinds.__members__, "a file's path"])
+    path = weights_path(weights, [DEFAULT, *kinds.__members__], of=model)
+    if path is not None:
+        start_from_file(network, path)
+        return
     kind = kinds[weights]
     try:
-        return dict(kind.get_state_dict(progress=False, check_hash=True))
+        found = dict(kind.get_state_dict(progress=False, check_hash=True))
     except (URLError, OSError, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise DataError(
             f"`backbone.weights`: {weights} of {model} cannot be downloaded ({error}); put the file "
             f"{Path(kind.url).name} into {folder}, or give its path as backbone.weights"
         ) from error
+    start_from(network, found, weights)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from poolbench.backbones.watch import watching_calls
 from poolbench.errors import ConfigurationError, UnsupportedError
 
 BATCH = 2
@@ -47,25 +47,22 @@ def trace(network: nn.Module, image_shape: Sequence[int], *, name: str) -> Trace
 
     def enter(part: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         nonlocal reached
+        if not part:
+            return
         met = f", given {shown_size(inputs[0].shape[1:])}" if inputs and isinstance(inputs[0], Tensor) else ""
         reached = f"{part} ({type(module).__name__}{met})"
 
     def leave(part: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+        if part and inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
             calls.setdefault(part, []).append(Call(tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
 
-    parts = [(part, module) for part, module in network.named_modules() if part]
-    hooks = [module.register_forward_pre_hook(partial(enter, part)) for part, module in parts]
-    hooks += [module.register_forward_hook(partial(leave, part)) for part, module in parts]
     channels, height, width = image_shape
     try:
-        output = pass_zeros(network, image_shape)
-    except Exception as error:  # a network or operator of one's own may raise anything
+        with watching_calls(network, enter, leave):
+            output = pass_zeros(network, image_shape)
+    except Exception as error:  # a custom network or operator may raise anything
         place = f"{name} cannot serve images of {height}x{width} with {channels} channels; the last layer reached was"
         raise refusal(error, f"{place} {reached}") from error
-    finally:
-        for hook in hooks:
-            hook.remove()
     if not isinstance(output, Tensor):
         raise ConfigurationError(f"{name} must give a tensor of logits (B, num_classes), got {type(output).__name__}")
     return Trace(calls, tuple(output.shape[1:]))

@@ -102,7 +102,7 @@ def widen(
             hooks.append(module.register_forward_pre_hook(_follow_norm))
     try:
         pass_zeros(network, image_shape)
-    except Exception as error:  # a network of one's own may raise anything
+    except Exception as error:  # a custom network may raise anything
         raise refusal(
             error, f"`match`: the width of {name} cannot be changed to {width.factor:.3f} times its own"
         ) from error

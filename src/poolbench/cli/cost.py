@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from poolbench.cli.designs import console, looked_at, write_json, write_text
+from poolbench.cli.designs import console, failure, looked_at, write_json, write_text
 from poolbench.errors import ConfigurationError
 
 USAGE = """Show what a network costs with each variant: parameters, multiply-adds, the poolings' own operations and
@@ -55,7 +55,11 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
     rows, detailed = [], []
     for design, assembled in designs:
         batch_size = known.batch_size or design.protocol.batch_size
-        audit, figures = audited(assembled, batch_size=batch_size, device=design.device)
+        try:
+            audit, figures = audited(assembled, batch_size=batch_size, device=design.device)
+        except Exception as error:  # a custom network may raise anything: the other designs are shown
+            refused[design.title] = failure(error)
+            continue
         labels = {key: design.labels[key] for key in COLUMNS}
         rows.append({**labels, "input_shape": "x".join(map(str, design.input_shape)), **figures})
         detailed.append({**labels, "input_shape": design.input_shape, "cost": figures, "sites": audit["sites"]})

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from poolbench.cli.command_line import CommandLine
 from poolbench.cli.compose import answered_by_hydra, compose
 from poolbench.errors import ConfigurationError, UnsupportedError
 
-# Gets the designs that can be, with the reasons of those that cannot, by title; returns the exit status.
+# Is given the designs that can be, with the reasons of those that cannot, by title; returns the exit status.
 Look = Callable[[list[Any], dict[str, str], argparse.Namespace], int]
 
 
@@ -18,7 +19,7 @@ def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Lo
     """Compose designs from the overrides among `arguments`, and look at them; return the exit status.
 
     Cells that differ in their seed alone are one design. One that cannot be assembled is an error if it is the only
-    one; else it is told, and the others are looked at.
+    one; else it is named, and the others are looked at.
 
     Args:
         arguments: overrides, Hydra's flags and the command's own.
@@ -48,7 +49,18 @@ def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Lo
             if len(designs) == 1:
                 raise
             refused[design.title] = str(error)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # a custom network may raise anything: the other designs are shown
+            refused[design.title] = failure(error)
     return look(made, refused, known)
+
+
+def failure(error: Exception) -> str:
+    """Return in a line that a network failed, and where: what it raises is not known beforehand."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split()) or "no text"
+    return f"failed: {type(error).__name__}: {text} (in {last.name}, {Path(last.filename).name}:{last.lineno})"
 
 
 def console() -> Any:

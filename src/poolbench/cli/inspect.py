@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from poolbench.cli.designs import console, looked_at, write_json
+from poolbench.cli.designs import console, failure, looked_at, write_json
 
 USAGE = """Show where a variant goes in a network: every site with its geometry and shapes, what is left alone and why,
 the head, and which variants come out as the same network. Nothing is trained and no data is opened: the dataset's
@@ -15,6 +15,10 @@ YAML gives shape and classes.
   poolbench inspect backbone=resnet20 pooling='glob(*)' dataset=cifar10
 
 Overrides are those of `poolbench train`; a list looks at several."""
+
+
+# Names of tensors that are shown of a list of them.
+SHOWN = 8
 
 
 def add_to(commands: Any) -> None:
@@ -48,7 +52,11 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
     found: list[dict[str, Any]] = []
     same: dict[Any, list[str]] = defaultdict(list)
     for design, assembled in designs:
-        audit, cost = audited(assembled, batch_size=design.protocol.batch_size, device=design.device)
+        try:
+            audit, cost = audited(assembled, batch_size=design.protocol.batch_size, device=design.device)
+        except Exception as error:  # a custom network may raise anything: the other designs are shown
+            refused[design.title] = failure(error)
+            continue
         _show(out, design, audit, cost)
         labels, shape = dict(design.labels), design.input_shape
         found.append({"labels": labels, "input_shape": shape, "audit": audit, "cost": cost})
@@ -81,26 +89,11 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
     for row in audit["sites"]:
         table.add_row(*map(Text, _site(row)))
     out.print(table if audit["sites"] else "no sites")
-    head = audit["head"]
-    own = head["native"] or "none"
-    kept = "its own" if head["operator"] == own else f"{_called(head)} in the place of {own}"
-    note = f"; {head['note']}" if head["note"] else ""
-    out.print(
-        f"head: {kept}, {head['features']} features{note}" if head["native"] else "head: none",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    out.print(_head(audit["head"]), highlight=False, markup=False, soft_wrap=True)
     _left_alone(out, audit["left_alone"])
     weights = audit.get("starting_weights")
     if weights:
-        lost = f"; exchanged: {', '.join(weights['exchanged'])}" if weights["exchanged"] else ""
-        out.print(
-            f"weights of {weights['source']}: {weights['kept']:,} of {weights['loaded']:,} loaded parameters are kept"
-            f"{lost}; not among them: {len(weights['left_out'])} tensors",
-            highlight=False,
-            markup=False,
-        )
+        out.print(_weights(weights), highlight=False, markup=False, soft_wrap=True)
     matched = audit.get("match")
     if matched:
         out.print(
@@ -138,10 +131,37 @@ def _called(row: Mapping[str, Any]) -> str:
     return f"{row['operator']}({arguments})" if arguments else str(row["operator"])
 
 
+def _head(head: Mapping[str, Any]) -> str:
+    note = f"; {head['note']}" if head["note"] else ""
+    if not head["native"]:
+        return f"head: none{note}"
+    kept = "its own" if head["operator"] == head["native"] else f"{_called(head)} in the place of {head['native']}"
+    return f"head: {kept}, {head['features']} features, at {head['name']}{note}"
+
+
+def _weights(weights: Mapping[str, Any]) -> str:
+    """Return what is said of trained weights: what was loaded and kept, and what found no place."""
+    digest = f" ({weights['digest']})" if weights.get("digest") else ""
+    counts = f"{weights['kept']:,} of {weights['loaded']:,} loaded parameters are kept"
+    parts = [f"weights of {weights['source']}{digest}: {counts}"]
+    for words, key in (
+        ("exchanged", "exchanged"),
+        ("not loaded, the file has no such tensor of that shape", "left_out"),
+        ("tensors of the file without a place in the network", "unplaced"),
+    ):
+        names = weights.get(key) or []
+        if names:
+            more = f", … ({len(names)} in all)" if len(names) > SHOWN else ""
+            parts.append(f"{words}: {', '.join(names[:SHOWN])}{more}")
+    return "; ".join(parts)
+
+
 def _left_alone(out: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print what is left alone, by reason: a network has many gates."""
+    """Print what is left alone with its sizes, by reason: a network has many gates."""
     reasons: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        reasons[row["reason"]].append(row["name"])
+        sizes = " → ".join("×".join(map(str, row[key])) for key in ("input_shape", "output_shape") if row[key])
+        parts = ", ".join(part for part in (row["native"], sizes) if part)
+        reasons[row["reason"]].append(f"{row['name']} [{parts}]" if parts else row["name"])
     for reason, names in reasons.items():
-        out.print(f"left alone: {', '.join(names)}: {reason}", highlight=False, markup=False)
+        out.print(f"left alone: {', '.join(names)}: {reason}", highlight=False, markup=False, soft_wrap=True)

@@ -156,7 +156,7 @@ def _published_of(experiment: str, known: argparse.Namespace) -> list[tuple[str,
         return []
     content = yaml.safe_load(path.read_text()) or {}
     figures = Experiment.of(experiment, None, None, content.get("published"), f"{path}: ").published
-    found = {}
+    found: dict[tuple[str, str], tuple[str, Any, list[Any], int]] = {}
     for figure in figures:
         if figure.test_accuracy_std:
             name = f"{figure.source}: {figure.variant} of {figure.backbone} on {figure.dataset}"

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,40 @@ def add_to(commands: Any) -> None:
         "--into", type=Path, metavar="DIR", help="where the comparison of two folders goes (versus-FIRST in the second)"
     )
     command.add_argument("--svg", type=Path, help="also draw the tables as they stand in the terminal into this file")
+    command.add_argument(
+        "--explain", action="store_true", help="also print how every figure is computed, block by block"
+    )
+    command.add_argument("--quiet", action="store_true", help="print the verdict alone")
+    command.add_argument("--open", action="store_true", help="open report.html in the browser")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the report."""
+    if arguments.quiet and arguments.explain:
+        raise ConfigurationError("--quiet and --explain exclude each other: choose one")
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
     from poolbench.report import make_report
-    from poolbench.report.text.terminal import open_console
+    from poolbench.report.make import PAGE
+    from poolbench.report.text.terminal import Shown, open_console
 
+    arguments.folder = arguments.folder.expanduser()
     console = Console(record=True, width=100) if arguments.svg else open_console()
     if arguments.other:
         from poolbench.report.versus import make_versus
 
         make_versus(arguments.folder, arguments.other, into=arguments.into, console=console)
+        if arguments.open:
+            raise ConfigurationError("--open: the comparison of two folders has no page")
     elif arguments.into:
         raise ConfigurationError("--into belongs to the comparison of two folders; a report lies beside its records")
     else:
-        make_report(arguments.folder, console=console)
+        shown = Shown.VERDICT if arguments.quiet else Shown.ALL if arguments.explain else Shown.TABLES
+        report = make_report(arguments.folder, console=console, shown=shown)
+        if arguments.open:
+            webbrowser.open((report.folder / PAGE).resolve().as_uri())
     if arguments.svg:
         try:
             # rich's template fetches its font from the network; a monospaced one of the reader's does.

@@ -28,7 +28,9 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     torch.float32
     """
     device = x.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
 
 
 def is_channels_last(x: Tensor) -> bool:

@@ -152,8 +152,14 @@ def _passes(
         for name in pooling
     ]
     probe.eval()
+    # The counter looks for the gradient of what modules are given, which a view of a parameter has not in such a pass.
+    learned = [parameter for parameter in probe.parameters() if parameter.requires_grad and parameter.is_leaf]
+    for parameter in learned:
+        parameter.requires_grad_(False)
     with torch.no_grad(), watching(probe) as sights, FlopCounterMode(display=False) as counter:
         probe(marked(torch.zeros(1, *input_shape, **place)))
+    for parameter in learned:
+        parameter.requires_grad_()
     for hook in hooks:
         hook.remove()
     memory = step_memory(probe.train(), torch.zeros(batch_size, *input_shape, **place))

@@ -51,7 +51,8 @@ def watching(network: nn.Module) -> Iterator[dict[str, Sight]]:
     found: dict[str, Sight] = {}
     with ExitStack() as stack:
         for name, module in network.named_modules():
-            stack.callback(module.register_forward_hook(partial(_leave, found, name)).remove)
+            if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
+                stack.callback(module.register_forward_hook(partial(_leave, found, name)).remove)
         stack.enter_context(_Following())
         yield found
 

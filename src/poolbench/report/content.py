@@ -30,7 +30,8 @@ class Content:
         over_blocks: what holds for the mean over the blocks, an arm each.
         across: what holds over all data sets.
         head: how the tables are to be read, a sentence each.
-        words: the verdict in words, a sentence each.
+        spoken: the verdict as a person would say it, three sentences at most.
+        words: the verdict in words, a sentence for all blocks and for each.
         views: the blocks as tables for people.
         over_view: the mean over the blocks as such a table; None where there are not several.
         pairing: what equal seeds gained, a sentence a block.
@@ -47,6 +48,7 @@ class Content:
     over_blocks: tuple[OverBlocks, ...]
     across: Across
     head: list[str]
+    spoken: list[str]
     words: list[str]
     views: list[View]
     over_view: View | None

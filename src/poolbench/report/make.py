@@ -13,7 +13,7 @@ from poolbench.errors import ConfigurationError
 from poolbench.experiment import Experiment
 from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
-from poolbench.report.figures.painter import Painter
+from poolbench.report.painter import Painter
 from poolbench.report.reading.arms import group
 from poolbench.report.reading.comparability import NotCompared, not_compared, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load
@@ -24,6 +24,7 @@ from poolbench.report.statistics.pairing import gained
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
+from poolbench.report.text.spoken import spoken
 from poolbench.report.text.views import head_lines, rows_by_arm, view
 from poolbench.report.text.words import verdict_words
 from poolbench.writable import PROBE_BYTES
@@ -50,11 +51,13 @@ class Report:
     files: list[Path]
 
 
-def make_report(folder: Path, *, console: Console | None = None) -> Report:
-    """Read the records in `folder`, print their tables, and write tables, figures and pages beside them.
+def make_report(
+    folder: Path, *, console: Console | None = None, shown: terminal.Shown = terminal.Shown.TABLES
+) -> Report:
+    """Read the records in `folder`, write tables, figures and pages beside them, and print the tables.
 
-    Each file is written under a temporary name and renamed; equal records give equal bytes, so that two reports at once
-    do no harm.
+    `shown` says how much is printed. Each file is written under a temporary name and renamed; equal records give equal
+    bytes, so that two reports at once do no harm.
 
     Raises `ConfigurationError` when the folder is absent, cannot be written or holds no record.
     """
@@ -64,13 +67,11 @@ def make_report(folder: Path, *, console: Console | None = None) -> Report:
     with Painter(sum(1 for _ in folder.glob(f"records/*/{RECORD_FILE}"))) as painter:
         content = gather(load(folder))
         painter.begin(content)
-        console = console or terminal.open_console()
-        terminal.show(console, content)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
             "summary.tex": latex.tables(content.blocks, content.views, content.rows, content.over_view).encode(),
         }
-        # Imported here, when the tables are on the screen: they take as long to import as all else to compute.
+        # Imported here, while the second process draws: they take as long to import as all else to compute.
         from poolbench.report import figures, page
 
         files |= figures.files(content, [name for name in figures.DRAWINGS if name not in painter.share])
@@ -78,6 +79,9 @@ def make_report(folder: Path, *, console: Console | None = None) -> Report:
         files |= painter.files()
     optional = {*figures.NAMES, *(f"{name}.{form}" for name in tables.NAMES for form in ("csv", "parquet"))}
     written = write_files(folder, files, optional)
+    # First written, then printed: what is at the other end of the output may end it at any time.
+    console = console or terminal.open_console()
+    terminal.show(console, content, shown)
     terminal.show_files(console, folder, written)
     return Report(
         folder=folder,
@@ -109,6 +113,7 @@ def gather(loaded: Loaded) -> Content:
         over_blocks=over,
         across=over_all,
         head=head_lines(summary) + ([over_blocks_text.HOW] if over else []),
+        spoken=spoken(blocks, rows, over_blocks_text.rows(over, over_table)),
         # After what is said of all blocks, before each of them.
         words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:]],
         views=[view(block, rows) for block in blocks],

@@ -227,8 +227,8 @@ def _built(value: Any, name: str) -> Any:
 def _try(arguments: str) -> None:
     """Let Lightning check arguments (JSON) as it does when it begins; its words are kept."""
     try:
-        # A cell is trained by one process, whatever started it: where SLURM is installed Lightning would speak of it.
-        plugins: Any = [LightningEnvironment()]
-        L.Trainer(**json.loads(arguments), plugins=plugins, accelerator="cpu", logger=False, enable_checkpointing=False)
+        # By itself Lightning looks for SLURM, warns where it is installed, and counts the job's tasks in it.
+        alone = LightningEnvironment()
+        L.Trainer(**json.loads(arguments), accelerator="cpu", logger=False, enable_checkpointing=False, plugins=[alone])
     except Exception as error:  # it raises whatever comes
         raise ConfigurationError(f"`trainer`: lightning.Trainer: {error}") from error

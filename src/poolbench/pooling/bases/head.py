@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from poolbench.pooling.bases.arguments import IMPLEMENTATIONS_OF_HEADS, checked_implementation
+from poolbench.pooling.bases.maps import MapModule
 from poolbench.pooling.bases.work import Work, checked_shape, work_of
 
 
-class HeadPool2d(nn.Module):
-    """A pooling of the whole last map (B, C, H, W) → (B, F); a subclass brings `forward` and `operations_on`.
+class HeadPool2d(MapModule):
+    """A pooling of the whole last map (B, C, H, W) → (B, F); a subclass brings `pool_map` and `operations_on`.
 
     Where F is not C, it brings `features_of` as well; where a map's size is worth a word in the audit, `remark`.
 
@@ -41,6 +42,14 @@ class HeadPool2d(nn.Module):
     def __init__(self, *, implementation: str = "fast") -> None:
         super().__init__()
         self.implementation = checked_implementation(implementation, IMPLEMENTATIONS_OF_HEADS)
+
+    def of_batch(self, x: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, F)."""
+        return self.pool_map(x)
+
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, F): what a subclass brings."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `pool_map`")
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""

@@ -9,10 +9,12 @@ from torch import Tensor
 from poolbench.kernels import operator as kernels
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
-from poolbench.kernels.plain import pool_plain
+from poolbench.kernels.plain import pool_plain, pool_whole_numbers
 from poolbench.kernels.program import Program, program
+from poolbench.kernels.sizes import are_known
 from poolbench.kernels.sums import Summands, sums
 from poolbench.kernels.transforms import is_transformed
+from poolbench.pooling.bases.maps import FLOATS
 from poolbench.pooling.bases.window import WindowPool2d
 from poolbench.pooling.shared.draws import Draws
 
@@ -112,8 +114,8 @@ class TapPool2d(WindowPool2d):
         device = x_BCHW.device.type
         if self.implementation == "torch":
             return "implementation=torch"
-        if torch.compiler.is_exporting():
-            return "what is exported needs no kernel"
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():
+            return "what is exported or traced needs no kernel"
         if is_transformed(x_BCHW, *self._parameters.values()):
             return "a transform of torch.func, or a tangent, needs torch's own operations"
         wanted, dtypes = kernels.KERNELS[self.implementation]
@@ -135,10 +137,10 @@ class TapPool2d(WindowPool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
-        shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
         if self.implementation_for(x_BCHW)[0] == "torch":
-            return self.plain(x_BCHW)
-        return self.by_kernel(x_BCHW, Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape))
+            self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])  # torch's own operations say less of what is wrong
+            return self.plain(x_BCHW) if x_BCHW.dtype in FLOATS else self._of_choices(x_BCHW)
+        return self.by_kernel(x_BCHW, self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1]))
 
     def by_kernel(self, x_BCHW: Tensor, geometry: Geometry) -> Tensor:
         """Pool windows that lie where `geometry` says, by the compiled formula."""
@@ -146,9 +148,22 @@ class TapPool2d(WindowPool2d):
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own operations; a subclass may know better ones."""
-        shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
-        geometry = Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape)
+        geometry = self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1])
         return pool_plain(x_BCHW, self._params(x_BCHW), self._key(), self.program, geometry)
+
+    def geometry(self, height: int, width: int) -> Geometry:
+        """Return where the windows of a map of this size lie."""
+        shape = self.output_shape(height, width)
+        hangs_over = None if are_known(height, width) else self.ceil_mode
+        return Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape, hangs_over)
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return whether every result is one of the map's values: whether the formula chooses among them."""
+        has_border = self.geometry(height, width).has_border((height, width))
+        return all((each.value_at_border if has_border else each.value).chooses for each in self.programs.values())
+
+    def _of_choices(self, x_BCHW: Tensor) -> Tensor:
+        return pool_whole_numbers(x_BCHW, self.program, self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1]))
 
     def _params(self, x_BCHW: Tensor) -> Tensor | None:
         """Return the learned numbers as (P, C), None where there are none."""
@@ -161,7 +176,7 @@ class TapPool2d(WindowPool2d):
         if not found:
             return None
         channels = x_BCHW.shape[-3]
-        for parameter in found:
+        for parameter in found if are_known(channels) else ():
             if parameter.shape not in ((1,), (channels,)):
                 raise ValueError(f"`channels` must be the map's {channels}, got {', '.join(map(str, parameter.shape))}")
         return torch.stack([parameter.expand(channels) for parameter in found])

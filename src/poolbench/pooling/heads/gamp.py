@@ -38,15 +38,21 @@ class GAMPPool2d(HeadPool2d):
             raise ValueError(f"`k` must be a whole number of at least 1 or a fraction in (0, 1.0], got {k!r}")
         self.k = k
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
         k = self.taken_of(*x_BCHW.shape[-2:])
         x_BCN = x_BCHW.flatten(2)
+        if not x_BCN.is_floating_point():  # see `selects`
+            return x_BCN.amax(-1)
         if torch.onnx.is_in_onnx_export():  # which knows no stable sort, and passes no gradient
             top_BCK = x_BCN.topk(k, dim=-1).values
         else:  # torch.topk does not say which of equal values it takes
             top_BCK = x_BCN.sort(dim=-1, descending=True, stable=True).values[..., :k]
         return upcast(top_BCK).mean(-1).to(x_BCHW.dtype)
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return whether k is one value, the largest."""
+        return self.taken_of(height, width) == 1
 
     def taken_of(self, height: int, width: int) -> int:
         """Return how many values are taken of a map of this size.

@@ -1,12 +1,14 @@
 """Max pooling over regions of random sizes."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from poolbench.kernels.precision import is_channels_last, match_input
+from poolbench.kernels.sizes import are_known, are_surely_equal
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.shared.draws import Draws
 from poolbench.pooling.shared.index_select import index_select
@@ -115,24 +117,29 @@ class FractionalMaxPool2d(WindowPool2d):
         """
         if self.output_ratio is None:
             return super().output_shape(height, width)
-        shape = int(height * self.output_ratio[0]), int(width * self.output_ratio[1])
-        if min(shape) < 1:
+        shape = torch.sym_int(height * self.output_ratio[0]), torch.sym_int(width * self.output_ratio[1])
+        if are_known(*shape) and min(shape) < 1:
             raise ValueError(f"the map must have a result by output_ratio={self.output_ratio}, got {height}x{width}")
         return shape
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return True: every result is a value of the map."""
+        return True
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
         height, width = x_BCHW.shape[-2:]
         shape = self.output_shape(height, width)
-        if shape[0] > height or shape[1] > width:
+        known = are_known(height, width)
+        if known and (shape[0] > height or shape[1] > width):
             raise ValueError(f"the map must be at least {shape[0]}x{shape[1]}, as many results, got {height}x{width}")
         # In the order of memory, so that the gradient keeps the layout as well.
         last = is_channels_last(x_BCHW)
         y = x_BCHW.permute(0, 2, 3, 1) if last else x_BCHW
         # Columns first: of equal values, the first of a row, and then the first row, is the first in reading.
         for axis in (1, 0):
-            if shape[axis] < x_BCHW.shape[2 + axis]:
-                y = self._along(y, axis + (1 if last else 2), shape[axis])
+            if not are_surely_equal(shape[axis], x_BCHW.shape[2 + axis]):
+                y = self._along(y, axis, axis + (1 if last else 2), shape[axis])
         return match_input(x_BCHW, y.permute(0, 3, 1, 2) if last else y)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
@@ -148,15 +155,22 @@ class FractionalMaxPool2d(WindowPool2d):
         across = height * columns * (largest(width, columns) - 1)
         return channels * (across + rows * columns * (largest(height, rows) - 1))
 
-    def _along(self, x: Tensor, dim: int, count: int) -> Tensor:
-        """Return the maxima of `count` regions along one dimension."""
+    def _most(self, axis: int) -> int:
+        """Return a number of steps that no region of an axis exceeds, whatever the map's size."""
+        if self.output_ratio is not None:
+            return ceil(2 / self.output_ratio[axis])
+        return self.stride[axis] + max(self.kernel_size[axis] - 2 * self.padding[axis], 0)
+
+    def _along(self, x: Tensor, axis: int, dim: int, count: int) -> Tensor:
+        """Return the maxima of `count` regions along one axis, which is dimension `dim` of x."""
         shared = int(self.overlapping)
         span = x.shape[dim] - shared
         edges = self._edges(span, count, x.device)
         first, last = edges[:-1], edges[1:] - 1 + shared
         result = index_select(x, dim, first)
         # Where a region has ended, its last value stands in: it changes nothing.
-        for step in range(1, -(-span // count) + shared):
+        most = -(-span // count) if are_known(span, count) else self._most(axis)
+        for step in range(1, most + shared):
             other = index_select(x, dim, torch.minimum(first + step, last))
             result = torch.where((other > result) | other.isnan(), other, result)
         return result

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from poolbench.kernels.precision import is_channels_last, match_input
+from poolbench.kernels.sizes import smaller
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.shared.draws import Draws
 from poolbench.pooling.shared.index_select import index_select
@@ -92,7 +93,7 @@ class S3Pool2d(WindowPool2d):
         """Return how many rows and columns z has."""
         rows, columns = self.output_shape(height, width)
         below, right = height + self.padding[0], width + self.padding[1]
-        return min(rows * self.stride[0], below), min(columns * self.stride[1], right)
+        return smaller(rows * self.stride[0], below), smaller(columns * self.stride[1], right)
 
     def _chosen(self, axis: int, places: int, count: int) -> Tensor:
         """Return `count` rows or columns of `places`, in their order, drawn cell by cell."""

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from poolbench.kernels.precision import is_channels_last, match_input, upcast, without_autocast
+from poolbench.kernels.sizes import are_known
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
 
@@ -94,6 +95,8 @@ def cropping(size: int, count: int, like: Tensor) -> Tensor:
     >>> cropping(4, 2, torch.zeros(1)).mul(4).round(decimals=4).tolist()
     [[2.0, 1.0, 0.0, 1.0], [0.0, 1.0, 2.0, 1.0]]
     """
+    if not are_known(size, count):
+        return _cropping_of_any_size(size, count, like)
     both = min(size, count)
     frequency_F = torch.arange(1, (both + 1) // 2, device=like.device)
     at_FJ = angles(frequency_F, count, like)
@@ -102,6 +105,19 @@ def cropping(size: int, count: int, like: Tensor) -> Tensor:
     if both % 2 == 0:
         highest = torch.full((1,), both // 2, device=like.device)
         total_JI = total_JI + angles(highest, count, like).cos().T @ angles(highest, size, like).cos()
+    return total_JI / size
+
+
+def _cropping_of_any_size(size: Any, count: Any, like: Tensor) -> Tensor:
+    """Return the same where nothing may depend on whether sizes are even: all frequencies, each with its weight.
+
+    There are no more results than values. The highest frequency of an even number of results has no sine.
+    """
+    frequency_F = torch.arange(count // 2 + 1, device=like.device)
+    once_F = (frequency_F == 0) | (2 * frequency_F == count)
+    weight_F1 = torch.where(once_F, 1, 2).to(like.dtype).unsqueeze(1)
+    at_FJ, at_FI = angles(frequency_F, count, like), angles(frequency_F, size, like)
+    total_JI = (at_FJ.cos() * weight_F1).T @ at_FI.cos() + (at_FJ.sin() * weight_F1).T @ at_FI.sin()
     return total_JI / size
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from poolbench.kernels.precision import is_channels_last, match_input, upcast, without_autocast
+from poolbench.kernels.sizes import are_known, larger, smaller
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
 
@@ -131,14 +132,16 @@ class WaveletPool2d(WindowPool2d):
     def _extended(self, x: Tensor, dim: int, count: int) -> Tensor:
         """Return the values that `count` places of the filter need along a dimension, beyond the map as well."""
         size, length = x.shape[dim], len(FILTERS[self.wavelet])
-        if length == 2 and 2 * count <= size:
+        if length == 2 and are_known(size, count) and 2 * count <= size:
             return x.narrow(dim, 0, 2 * count)
         place = torch.arange(2 * count + length - 2, device=x.device) + (1 - length // 2)
         if self.extension == "symmetric":
             place = place % (2 * size)
             place = torch.minimum(place, 2 * size - 1 - place)
         else:
-            place = (place % (size + size % 2 if 2 * count > size else size - size % 2)).clamp(max=size - 1)
+            # Larger than 2 · count is neither of both, save of an even size, where they are equal.
+            period = larger(smaller(2 * count, size + size % 2), size - size % 2)
+            place = torch.minimum(place % period, torch.ones_like(place) * (size - 1))
         return x.index_select(dim, place)
 
     def extra_repr(self) -> str:

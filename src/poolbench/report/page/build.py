@@ -96,6 +96,8 @@ def html(content: Content) -> bytes:
         data=Markup(script_json(compact(content))),
         name=content.experiment.name,
         experiment=content.experiment,
+        spoken=content.spoken,
+        verdict_counts=_verdict_counts(content),
         words=[*content.words, *content.across.words()[:1]],
         warnings=content.warnings,
         head=content.head,
@@ -139,6 +141,12 @@ def _policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _verdict_counts(content: Content) -> list[tuple[str, int]]:
+    """Return how many comparisons within blocks ended with which verdict."""
+    found = Counter(str(verdict) for verdict in content.tables["summary"]["verdict"])
+    return [(name, found[name]) for name in MARKS if found[name] and name != REFERENCE]
 
 
 def _counts(content: Content) -> list[tuple[str, int]]:

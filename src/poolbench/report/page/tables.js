@@ -133,7 +133,10 @@ function seedButtons(arm) {
 }
 
 const settled = (arm, quantity) => (arm[`${quantity}_settled`] === false ? "~" : "");
-const unlike = (arm) => (arm.implementation && arm.reference_implementation && arm.implementation !== arm.reference_implementation ? "‡" : "");
+// An arm with the reference's own window operators differs in its head alone.
+const ownReference = (arm) => ARMS.find((one) => one.block === arm.block && one.variant === arm.reference);
+const unlike = (arm) => (arm.implementation && arm.reference_implementation && arm.implementation !== arm.reference_implementation
+  && (ownReference(arm) || {}).downsample_operators !== arm.downsample_operators ? "‡" : "");
 const unfinished = (arm) => ["failed", "diverged", "unsupported", "interrupted"].map((status) => [arm[`n_${status}`] || 0, status]).filter(([n]) => n);
 const references = [...new Set(ARMS.map((arm) => arm.reference).filter(given))];
 const against = references.length === 1 ? references[0] : "reference";

@@ -22,6 +22,7 @@ def summary(content: Content) -> str:
         parts.append(f"**Expected.** {plain(experiment.expected)}")
     parts += [
         "## Verdict",
+        *([bullets(plain(sentence) for sentence in content.spoken), "### Block by block"] if content.spoken else []),
         bullets(plain(sentence) for sentence in (*content.words, *content.across.words(), *content.across.left_out)),
     ]
     parts.append(
@@ -30,7 +31,7 @@ def summary(content: Content) -> str:
     )
     parts.append(bullets(plain(line) for line in content.head))
     if content.warnings:
-        parts += ["## Mind", bullets(plain(sentence) for sentence in content.warnings)]
+        parts += ["## Warnings", bullets(plain(sentence) for sentence in content.warnings)]
     if content.over_view is not None:
         parts += [f"## {plain(content.over_view.title)}", table(content.over_view)]
     if content.pairing:

@@ -1,7 +1,9 @@
 """The tables in the terminal. Text goes to rich as text, never as markup: a variant's name may hold brackets."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 
 from rich import box
@@ -12,11 +14,18 @@ from rich.text import Text
 
 from poolbench.report.content import Content
 from poolbench.report.text import published
-from poolbench.report.text.views import View
+from poolbench.report.text.views import FLAGGED, SMALL, UNLIKE, View
 
 # In a pipe or a log there is no width to ask for.
 LOG_WIDTH = 100
 MOST_LISTED = 12
+# What the marks in the tables mean.
+MARKS = {
+    FLAGGED: "more than the pooling differs, see the line under the table",
+    SMALL: "smaller than the test set's own standard error",
+    UNLIKE: "another implementation than the reference's: the ratio is not the pooling's alone",
+    "~": "the interval of the ratio stayed wide",
+}
 # Spaces between two columns.
 GAP = 2
 # A name up to this is shown on one line, one with settings breaks before them.
@@ -33,42 +42,81 @@ def open_console() -> Console:
     return console if console.is_terminal else Console(width=max(LOG_WIDTH, console.width))
 
 
-def show(console: Console, content: Content) -> None:
-    """Print the verdict, the blocks' tables, and after them all that a reader must know about them."""
+class Shown(Enum):
+    """How much the terminal shows: the verdict alone, the tables with a legend, or all that explains them."""
+
+    VERDICT = "verdict"
+    TABLES = "tables"
+    ALL = "all"
+
+
+def show(console: Console, content: Content, shown: Shown = Shown.TABLES) -> None:
+    """Print the tables of the blocks, the verdict, a legend, and what a reader must know before comparing."""
     write = _Writer(console)
-    views = content.views
     write.line(str(content.folder), "bold")
+    if shown is not Shown.VERDICT:
+        _show_tables(write, content)
+        write.line()
+    _show_verdict(write, content, shown)
+    if shown is Shown.VERDICT:
+        return
+    write.line()
+    for line in legend(content):
+        write.line(line, "dim")
+    if shown is Shown.ALL:
+        write.listing("How to read the figures", content.head, "", most=None)
+    table = content.tables.get("published")
+    if table is not None:
+        write.listing("Beside published figures", [_published(cells) for cells in published.cells(table)], "")
+    write.listing("Warnings", content.warnings, "yellow")
+    write.listing("Not compared", [str(entry) for entry in content.not_compared], "yellow")
+    told = [f"{_within(problem.path, content.folder)}: {problem.reason}" for problem in content.problems]
+    write.listing("Not read", told, "red")
+
+
+def _show_tables(write: "_Writer", content: Content) -> None:
     if content.experiment.question:
         write.line(content.experiment.question)
-    for sentence in (*content.words, *content.across.words(), *content.across.left_out):
-        write.item(sentence)
-    write.line()
-    for line in content.head:
-        write.line(line, "dim")
-    speeds = [view.speed for view in views if view.speed]
-    if content.over_view is not None:
+    for view in content.views:
         write.line()
-        write.line(content.over_view.title, "bold", aside=f"  (Δ to {content.over_view.against})")
-        write.view(content.over_view)
-    for view in views:
-        write.line()
-        write.line(view.title, "bold", aside=f"  (Δ to {view.against})" if view.against else "")
+        write.line(view.title, "bold", aside=f"  (Δ: difference to {view.against})" if view.against else "")
         if view.rows:
             write.view(view)
         else:
             write.line("  no finished cell")
-        if view.speed and len(set(speeds)) > 1:
-            write.line(f"  speed: {view.speed}", "dim")
-    if speeds and len(set(speeds)) == 1:
+    if content.over_view is not None:
         write.line()
-        write.line(f"Speed: {speeds[0]}", "dim")
-    table = content.tables.get("published")
-    if table is not None:
-        write.listing("Beside published figures", [_published(cells) for cells in published.cells(table)], "")
-    write.listing("Mind", content.warnings, "yellow")
-    write.listing("Not compared", [str(entry) for entry in content.not_compared], "yellow")
-    told = [f"{_within(problem.path, content.folder)}: {problem.reason}" for problem in content.problems]
-    write.listing("Not read", told, "red")
+        write.line(content.over_view.title, "bold", aside=f"  (Δ: difference to {content.over_view.against})")
+        write.view(content.over_view)
+
+
+def _show_verdict(write: "_Writer", content: Content, shown: Shown) -> None:
+    said = content.spoken or content.words[:1]
+    if said:
+        write.line("Verdict", "bold")
+    for sentence in said:
+        write.item(sentence)
+    if shown is Shown.ALL:
+        write.listing("In detail", [*content.words, *content.across.words(), *content.across.left_out], "", most=None)
+
+
+def legend(content: Content) -> list[str]:
+    """Return how the tables are to be read, in five lines at most; `--explain` prints all of it."""
+    lines = [
+        "A block is one network on one data set, a variant one pooling in it; n: seeds; ±: half of a 95 % interval."
+    ]
+    if any(view.against for view in content.views):
+        lines.append("At Δ it is the interval that decides: seeds and test images are noise, corrected by Holm.")
+    marks = {
+        mark for view in content.views for row in view.rows for cell in row.cells for mark in MARKS if mark in cell
+    }
+    if marks:
+        lines.append("; ".join(f"{mark} {MARKS[mark]}" for mark in MARKS if mark in marks) + ".")
+    speeds = {view.speed for view in content.views if view.speed}
+    if speeds:
+        lines.append(f"Speed: {'; '.join(sorted(speeds))}. Above 1, train × is faster and latency × slower.")
+    lines.append("All columns are in summary.csv; `poolbench report --explain` says how each figure is computed.")
+    return lines
 
 
 def _published(cells: Sequence[str]) -> str:
@@ -88,14 +136,20 @@ def show_views(
         write.line()
         write.line(view.title, "bold")
         write.view(view)
-    write.listing("Mind", warnings, "yellow")
+    write.listing("Warnings", warnings, "yellow")
 
 
 def show_files(console: Console, folder: Path, files: Sequence[Path]) -> None:
-    """Print what was written where."""
-    write = _Writer(console)
-    write.line()
-    write.line(f"Written to {folder}: {', '.join(path.name for path in files)}")
+    """Print what was written where, in a line."""
+    page = next((path.name for path in files if path.suffix == ".html"), "")
+    kinds = Counter(path.suffix for path in files)
+    tables, figures = kinds[".csv"], kinds[".png"]
+    parts = [
+        *([page] if page else []),
+        f"{tables} tables (.csv, .parquet)",
+        *([f"{figures} figures"] if figures else []),
+    ]
+    _Writer(console).line(f"Written to {folder}: {', '.join(parts)}, summary.md")
 
 
 def _within(path: Path, folder: Path) -> Path:
@@ -130,6 +184,8 @@ class _Writer:
             if number:
                 self.line()
             self.console.print(table)
+        for note in _footnotes(shown):
+            self.line(f"  {note}", "dim")
 
     def item(self, entry: str) -> None:
         # Two columns, so that the further lines of a long entry are seen to belong to it.
@@ -137,15 +193,24 @@ class _Writer:
         item.add_row("-", Text(self.text(entry), overflow="fold"))
         self.console.print(item)
 
-    def listing(self, title: str, entries: Sequence[str], style: str) -> None:
+    def listing(self, title: str, entries: Sequence[str], style: str, most: int | None = MOST_LISTED) -> None:
         if not entries:
             return
         self.line()
         self.line(f"{title} ({len(entries)})", f"bold {style}")
-        for entry in entries[:MOST_LISTED]:
+        for entry in entries[:most]:
             self.item(entry)
-        if len(entries) > MOST_LISTED:
-            self.line(f"  and {len(entries) - MOST_LISTED} more: summary.md lists all")
+        if most is not None and len(entries) > most:
+            self.line(f"  and {len(entries) - most} more: summary.md lists all")
+
+
+def _footnotes(view: View) -> list[str]:
+    """Return what must be said of arms, a line for each note: those that share one stand together."""
+    named: dict[str, list[str]] = {}
+    for row in view.rows:
+        for note in row.notes:
+            named.setdefault(note, []).append(row.cells[0])
+    return [f"{', '.join(names)}: {note}" for note, names in named.items()]
 
 
 def _fitting(view: View, width: int) -> list[Table]:
@@ -154,10 +219,7 @@ def _fitting(view: View, width: int) -> list[Table]:
     A table that is too wide would be cut through its figures.
     """
     everything = list(range(1, len(view.headings)))
-    widths = _widths(view, notes=[note for row in view.rows for note in row.notes])
-    if _total(widths, everything) > width:
-        # Notes may be broken between words.
-        widths = _widths(view, notes=[word for row in view.rows for note in row.notes for word in note.split()])
+    widths = _widths(view)
     if _total(widths, everything) <= width:
         return [_table(view, everything, widths)]
     parts: list[list[int]] = []
@@ -174,15 +236,15 @@ def _fitting(view: View, width: int) -> list[Table]:
     return [_table(view, part, widths) for part in parts]
 
 
-def _widths(view: View, *, notes: Sequence[str]) -> list[int]:
-    """Return the width of each column: its longest cell; for the names the longest line or note, up to a limit."""
+def _widths(view: View) -> list[int]:
+    """Return the width of each column: its longest cell; for the names the longest line, up to a limit."""
     columns = list(zip(*(row.cells for row in view.rows), strict=True))
     widths = [
         max(cell_len(heading.short), *map(cell_len, cells))
         for heading, cells in zip(view.headings, columns, strict=True)
     ]
     lines = [line for name in columns[0] for line in _foldable(name).split("\n")]
-    widths[0] = min(LONGEST_LINE, max(map(cell_len, [view.headings[0].short, *lines, *notes])))
+    widths[0] = min(LONGEST_LINE, max(map(cell_len, [view.headings[0].short, *lines])))
     return widths
 
 
@@ -199,9 +261,6 @@ def _table(view: View, columns: Sequence[int], widths: Sequence[int]) -> Table:
     for row in view.rows:
         style = "bold" if row.is_reference else ""
         name = Text(_foldable(row.cells[0]), style=style)
-        if 1 in columns:
-            for note in row.notes:
-                name.append(f"\n{note}", style="not bold dim")
         table.add_row(name, *(Text(row.cells[index], style=style) for index in columns))
     return table
 

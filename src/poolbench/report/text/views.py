@@ -5,7 +5,7 @@ points, millions of multiply-adds.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,16 +97,26 @@ FEW_SEEDS = 5
 UNLIKE = "‡"
 
 
-def _ratio_text(row: Mapping[str, Any], quantity: str) -> str:
+def _ratio_text(row: Mapping[str, Any], quantity: str, unlike: bool) -> str:
     value = row[f"{quantity}_ratio"]
-    mark = UNLIKE if _unlike(row) else ""
-    return f"{value:.2f}{_unsettled(row, quantity)}{mark}" if given(value) else NOTHING
+    return f"{value:.2f}{_unsettled(row, quantity)}{UNLIKE * unlike}" if given(value) else NOTHING
 
 
-def _unlike(row: Mapping[str, Any]) -> bool:
-    """Whether the arm's poolings were computed in another way than its reference's: the ratio may come from that."""
-    both = row["implementation"], row["reference_implementation"]
-    return all(given(each) and each for each in both) and both[0] != both[1]
+def unlike_arms(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the arms (by digest) whose windows were computed in another way than their reference's.
+
+    A speed ratio may then come from that. An arm with the reference's own window operators, which differs in its head
+    alone, is none of these.
+    """
+    rows = list(rows)
+    own = {(row["backbone"], row["dataset"], row["variant"]): row["downsample_operators"] for row in rows}
+    found = set()
+    for row in rows:
+        both = row["implementation"], row["reference_implementation"]
+        windows = own.get((row["backbone"], row["dataset"], row["reference"]))
+        if all(given(each) for each in both) and both[0] != both[1] and row["downsample_operators"] != windows:
+            found.add(row["arm_id"])
+    return found
 
 
 def _unsettled(row: Mapping[str, Any], quantity: str) -> str:
@@ -133,6 +143,7 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
         if several
         else next((row["reference"] for row in rows if row["reference"]), "")
     )
+    unlike = unlike_arms(rows)
     speeds = any(given(row["training_ratio"]) or given(row["latency_ms"]) for row in rows)
     own_parameters = any(given(row["parameters_pooling"]) and row["parameters_pooling"] > 0 for row in rows)
     columns: list[tuple[Heading, list[str]]] = [
@@ -154,9 +165,15 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
     columns.append((Heading("MMACs", "multiply-adds, M", True), [millions_text(row["multiply_adds"]) for row in rows]))
     if speeds:
         columns += [
-            (Heading("train ×", "training ×", True), [_ratio_text(row, "training") for row in rows]),
+            (
+                Heading("train ×", "training ×", True),
+                [_ratio_text(row, "training", row["arm_id"] in unlike) for row in rows],
+            ),
             (Heading("images/s", "training images/s", True), [figure_text(r["training_images_per_s"]) for r in rows]),
-            (Heading("latency ×", "latency ×", True), [_ratio_text(row, "latency") for row in rows]),
+            (
+                Heading("latency ×", "latency ×", True),
+                [_ratio_text(row, "latency", row["arm_id"] in unlike) for row in rows],
+            ),
         ]
     cells = list(zip(*(texts for _, texts in columns), strict=True))
     return View(
@@ -164,7 +181,7 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
         against=reference if any(given(row["difference_mean"]) for row in rows) else "",
         headings=tuple(heading for heading, _ in columns),
         rows=tuple(
-            Row(tuple(texts), _notes(row), is_reference=row["variant"] == row["reference"])
+            Row(tuple(texts), _notes(row, row["arm_id"] in unlike), is_reference=row["variant"] == row["reference"])
             for texts, row in zip(cells, rows, strict=True)
         ),
         speed=_speed_text(rows),
@@ -220,14 +237,14 @@ def millions_text(value: Any) -> str:
     return figure_text(float(value) / 1e6) if given(value) else NOTHING
 
 
-def _notes(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _notes(row: Mapping[str, Any], unlike: bool) -> tuple[str, ...]:
     notes = []
     if row["identical_to"]:
         notes.append(f"identical to {row['identical_to']}")
     if row["flags"]:
         notes.append(f"{FLAGGED} {row['flags']}")
-    if _unlike(row):
-        notes.append(f"{UNLIKE} {row['implementation']}, its reference {row['reference_implementation']}")
+    if unlike:
+        notes.append(f"{UNLIKE} ran by {row['implementation']}, the reference by {row['reference_implementation']}")
     return tuple(notes)
 
 
@@ -268,11 +285,15 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
         )
     ]
     if summary["difference_mean"].notna().any():
+        noise = _noise(summary)
+        interval = (
+            f", ± half the width of the interval that decides the verdict: {noise}, and Holm's procedure corrects "
+            "better and worse for the number of variants in the block. Too few runs have their own 95 % interval, one "
+            "seed has none."
+        )
         lines.append(
             "Δ: mean of the differences to the reference, seed by seed (equal seeds share split, order, augmentation "
-            f"and starting weights), ± half the width of the interval that decides the verdict: {_noise(summary)}, and "
-            "Holm's procedure corrects better and worse for the number of variants in the block. Too few runs have "
-            "their own 95 % interval, one seed has none."
+            "and starting weights)" + (interval if noise else "; one seed has no interval.")
         )
         lines.append(_verdicts(summary))
         lines += _further(summary)
@@ -283,7 +304,7 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
         "Not in the accuracies' own intervals: the test set is itself a sample, with a standard error of "
         f"√(p(1−p)/images){size} on each."
     )
-    if any(_unlike(row) for row in rows_by_arm(summary).values()):
+    if unlike_arms(rows_by_arm(summary).values()):
         lines.append(
             f"{UNLIKE}: only one of the two ran by compiled kernels, or more of it, so the ratio tells the "
             "implementations apart as well as the operators: not a reason to call one faster. "
@@ -296,15 +317,17 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
         )
         lines.append(
             "Speed: train × (above 1: faster) and latency × of one image (below 1: faster) are medians of ratios to "
-            "the reference, measured in turns; images/s comes from another moment and is no base for a ratio."
+            "the reference, the two measured in turns; images/s was measured at another time, so ratios of it say less."
             + (" ~: the repeats ended before the interval was narrow." if unsettled else "")
         )
     return lines
 
 
 def _noise(summary: pd.DataFrame) -> str:
-    """Say what the intervals of differences count as noise."""
+    """Say what the intervals of differences count as noise, empty where there is no interval."""
     found = set(summary["difference_noise"]) - {""}
+    if not found:
+        return ""
     if found == {"seeds and images"}:
         return "seeds and test images both count as noise"
     if found == {"seeds"}:
@@ -343,7 +366,7 @@ def _further(summary: pd.DataFrame) -> list[str]:
     if (summary["verdict"] == UNDECIDED).any():
         lines.append(
             "Undecided does not mean equal. The chance that a new run decides is for a number of seeds that is fixed "
-            "before it starts: seeds added one by one until something is decided call chance a difference."
+            "before it starts: adding seeds until something is decided finds differences where there are none."
         )
     clear = summary.loc[summary["verdict"].isin((BETTER, WORSE)), "n_paired"]
     if len(clear) and clear.min() <= FEW_SEEDS:

@@ -1,4 +1,4 @@
-"""Operators, heads and networks of one's own, and what is said where they do not fit."""
+"""Custom operators, heads and networks, and what is said where they do not fit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -190,7 +190,7 @@ class Picky(nn.Module):
 """
 
 
-def test_head_of_ones_own_is_told_what_it_asks_for(assemble: Assemble, own: Own) -> None:
+def test_custom_head_is_given_what_it_asks_for(assemble: Assemble, own: Own) -> None:
     made = assemble("slides", heading(f"{own(HEADS)}.Norms", power=3))
     assert made.operators[-1].seen == (32, (8, 8), 10)
     assert (made.head["operator"], made.head["arguments"], made.head["features"]) == ("Norms", "power=3", 32)
@@ -268,7 +268,7 @@ class Net(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, num_classes, 3)
     def forward(self, x):
-        return self.conv(x)[..., ::2, ::2].flatten(2).mean(2)
+        return torch.logsumexp(self.conv(x)[..., ::2, ::2].flatten(2), 2)
 """
 
 

@@ -1,0 +1,196 @@
+"""The head of a network that declares none: what turns its last map into features, by what a pass shows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from poolbench.backbones.anatomy import WINDOWS, Calls, behind, first_linear, within
+from poolbench.backbones.flow import WEIGHTED, Flow
+from poolbench.backbones.function_pools import MapMax2d, MapMean2d
+from poolbench.backbones.trace import shown_size
+from poolbench.pooling import pair
+from poolbench.streams import stream
+
+# What a head is often called. A name alone is no evidence.
+HEAD_NAMES = ("head", "avgpool", "global_pool")
+CLASSIFIER_NAMES = ("classifier", "fc")
+WHOLE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, MapMean2d, MapMax2d)
+DECLARE = (
+    "make it a module of the network's and declare it, with the sites, as `self.anatomy = poolbench.backbones.Anatomy("
+    "sites=(…), head='…', classifier='…')`"
+)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What was found.
+
+    Args:
+        name: of the module; None where there is none.
+        why_none: what a message says then.
+        others: modules that pool a whole map or are called like a head but are not it, and why.
+    """
+
+    name: str | None
+    why_none: str
+    others: Mapping[str, str]
+
+
+def find_head(network: nn.Module, calls: Calls, flow: Flow) -> Head:
+    """Find the module that stands between the last map and the classifier's input.
+
+    It takes a map and has no parameters, which another head would drop. All that the logits have of the image goes
+    through it, and no layer behind it sees a map. Such a module is the head if it is called `head`, `avgpool` or
+    `global_pool`, pools the whole map, be it by a window as large, or else flattens it.
+    """
+    modules = dict(network.named_modules())
+    others: dict[str, str] = {}
+    found = []
+    candidates = [name for name in calls if _could_be(name, modules, calls)]
+    for name in candidates:
+        own = sum(parameter.numel() for parameter in modules[name].parameters())
+        if own:
+            others[name] = f"it is not the head: it has {own:,} parameters of its own, which another head would drop"
+    for name in _outermost([name for name in candidates if name not in others]):
+        why = _why_not(name, modules, calls, flow)
+        if why:
+            others[name] = why
+        else:
+            found.append(name)
+    # Of several one behind the other, the last that makes its map smaller: an adaptive pooling may stand before it.
+    smaller = [name for name in found if _size(calls[name][0].out) < _size(calls[name][0].into)]
+    pooling = [name for name in found if _pools_whole(name, modules, calls)]
+    for choice in (smaller, pooling, found):
+        if choice:
+            return Head(_inmost(choice[-1], candidates, modules, calls, flow), "", others)
+    for name in calls:
+        flattens = type(modules[name]) is nn.Flatten and len(calls[name][0].into) == 3
+        if flattens and _size(calls[name][0].into) > 1 and not _why_not(name, modules, calls, flow):
+            return Head(name, "", others)
+    return Head(None, _why_none(network, others, flow), others)
+
+
+def find_classifier(network: nn.Module, calls: Calls, head: str) -> str | None:
+    """Return the module whose first `nn.Linear` is the first layer with weights behind the head.
+
+    That is the module `classifier` or `fc` of the network if it is in there, else the outermost one without the head.
+    """
+    modules = dict(network.named_modules())
+    linear = next((name for name in behind(network, calls, head) if isinstance(modules[name], nn.Linear)), None)
+    if linear is None:
+        return None
+    for name in CLASSIFIER_NAMES:
+        inner = first_linear(modules[name]) if name in modules and not within(head, name) else None
+        if inner is not None and linear == (f"{name}.{inner[0]}" if inner[0] else name):
+            return name
+    parts = linear.split(".")
+    outer = (".".join(parts[: at + 1]) for at in range(len(parts)))
+    return next(name for name in outer if not within(head, name))
+
+
+def _outermost(names: list[str]) -> list[str]:
+    return [name for name in names if not any(within(name, other) for other in names if other != name)]
+
+
+def _inmost(name: str, candidates: list[str], modules: Mapping[str, nn.Module], calls: Calls, flow: Flow) -> str:
+    """Return the pooling inside of a head that does more than that, such as to normalise: the rest stays."""
+    for inner in candidates:
+        inside = inner != name and within(inner, name) and calls[inner][0].into == calls[name][0].into
+        if inside and not _why_not(inner, modules, calls, flow):
+            given, pooled = (_of_random_map(modules[part], calls[name][0].into) for part in (name, inner))
+            if given.shape != pooled.shape or not torch.allclose(given, pooled):
+                return inner
+    return name
+
+
+@torch.no_grad()
+def _of_random_map(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    was = module.training
+    x = torch.randn(2, *shape, generator=stream(0, "head"))
+    try:
+        found: Tensor = module.eval()(x).flatten(1)
+    finally:
+        module.train(was)
+    return found
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    """Return the number of places of a map (C, H, W), 1 of features."""
+    return shape[1] * shape[2] if len(shape) == 3 else 1
+
+
+def _could_be(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> bool:
+    if len(calls[name][0].into) != 3 or isinstance(modules[name], torch.jit.ScriptModule):
+        return False
+    called = name.rpartition(".")[2] in HEAD_NAMES and first_linear(modules[name]) is None
+    return called or _pools_whole(name, modules, calls)
+
+
+def _pools_whole(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> bool:
+    """Whether a module pools its whole map, be it by a window that no other of the network's poolings has."""
+    module = modules[name]
+    if isinstance(module, WHOLE):
+        return type(module).forward in [kind.forward for kind in WHOLE]
+    if type(module) not in (nn.AvgPool2d, nn.MaxPool2d) or len(calls[name][0].into) != 3:
+        return False
+    window = _window(module)
+    alike = [
+        other
+        for other in calls
+        if other != name and type(modules[other]) is type(module) and _window(modules[other]) == window
+    ]
+    return window == tuple(calls[name][0].into[1:]) and _size(calls[name][0].out) == 1 and not alike
+
+
+def _window(module: nn.Module) -> tuple[int, int]:
+    size: Any = module.kernel_size
+    return pair("kernel_size", size)
+
+
+def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Flow) -> str:
+    """Return why a module is not the head, "" for one that may be."""
+    spans = flow.spans.get(name, [])
+    if len(spans) > 1:
+        return f"it is not the head: it is called {len(spans)} times in a pass"
+    span, way = spans[0], flow.on_way()
+    if not way.intersection(span.outputs):
+        return "it is not the head: the logits do not depend on it"
+    if not flow.only_way(name):
+        return (
+            "it is not the head: its map reaches the logits on another way, too, as past a gate that scales it or "
+            "through a second pooling"
+        )
+    given = _size(calls[name][0].out)
+    for index in range(span.end, len(flow.steps)):
+        step = flow.steps[index]
+        if index in way and step.operation in WEIGHTED and (step.kernel > 1 or step.before > 1):
+            return f"it is not the head: layers behind it see maps ({step.module}: {shown_size(step.into)})"
+        if index in way and step.after > given:
+            return f"it is not the head: larger maps follow ({step.module}: {shown_size(step.out)})"
+    return ""
+
+
+def _why_none(network: nn.Module, others: Mapping[str, str], flow: Flow) -> str:
+    """Return what is said where there is no head."""
+    if isinstance(network, torch.jit.ScriptModule):
+        return "it is TorchScript, of which no module can be exchanged: give the network as Python code"
+    said = [f"{name}: {why.removeprefix('it is not the head: ')}" for name, why in others.items()]
+    named = f" ({'; '.join(said)})" if said else ""
+    way, modules = flow.on_way(), dict(network.named_modules())
+    last = [
+        step
+        for step in (flow.steps[index] for index in flow.reductions() if index in way)
+        if step.after == 1 and not isinstance(modules[step.module], (*WHOLE, *WINDOWS, nn.Conv2d))
+    ]
+    if not last:
+        return f"no module pools or flattens the last map on the only way to the logits{named}; {DECLARE}"
+    step = last[-1]
+    kind = type(modules[step.module]).__name__
+    inside = f"{step.module} ({kind})" if step.module else kind
+    return (
+        f"its last map becomes features inside the code of {inside}, by {step.word} ({shown_size(step.into)} → "
+        f"{shown_size(step.out)}){named}; {DECLARE}"
+    )

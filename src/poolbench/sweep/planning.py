@@ -12,13 +12,13 @@ import torch
 from poolbench.cell import Cell, identity_of
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, UnsupportedError
-from poolbench.record import FINISHED, RECORD_FILE, Identity, damaged_files, read_record, title
-from poolbench.run import is_finished, open_parts
+from poolbench.record import RECORD_FILE, Identity, damaged_files, read_record, title
+from poolbench.run import open_parts
 from poolbench.settings import Settings
 from poolbench.sweep.asked import Asked
 from poolbench.sweep.plan import FrozenCell
 from poolbench.sweep.process import log
-from poolbench.sweep.state import file_digest
+from poolbench.sweep.state import DONE, file_digest
 from poolbench.training import Protocol, resolve_device
 from poolbench.training.inert import require_acting
 
@@ -191,11 +191,12 @@ def _with_record(planned: PlannedCell) -> PlannedCell:
         record = read_record(path)
     except (ConfigurationError, OSError):
         return planned
-    done = record["status"] == "failed" or is_finished(planned.folder)
+    damage = damaged_files(planned.folder, record)
+    # What could not be is tried again: its code may be another now.
+    done = record["status"] in DONE and record["status"] != "unsupported" and not damage
     if done and not planned.settings.force.asks_for(planned.folder, record):
         return replace(planned, before=record["status"])
-    damaged = "; ".join(damaged_files(planned.folder, record).values()) if record["status"] in FINISHED else ""
-    return replace(planned, replaces=file_digest(path), damaged=damaged)
+    return replace(planned, replaces=file_digest(path), damaged="; ".join(damage.values()))
 
 
 def _why_not(cell: Cell) -> str:

@@ -7,12 +7,10 @@ unless the specification sets it. Arguments are checked against the signature be
 mistakes reported together.
 """
 
-import hashlib
 import inspect
 import math
 import pkgutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError, unknown_name
@@ -142,27 +140,3 @@ def _nested(value: Any, context: Mapping[str, Any] | None, *, where: str) -> Any
     if isinstance(value, Mapping) and TARGET in value:
         return build(value, context, where=where)
     return value
-
-
-def own_code(config: Any) -> dict[str, str]:
-    """Return a digest of the source file of each `_target_` in `config` that is in no installed package.
-
-    Custom code changes without its name or version changing. An installed package's is known by its version,
-    poolbench's own by the revision in the record.
-    """
-    found: dict[str, str] = {}
-    if isinstance(config, Mapping):
-        path = config.get(TARGET)
-        if isinstance(path, str) and not path.startswith("poolbench."):
-            try:
-                file = inspect.getsourcefile(inspect.unwrap(locate(path)))
-            except TypeError:  # written in C
-                file = None
-            if file and "site-packages" not in Path(file).parts:
-                found[path] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
-        for value in config.values():
-            found |= own_code(value)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            found |= own_code(value)
-    return found

@@ -135,7 +135,7 @@ def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any
         if ({**design.config, "seed": 0}, used) not in same:
             found.append((used, design, reference))
     if mistakes:
-        raise ConfigurationError("\n  ".join(mistakes))
+        raise ConfigurationError("; and ".join(mistakes))
     return found
 
 
@@ -185,7 +185,7 @@ def _rows(
             "implementation": summary(look(arm, batch_size=size)),
             "reference_implementation": summary(look(other, batch_size=size)),
         }
-        for size in batch_sizes
+        for size in {1, *batch_sizes}  # latency is that of one image
     }
     yield from (
         place | row | ran[row["batch_size"]]

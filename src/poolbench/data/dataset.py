@@ -50,12 +50,16 @@ class Datasets:
     """
 
     def __init__(self) -> None:
+        self._opened: dict[str, Dataset] = {}
         self._built: dict[str, Dataset] = {}
         self._loaded: dict[str, LoadedImages] = {}
 
     def open(self, spec: Mapping[str, Any]) -> Dataset:
         """Open the dataset of a `conf/dataset` YAML as `open_dataset` does, or share what is open already."""
-        return open_dataset(spec, self)
+        key = _key(spec)
+        if key not in self._opened:
+            self._opened[key] = open_dataset(spec, self)
+        return self._opened[key]
 
     def built(self, own: Mapping[str, Any]) -> Dataset:
         """Return the object that a specification describes, built at the first call."""

@@ -46,7 +46,7 @@ def pool_plain(
 
     Args:
         x_BCHW: the map.
-        params_PC: learned parameters, one number for each channel; None where there are none.
+        params_PC: learned parameters, one number for each channel or one (P, 1) for all; None where there are none.
         key: of the random numbers, None where none are drawn.
         program: what is computed.
         geometry: where the windows lie.
@@ -125,6 +125,8 @@ def spread_plain(
     if params is not None:
         zeros = torch.zeros((*x.shape[:-2], *geometry.shape), dtype=wide, device=x.device)
         gparams = torch.stack([(zeros + part).sum((0, 2, 3)) for part in found[program.size :]]).to(params.dtype)
+        if params.shape[1] != gparams.shape[1]:
+            gparams = gparams.sum(1, keepdim=True)
     return gx.contiguous(memory_format=layout), gparams
 
 

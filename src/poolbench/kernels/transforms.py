@@ -58,6 +58,20 @@ def outside_transforms() -> Iterator[None]:
             yield
 
 
+def is_plain(*tensors: Tensor) -> bool:
+    """Return whether these are torch's plain tensors, which no mode watches and no transform changes.
+
+    >>> is_plain(torch.zeros(1)), bool(torch.func.vmap(lambda x: x + is_plain(x))(torch.zeros(1)))
+    (True, False)
+    """
+    return (
+        torch._C._functorch.peek_interpreter_stack() is None
+        and torch._C._len_torch_dispatch_stack() == 0
+        and not torch.jit.is_tracing()
+        and all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
+    )
+
+
 def allows_custom_function(*tensors: Tensor | None) -> bool:
     """Return whether a custom derivative (a `torch.autograd.Function`) may be used for these.
 

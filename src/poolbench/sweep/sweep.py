@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from poolbench.errors import Stopped
+from poolbench.errors import ConfigurationError, Stopped
 from poolbench.experiment import write_experiment
 from poolbench.paths import PACKAGE
+from poolbench.record import RECORD_FILE
 from poolbench.report import make_report
 from poolbench.run import write_unsupported
 from poolbench.source import training_code
@@ -17,9 +18,10 @@ from poolbench.sweep.launch import Launch
 from poolbench.sweep.launchers import run_planned
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
 from poolbench.sweep.planning import Plan, load_data, plan_cells
+from poolbench.sweep.process import log
 from poolbench.sweep.processes import Nursery
 from poolbench.sweep.speed import measure_speeds
-from poolbench.writable import require_inside, require_writable
+from poolbench.writable import require_inside, require_replaceable, require_writable
 
 
 def run_sweep(
@@ -38,7 +40,7 @@ def run_sweep(
         Stopped, KeyboardInterrupt: a signal ended it.
     """
     plan = plan_cells(asked, settings.cell)
-    require_writable([settings.folder, *(planned.folder for planned in plan.to_do[:1])])
+    _require_places(plan, settings)
     for planned in plan.to_do:
         require_inside(planned.folder, settings.folder)
     if settings.experiment.says_something:
@@ -62,8 +64,26 @@ def run_sweep(
     trained_s = time.monotonic() - began
     if settings.speed.measure and not stopped:
         measure_speeds(plan.cells, settings.speed, console)
-    make_report(settings.folder)
-    return conclude(plan, sweep, trained, trained_s, console, stopped=stopped, strict=settings.strict)
+    unreported = None
+    try:
+        make_report(settings.folder)
+    except ConfigurationError as error:  # how the sweep ended is said all the same
+        unreported = error
+    status = conclude(plan, sweep, trained, trained_s, console, stopped=stopped, strict=settings.strict)
+    if unreported is not None and status == 0:
+        raise unreported
+    if unreported is not None:
+        log.error("no report: %s", unreported)
+    return status
+
+
+def _require_places(plan: Plan, settings: SweepSettings) -> None:
+    """Try every place that will be written to, before anything is trained."""
+    folders = [planned.folder for planned in plan.to_do]
+    speeds = [settings.cell.speeds] if settings.speed.measure else []
+    places = [settings.folder, *folders[:1], *(folder for folder in folders[1:] if folder.exists()), *speeds]
+    require_writable([*places, PlanFolder(settings.folder).claims])
+    require_replaceable(folder / RECORD_FILE for folder in folders)
 
 
 def _planned(plan: Plan, settings: SweepSettings, launch: Launch) -> PlannedSweep:

@@ -30,6 +30,9 @@ class TapPool2d(WindowPool2d):
     `implementation_for` says which, and why.
     """
 
+    # What was asked last of `geometry`, and its answer.
+    _known: tuple[tuple[Any, ...], Geometry] | None = None
+
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -61,9 +64,9 @@ class TapPool2d(WindowPool2d):
         """Return the result of a window from the sums of `summands`, equal to that of `formula`."""
         raise NotImplementedError(f"{type(self).__name__} must bring `of_sums` to be run by sums")
 
-    def params(self) -> list[Tensor]:
-        """Return the learned numbers of the formula, each of shape (1,) or (C,)."""
-        return []
+    def params(self) -> Tensor | None:
+        """Return the learned numbers of the formula, (P, 1) or (P, C), in at least float32; None: there are none."""
+        return None
 
     def trace(self) -> None:
         """Make the formula ready to run: called once, when everything that it depends on is set."""
@@ -71,7 +74,8 @@ class TapPool2d(WindowPool2d):
             self.draws = Draws()
         modes = (True, False) if self.is_random else (False,)
         self.programs: dict[bool, Program] = {}
-        was, self.learned = self.training, len(self.params())
+        was, learned = self.training, self.params()
+        self.learned = 0 if learned is None else len(learned)
         for mode in modes:
             self.training = mode
             in_sums = sums(self.window_size, self.learned, self.summands, self.of_sums) if self.has_sums else None
@@ -152,7 +156,19 @@ class TapPool2d(WindowPool2d):
         return pool_plain(x_BCHW, self._params(x_BCHW), self._key(), self.program, geometry)
 
     def geometry(self, height: int, width: int) -> Geometry:
-        """Return where the windows of a map of this size lie."""
+        """Return where the windows of a map of this size lie.
+
+        A size that follows on its like is not asked about again. Of sizes that are no plain numbers (a compiler's, an
+        exporter's) nothing is kept.
+        """
+        if torch.compiler.is_compiling() or not type(height) is type(width) is int:
+            return self._geometry(height, width)
+        asked = (height, width, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        if self._known is None or self._known[0] != asked:
+            self._known = asked, self._geometry(height, width)
+        return self._known[1]
+
+    def _geometry(self, height: int, width: int) -> Geometry:
         shape = self.output_shape(height, width)
         hangs_over = None if are_known(height, width) else self.ceil_mode
         return Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape, hangs_over)
@@ -166,20 +182,19 @@ class TapPool2d(WindowPool2d):
         return pool_whole_numbers(x_BCHW, self.program, self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1]))
 
     def _params(self, x_BCHW: Tensor) -> Tensor | None:
-        """Return the learned numbers as (P, C), None where there are none."""
+        """Return the learned numbers, (P, 1) or (P, C), None where there are none."""
         found = self.params()
-        if len(found) != self.learned:
+        given = 0 if found is None else len(found)
+        if given != self.learned:
             raise ValueError(
                 f"the formula of {type(self).__name__} needs {self.learned} learned numbers, `params` gives "
-                f"{len(found)}: a parameter was replaced by one of another size"
+                f"{given}: a parameter was replaced by one of another size"
             )
-        if not found:
-            return None
-        channels = x_BCHW.shape[-3]
-        for parameter in found if are_known(channels) else ():
-            if parameter.shape not in ((1,), (channels,)):
-                raise ValueError(f"`channels` must be the map's {channels}, got {', '.join(map(str, parameter.shape))}")
-        return torch.stack([parameter.expand(channels) for parameter in found])
+        if found is None or not are_known(channels := x_BCHW.shape[-3]):
+            return found
+        if found.shape[1:] not in ((1,), (channels,)):
+            raise ValueError(f"`channels` must be the map's {channels}, got {', '.join(map(str, found.shape[1:]))}")
+        return found
 
     def _key(self) -> Tensor | None:
         return self.draws.next_key() if self.program.draws else None

@@ -19,9 +19,9 @@ from poolbench.pooling.windows.log_sum_exp import above_base
 class _WindowLogSumExp(TapPool2d):
     """The same of a window, β given: a kernel serves every β, learned or not."""
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return a stand-in for β."""
-        return [torch.ones(1)]
+        return torch.ones(1, 1)
 
     def formula(self, window: Window) -> Value:
         """Return (1/β) log(Σ e^(βx) / n), guarded as `GlobalLogSumExp2d` is."""

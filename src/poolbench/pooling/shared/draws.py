@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointFunction
 from torch.utils.data import get_worker_info
 
-from poolbench.kernels.transforms import in_vmap, outside_transforms
+from poolbench.kernels.transforms import in_vmap, is_plain, outside_transforms
 from poolbench.kernels.uniform import mix, uniform
 
 
@@ -73,8 +73,19 @@ class Draws(nn.Module):
         """Return float32 numbers in [0, 1) of a shape, on the device of the stream."""
         return uniform(self.next_key(), *shape)
 
+    def numbers(self, count: int) -> list[float] | Tensor:
+        """Return what `uniform` does of this many numbers, as Python's where Python may read them."""
+        key = self.next_key()
+        if torch.compiler.is_compiling() or not (is_plain(key) and key.is_cpu):
+            return uniform(key, count)
+        known = int(key)
+        return [(mix(mix(at) ^ known) >> 8) * 2.0**-24 for at in range(count)]
+
     def _key(self, number: Tensor) -> Tensor:
-        return mix(mix(number + 0x9E3779B9) ^ self.seed)
+        if torch.compiler.is_compiling() or not (is_plain(number, self.seed) and number.is_cpu):
+            return mix(mix(number + 0x9E3779B9) ^ self.seed)
+        # The same by Python's numbers: twenty operations of torch's take longer than a small map.
+        return torch.tensor(mix(mix(int(number) + 0x9E3779B9) ^ int(self.seed)), device="cpu")
 
     def set(self, seed: int, count: int) -> None:
         """Let the stream of `seed` go on after `count` forward passes that drew."""

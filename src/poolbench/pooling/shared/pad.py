@@ -63,15 +63,10 @@ def _extended(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], m
 class _Extended(torch.autograd.Function):
     """Keeps nothing of the map; the derivative is made of differentiable operations."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: str) -> Tensor:
+    def forward(ctx: Any, x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: str) -> Tensor:
+        ctx.rows, ctx.columns, ctx.mode = rows, columns, mode
         return _made(x_BCHW, rows, columns, mode)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, ctx.rows, ctx.columns, ctx.mode = inputs
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:

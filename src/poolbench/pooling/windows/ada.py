@@ -60,9 +60,9 @@ class AdaPool2d(TapPool2d):
         self.logit = nn.Parameter(torch.zeros(check_per(per, channels)))
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return b."""
-        return [sigmoid_weight(self.logit)]
+        return sigmoid_weight(self.logit).unsqueeze(0)
 
     def formula(self, window: Window) -> Value:
         """Return the blend."""

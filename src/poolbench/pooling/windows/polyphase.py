@@ -113,14 +113,10 @@ class _Component(torch.autograd.Function):
     """One component of each image; torch's own derivative of that adds numbers up where there is one for each place."""
 
     @staticmethod
-    def forward(parts_BCHIWJ: Tensor, best_B: Tensor) -> Tensor:
-        return _component(parts_BCHIWJ, best_B)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        parts_BCHIWJ, best_B = inputs
+    def forward(ctx: Any, parts_BCHIWJ: Tensor, best_B: Tensor) -> Tensor:
         ctx.size, ctx.last = parts_BCHIWJ.shape, _is_channels_last(parts_BCHIWJ)
         ctx.save_for_backward(best_B)
+        return _component(parts_BCHIWJ, best_B)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:

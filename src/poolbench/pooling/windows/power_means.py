@@ -134,9 +134,9 @@ class PowerMeanPool2d(TapPool2d):
         self.per, self.p = per, exponent(p, per, channels)
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return p."""
-        return [upcast(self.p)]
+        return upcast(self.p).unsqueeze(0)
 
     def formula(self, window: Window) -> Value:
         """Return (Σ x^p / n)^(1/p), ∞ where one x^p is ∞ or all x are."""
@@ -216,9 +216,9 @@ class LehmerPool2d(TapPool2d):
         self.per, self.exponent = per, exponent(p, per, channels)
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return p."""
-        return [upcast(self.exponent)]
+        return upcast(self.exponent).unsqueeze(0)
 
     def formula(self, window: Window) -> Value:
         """Return Σ x^(p+1) / Σ x^p."""

@@ -11,6 +11,7 @@ from poolbench.kernels.precision import is_channels_last, match_input, upcast, w
 from poolbench.kernels.sizes import are_known
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
+from poolbench.pooling.shared.last import Last
 
 
 class SpectralPool2d(WindowPool2d):
@@ -54,6 +55,7 @@ class SpectralPool2d(WindowPool2d):
         implementation: str = "fast",
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, implementation=implementation)
+        self._by_row, self._by_column = Last[Tensor](), Last[Tensor]()
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
@@ -61,7 +63,8 @@ class SpectralPool2d(WindowPool2d):
         rows, columns = self.output_shape(height, width)
         y = upcast(x_BCHW)
         with without_autocast(y):
-            by_row, by_column = cropping(height, rows, y), cropping(width, columns, y)
+            by_row = self._by_row.of(y, (height, rows), lambda: cropping(height, rows, y))
+            by_column = self._by_column.of(y, (width, columns), lambda: cropping(width, columns, y))
             if is_channels_last(x_BCHW):
                 # In the order of memory (B, H, W, C), so that the gradient keeps the layout as well.
                 y = torch.matmul(by_row, y.permute(0, 2, 3, 1).flatten(2)).unflatten(2, (width, -1))

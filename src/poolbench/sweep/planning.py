@@ -115,14 +115,20 @@ class Plan:
         """The cells that must be trained."""
         return [planned for planned in self.cells if planned.is_to_do]
 
+    def extended(self, further: "Plan") -> "Plan":
+        """Return the plan with the cells of another behind its own."""
+        return Plan((*self.cells, *further.cells))
 
-def plan_cells(asked: Iterable[Asked], settings: Settings) -> Plan:
+
+def plan_cells(asked: Iterable[Asked], settings: Settings, datasets: Datasets | None = None) -> Plan:
     """Return the plan of these cells, the network of every arm that has something to do built once.
+
+    `datasets` holds those that are open already.
 
     Raises:
         ConfigurationError: what is wrong in any of the cells, all mistakes together; or the only cell cannot be.
     """
-    datasets = Datasets()
+    datasets = datasets or Datasets()
     found: dict[str, PlannedCell] = {}
     mistakes: list[str] = []
     for one in asked:

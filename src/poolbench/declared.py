@@ -70,7 +70,7 @@ def _is_look(value: Any) -> bool:
     )
 
 
-def seeds_in_order(given: Sequence[int], most: int = LOOKS[-1].seeds) -> tuple[int, ...]:
+def seeds_in_order(given: Sequence[int], most: int) -> tuple[int, ...]:
     """Return the seeds that are declared: those given, in their order, then the whole numbers after the largest.
 
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from poolbench.declared import Declared, seeds_in_order
+from poolbench.declared import LOOKS, Declared, seeds_in_order
 from poolbench.errors import ConfigurationError
 from poolbench.experiment import Experiment, read_experiment
 from poolbench.record import RECORD_FILE
@@ -46,8 +46,9 @@ class Rounds:
         """
         if not settings.until:
             return cls(tuple(asked), settings.folder)
-        order = seeds_in_order([one.config["seed"] for one in asked])
         declared = read_experiment(settings.folder).declared
+        most = declared.looks[-1].seeds if declared else LOOKS[-1].seeds
+        order = seeds_in_order([one.config["seed"] for one in asked], most)
         if declared is not None and declared.order != order:
             raise ConfigurationError(
                 f"`until=decided`: {settings.folder} declares the seeds {list(declared.order)}, got {list(order)}; "
@@ -94,15 +95,17 @@ class Rounds:
         able = {cell.identity.arm_id for cell in plan.cells if not cell.unsupported}
         found, _ = _compared(self.folder, self.declared)
         verdicts = Counter(one.verdict for arm_id, one in found.items() if one.looked is not None and arm_id in able)
-        waiting = sum(found[arm_id].looked_for is not None for arm_id in able & found.keys())
         counts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(verdicts.items()))
         text = f"until=decided: {counts or 'nothing to compare'}"
+        waiting = Counter(after for arm_id in able & found.keys() if (after := found[arm_id].waits_for) is not None)
         if waiting:
-            return f"{text}; {waiting} wait{'s' * (waiting == 1)} for the next look"
+            ahead = ", ".join(f"{arms} wait{'s' * (arms == 1)} for {n} seeds" for n, arms in sorted(waiting.items()))
+            return f"{text}; {ahead}"
         every = len(able) * self.declared.looks[-1].seeds
         ran = sum(not cell.unsupported for cell in plan.cells)
+        saved = 100 * (1 - ran / every) if every else 0.0
         return (
-            f"{text}; {ran} of the {every} cells of the last look's seeds, {1 - ran / every if every else 0:.0%} saved"
+            f"{text}; {ran} cells in place of {every} with {self.declared.looks[-1].seeds} seeds: {saved:.0f} % saved"
         )
 
 

@@ -50,7 +50,7 @@ def run_sweep(
     ran = _run(part, settings, launch, console, nursery)
     while not ran.stopped and (further := rounds.further(plan)):
         if part.to_do:
-            console.print(rounds.said(plan), highlight=False)
+            console.print(rounds.said(plan), highlight=False, soft_wrap=True)
         part = plan_cells(further, settings.cell.without_named_runs(), datasets)
         _require_inside(part, settings)
         plan = plan.extended(part)
@@ -59,7 +59,7 @@ def run_sweep(
         measure_speeds(plan.cells, settings.speed, console)
     make_report(settings.folder)
     if rounds.declared is not None and not ran.stopped:
-        console.print(rounds.said(plan), highlight=False)
+        console.print(rounds.said(plan), highlight=False, soft_wrap=True)
     return conclude(plan, ran.sweep, ran.trained, ran.trained_s, console, stopped=ran.stopped, strict=settings.strict)
 
 

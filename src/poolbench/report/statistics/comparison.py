@@ -70,7 +70,7 @@ class Compared:
         return SEEDS if self.found.images is None else SEEDS_AND_IMAGES
 
     @property
-    def looked_for(self) -> int | None:
+    def waits_for(self) -> int | None:
         """How many seeds the next declared look needs; None: there is none to wait for."""
         return None if self.looked is None else self.looked.waits_for
 

@@ -116,6 +116,10 @@ def _introduction(operators: Sequence[Described], docs: Path) -> str:
         "powers, 1 each, so that a multiply-add is 2. For one result of a window operator, and for one image of a "
         "head. Choices, checks for NaN, copies and what is made of parameters alone count nothing. It is the "
         "operator's `work((C, H, W))`, which gives the bytes as well.\n"
+        "- **Maps** are of floating point. Whole numbers and booleans are taken, and stay exact, where every result is "
+        "one of the map's values: by `max`, `min`, `median` of an odd number of values, `fractional_max`, `aps`, "
+        "`gmp`, `adaptive_max` and `spatial_pyramid` of maxima. Everything else refuses them and says what to do, "
+        "and all refuse complex numbers.\n"
         "- **ONNX**: `poolbench export` writes a trained network with any of these as ONNX and as a program of "
         "`torch.export`, and compares both with it. By `torch.onnx.export` alone, `adaptive_max` and "
         "`spatial_pyramid` come out only where their cells are of equal sizes: what ONNX lacks there, the command "
@@ -286,7 +290,8 @@ def _constructor(operator: Described) -> str:
     for p in parameters:
         if p.kind is p.KEYWORD_ONLY and not star:
             written, star = [*written, "*"], True
-        if p.name in entry.arguments and p.name not in GEOMETRY:
+        # What the class requires it requires of who calls it, whatever the YAML says.
+        if p.name in entry.arguments and p.name not in GEOMETRY and p.default is not p.empty:
             value = entry.arguments[p.name]
             written.append(f"{p.name}={_value(value)}")
         else:
@@ -301,7 +306,7 @@ def _constructor(operator: Described) -> str:
     rows = [
         [
             f"`{p.name}`",
-            f"`{_value(entry.arguments[p.name])}`" if p.name in entry.arguments else _default(p),
+            _default_of_yaml(p, entry.arguments),
             marked(docstring.arguments.get(p.name, "–")),
         ]
         for p in own
@@ -517,6 +522,14 @@ def _geometry(geometry: Mapping[str, Any]) -> str:
 
 def _shape(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape)) or "1"
+
+
+def _default_of_yaml(parameter: inspect.Parameter, arguments: Mapping[str, Any]) -> str:
+    """Return what an argument is where nothing is said: the YAML's value, or the constructor's."""
+    if parameter.name not in arguments:
+        return _default(parameter)
+    value = f"`{_value(arguments[parameter.name])}`"
+    return f"required; {value} in its YAML" if parameter.default is parameter.empty else value
 
 
 def _default(parameter: inspect.Parameter | None) -> str:

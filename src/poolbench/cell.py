@@ -17,11 +17,12 @@ import torch
 from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_digests
 from poolbench.checks import is_whole, whole_number
 from poolbench.data import Dataset, Datasets
-from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.measure.matching import KINDS, Match, match
+from poolbench.own_code import own_code
 from poolbench.record import GROUPS, Identity, identify, title
 from poolbench.settings import Settings
-from poolbench.spec import own_code
+from poolbench.spec import check_values
 from poolbench.training import Mirrors, Protocol, resolve_device, trainer_arguments
 
 MATCH = "match"
@@ -46,7 +47,9 @@ class Design:
         """
         kept = _checked(config)
         device = resolve_device(kept["trainer"] or {})
-        return cls(kept, dict(labels), device, Protocol.of(kept["protocol"]))
+        protocol = Protocol.of(kept["protocol"])
+        protocol.check_device(device)
+        return cls(kept, dict(labels), device, protocol)
 
     @property
     def input_shape(self) -> Shape:
@@ -117,7 +120,7 @@ class Cell:
             datasets: those that are open already; equal ones are shared.
         """
         design = Design.of(config, labels)
-        trainer_arguments(design.config["trainer"] or {})
+        trainer_arguments(design.config["trainer"] or {}, design.protocol)
         Mirrors.check(settings.loggers or {})
         dataset = (datasets or Datasets()).open(design.config["dataset"])
         return cls(design, dataset, settings, identity_of(design.config, labels, design.device, dataset))
@@ -192,6 +195,8 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
     wanted = config.get(MATCH)
     if wanted is not None and wanted.get("by") not in KINDS:
         raise unknown_name("`match`", str(wanted.get("by")), KINDS)
+    for group in GROUPS:
+        check_values(config.get(group), group)
     kept = {group: config.get(group) for group in GROUPS} | {"seed": seed}
     return kept if wanted is None else kept | {MATCH: wanted}
 
@@ -203,6 +208,11 @@ def _of_reference(config: Mapping[str, Any], pooling: Mapping[str, Any]) -> dict
 
 def _assembled(config: Mapping[str, Any], shape: tuple[int, int, int], num_classes: int) -> Assembled:
     """Return the network of a configuration, matched with the reference's where that is asked for."""
+    if config.get("head") is not None and config["pooling"].get("head") is not None:
+        raise UnsupportedError(
+            "`head` and `pooling.head` both fill the head, and one of them would do nothing; leave out head=NAME, or "
+            "take a pooling without a head of its own"
+        )
     groups = json.dumps([config["backbone"], config["pooling"], config.get("head")], sort_keys=True)
     wanted = config.get(MATCH)
     if wanted is None:

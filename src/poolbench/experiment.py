@@ -1,7 +1,7 @@
 """What an experiment asks, what was expected, and what others published: `RESULTS_DIR/NAME/experiment.json`.
 
 It is written when a sweep begins, beside the records and never mixed with them: published figures come from other code,
-often from another recipe, and are only ever set beside one's own.
+often from another recipe, and are only ever set beside the figures here.
 """
 
 from collections.abc import Mapping, Sequence

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
-from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError
+from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError, WriteError
 from poolbench.kernels.compiled import COMPILED
 from poolbench.measure.accuracy import metrics, outcomes
 from poolbench.measure.machine import allocator_in_force, machine, revision
+from poolbench.own_code import own_code
 from poolbench.paths import PACKAGE
 from poolbench.record import FINISHED, OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
 from poolbench.source import training_code
@@ -90,10 +91,10 @@ def is_finished(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Under:
-    """What a cell is trained under: who is told, who may end it, and whether it may still write.
+    """What a cell is trained under: who follows it, who may end it, and whether it may still write.
 
     Args:
-        progress: who is told how far the training is.
+        progress: receives how far the training is.
         should_stop: asked at each step; a text ends the training as `Stopped(text)`.
         may_write: asked before anything is written; false where another process has taken the cell over.
         attempts: those before whose process ended under them, for the record.
@@ -121,7 +122,7 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
     Args:
         cell: nobody else is at it.
         arms: holds what is known of the cell's arm, and gets what is found.
-        under: who is told, who may end it, whether it may still write.
+        under: who follows it, who may end it, whether it may still write.
 
     Raises:
         Stopped, KeyboardInterrupt: asked to end; the record says `interrupted`.
@@ -159,7 +160,9 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
         log.debug("%s failed:\n%s", cell.title, trace)
     under.over()
     if mirrors:
-        mirrors.row({k: v for k, v in record["metrics"].items() if isinstance(v, float)}, len(record["history"]))
+        figures = {key: value for key, value in record["metrics"].items() if isinstance(value, int | float)}
+        last = max(len(record["history"]) - 1, 0)
+        mirrors.final(figures, status=record["status"], step=int(figures.get("selected_epoch", last)))
         mirrors.close(ok=record["status"] == "ok")
     record["times"] |= {
         "total_s": time.perf_counter() - began,
@@ -167,12 +170,21 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
         "ended": _now(),
     }
     under.require()
-    write_record(cell.folder / RECORD_FILE, record)
+    _leave(cell, record)
     if record["status"] in FINISHED:
         remove_checkpoints(cell.folder)
     if ended is not None:
         raise ended
     return record
+
+
+def _leave(cell: Cell, record: dict[str, Any]) -> None:
+    """Write the cell's record; where that cannot be, the cell has failed, whatever it reached."""
+    try:
+        write_record(cell.folder / RECORD_FILE, record)
+    except WriteError as error:
+        record |= {"status": "failed", "reason": f"its record is lost: {error}"}
+        log.error("%s: %s", cell.title, record["reason"])
 
 
 def write_unsupported(cell: Cell, reason: str) -> dict[str, Any]:
@@ -326,7 +338,9 @@ def _blank(cell: Cell, attempts: Sequence[Mapping[str, Any]] = ()) -> dict[str, 
         "history": [],
         "streams": {},
         "times": {"started": _now()},
-        "provenance": provenance(cell.device) | {"command": list(cell.settings.command)} | ended,
+        "provenance": provenance(cell.device)
+        | {"command": list(cell.settings.command), "own_code": own_code(cell.config)}
+        | ended,
         "files": {},
     }
 

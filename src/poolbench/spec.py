@@ -1,18 +1,16 @@
 """From what a YAML says to an object: `{_target_: package.module.Class, argument: value}`.
 
 A specification is a plain dictionary. Its `_target_` is a dotted path to any importable class or function, so a
-thing of one's own needs no registration; the other keys are arguments. `context` holds what only the caller knows
+custom class needs no registration; the other keys are arguments. `context` holds what only the caller knows
 (a site's kernel, the number of channels): each of its entries is passed if the target has a parameter of that name,
 unless the specification sets it. Arguments are checked against the signature before anything is called, all
 mistakes reported together.
 """
 
-import hashlib
 import inspect
 import math
 import pkgutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError, unknown_name
@@ -142,27 +140,3 @@ def _nested(value: Any, context: Mapping[str, Any] | None, *, where: str) -> Any
     if isinstance(value, Mapping) and TARGET in value:
         return build(value, context, where=where)
     return value
-
-
-def own_code(config: Any) -> dict[str, str]:
-    """Return a digest of the source file of each `_target_` in `config` that is in no installed package.
-
-    Code of one's own changes without its name or version changing. An installed package's is known by its version,
-    poolbench's own by the revision in the record.
-    """
-    found: dict[str, str] = {}
-    if isinstance(config, Mapping):
-        path = config.get(TARGET)
-        if isinstance(path, str) and not path.startswith("poolbench."):
-            try:
-                file = inspect.getsourcefile(inspect.unwrap(locate(path)))
-            except TypeError:  # written in C
-                file = None
-            if file and "site-packages" not in Path(file).parts:
-                found[path] = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
-        for value in config.values():
-            found |= own_code(value)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            found |= own_code(value)
-    return found

@@ -71,6 +71,17 @@ def test_the_batch_size_is_the_protocols_and_one(rows: Rows) -> None:
     assert {row["batch_size"] for row in rows("pooling=avg")} == {"1", "2"}
 
 
+def test_latency_is_of_one_image_whatever_the_batch_sizes(rows: Rows) -> None:
+    found = rows("pooling=avg", "--batch-sizes", "3")
+    assert [(row["quantity"], row["batch_size"]) for row in found] == [
+        ("latency", "1"),
+        ("inference", "3"),
+        ("forward_backward", "3"),
+        ("training", "3"),
+    ]
+    assert all(row["implementation"] for row in found)
+
+
 def test_the_protocol_decides_precision_layout_and_compiling(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Any] = []
     monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)

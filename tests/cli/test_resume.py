@@ -83,7 +83,7 @@ def test_a_failed_cell_keeps_its_history_and_goes_on(train, at_epoch, tmp_path: 
     assert record["streams"]
     assert record["data"]["train_images"] == 270
     at_epoch(-1, boom)
-    assert train(*CELL, always, "force=false") == 0
+    assert train(*CELL, always, "force=failed") == 0
     assert resumed(tmp_path / "results" / "adhoc") == [3]
 
 
@@ -92,7 +92,7 @@ def test_a_limit_of_time_is_a_failure_and_no_other_cell(train, tmp_path: Path) -
     (record,) = records(tmp_path / "results" / "adhoc").values()
     assert record["status"] == "failed"
     assert "TimeLimitError: training passed `protocol.time_limit` (1e-06 s) in step 1 of" in record["reason"]
-    assert train(*CELL, "protocol.time_limit=1000") == 0
+    assert train(*CELL, "protocol.time_limit=1000", "force=failed") == 0
     assert set(records(tmp_path / "results" / "adhoc")) == {"stochastic/0"}
 
 

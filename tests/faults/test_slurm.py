@@ -59,7 +59,7 @@ def restart_controller() -> bool:
     until(lambda: not Path(f"/proc/{pid}").exists(), 60)
     time.sleep(5)
     subprocess.run(["slurmctld"], check=True, timeout=60)
-    until(answers, 120)
+    until(lambda: "UP" in subprocess.run(["scontrol", "ping"], capture_output=True, text=True, check=False).stdout)
     return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from pooling.cases import CASES, CHANNELS, OTHERS, SEQUENCES, Case, as_configured, each
+from pooling.cases import CASES, CHANNELS, OTHERS, SEQUENCES, Case, as_configured, each, each_geometry
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -127,6 +127,53 @@ def test_exported_with_sizes_left_open_equals_eager(case: Case) -> None:
     module = torch.export.export(operator, (x,), dynamic_shapes=(names,)).module()
     for y in (x, case.images(3, CHANNELS, 28, 24)):
         torch.testing.assert_close(module(y), operator(y), rtol=1e-4, atol=1e-5)
+
+
+def check_exported_for_any_size(case: Case, geometry: dict[str, Any]) -> None:
+    """Export once, for sizes of every remainder."""
+    operator = case.operator(**geometry)
+    open_sizes = {0: Dim("batch", min=2, max=16), 2: Dim("height", min=8, max=64), 3: Dim("width", min=8, max=64)}
+    program = torch.export.export(operator, (case.images(2, CHANNELS, 12, 10),), dynamic_shapes=(open_sizes,))
+    for batch, height, width in ((2, 12, 10), (3, 9, 11), (4, 13, 16), (2, 15, 8)):
+        x = case.images(batch, CHANNELS, height, width)
+        torch.testing.assert_close(program.module()(x), operator(x), rtol=1e-4, atol=1e-5)
+
+
+@each(lambda case: case.name in (*SOME, "max_blur", "aps") and as_configured(case))
+def test_exported_once_for_any_size(case: Case) -> None:
+    check_exported_for_any_size(case, case.usual)
+
+
+@pytest.mark.slow
+@each_geometry(as_configured, specs=CASES | OTHERS)
+def test_exported_once_for_any_size_in_every_geometry(case: Case, geometry: dict[str, Any]) -> None:
+    check_exported_for_any_size(case, geometry)
+
+
+@each(lambda case: case.name in (*SOME, "max_blur", "aps") and as_configured(case))
+def test_traced_equals_eager(case: Case) -> None:
+    check_traced(case)
+
+
+@pytest.mark.slow
+@each(as_configured)
+def test_the_others_traced_equal_eager(case: Case) -> None:
+    check_traced(case)
+
+
+def check_traced(case: Case) -> None:
+    operator, x = case.operator(), example(case)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, of what it calls deprecated and of sizes that it keeps
+        traced = torch.jit.trace(operator, (x,))
+    torch.testing.assert_close(traced(x), operator(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace. is deprecated:FutureWarning")
+@each(lambda case: case.kind.is_random and as_configured(case))
+def test_what_draws_is_not_traced(case: Case) -> None:
+    with pytest.raises(RuntimeError, match=r"torch.jit.trace cannot follow an operator that draws: call eval"):
+        torch.jit.trace(case.operator().train(), (example(case),))
 
 
 def onnx_result(operator: nn.Module, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from poolbench.errors import Stopped, TimeLimitError
-from poolbench.training import Fitted, Mirrors, fit
+from poolbench.training import Fitted, Mirrors, Protocol, fit
 from poolbench.training.protocol import LIGHTNING_PRECISION
 
 NEVER = 1e9
@@ -105,7 +105,7 @@ def test_a_compiled_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"accumulate_grad_batches": 2}, {"gradient_clip_val": 0.1}, {"max_steps": 7}, {"limit_train_batches": 2}],
+    [{"accumulate_grad_batches": 2}, {"gradient_clip_val": 0.1}, {"limit_train_batches": 2}],
     ids=str,
 )
 def test_arguments_of_lightning(tmp_path: Path, arguments: dict[str, Any]) -> None:
@@ -116,28 +116,28 @@ def test_arguments_of_lightning(tmp_path: Path, arguments: dict[str, Any]) -> No
 def test_float16_keeps_the_scale_of_its_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Lightning has no float16 on a CPU by itself; torch has.
     monkeypatch.setitem(LIGHTNING_PRECISION, "float16", None)
+    monkeypatch.setattr(Protocol, "check_device", lambda *_: None)
+    module = sys.modules["poolbench.training.fit"]
+    plugins = module._plugins
+    monkeypatch.setattr(module, "_plugins", lambda memory: [*plugins(memory), scaling()])
     scales: list[float] = []
 
     class Scale(L.Callback):
         def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
             scales.append(trainer.precision_plugin.scaler.get_scale())  # type: ignore[union-attr]
 
-    def arguments() -> dict[str, Any]:
+    def scaling() -> MixedPrecision:
         scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=2)
-        plugin = MixedPrecision("16-mixed", "cpu", scaler=scaler)
-        return {
-            "recipe": {"precision": "float16"},
-            "trainer": {"accelerator": "cpu", "plugins": [plugin]},
-            "callbacks": [Scale()],
-        }
+        return MixedPrecision("16-mixed", "cpu", scaler=scaler)
 
-    whole = result(train(**arguments()))
+    arguments: dict[str, Any] = {"recipe": {"precision": "float16"}, "callbacks": [Scale()]}
+    whole = result(train(**arguments))
     grown = scales.copy()
     assert grown == sorted(set(grown))
     scales.clear()
     with pytest.raises(Stopped):
-        train(checkpoints=checkpoints(tmp_path), should_stop=after(2 * STEPS + 1), **arguments())
-    assert same(result(train(checkpoints=checkpoints(tmp_path), **arguments())), whole)
+        train(checkpoints=checkpoints(tmp_path), should_stop=after(2 * STEPS + 1), **arguments)
+    assert same(result(train(checkpoints=checkpoints(tmp_path), **arguments)), whole)
     assert scales == grown
 
 
@@ -165,18 +165,6 @@ def test_callbacks_keep_their_state(tmp_path: Path) -> None:
         assert same(result(pieces), stopped)
         return
     raise AssertionError("it never ends")
-
-
-def test_checkpoints_of_a_callback_are_its_own(tmp_path: Path) -> None:
-    trainer = {
-        "accelerator": "cpu",
-        "enable_checkpointing": True,
-        "callbacks": [{"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": str(tmp_path / "theirs")}],
-    }
-    train(trainer=trainer, checkpoints=checkpoints(tmp_path / "ours"))
-    theirs = list((tmp_path / "theirs").iterdir())
-    assert len(theirs) == 1
-    assert "loops" in torch.load(theirs[0], weights_only=True)
 
 
 class Counting(nn.Module):
@@ -242,15 +230,20 @@ def test_sigterm_without_a_handler_is_a_wish_to_stop(tmp_path: Path, whole: dict
     assert same(result(train(checkpoints=checkpoints(tmp_path))), whole)
 
 
-def test_variables_of_slurm_change_nothing(whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    # Several tasks in a job: Lightning would refuse one device, and requeue the job by itself.
-    for name, value in {
-        "SLURM_NTASKS": "3",
-        "SLURM_JOB_ID": "7",
-        "SLURM_JOB_NAME": "cells",
-        "SLURM_PROCID": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
+def test_a_job_of_slurm_changes_nothing(whole: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Several tasks in a job, its command, and what another project left: Lightning would refuse one device, warn,
+    # requeue the job by itself, and go on from a file that is not ours.
+    for name, value in {"NTASKS": "3", "JOB_ID": "7", "JOB_NAME": "cells", "PROCID": "1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    command = tmp_path / "srun"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(b"of another project")
+    monkeypatch.chdir(tmp_path)
+    assert same(result(train()), whole)
+    for name in ("NTASKS", "JOB_ID", "JOB_NAME", "PROCID"):
+        monkeypatch.delenv(f"SLURM_{name}")
     assert same(result(train()), whole)
 
 

@@ -104,6 +104,11 @@ def assemble(
     images: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size, "num_classes": num_classes}
     again = partial(assemble, backbone, pooling, head, **images, width=width)
     unknown = [key for key in pooling if key not in (NAME, *SLOTS)]
+    if TARGET in unknown:
+        raise ConfigurationError(
+            f"`pooling` has `{TARGET}` at its top; a variant says what fills which slot: put `{TARGET}` and its "
+            f"arguments under `downsample:` (every site), or under `head:`"
+        )
     if unknown:
         raise unknown_name("slot in `pooling`", unknown[0], SLOTS)
     downsample = _slot(pooling.get("downsample"), "pooling.downsample")

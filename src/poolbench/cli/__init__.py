@@ -1,11 +1,28 @@
 """The command `poolbench`. Nothing here imports torch before it is sure that it will be needed."""
 
 import argparse
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
-from poolbench.cli import bench, choices, cost, evaluate, export, inspect, power, report, status, train, work
+from poolbench.cli import (
+    bench,
+    choices,
+    completion,
+    cost,
+    evaluate,
+    export,
+    inspect,
+    power,
+    report,
+    status,
+    train,
+    work,
+)
 from poolbench.errors import ConfigurationError
+from poolbench.output import lasting_output
 
 DESCRIPTION = "Which pooling should this network use, and how sure are we?"
 EXAMPLES = """examples:
@@ -38,15 +55,20 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action="version", version=f"poolbench {version('poolbench')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, status, work, report, power, inspect, cost, bench, choices, evaluate, export):
+    for command in (train, status, work, report, power, inspect, cost, bench, choices, evaluate, export, completion):
         command.add_to(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    with lasting_output():
+        return _answered(list(sys.argv[1:] if argv is None else argv))
+
+
+def _answered(arguments: list[str]) -> int:
     try:
         if arguments[:1] and arguments[0] in WITH_OVERRIDES and not {"-h", "--help"} & set(arguments[1:]):
             # What follows is Hydra's, in part: argparse would stumble over its flags.
@@ -56,6 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"poolbench: error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except KeyboardInterrupt:
+        print("poolbench: ended by SIGINT", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception:  # status 1 says that a cell failed, and nothing else
+        traceback.print_exc()
+        print("poolbench: error: this is poolbench's own mistake; the lines above say where", file=sys.stderr)
+        return 2

@@ -113,7 +113,7 @@ def _bench(
 
 
 def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any]]:
-    """Return each different arm's threads and design, with its reference's; mistakes are told together."""
+    """Return each different arm's threads and design, with its reference's; mistakes are reported together."""
     from poolbench.cell import Design
     from poolbench.cli.labels import described
 
@@ -123,7 +123,7 @@ def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any
         try:
             set_here = whole_number("threads", job.config["threads"], or_null="1 here")
             design = Design.of(asked.config, asked.labels)
-            design.input_shape, design.num_classes  # noqa: B018 (what the dataset does not announce is told now)
+            design.input_shape, design.num_classes  # noqa: B018 (what the dataset does not announce is an error now)
             reference = design.with_reference(asked.reference, str(job.config["reference"]))
         except ConfigurationError as error:
             if str(error) not in mistakes:
@@ -135,7 +135,7 @@ def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any
         if ({**design.config, "seed": 0}, used) not in same:
             found.append((used, design, reference))
     if mistakes:
-        raise ConfigurationError("\n  ".join(mistakes))
+        raise ConfigurationError("; and ".join(mistakes))
     return found
 
 
@@ -185,7 +185,7 @@ def _rows(
             "implementation": summary(look(arm, batch_size=size)),
             "reference_implementation": summary(look(other, batch_size=size)),
         }
-        for size in batch_sizes
+        for size in {1, *batch_sizes}  # latency is that of one image
     }
     yield from (
         place | row | ran[row["batch_size"]]

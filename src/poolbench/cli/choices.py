@@ -11,6 +11,14 @@ from poolbench.paths import conf_dir, experiments_dir
 from poolbench.record import GROUPS as OF_A_CELL
 
 GROUPS = (*OF_A_CELL, "logger", "launcher", "experiment")
+# What stands for none of a group; the others must be chosen.
+WITHOUT = {
+    "head": "a head that is left out is none; take it away with ~head where an experiment sets one",
+    "logger": "logger=none is the record alone",
+    "experiment": "leave it out",
+    "launcher": "launcher=serial runs one cell after another",
+}
+CHOSEN = "one must be chosen; see `poolbench list {group}`"
 # Only what is plainly a list of names is checked here; glob(*), choice(...) and quotes are Hydra's to read.
 PLAIN = re.compile(r"[\w/-]+(,[\w/-]+)*")
 
@@ -68,7 +76,9 @@ def check(overrides: Sequence[str], further: Sequence[Path] = ()) -> None:
             continue
         known = names(group, further)
         for name in value.split(","):
-            if name not in known and name != "null":
+            if name == "null":
+                raise ConfigurationError(f"`{override}`: {WITHOUT.get(group, CHOSEN.format(group=group))}")
+            if name not in known:
                 raise unknown_name(group, name, known)
 
 

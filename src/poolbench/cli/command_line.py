@@ -21,7 +21,7 @@ SHORT = {
 }
 WITH_VALUE = (CONFIG_DIR, CONFIG_NAME, CONFIG_PATH, "--cfg", "--package")
 # What Hydra answers by itself, without any cell.
-ANSWERED_BY_HYDRA = ("--cfg", "--info", "--hydra-help", "--shell-completion")
+ANSWERED_BY_HYDRA = ("--cfg", "--info", "--hydra-help")
 OF_AN_ANSWER = ("--resolve", "--package")
 # A single cell is a sweep of one here, so these say nothing.
 NEEDLESS = ("--multirun", "--run")
@@ -59,6 +59,11 @@ class CommandLine:
                 continue
             flag, equals, value = argument.partition("=")
             flag = SHORT.get(flag, flag)
+            if flag == "--shell-completion":
+                raise ConfigurationError(
+                    f"{argument} is Hydra's, which knows programs and not their commands; poolbench's own is "
+                    'eval "$(poolbench completion bash)"'
+                )
             if flag not in (*WITH_VALUE, *ANSWERED_BY_HYDRA, *OF_AN_ANSWER, *NEEDLESS):
                 raise unknown_name("flag", argument, (*WITH_VALUE, *ANSWERED_BY_HYDRA, *OF_AN_ANSWER, "--multirun"))
             if flag in WITH_VALUE:

@@ -5,6 +5,8 @@ there: they hold plain values.
 """
 
 import itertools
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +64,7 @@ def composing(line: CommandLine) -> Iterator["Composer"]:
     if not any(override.lstrip("+").startswith(SEARCH_PATH) for override in line.overrides):
         choices.check(line.overrides, further)
     # A mistake in the names is told before Hydra is loaded.
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
@@ -70,9 +72,27 @@ def composing(line: CommandLine) -> Iterator["Composer"]:
             yield Composer.of(loader, line)
     except ConfigurationError:
         raise
+    except OverrideParseException as error:
+        raise ConfigurationError(_unreadable(str(error.override), error)) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        nulls = "; a group cannot be null: ~GROUP leaves it out" if "Got NoneType" in str(error) else ""
-        raise ConfigurationError(_in_a_line(error) + nulls) from error
+        raise ConfigurationError(_in_a_line(error)) from error
+
+
+def _unreadable(override: str, error: Exception) -> str:
+    """Return what to do about an override that Hydra's grammar does not read: most often, quote its value."""
+    key, equals, value = override.partition("=")
+    plain = value and not re.search(r"[\[\](){}'\"]", value)
+    if equals and plain:
+        quoted = shlex.quote(f'{key}="{value}"')
+        return (
+            f"`{override}` cannot be read: a value with other characters than A-Z, a-z, 0-9 and /-+.$%*@?| needs "
+            f"quotes of its own, inside those of the shell: {quoted}"
+        )
+    words = " ".join(str(error).split()).partition(" See https://")[0]
+    return (
+        f"`{override}` cannot be read: {words}; a text that holds brackets, quotes, commas or spaces needs quotes of "
+        f"its own, inside those of the shell: '{key or 'KEY'}=\"TEXT\"'"
+    )
 
 
 @dataclass(frozen=True)
@@ -253,7 +273,7 @@ def _with_near_name(error: Exception, name: str, overrides: Sequence[str]) -> Ex
         # The choices alone: what keys there are depends on them.
         groups = [_first_value(one) for one in changed if one.key_or_group in (*choices.GROUPS, SEARCH_PATH)]
         known = hydra_compose(name, groups)
-    except Exception:  # a second mistake: the first one is told
+    except Exception:  # a second mistake: the first one is reported
         return error
     keys = list(_keys(OmegaConf.to_container(known, resolve=False)))
     hint = str(unknown_name("key", wrong.key_or_group, keys)).partition(" There are:")[0]
@@ -288,4 +308,7 @@ def answered_by_hydra(line: CommandLine) -> int:
         sys.stderr.write(done.stderr)
         sys.stdout.write(done.stdout)
         return 0
+    if "Ambiguous value" in done.stderr:
+        swept = next((one for one in line.overrides if f"'{one}'" in done.stderr), "a list")
+        raise ConfigurationError(f"--cfg shows one job, and {swept} asks for several: give one value of the list")
     raise ConfigurationError(" ".join(done.stderr.split("\nSet the environment variable HYDRA_FULL_ERROR")[0].split()))

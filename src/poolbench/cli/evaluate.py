@@ -20,7 +20,7 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print stored and new figures; 0 if they agree, 1 if they do not."""
-    folder = find(arguments.run_id, arguments.results_dir)
+    folder = find(arguments.run_id, arguments.results_dir.expanduser())
     record = read_record(folder / RECORD_FILE)
     if record["status"] != "ok":
         raise ConfigurationError(f"{record['run_id']} is {record['status']}, it has no weights: {record['reason']}")

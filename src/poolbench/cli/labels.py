@@ -11,6 +11,9 @@ from poolbench.record import GROUPS, NOT_IDENTITY
 from poolbench.spec import TARGET
 from poolbench.sweep.asked import Asked
 
+# What an arm can be matched with its reference by; `poolbench.measure.matching` has them, and torch with them.
+MATCHES = ("params", "macs")
+
 
 def described(jobs: Sequence[Job], others: Iterable[Asked] = ()) -> list[Asked]:
     """Return composed jobs as plain configurations, each with its labels and the reference's pooling.
@@ -23,16 +26,24 @@ def described(jobs: Sequence[Job], others: Iterable[Asked] = ()) -> list[Asked]:
     cells = [_described(job) for job in jobs]
     variants = {one.labels["variant"]: one.config["pooling"] for one in others}
     variants |= {names["variant"]: config["pooling"] for config, names in cells}
-    return [Asked(config, names, _reference(job, variants)) for job, (config, names) in zip(jobs, cells, strict=True)]
+    return [
+        Asked(config, names, _reference(job, variants), _written_protocol(job))
+        for job, (config, names) in zip(jobs, cells, strict=True)
+    ]
 
 
 def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
     config = {group: job.config.get(group) for group in GROUPS} | {"seed": job.config.get("seed")}
+    for group in ("backbone", "pooling", "dataset", "protocol"):
+        if not isinstance(config[group], Mapping):
+            raise ConfigurationError(f"`{group}` must be chosen: {group}=NAME, got {config[group]!r}")
     written = written_groups(job)
     config["backbone"] = own_network(config["backbone"] or {}, written.get("backbone", {}))
     config["pooling"] = own_class(config["pooling"] or {}, written.get("pooling", {}), job.overrides)
     names = labels(config, written, job.choices)
     by, reference = job.config.get("match"), str(job.config.get("reference"))
+    if by is not None and by not in MATCHES:
+        raise unknown_name("`match`", str(by), MATCHES)
     if by is not None and names["variant"] != reference:
         pooling = written_group(job.folders, "pooling", reference)
         if not pooling:
@@ -40,6 +51,16 @@ def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
         config["match"] = {"by": str(by), "reference": pooling}
         names["variant"] = with_setting(names["variant"], f"match={by}")
     return config, names
+
+
+def _written_protocol(job: Job) -> dict[str, Any] | None:
+    """Return the recipe as its YAML has it, None where that cannot be read by itself."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return written_group(job.folders, "protocol", job.choices.get("protocol") or "") or None
+    except OmegaConfBaseException:  # it takes values from other groups
+        return None
 
 
 def _reference(job: Job, variants: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -125,7 +146,7 @@ def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]
     for slot in ("downsample", "head"):
         target = differences.pop(f"{slot}.{TARGET}", None)
         if target and target != (before.get(slot) or {}).get(TARGET):
-            # An operator of one's own is an arm of its own, never under the name of what it replaced.
+            # A custom operator is an arm of its own, never under the name of what it replaced.
             own = str(target).rpartition(".")[2]
             name = own if slot == "downsample" else f"{name}+{own}"
             old = before.get(slot) or {}

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from poolbench.report.make import PAGE
     from poolbench.report.text.terminal import Shown, open_console
 
+    arguments.folder = arguments.folder.expanduser()
     console = Console(record=True, width=100) if arguments.svg else open_console()
     if arguments.other:
         from poolbench.report.versus import make_versus

@@ -70,7 +70,10 @@ def _known(plan: PlanFolder) -> dict[str, Asked]:
         cells = [cell for cell in plan.all_cells() if cell.source and not cell.unsupported]
     except ConfigurationError:  # of another version: it is written anew
         return {}
-    return {cell.source: Asked(cell.config, cell.labels, cell.reference, cell.source, is_known=True) for cell in cells}
+    return {
+        cell.source: Asked(cell.config, cell.labels, cell.reference, source=cell.source, is_known=True)
+        for cell in cells
+    }
 
 
 def _varies(composer: Composer) -> bool:

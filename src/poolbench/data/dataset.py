@@ -1,4 +1,4 @@
-"""What a dataset offers, how a YAML becomes one, and datasets of one's own arrays."""
+"""What a dataset offers, how a YAML becomes one, and datasets of arrays."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ DESCRIBING = ("channels", "image_size", "num_classes")
 
 
 class Dataset(Protocol):
-    """What `dataset._target_` must give: a class of one's own needs these six and nothing else.
+    """What `dataset._target_` must give: a custom class needs these six and nothing else.
 
     Opening is cheap (no image is read); `load` may take its time and is called once by whoever holds `Datasets`.
     """
@@ -50,12 +50,16 @@ class Datasets:
     """
 
     def __init__(self) -> None:
+        self._opened: dict[str, Dataset] = {}
         self._built: dict[str, Dataset] = {}
         self._loaded: dict[str, LoadedImages] = {}
 
     def open(self, spec: Mapping[str, Any]) -> Dataset:
         """Open the dataset of a `conf/dataset` YAML as `open_dataset` does, or share what is open already."""
-        return open_dataset(spec, self)
+        key = _key(spec)
+        if key not in self._opened:
+            self._opened[key] = open_dataset(spec, self)
+        return self._opened[key]
 
     def built(self, own: Mapping[str, Any]) -> Dataset:
         """Return the object that a specification describes, built at the first call."""
@@ -185,7 +189,7 @@ def _check_channel_values(key: str, values: Any, channels: int) -> None:
 
 
 class InMemory:
-    """A dataset of one's own arrays: a function that returns one is a `_target_`.
+    """A dataset of arrays: a function that returns one is a `_target_`.
 
     Args:
         train_images: uint8 array or tensor (N, H, W, C), (N, C, H, W) or, for grey images, (N, H, W); C is 1 or 3 and

@@ -1,4 +1,4 @@
-"""Images of one's own: `train/CLASS/…` and `test/CLASS/…`, jpeg or png, grey or colour, of any sizes."""
+"""A folder of images: `train/CLASS/…` and `test/CLASS/…`, jpeg or png, grey or colour, of any sizes."""
 
 import hashlib
 import os

@@ -16,6 +16,8 @@ class Geometry:
         padding: rows and columns before the map.
         dilation: steps between the values of a window.
         shape: rows and columns of windows.
+        hangs_over: whether a window may have values beyond the map and its padding, of a map whose size is not known
+            yet; None: its size says so.
     """
 
     kernel_size: tuple[int, int]
@@ -23,6 +25,7 @@ class Geometry:
     padding: tuple[int, int]
     dilation: tuple[int, int]
     shape: tuple[int, int]
+    hangs_over: bool | None = None
 
     @classmethod
     def from_list(cls, numbers: list[int]) -> "Geometry":
@@ -39,7 +42,9 @@ class Geometry:
         return (self.shape[axis] - 1) * self.stride[axis] + (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
 
     def has_border(self, size: tuple[int, int]) -> bool:
-        """Whether a window of a map of this size has values outside it."""
+        """Whether a window of a map of this size has values outside it, or may have if the size is not known."""
+        if self.hangs_over is not None:
+            return self.hangs_over or any(self.padding)
         return any(self.padding[a] > 0 or self.reach(a) > size[a] for a in (0, 1))
 
     def outside(self, size: tuple[int, int]) -> tuple[frozenset[int], frozenset[int]]:

@@ -13,7 +13,6 @@ from torch import Tensor
 def checked(
     what: str,
     tensor: Tensor | None,
-    *,
     device: torch.device,
     dtype: torch.dtype,
     shape: Sequence[int],
@@ -29,6 +28,20 @@ def checked(
     Raises:
         RuntimeError: it is something else.
     """
+    address(what, tensor, device, dtype, shape, layout)
+    assert tensor is not None
+    return tensor
+
+
+def address(
+    what: str,
+    tensor: Tensor | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    shape: Sequence[int],
+    layout: torch.memory_format = torch.contiguous_format,
+) -> int:
+    """Return where a tensor lies in memory, checked as `checked` does: at every call, so by the cheapest questions."""
     if (
         tensor is not None
         and tensor.device == device
@@ -36,28 +49,16 @@ def checked(
         and tensor.shape == shape
         and tensor.is_contiguous(memory_format=layout)
         and not tensor.is_neg()
-        and (tensor.data_ptr() or tensor.numel() == 0)
     ):
-        return tensor
+        place = tensor.data_ptr()
+        if place or tensor.numel() == 0:
+            return place
     raise RuntimeError(_fault(what, tensor, device, dtype, tuple(shape), layout))
-
-
-def address(
-    what: str,
-    tensor: Tensor | None,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    shape: Sequence[int],
-    layout: torch.memory_format = torch.contiguous_format,
-) -> int:
-    """Return where a tensor lies in memory, checked as `checked` does."""
-    return checked(what, tensor, device=device, dtype=dtype, shape=shape, layout=layout).data_ptr()
 
 
 def arranged(tensor: Tensor, layout: torch.memory_format) -> Tensor:
     """Return a tensor in a memory layout, its numbers as they count (torch may keep a sign apart from them)."""
-    return tensor.resolve_neg().contiguous(memory_format=layout)
+    return (tensor.resolve_neg() if tensor.is_neg() else tensor).contiguous(memory_format=layout)
 
 
 def _fault(

@@ -57,7 +57,7 @@ def register(program: Program) -> None:
 
 @torch.library.impl(_library, "window", "CPU")
 def _window(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
-    return _on("cpu")[0](x, params, key, _programs[program], Geometry.from_list(geometry))
+    return launch.window(x, params, key, _programs[program], Geometry.from_list(geometry))
 
 
 @torch.library.impl(_library, "window_gradient", "CPU")
@@ -72,7 +72,7 @@ def _window_gradient(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     place = Geometry.from_list(geometry)
-    return _on("cpu")[1](gradient, x, params, key, _programs[program], place, size, channels_last)
+    return _whole(*launch.window_gradient(gradient, x, params, key, _programs[program], place, size, channels_last))
 
 
 @torch.library.impl(_library, "window", "CUDA")
@@ -92,7 +92,12 @@ def _window_gradient_cuda(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     place = Geometry.from_list(geometry)
-    return _on("cuda")[1](gradient, x, params, key, _programs[program], place, size, channels_last)
+    return _whole(*_on("cuda")[1](gradient, x, params, key, _programs[program], place, size, channels_last))
+
+
+def _whole(gx: Tensor, gparams: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return gradients as an operator of torch's must: an empty tensor where there are no parameters."""
+    return gx, gx.new_empty(0, dtype=wide_dtype(gx.dtype)) if gparams is None else gparams
 
 
 @torch.library.register_fake("poolbench::window", lib=_library)
@@ -178,8 +183,7 @@ class _Pooled(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry
     ) -> Tensor:
-        ctx.program, ctx.geometry = program, geometry
-        ctx.size, ctx.channels_last = x.shape, lies_channels_last(x)
+        ctx.program, ctx.geometry, ctx.size, ctx.channels_last = program, geometry, x.shape, lies_channels_last(x)
         ctx.save_for_backward(None if program.is_linear else x, params, key)
         return _on(x.device.type)[0](x, params, key, program, geometry)
 
@@ -198,7 +202,7 @@ class _Pooled(torch.autograd.Function):
 
 
 @functools.cache
-def _on(device: str) -> tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor]]]:
+def _on(device: str) -> tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor | None]]]:
     """Return what computes results, and what computes gradients, on a kind of device."""
     if device == "cpu":
         return launch.window, launch.window_gradient

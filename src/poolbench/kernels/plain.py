@@ -1,7 +1,8 @@
 """A program run by torch's own operations: everywhere, differentiable to any order."""
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.precision import memory_format, memory_format_of
 from poolbench.kernels.program import Program
+from poolbench.kernels.sizes import are_known, larger
 from poolbench.kernels.tape import Tape
 from poolbench.kernels.transforms import allows_custom_function, is_transformed
 from poolbench.kernels.uniform import uniform
@@ -44,7 +46,7 @@ def pool_plain(
 
     Args:
         x_BCHW: the map.
-        params_PC: learned parameters, one number for each channel; None where there are none.
+        params_PC: learned parameters, one number for each channel or one (P, 1) for all; None where there are none.
         key: of the random numbers, None where none are drawn.
         program: what is computed.
         geometry: where the windows lie.
@@ -77,13 +79,30 @@ class _Plain(torch.autograd.Function):
         return gx, gparams, None, None, None
 
 
+def pool_whole_numbers(x_BCHW: Tensor, program: Program, geometry: Geometry) -> Tensor:
+    """Return the windows' results of a map of whole numbers, exactly, by a formula that chooses among its values."""
+    limits = torch.iinfo(x_BCHW.dtype)
+
+    def const(number: float) -> float | int:
+        return number if math.isfinite(number) else limits.max if number > 0 else limits.min
+
+    inputs = _inputs(x_BCHW, None, None, geometry) | {"const": const}
+    (result,) = _run(
+        _value_tape(x_BCHW, program, geometry), inputs, x_BCHW.dtype, OPERATIONS | {"nan_where": lambda a, _: a}
+    )
+    return cast(Tensor, result).contiguous(memory_format=memory_format_of(x_BCHW))
+
+
 def plain_value(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
     """Return what `pool_plain` does, without a derivative of its own."""
-    tape = program.value_at_border if geometry.has_border((x.shape[-2], x.shape[-1])) else program.value
     # Where torch differentiates by itself, what the result does not depend on must have no part in it.
     operations = OPERATIONS | {"stop_gradient": torch.detach} if is_transformed(x, params) else OPERATIONS
-    (result,) = _run(tape, _inputs(x, params, key, geometry), operations)
-    result = result.expand(*x.shape[:-2], *geometry.shape).to(x.dtype)
+    (result,) = _run(
+        _value_tape(x, program, geometry), _inputs(x, params, key, geometry), wide_dtype(x.dtype), operations
+    )
+    if are_known(*geometry.shape):
+        result = result.expand(*x.shape[:-2], *geometry.shape)
+    result = result.to(x.dtype)
     return result.contiguous(memory_format=memory_format_of(x))
 
 
@@ -94,7 +113,7 @@ def spread_plain(
     size = x.shape[-2], x.shape[-1]
     tape = program.derivative_at_border if geometry.has_border(size) else program.derivative
     wide = wide_dtype(x.dtype)
-    found = _run(tape, _inputs(x, params, key, geometry) | {"gradient": lambda _: gradient.to(wide)})
+    found = _run(tape, _inputs(x, params, key, geometry) | {"gradient": lambda _: gradient.to(wide)}, wide)
     (top, below), (left, right) = margins(size, geometry)
     layout = torch.contiguous_format if is_transformed(gradient) else memory_format_of(x)
     padded = _zeros((*x.shape[:-2], size[0] + top + below, size[1] + left + right), found[: program.size], x)
@@ -106,6 +125,8 @@ def spread_plain(
     if params is not None:
         zeros = torch.zeros((*x.shape[:-2], *geometry.shape), dtype=wide, device=x.device)
         gparams = torch.stack([(zeros + part).sum((0, 2, 3)) for part in found[program.size :]]).to(params.dtype)
+        if params.shape[1] != gparams.shape[1]:
+            gparams = gparams.sum(1, keepdim=True)
     return gx.contiguous(memory_format=layout), gparams
 
 
@@ -117,12 +138,23 @@ def _zeros(size: tuple[int, ...], added: Sequence[Any], like: Tensor) -> Tensor:
     return torch.stack([part.new_zeros(()) for part in (*parts, like)]).sum().new_zeros(size)
 
 
+def _value_tape(x: Tensor, program: Program, geometry: Geometry) -> Tape:
+    return program.value_at_border if geometry.has_border((x.shape[-2], x.shape[-1])) else program.value
+
+
 def _run(
-    tape: Tape, inputs: dict[str, Callable[[Any], Any]], operations: dict[str, Callable[..., Any]] = OPERATIONS
+    tape: Tape,
+    inputs: dict[str, Callable[[Any], Any]],
+    wide: torch.dtype,
+    operations: dict[str, Callable[..., Any]] = OPERATIONS,
 ) -> list[Any]:
     values: list[Any] = []
     for op, arguments, leaf in tape.operations:
-        values.append(inputs[op](leaf) if op in inputs else operations[op](*[values[at] for at in arguments]))
+        given = [values[at] for at in arguments]
+        if op == "where" and not any(isinstance(number, Tensor) for number in given[1:]):
+            # Of two numbers torch would make its default dtype, whatever the map's.
+            given[1] = torch.full((), given[1], dtype=wide, device=given[0].device)
+        values.append(inputs[op](leaf) if op in inputs else operations[op](*given))
     return [values[at] for at in tape.outputs]
 
 
@@ -132,7 +164,11 @@ def _inputs(
     size = x.shape[-2], x.shape[-1]
     wide = wide_dtype(x.dtype)
     (top, below), (left, right) = margins(size, geometry)
-    padded = F.pad(x, (left, right, top, below)) if max(top, below, left, right) > 0 else x
+    if are_known(*size):
+        padded = F.pad(x, (left, right, top, below)) if max(top, below, left, right) > 0 else x
+    else:
+        padded = F.pad(x, (left, right, top, below)) if geometry.has_border(size) else x
+        first = [torch.arange(geometry.shape[a], device=x.device) * geometry.stride[a] for a in (0, 1)]
     inside_by_axis = [inside(axis, size[axis], geometry, x.device) for axis in (0, 1)]
 
     def draw(which: int) -> Tensor:
@@ -143,12 +179,20 @@ def _inputs(
         assert params is not None
         return params[which].to(wide).view(-1, 1, 1)
 
+    def tap(at: int) -> Tensor:
+        if are_known(*size):
+            return padded[_place(at, geometry)].to(wide)
+        row, column = divmod(at, geometry.kernel_size[1])
+        # Not by slices: their ends, and whether such steps lie side by side in memory, depend on what is not known.
+        line = padded.index_select(-2, first[0] + row * geometry.dilation[0])
+        return line.index_select(-1, first[1] + column * geometry.dilation[1]).to(wide)
+
     def valid(at: int) -> Tensor:
         row, column = divmod(at, geometry.kernel_size[1])
         return inside_by_axis[0][:, row, None] & inside_by_axis[1][None, :, column]
 
     return {
-        "tap": lambda at: padded[_place(at, geometry)].to(wide),
+        "tap": tap,
         "valid": valid,
         "count": lambda _: (inside_by_axis[0].sum(1)[:, None] * inside_by_axis[1].sum(1)).to(wide),
         "param": param,
@@ -169,9 +213,10 @@ def _place(at: int, geometry: Geometry) -> tuple[Any, ...]:
 
 def margins(size: tuple[int, int], geometry: Geometry) -> list[tuple[int, int]]:
     """Return rows above and below, columns left and right that windows need beyond the map."""
-    return [
-        (geometry.padding[axis], max(0, geometry.reach(axis) - geometry.padding[axis] - size[axis])) for axis in (0, 1)
-    ]
+    if geometry.hangs_over is False:
+        return [(padding, padding) for padding in geometry.padding]
+    beyond = [geometry.reach(axis) - geometry.padding[axis] - size[axis] for axis in (0, 1)]
+    return [(geometry.padding[axis], larger(beyond[axis], 0)) for axis in (0, 1)]
 
 
 def inside(axis: int, size: int, geometry: Geometry, device: torch.device) -> Tensor:

@@ -17,6 +17,8 @@ def upcast(x: Tensor) -> Tensor:
     >>> upcast(torch.zeros(1, dtype=torch.bfloat16)).dtype, upcast(torch.zeros(1, dtype=torch.float64)).dtype
     (torch.float32, torch.float64)
     """
+    if x.dtype in (torch.float32, torch.float64):  # asked at every call
+        return x
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -28,7 +30,9 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     torch.float32
     """
     device = x.device.type
-    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
 
 
 def is_channels_last(x: Tensor) -> bool:

@@ -45,6 +45,22 @@ class Tape:
         """Whether an input of this kind is needed."""
         return any(op == leaf for op, _, _ in self.operations)
 
+    @property
+    def chooses(self) -> bool:
+        """Whether each output is one of the window's values: nothing is computed with these, they are only compared."""
+        of_map: list[bool] = []
+        chosen: list[bool] = []
+        for op, arguments, leaf in self.operations:
+            of_map.append(op == "tap" or any(of_map[at] for at in arguments))
+            if of_map[-1] and op not in (*FREE, "tap", "gt", "ge"):
+                return False
+            # An infinite constant stands for what is outside the map, which no choice takes.
+            values = arguments[1:] if op == "where" else arguments[:1]
+            is_choice = op in ("where", "nan_where", "stop_gradient", "with_gradient_of")
+            endless = op == "const" and abs(leaf) == float("inf")
+            chosen.append(op == "tap" or endless or (is_choice and all(chosen[at] for at in values)))
+        return all(chosen[at] and of_map[at] for at in self.outputs)
+
     def count(self) -> dict[str, int]:
         """Return how often each operation is done."""
         return dict(Counter(op for op, _, _ in self.operations if op not in LEAVES))

@@ -1,7 +1,11 @@
 """Maps that torch transforms: by `torch.func`, with a tangent, as a batch of gradients, or for an export."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
 
 
@@ -28,9 +32,52 @@ def is_transformed(*tensors: Tensor | None) -> bool:
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None)
 
 
+def in_vmap() -> bool:
+    """Return whether a `torch.func.vmap` is under way.
+
+    >>> in_vmap(), bool(torch.func.vmap(lambda x: x + in_vmap())(torch.zeros(1)))
+    (False, True)
+    """
+    stack = torch._C._functorch.get_interpreter_stack() or []
+    return any(level.key() == torch._C._functorch.TransformType.Vmap for level in stack)
+
+
+@contextmanager
+def outside_transforms() -> Iterator[None]:
+    """Leave transforms, inference mode and the recording of gradients: for state that outlives them.
+
+    >>> with torch.inference_mode(), outside_transforms():
+    ...     print(torch.zeros(1).is_inference())
+    False
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        if torch._C._functorch.peek_interpreter_stack() is None:
+            yield
+            return
+        with temporarily_clear_interpreter_stack():
+            yield
+
+
+def is_plain(*tensors: Tensor) -> bool:
+    """Return whether these are torch's plain tensors, which no mode watches and no transform changes.
+
+    >>> is_plain(torch.zeros(1)), bool(torch.func.vmap(lambda x: x + is_plain(x))(torch.zeros(1)))
+    (True, False)
+    """
+    return (
+        torch._C._functorch.peek_interpreter_stack() is None
+        and torch._C._len_torch_dispatch_stack() == 0
+        and not torch.jit.is_tracing()
+        and all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
+    )
+
+
 def allows_custom_function(*tensors: Tensor | None) -> bool:
     """Return whether a custom derivative (a `torch.autograd.Function`) may be used for these.
 
-    Not in what is exported, which must not hold one, nor where torch transforms it; and needlessly without gradients.
+    Not in what is exported or traced, which must not hold one, nor where torch transforms it; and needlessly without
+    gradients.
     """
-    return torch.is_grad_enabled() and not torch.compiler.is_exporting() and not is_transformed(*tensors)
+    if not torch.is_grad_enabled() or torch.compiler.is_exporting() or torch.jit.is_tracing():
+        return False
+    return not is_transformed(*tensors)

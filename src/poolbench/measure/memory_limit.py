@@ -1,4 +1,4 @@
-"""What happens where memory ends: an error that can be told from others, instead of the end of the process."""
+"""What happens where memory ends: an error of a kind of its own, instead of the end of the process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -50,7 +50,7 @@ class Shape:
 
     @property
     def context(self) -> dict[str, Any]:
-        """What an operator that is built for this place is told."""
+        """The arguments that this place gives to an operator."""
         return {
             "kernel_size": self.kernel_size,
             "stride": self.stride,
@@ -210,7 +210,7 @@ def copy_speed(
 def kept_bytes(operator: nn.Module, images: Tensor) -> int:
     """Return the bytes that autograd keeps for the backward pass of `operator`, each storage counted once.
 
-    The input counts where it is kept, parameters do not: they are there anyway. What a function of one's own keeps
+    The input counts where it is kept, parameters do not: they are there anyway. What a custom function keeps
     beside `save_for_backward` is not seen.
 
     >>> kept_bytes(nn.Sequential(nn.Sigmoid()), torch.zeros(1, 1, 4, 4))  # its output: 16 numbers of 4 bytes

@@ -13,7 +13,7 @@ from poolbench.errors import ConfigurationError
 from poolbench.experiment import Experiment
 from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
-from poolbench.report.figures.painter import Painter
+from poolbench.report.painter import Painter
 from poolbench.report.reading.arms import group
 from poolbench.report.reading.comparability import NotCompared, not_compared, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load
@@ -55,7 +55,7 @@ class Report:
 def make_report(
     folder: Path, *, console: Console | None = None, shown: terminal.Shown = terminal.Shown.TABLES
 ) -> Report:
-    """Read the records in `folder`, print their tables, and write tables, figures and pages beside them.
+    """Read the records in `folder`, write tables, figures and pages beside them, and print the tables.
 
     `shown` says how much is printed. Each file is written under a temporary name and renamed; equal records give equal
     bytes, so that two reports at once do no harm.
@@ -68,13 +68,11 @@ def make_report(
     with Painter(sum(1 for _ in folder.glob(f"records/*/{RECORD_FILE}"))) as painter:
         content = gather(load(folder))
         painter.begin(content)
-        console = console or terminal.open_console()
-        terminal.show(console, content, shown)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
             "summary.tex": latex.tables(content.blocks, content.views, content.rows, content.over_view).encode(),
         }
-        # Imported here, when the tables are on the screen: they take as long to import as all else to compute.
+        # Imported here, while the second process draws: they take as long to import as all else to compute.
         from poolbench.report import figures, page
 
         files |= figures.files(content, [name for name in figures.DRAWINGS if name not in painter.share])
@@ -82,6 +80,9 @@ def make_report(
         files |= painter.files()
     optional = {*figures.NAMES, *(f"{name}.{form}" for name in tables.NAMES for form in ("csv", "parquet"))}
     written = write_files(folder, files, optional)
+    # First written, then printed: what is at the other end of the output may end it at any time.
+    console = console or terminal.open_console()
+    terminal.show(console, content, shown)
     terminal.show_files(console, folder, written)
     return Report(
         folder=folder,

@@ -128,10 +128,10 @@ def make_versus(first: Path, second: Path, *, into: Path | None = None, console:
     words = [_words(title, rows) for title, rows in _blocks(table)]
     warnings = _warnings(before, after, both, compared)
     views = [_view(title, rows) for title, rows in _blocks(table)]
-    console = console or terminal.open_console()
-    terminal.show_views(console, title=_title(before, after), words=words, views=views, warnings=warnings)
     text = _markdown(before, after, words=words, views=views, warnings=warnings)
     files = write_files(into, table_files({"versus": table}) | {"versus.md": text.encode()})
+    console = console or terminal.open_console()
+    terminal.show_views(console, title=_title(before, after), words=words, views=views, warnings=warnings)
     terminal.show_files(console, into, files)
     return Versus(Path(first), Path(second), table, words, warnings, files)
 

@@ -36,6 +36,7 @@ class Asked:
         config: backbone, pooling, head, dataset, protocol, trainer, seed, and `match` where the arm is matched.
         labels: of backbone, variant and dataset.
         reference: the pooling group of the variant that the arm is compared with.
+        protocol: the recipe as its YAML has it, without what was set beside; None: not known.
         source: digest of what it was composed from; empty: it is composed anew each time.
         is_known: whether it comes from the plan, where it was checked.
     """
@@ -43,6 +44,7 @@ class Asked:
     config: Mapping[str, Any]
     labels: Mapping[str, str]
     reference: Mapping[str, Any]
+    protocol: Mapping[str, Any] | None = None
     source: str = ""
     is_known: bool = False
 
@@ -132,7 +134,7 @@ class SweepSettings:
         for spec in (config.get("logger") or {}).values():
             _check_no_secret(spec)
         settings = Settings(
-            results_dir=Path(str(config["results_dir"])),
+            results_dir=Path(str(config["results_dir"])).expanduser(),
             name=name,
             reference=str(config["reference"]),
             margin=margin / 100,

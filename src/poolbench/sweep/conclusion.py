@@ -13,6 +13,7 @@ from poolbench.sweep.claims import Claims
 from poolbench.sweep.launch import Launch
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
 from poolbench.sweep.planning import Plan, PlannedCell
+from poolbench.sweep.state import file_digest
 
 BAD = frozenset({"failed", "diverged", "interrupted"})
 WAITING = "waiting"
@@ -35,8 +36,12 @@ def announce(plan: Plan, launch: Launch, console: Console, folder: Path) -> None
     console.print(f"{len(plan.cells)} cells: {', '.join(parts)}", highlight=False)
     for reason, count in unsupported.items():
         console.print(f"  unsupported ({count}): {escape(reason)}", highlight=False)
+    for planned in plan.to_do:
+        if planned.damaged:
+            console.print(f"  damaged, so trained again: {planned.run_id}: {planned.damaged}", markup=False)
     device = plan.cells[0].device
-    console.print(f"device {device.type}, {launch.said()}, records in {folder}", highlight=False, soft_wrap=True)
+    text = f"device {device.type}, {launch.said()}, records in {folder}"
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
     held = Claims(PlanFolder(folder).claims).all()
     for planned in plan.to_do:
         claim = held.get(planned.run_id)
@@ -76,7 +81,7 @@ def conclude(
     told = [one for one in wrong if one[1] != WAITING] + [one for one in wrong if one[1] == WAITING][:MOST_WAITING]
     for planned, status, reason in told:
         console.print(f"[red]{status}[/] {escape(planned.title)}: {escape(reason)}", highlight=False)
-        console.print(f"  {planned.folder}", highlight=False, soft_wrap=True)
+        console.print(f"  {planned.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"  again: {escape(_again(planned, status, sweep))}", highlight=False, soft_wrap=True)
     if len(told) < len(wrong):
         console.print(f"and {len(wrong) - len(told)} more that wait", highlight=False)
@@ -87,10 +92,13 @@ def conclude(
 
 def _end_of(planned: PlannedCell) -> tuple[str, str]:
     """Return status and reason of a cell, from its record."""
+    path = planned.folder / RECORD_FILE
     try:
-        record = read_record(planned.folder / RECORD_FILE)
+        record = read_record(path)
+        if planned.replaces and file_digest(path) == planned.replaces:
+            return "failed", "left no record, and an older one is not believed: was the place written?"
     except (ConfigurationError, OSError):
-        return WAITING, "left no record: another process is at it, or it could not be written"
+        return WAITING, "left no record: another worker is training it, or it could not be written"
     return record["status"], record["reason"]
 
 

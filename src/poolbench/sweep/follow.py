@@ -16,7 +16,7 @@ class Follower:
         plan: the plan's files.
         sweep: whose cells.
         titles: what each cell is called, by run.
-        progress: who is told.
+        progress: receives what happens.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool
     Args:
         plan: the plan's files.
         sweep: whose cells.
-        display: who is told.
+        display: receives what happens.
         waits: whether to stay while others are at the last cells.
         parent: the process that started this one, whose end ends this one in order; None: it stands alone.
 

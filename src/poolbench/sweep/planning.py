@@ -1,23 +1,26 @@
 """From what is asked to a plan: every cell made and checked, before the first one runs."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from poolbench.cell import Cell, identity_of
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, UnsupportedError
-from poolbench.record import RECORD_FILE, Identity, read_record, title
-from poolbench.run import is_finished, open_parts
+from poolbench.record import ENDED, RECORD_FILE, Identity, damaged_files, read_record, title
+from poolbench.run import open_parts
 from poolbench.settings import Settings
 from poolbench.sweep.asked import Asked
 from poolbench.sweep.plan import FrozenCell
 from poolbench.sweep.process import log
 from poolbench.sweep.state import file_digest
-from poolbench.training import resolve_device
+from poolbench.training import Protocol, resolve_device
+from poolbench.training.inert import require_acting
 
 
 class Opened:
@@ -49,6 +52,7 @@ class PlannedCell:
         unsupported: why it cannot be; empty: it can.
         before: the status of the record that stands for it; empty: it is to be trained.
         replaces: digest of the record that is to be replaced; empty: there is none.
+        damaged: what is wrong with the files of a finished record that therefore counts no more.
     """
 
     asked: Asked
@@ -59,6 +63,7 @@ class PlannedCell:
     unsupported: str = ""
     before: str = ""
     replaces: str = ""
+    damaged: str = ""
 
     @property
     def cell(self) -> Cell:
@@ -131,9 +136,12 @@ def plan_cells(asked: Iterable[Asked], settings: Settings, datasets: Datasets | 
     datasets = datasets or Datasets()
     found: dict[str, PlannedCell] = {}
     mistakes: list[str] = []
+    acting = _Acting()
     for one in asked:
         try:
             planned = _made(one, settings, datasets)
+            if not one.is_known:
+                acting.require(planned.cell.protocol, one.protocol)
         except UnsupportedError:
             raise
         except ConfigurationError as error:
@@ -142,7 +150,7 @@ def plan_cells(asked: Iterable[Asked], settings: Settings, datasets: Datasets | 
             continue
         found.setdefault(planned.run_id, planned)
     if mistakes:
-        raise ConfigurationError("\n  ".join(mistakes))
+        raise ConfigurationError("; and ".join(mistakes))
     settings.force.check(found.keys())
     reasons: dict[str, str] = {}
     cells = []
@@ -168,6 +176,20 @@ def _made(asked: Asked, settings: Settings, datasets: Datasets) -> PlannedCell:
     return PlannedCell(asked, settings, identity, device, opened)
 
 
+class _Acting:
+    """Recipes whose settings were found to act, each tried once."""
+
+    def __init__(self) -> None:
+        self._tried: set[str] = set()
+
+    def require(self, protocol: Protocol, written: Mapping[str, Any] | None) -> None:
+        """Raise `ConfigurationError` where a setting beside the recipe's YAML does nothing."""
+        key = json.dumps([protocol.optimizer, protocol.schedule, written], sort_keys=True, default=str)
+        if written is not None and key not in self._tried:
+            require_acting(protocol, written)
+            self._tried.add(key)
+
+
 def _with_record(planned: PlannedCell) -> PlannedCell:
     """Return the cell with what its record says: that it is done, or that it is to be done again."""
     path = planned.folder / RECORD_FILE
@@ -175,10 +197,12 @@ def _with_record(planned: PlannedCell) -> PlannedCell:
         record = read_record(path)
     except (ConfigurationError, OSError):
         return planned
-    done = record["status"] == "failed" or is_finished(planned.folder)
+    damage = damaged_files(planned.folder, record)
+    # What could not be is tried again: its code may be another now.
+    done = record["status"] in ENDED and record["status"] != "unsupported" and not damage
     if done and not planned.settings.force.asks_for(planned.folder, record):
         return replace(planned, before=record["status"])
-    return replace(planned, replaces=file_digest(path))
+    return replace(planned, replaces=file_digest(path), damaged="; ".join(damage.values()))
 
 
 def _why_not(cell: Cell) -> str:

@@ -92,7 +92,7 @@ class Silent:
 def outcome(record: Mapping[str, Any] | None) -> str:
     """Return a cell's outcome in a few words, as rich's markup."""
     if record is None:
-        return "[yellow]another process is at it[/]"
+        return "[yellow]another worker trains it[/]"
     mark = MARKS.get(record["status"], f"[red]{record['status']}[/]")
     if record["status"] != "ok":
         return f"{mark}: {escape(str(record['reason']))}"

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from poolbench.data import Datasets
-from poolbench.errors import Stopped
+from poolbench.errors import ConfigurationError, Stopped
 from poolbench.experiment import write_experiment
 from poolbench.paths import PACKAGE
+from poolbench.record import RECORD_FILE
 from poolbench.report import make_report
 from poolbench.run import write_unsupported
 from poolbench.source import training_code
@@ -19,10 +20,11 @@ from poolbench.sweep.launch import Launch
 from poolbench.sweep.launchers import run_planned
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
 from poolbench.sweep.planning import Plan, load_data, plan_cells
+from poolbench.sweep.process import log
 from poolbench.sweep.processes import Nursery
 from poolbench.sweep.rounds import Rounds
 from poolbench.sweep.speed import measure_speeds
-from poolbench.writable import require_inside, require_writable
+from poolbench.writable import require_inside, require_replaceable, require_writable
 
 
 def run_sweep(
@@ -42,8 +44,7 @@ def run_sweep(
     """
     rounds, datasets = Rounds.of(asked, settings), Datasets()
     plan = part = plan_cells(rounds.first(), settings.cell, datasets)
-    require_writable([settings.folder, *(planned.folder for planned in plan.to_do[:1])])
-    _require_inside(part, settings)
+    _require_places(part, settings)
     experiment = rounds.experiment(settings.experiment)
     if experiment.says_something:
         write_experiment(settings.folder, experiment)
@@ -52,15 +53,24 @@ def run_sweep(
         if part.to_do:
             console.print(rounds.said(plan), highlight=False, soft_wrap=True)
         part = plan_cells(further, settings.cell.without_named_runs(), datasets)
-        _require_inside(part, settings)
+        _require_places(part, settings)
         plan = plan.extended(part)
         ran = ran.then(_run(part, settings, launch, console, nursery))
     if settings.speed.measure and not ran.stopped:
         measure_speeds(plan.cells, settings.speed, console)
-    make_report(settings.folder)
+    unreported = None
+    try:
+        make_report(settings.folder)
+    except ConfigurationError as error:  # how the sweep ended is said all the same
+        unreported = error
     if rounds.declared is not None and not ran.stopped:
         console.print(rounds.said(plan), highlight=False, soft_wrap=True)
-    return conclude(plan, ran.sweep, ran.trained, ran.trained_s, console, stopped=ran.stopped, strict=settings.strict)
+    status = conclude(plan, ran.sweep, ran.trained, ran.trained_s, console, stopped=ran.stopped, strict=settings.strict)
+    if unreported is not None and status == 0:
+        raise unreported
+    if unreported is not None:
+        log.error("no report: %s", unreported)
+    return status
 
 
 @dataclass(frozen=True)
@@ -97,9 +107,15 @@ def _run(plan: Plan, settings: SweepSettings, launch: Launch, console: Console, 
     return replace(ran, trained_s=time.monotonic() - began)
 
 
-def _require_inside(plan: Plan, settings: SweepSettings) -> None:
-    for planned in plan.to_do:
-        require_inside(planned.folder, settings.folder)
+def _require_places(plan: Plan, settings: SweepSettings) -> None:
+    """Try every place that will be written to, before anything is trained."""
+    folders = [planned.folder for planned in plan.to_do]
+    speeds = [settings.cell.speeds] if settings.speed.measure else []
+    places = [settings.folder, *folders[:1], *(folder for folder in folders[1:] if folder.exists()), *speeds]
+    require_writable([*places, PlanFolder(settings.folder).claims])
+    require_replaceable(folder / RECORD_FILE for folder in folders)
+    for folder in folders:
+        require_inside(folder, settings.folder)
 
 
 def _planned(plan: Plan, settings: SweepSettings, launch: Launch) -> PlannedSweep:

@@ -30,7 +30,7 @@ POLL_S = 0.5
 
 
 class Display(Protocol):
-    """Who is told how far a worker is."""
+    """Receives how far a worker is."""
 
     def begin(self, title: str, epochs: int) -> None:
         """A cell begins."""
@@ -54,7 +54,7 @@ class Worker:
         sweep: whose cells, and how.
         claims: as this process makes and sees them.
         heart: that of this process; it beats.
-        display: who is told.
+        display: receives what happens.
         arms: what is known of arms.
         datasets: those that are open.
         cells: cells that are made already, by run; others are made of the plan's files.

@@ -12,8 +12,7 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 import torch.nn.functional as F
-from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
@@ -73,8 +72,8 @@ def fit(
         protocol: the recipe.
         trainer: `accelerator`, and any further argument of `lightning.Trainer`.
         seed: the cell's seed, for dropout's stream.
-        mirrors: loggers that are told each epoch's row.
-        progress: who is told how far the training is.
+        mirrors: loggers that receive each epoch's row.
+        progress: receives how far the training is.
         callbacks: further Lightning callbacks.
         checkpoints: where checkpoints are read and written; they are left there. None: none is.
         should_stop: asked at each step; a text ends the training as `Stopped(text)`.
@@ -114,7 +113,9 @@ def fit(
         "devices": 1 if device.index is None else [device.index],
         "logger": False,
         "callbacks": [*resume, *further.get("callbacks", []), *callbacks, watch, history],
-        "plugins": _plugins(further.get("plugins"), memory),
+        "plugins": _plugins(memory),
+        # In a job of SLURM Lightning would go on from an `hpc_ckpt_…` that it finds there: in no folder it finds none.
+        "default_root_dir": os.devnull,
         "max_epochs": protocol.epochs,
         "precision": LIGHTNING_PRECISION[protocol.precision],
         "deterministic": protocol.deterministic,
@@ -126,6 +127,8 @@ def fit(
         with drawing(seed, "training"), warnings.catch_warnings():
             # Lightning 2.6 asks torch's tree library in a way that newer torch deprecates.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            # A hint at how cells could be started on a cluster, which is the launcher's to decide.
+            warnings.filterwarnings("ignore", message=".*srun.*")
             runner.fit(module, train_dataloaders=train, val_dataloaders=val, ckpt_path=MEMORY if saved else None)
     except Diverged as error:
         history.close_diverged(runner, module, error.batch)
@@ -149,20 +152,13 @@ def fit(
     return fitted
 
 
-def _plugins(given: Any, memory: Memory) -> list[Any]:
-    """Return Lightning's plugins with `memory` among them, behind which a user's way of writing files stands.
+def _plugins(memory: Memory) -> list[Any]:
+    """Return Lightning's plugins: where checkpoints go, and an environment in which the process is on its own.
 
     Lightning sees SLURM's variables and would requeue the job and write checkpoints of its own, or refuse the number of
     tasks: a cell is trained by one process, whatever started it.
     """
-    plugins = list(given) if isinstance(given, list | tuple) else [] if given is None else [given]
-    for plugin in plugins:
-        if isinstance(plugin, CheckpointIO):
-            memory.files = plugin
-    kept = [plugin for plugin in plugins if not isinstance(plugin, CheckpointIO)]
-    if not any(isinstance(plugin, ClusterEnvironment) for plugin in kept):
-        kept.append(LightningEnvironment())
-    return [*kept, memory]
+    return [LightningEnvironment(), memory]
 
 
 def _ended(error: BaseException) -> BaseException:

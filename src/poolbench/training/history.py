@@ -28,7 +28,7 @@ class EpochBatches(TypingProtocol):
 
 
 class Progress(TypingProtocol):
-    """Who is told how far a cell is."""
+    """Receives how far a cell is."""
 
     def steps(self, done: float, of: int) -> None:
         """`done` epochs of `of` are over, in fractions of an epoch; called seldom."""
@@ -150,7 +150,7 @@ class History(L.Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the epochs before an interruption; mirrors and progress are told of them again."""
+        """Take up the epochs before an interruption; mirrors and progress receive them again."""
         self.fitted.history[:] = state["rows"]
         self.fitted.selected_epoch = state["selected_epoch"]
         self.best = state["best"]

@@ -14,7 +14,6 @@ from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
-from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
@@ -28,36 +27,30 @@ COPY_SHARE = 0.01
 LOOPS = ("epoch_loop.batch_progress", "epoch_loop.automatic_optimization.optim_progress")
 
 
-class Memory(CheckpointIO):
-    """Lightning's way to write and read checkpoints, of which those named `MEMORY` stay in memory.
+class Memory(TorchCheckpointIO):
+    """Lightning's way to write and read checkpoints, of which that named `MEMORY` stays in memory.
 
     Args:
         saved: the checkpoint to go on from, if any.
-        files: who writes those with a path: a callback of the user's may.
     """
 
-    def __init__(self, saved: Saved | None, files: CheckpointIO | None = None) -> None:
+    def __init__(self, saved: Saved | None) -> None:
         self.saved = saved
-        self.files = files or TorchCheckpointIO()
         self.state: dict[str, Any] = {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Copy a checkpoint, or write it."""
-        if path == MEMORY:
-            self.state = copied({key: value for key, value in checkpoint.items() if key != "loops"})
-        else:
-            self.files.save_checkpoint(checkpoint, path, storage_options)
+        """Copy a checkpoint."""
+        if path != MEMORY:
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        self.state = copied({key: value for key, value in checkpoint.items() if key != "loops"})
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the checkpoint to go on from, or read one."""
-        if path == MEMORY and self.saved:
-            state, self.saved = self.saved.state, None
-            return state
-        return self.files.load_checkpoint(path, *args, **kwargs)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove a file."""
-        self.files.remove_checkpoint(path)
+        """Return the checkpoint to go on from."""
+        if path != MEMORY or self.saved is None:
+            return super().load_checkpoint(path, *args, **kwargs)
+        state, self.saved = self.saved.state, None
+        return state
 
 
 class Resume(L.Callback):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning.pytorch as L
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
 from lightning.pytorch.profilers import Profiler
 
@@ -226,6 +227,8 @@ def _built(value: Any, name: str) -> Any:
 def _try(arguments: str) -> None:
     """Let Lightning check arguments (JSON) as it does when it begins; its words are kept."""
     try:
-        L.Trainer(**json.loads(arguments), accelerator="cpu", logger=False, enable_checkpointing=False)
+        # By itself Lightning looks for SLURM, warns where it is installed, and counts the job's tasks in it.
+        alone = LightningEnvironment()
+        L.Trainer(**json.loads(arguments), accelerator="cpu", logger=False, enable_checkpointing=False, plugins=[alone])
     except Exception as error:  # it raises whatever comes
         raise ConfigurationError(f"`trainer`: lightning.Trainer: {error}") from error

@@ -27,7 +27,7 @@ class Watch(L.Callback):
     Args:
         fitted: `spent_s` is kept in it.
         protocol: of the training, for its epochs and its limit of time.
-        progress: who is told how far the training is, seldom: a display that is refreshed each step costs more than a
+        progress: receives how far the training is, seldom: a display that is refreshed each step costs more than a
             small step.
         should_stop: asked at each step; a text is the reason to stop.
     """

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-import yaml
+from pooling.head_cases import CONTEXT, FILES, SPECS, YAMLS, head_for, images, images_for
 from pooling.references.heads import REFERENCES
 from torch import Tensor, nn
 
 from poolbench.errors import ConfigurationError
-from poolbench.paths import conf_dir
 from poolbench.pooling.heads.adaptive import AdaptiveAvgPool2dFlatten, AdaptiveMaxPool2dFlatten
 from poolbench.pooling.heads.attention import AttentionPool2d
 from poolbench.pooling.heads.bilinear import BilinearPool2d
@@ -32,56 +31,8 @@ from poolbench.pooling.heads.spatial_pyramid import SpatialPyramidPool2d
 from poolbench.pooling.heads.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalMaxPool2d
 from poolbench.spec import bind, build, locate
 
-YAMLS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "head").glob("*.yaml"))}
-VARIANTS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "pooling").glob("*.yaml"))}
-FILES: dict[str, dict[str, Any]] = {
-    f"head-{name}": {key: value for key, value in spec.items() if key != "name"} for name, spec in YAMLS.items()
-} | {f"pooling-{name}": variant["head"] for name, variant in VARIANTS.items() if variant.get("head")}
-
-
-def also(target: str, **arguments: Any) -> dict[str, Any]:
-    return {"_target_": f"poolbench.pooling.{target}", **arguments}
-
-
-# What the files' arguments leave out.
-SPECS: dict[str, dict[str, Any]] = {
-    "attention[heads=2]": also("attention.AttentionPool2d", heads=2),
-    "bilinear[plain]": also("bilinear.BilinearPool2d", signed_sqrt=False, l2=False),
-    "compact_bilinear[few]": also("compact_bilinear.CompactBilinearPool2d", features=5, signed_sqrt=False, l2=False),
-    "gamp[k=3]": also("gamp.GAMPPool2d", k=3),
-    "global_gem[channel]": also("global_gem.GlobalGeMPool2d", p=1.7, per="channel"),
-    "global_log_sum_exp[learned]": also("global_log_sum_exp.GlobalLogSumExp2d", beta=4.0, learned=True, per="channel"),
-    "second_order[covariance]": also("second_order.SecondOrderPool2d", iterations=0),
-    "simpool[mean]": also("simpool.SimPool2d", heads=2, gamma=None),
-    "spatial_pyramid[avg]": also("spatial_pyramid.SpatialPyramidPool2d", levels=[3, 1], mode="avg"),
-}
-for name, spec in FILES.items():
-    if spec not in SPECS.values():  # most heads have one file in either folder
-        SPECS[name] = spec
-CONTEXT = {"channels": 4, "num_classes": 3}
-
 each_file = pytest.mark.parametrize("spec", FILES.values(), ids=FILES)
 each = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-
-
-def head_for(spec: dict[str, Any]) -> nn.Module:
-    """Build a head, its parameters a little beside their start: a start at 0 hides what they do."""
-    torch.manual_seed(0)
-    head: nn.Module = build(spec, CONTEXT, where="head")
-    with torch.no_grad():
-        for parameter in head.parameters():
-            parameter.add_(torch.randn_like(parameter) / 4)
-    return head.eval()
-
-
-def images(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.randn(size, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(dtype)
-
-
-def images_for(head: nn.Module, *size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Make images of values that the head's formula is for."""
-    x = images(*size, dtype=dtype)
-    return {"real": x, "nonnegative": x.relu(), "positive": x.abs() + 0.01}[getattr(head, "domain", "real")]
 
 
 def keeps_constants(head: nn.Module) -> bool:

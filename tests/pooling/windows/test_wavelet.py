@@ -204,6 +204,8 @@ def test_arguments_have_rules(arguments: dict[str, object], message: str) -> Non
 
 
 def test_shows_its_transform() -> None:
-    assert repr(WaveletPool2d(2, wavelet="db2", normalise=True)).endswith(
-        "ceil_mode=False, wavelet='db2', extension='symmetric', normalise=True)"
+    assert (
+        WaveletPool2d(2, wavelet="db2", normalise=True)
+        .extra_repr()
+        .endswith("ceil_mode=False, wavelet='db2', extension='symmetric', normalise=True")
     )

@@ -45,7 +45,7 @@ class Buffers:
             "column_cotangent": sums.count * derivative,
             "zeros": 1,
             "outside": int(derivative),
-            "param": self.params * derivative,
+            "param": self.params * derivative * (not self.spec.shared),
             "per_channel": len(sums.per_channel.outputs) * self.spec.channels_last,
         }
         found, at = {}, 0

@@ -1,10 +1,10 @@
 """Kernels run on the CPU: which one a map gets, how it is shared out between threads, and what it needs beside it."""
 
-import ctypes
 import functools
 import math
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from poolbench.kernels.cpu.spec import ARGUMENTS, KernelSpec
 from poolbench.kernels.cpu.team import addresses, run, threads_for
 from poolbench.kernels.geometry import CACHE_LINE, Geometry
 from poolbench.kernels.memory import address, arranged
-from poolbench.kernels.plain import empty, wide_dtype
+from poolbench.kernels.plain import wide_dtype
 from poolbench.kernels.precision import lies_channels_last, memory_format
 from poolbench.kernels.program import Program
 
@@ -23,13 +23,19 @@ from poolbench.kernels.program import Program
 STREAMED = 8 * 2**20
 CPU = torch.device("cpu")
 LANES = {torch.float32: 16, torch.bfloat16: 16, torch.float64: 8}
+# What of a kernel's table differs from call to call: the first eight of `ARGUMENTS`.
+CHANGING = struct.Struct("8q")
 
 
-def window(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
+def window(x: Tensor, params: Tensor | None, key: Tensor | int | None, program: Program, geometry: Geometry) -> Tensor:
     """Return the results of all windows (B, C, H', W'); see `plain.pool_plain` for the arguments."""
-    last = lies_channels_last(x)
-    out = empty(x, (*x.shape[:2], *geometry.shape), last)
-    _run(program, geometry, x.shape, last, x=x, out=out, params=params, key=key)
+    shared = params is not None and params.shape[1] == 1
+    last, threads = lies_channels_last(x), torch.get_num_threads()
+    plan = _plan(program, geometry, tuple(x.shape), x.dtype, last, False, threads, shared)
+    out = x.new_empty_strided(plan.size, plan.strides)
+    if plan.kernel is None:
+        return out.zero_()
+    _run(plan, arranged(x, plan.layout), out, None, _as_read(params, plan), None, key)
     return out
 
 
@@ -37,94 +43,118 @@ def window_gradient(
     gradient: Tensor,
     x: Tensor | None,
     params: Tensor | None,
-    key: Tensor | None,
+    key: Tensor | int | None,
     program: Program,
     geometry: Geometry,
-    size: Any,
+    size: Sequence[int],
     channels_last: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return what the map and the parameters get of the gradient of the results."""
-    gx = empty(gradient, tuple(size), channels_last)
-    gparams = _run(program, geometry, size, channels_last, x=x, out=gx, gradient=gradient, params=params, key=key)
-    return gx, gparams
+) -> tuple[Tensor, Tensor | None]:
+    """Return what the map and the parameters get of the gradient of the results; None where there are none."""
+    shared = params is not None and params.shape[1] == 1
+    threads = torch.get_num_threads()
+    plan = _plan(program, geometry, tuple(size), gradient.dtype, channels_last, True, threads, shared)
+    gx = gradient.new_empty_strided(plan.size, plan.strides)
+    if plan.kernel is None:
+        return gx.zero_(), None if params is None else params.new_zeros(params.shape, dtype=plan.wide)
+    x = arranged(x, plan.layout) if x is not None and plan.map_size else None
+    gradient = arranged(gradient, plan.layout)
+    if params is None:
+        _run(plan, x, gx, gradient, None, None, key)
+        return gx, None
+    # A thread sums for itself.
+    parts = gx.new_zeros(params.shape if plan.threads == 1 else (plan.threads, *params.shape), dtype=plan.wide)
+    _run(plan, x, gx, gradient, _as_read(params, plan), parts, key)
+    return gx, parts if plan.threads == 1 else parts.sum(0)
+
+
+def _as_read(params: Tensor | None, plan: "_Plan") -> Tensor | None:
+    """Return parameters as a kernel reads them."""
+    return None if params is None else arranged(params.to(plan.wide), torch.contiguous_format)
 
 
 def _run(
-    program: Program,
-    geometry: Geometry,
-    size: Any,
-    channels_last: bool,
-    *,
+    plan: "_Plan",
     x: Tensor | None,
     out: Tensor,
-    gradient: Tensor | None = None,
-    params: Tensor | None = None,
-    key: Tensor | None = None,
-) -> Tensor:
-    """Fill `out` by a kernel; return the gradients of the parameters, if it is gradients that are asked for."""
-    layout = memory_format(channels_last)
-    dtype, wide, maps, results = out.dtype, wide_dtype(out.dtype), tuple(size), (*size[:2], *geometry.shape)
-    derivative = gradient is not None
-    count = program.params if derivative else 0
-    if out.numel() == 0 or min(size) == 0:
-        out.zero_()
-        return torch.zeros((count, size[1]) if count else (0,), dtype=wide, device=CPU)
-    plan = _plan(program, geometry, maps, dtype, channels_last, derivative, torch.get_num_threads())
+    gradient: Tensor | None,
+    params: Tensor | None,
+    gparams: Tensor | None,
+    key: Tensor | int | None,
+) -> None:
+    """Run a kernel on what lies as it reads it: maps in the plan's layout, parameters in the dtype computed in."""
+    assert plan.kernel is not None
     pointers = [0] * 6
-    if not (derivative and program.is_linear):
-        x = None if x is None else arranged(x, layout)
-        pointers[0] = address("the map", x, device=CPU, dtype=dtype, shape=maps, layout=layout)
-    shape = maps if derivative else results
-    pointers[1] = address("the result", out, device=CPU, dtype=dtype, shape=shape, layout=layout)
-    if gradient is not None:
-        gradient = arranged(gradient, layout)
-        pointers[2] = address("the gradient", gradient, device=CPU, dtype=dtype, shape=results, layout=layout)
-    if program.params:
-        params = None if params is None else arranged(params.to(wide), torch.contiguous_format)
-        shape = (program.params, size[1])
-        pointers[3] = address("the parameters", params, device=CPU, dtype=wide, shape=shape)
-    gparams = None
-    if count:
-        shape = (plan.threads, count, size[1])
-        gparams = torch.zeros(shape, dtype=wide, device=CPU)
-        pointers[4] = address("the parameters' gradients", gparams, device=CPU, dtype=wide, shape=shape)
+    dtype, layout = out.dtype, plan.layout
+    if plan.map_size:
+        pointers[0] = address("the map", x, CPU, dtype, plan.map_size, layout)
+    pointers[1] = address("the result", out, CPU, dtype, plan.size, layout)
+    if plan.gradient_size:
+        pointers[2] = address("the gradient", gradient, CPU, dtype, plan.gradient_size, layout)
+    if plan.params_size:
+        pointers[3] = address("the parameters", params, CPU, plan.wide, plan.params_size)
+        if plan.gradient_size:
+            size = plan.params_size if plan.threads == 1 else (plan.threads, *plan.params_size)
+            pointers[4] = address("the parameters' gradients", gparams, CPU, plan.wide, size)
     if plan.scratch_bytes:
         # Of sums, rows begin and end with zeros that are never written; cotangents, and a ring of rows, begin at 0.
         make = torch.zeros if plan.clear_scratch else torch.empty
-        shape = (plan.threads * plan.scratch_bytes,)
-        scratch = make(shape, dtype=torch.uint8, device=CPU)
-        pointers[5] = address("scratch memory", scratch, device=CPU, dtype=torch.uint8, shape=shape)
-    table = (ctypes.c_int64 * (8 + len(plan.fixed)))(
-        *pointers, plan.scratch_bytes, 0 if key is None else int(key), *plan.fixed
-    )
-    run(plan.kernel, table, plan.threads)
-    return torch.empty(0, dtype=wide, device=CPU) if gparams is None else gparams.sum(0)
+        size = (plan.threads * plan.scratch_bytes,)
+        scratch = make(size, dtype=torch.uint8, device=CPU)
+        pointers[5] = address("scratch memory", scratch, CPU, torch.uint8, size)
+    changing = CHANGING.pack(*pointers, plan.scratch_bytes, 0 if key is None else int(key))
+    run(plan.kernel, changing + plan.fixed, plan.threads)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How maps of one size are worked on: the kernel, and the part of its table that is always the same."""
+    """How maps of one size are worked on.
 
-    kernel: Kernel
-    fixed: tuple[int, ...]
+    Args:
+        kernel: what does it; None where there is no value or no result.
+        fixed: the part of its table that is always the same.
+        scratch_bytes: of the memory that each thread needs beside the maps.
+        clear_scratch: whether that begins at 0.
+        threads: how many.
+        size, strides: of what is written.
+        map_size, gradient_size, params_size: of what is read; () where it is not.
+        layout: of all maps.
+        wide: the dtype that is computed in.
+    """
+
+    kernel: Kernel | None
+    fixed: bytes
     scratch_bytes: int
     clear_scratch: bool
     threads: int
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
+    map_size: tuple[int, ...]
+    gradient_size: tuple[int, ...]
+    params_size: tuple[int, ...]
+    layout: torch.memory_format
+    wide: torch.dtype
 
 
 @functools.lru_cache(maxsize=4096)
 def _plan(
     program: Program,
     geometry: Geometry,
-    size: tuple[int, int, int, int],
+    size: tuple[int, ...],
     dtype: torch.dtype,
     channels_last: bool,
     derivative: bool,
     most_threads: int,
+    shared: bool = False,
 ) -> _Plan:
     if math.prod(geometry.kernel_size) != program.size:
         raise ValueError(f"the window {geometry.kernel_size} must have {program.size} values for {program.name}")
     batch, channels, height, width = size
+    results = (batch, channels, *geometry.shape)
+    written = size if derivative else results
+    layout, wide = memory_format(channels_last), wide_dtype(dtype)
+    strides = torch.empty(written, device="meta", memory_format=layout).stride()
+    if min(*size, *geometry.shape) == 0:
+        return _Plan(None, b"", 0, False, 1, written, strides, (), (), (), layout, wide)
     lanes = _lanes(LANES[dtype], channels if channels_last else 0, geometry)
     vectors = channels // lanes
     # A thread takes whole images, or blocks of channels where there are too few of them.
@@ -143,6 +173,7 @@ def _plan(
         streaming=derivative and _streams(geometry, size, lanes, dtype, blocks if channels_last else 0),
         in_sums=_in_sums(program, geometry),
         tables=has_tables(),
+        shared=shared,
     )
     threads = threads_for(math.prod(size), batch * (blocks if channels_last else channels), most_threads)
     across = math.ceil(vectors / blocks) * spec.lanes if channels_last else 1
@@ -157,21 +188,28 @@ def _plan(
         "zero_first": int(not (spec.disjoint and geometry.covers((height, width)))),
     }
     values["thread_of"], values["threads_of"] = addresses()
-    wide = 8 if dtype is torch.float64 else 4
     held = spec.ring if channels_last else height
-    scratch = held * width * across * wide + CACHE_LINE if spec.accumulates_apart else 0
+    scratch = held * width * across * wide.itemsize + CACHE_LINE if spec.accumulates_apart else 0
     values["pitch"] = 0
     if spec.in_sums and program.sums is not None:
         buffers = Buffers(program.sums, spec, program.params)
         values["pitch"] = buffers.pitch(width, geometry.shape[1], across)
-        scratch += buffers.places()["end"] * values["pitch"] * wide
+        scratch += buffers.places()["end"] * values["pitch"] * wide.itemsize
+    fixed = [values[name] for name in ARGUMENTS[8:]]
     return _Plan(
         kernel(program, spec),
-        tuple(values[name] for name in ARGUMENTS[8:]),
+        struct.pack(f"{len(fixed)}q", *fixed),
         # Whole cache lines, so that threads do not share one.
         math.ceil(scratch / CACHE_LINE) * CACHE_LINE,
         spec.in_sums or (spec.accumulates_apart and channels_last),
         threads,
+        written,
+        strides,
+        () if derivative and program.is_linear else size,
+        results if derivative else (),
+        (program.params, 1 if shared else channels) if program.params else (),
+        layout,
+        wide,
     )
 
 

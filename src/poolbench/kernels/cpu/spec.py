@@ -25,6 +25,7 @@ class KernelSpec:
         streaming: whether gradients are written past the caches, each once.
         in_sums: whether sums are taken of what is computed once for each value, see `kernels.sums`.
         tables: whether the processor finds numbers of a register by their places, see `Lanes`.
+        shared: whether each parameter is one number for all channels.
     """
 
     derivative: bool
@@ -40,6 +41,7 @@ class KernelSpec:
     streaming: bool = False
     in_sums: bool = False
     tables: bool = False
+    shared: bool = False
 
     @property
     def accumulates_apart(self) -> bool:

@@ -51,9 +51,8 @@ def threads_for(values: int, units: int, most: int) -> int:
     return max(1, min(most, units, values // LEAST_WORK))
 
 
-def run(kernel: Kernel, arguments: Any, threads: int) -> None:
-    """Run a kernel over all its work; `arguments` is its table, a ctypes array."""
-    table = ctypes.addressof(arguments)
+def run(kernel: Kernel, table: bytes, threads: int) -> None:
+    """Run a kernel over all its work; `table` has its arguments, 64 bits each."""
     if threads == 1:
         kernel.call_part(table, 0, 1)
     elif (library := openmp()) is not None:

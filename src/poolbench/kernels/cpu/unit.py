@@ -36,8 +36,10 @@ class Unit:
         self.new_columns = self.spec.first_come(1) if self.spec.channels_last else 0
         self.left = b.mul(w.i(w.buffers.left()), self.across)
         self.numbers = b.mul(w.width, self.across)
-        # Where contiguous, a parameter's gradient is summed in vectors of windows and in vectors of values.
-        counts = {} if self.spec.channels_last or not self.spec.derivative else {self.lanes.count: self.lanes}
+        # A parameter's gradient is summed in vectors of windows and in vectors of values; not where each channel has
+        # its own and a vector is one of channels.
+        self.own = self.spec.channels_last and not self.spec.shared
+        counts = {} if self.own or not self.spec.derivative else {self.lanes.count: self.lanes}
         counts |= {self.cells.count: self.cells} if counts else {}
         self.param_sums = {
             count: [w.accumulator(lanes) for _ in range(w.program.params)] for count, lanes in counts.items()
@@ -108,14 +110,6 @@ class Unit:
 
     # ---- parameters ----
 
-    def param(self, which: int, channel: Code, lanes: Lanes) -> Code:
-        """Return a learned number: a vector of channels, or the same for all columns."""
-        b, w = self.b, self.writer
-        place = w.at(w.params, b.add(b.mul(w.i(which), w.channels), channel), lanes.number)
-        if self.spec.channels_last:
-            return lanes.load(place, lanes.number)
-        return lanes.splat(b.load(place, typ=lanes.number))
-
     def compute_per_channel(self) -> None:
         """Compute what depends on parameters alone."""
         tape, rows = self.writer.sums.per_channel, range(len(self.writer.sums.per_channel.outputs))
@@ -123,11 +117,11 @@ class Unit:
             # Of values, too, any numbers at all: they are not bounded.
             of_values = Lanes(self.b, self.spec.dtype, self.cells.count, tables=self.spec.tables)
             for lanes in (self.lanes, of_values):
-                inputs = {"param": functools.partial(self.param, channel=self.channel, lanes=lanes)}
+                inputs = {"param": functools.partial(self.writer.param, channel=self.channel, lanes=lanes)}
                 self.per_channel[lanes.count] = list(lanes.each(tape, inputs))
             return
         with self.writer.loop(self.start, self.stop, self.spec.lanes) as channel:
-            inputs = {"param": functools.partial(self.param, channel=channel, lanes=self.lanes)}
+            inputs = {"param": functools.partial(self.writer.param, channel=channel, lanes=self.lanes)}
             for at, value in zip(rows, self.lanes.each(tape, inputs), strict=True):
                 self.lanes.store(value, self.number(self.row_of("per_channel", at), self.b.sub(channel, self.start)))
 
@@ -139,11 +133,11 @@ class Unit:
                 return self.per_channel[lanes.count][which]
             return self.load(self.row_of("per_channel", which), self.b.sub(channel, self.start))
 
-        return {"param": functools.partial(self.param, channel=channel, lanes=lanes), "per_channel": per_channel}
+        return {"param": functools.partial(self.writer.param, channel=channel, lanes=lanes), "per_channel": per_channel}
 
     def clear_params(self) -> None:
         """Let the unit's gradients of parameters begin at zero."""
-        if self.spec.channels_last and self.spec.derivative:
+        if self.own and self.spec.derivative:
             for which in range(self.writer.program.params):
                 with self.writer.loop(self.start, self.stop, self.spec.lanes) as channel:
                     place = self.number(self.row_of("param", which), self.b.sub(channel, self.start))
@@ -151,7 +145,7 @@ class Unit:
 
     def add_param(self, which: int, part: Code, channel: Code) -> None:
         """Add to the unit's gradient of a parameter."""
-        if self.spec.channels_last:
+        if self.own:
             place = self.number(self.row_of("param", which), self.b.sub(channel, self.start))
         else:
             place = self.param_sums[part.type.count][which]
@@ -161,16 +155,14 @@ class Unit:
         """Add the unit's gradients of parameters to the thread's."""
         b, w, lanes = self.b, self.writer, self.lanes
         for which in range(w.program.params):
-            row = b.mul(w.i(which), w.channels)
-            if not self.spec.channels_last:
-                at = w.at(w.param_gradients, b.add(row, self.channel), lanes.number)
+            if not self.own:
+                of = self.start if self.spec.channels_last else self.channel
                 for count, sums in self.param_sums.items():
-                    added = w.sum_of(lanes.load(sums[which], lanes.number, count))
-                    b.store(b.fadd(b.load(at, typ=lanes.number), added), at)
+                    w.add_to_param(which, of, lanes.load(sums[which], lanes.number, count))
                 continue
             with w.loop(self.start, self.stop, self.spec.lanes) as channel:
                 place = self.number(self.row_of("param", which), b.sub(channel, self.start))
-                target = w.at(w.param_gradients, b.add(row, channel), lanes.number)
+                target = w.at(w.param_gradients, w.param_at(which, channel), lanes.number)
                 w.add_to(target, lanes.load(place, lanes.number))
 
 

@@ -65,6 +65,7 @@ class WindowWriter(Writer):
             return self.at(self.scratch, b.mul(at, across), lanes.number)
 
         # A row is cleared just before the first window needs it or finished just after the last: still in the cache.
+        sums = self.param_accumulators() if spec.shared else []
         cleared = finished = None
         if spec.accumulates_apart:
             finished = Front(self, self.height, finish)
@@ -108,7 +109,7 @@ class WindowWriter(Writer):
                             for (i, j), inside, part in zip(self.taps, there, parts, strict=False):
                                 target = self.at(targets[i], b.add(put[j], channel), self.sum_kind)
                                 self.spread(part, target, inside)
-                            self.add_params(parts, channel)
+                            self.add_params(parts, channel, sums)
                         else:
                             (result,) = lanes.each(self.tape(masked), inputs)
                             lanes.store(lanes.narrow(result), self.at(self.out, out, lanes.stored))
@@ -121,6 +122,8 @@ class WindowWriter(Writer):
                 cleared.up_to(self.height)
         if finished is not None:
             finished.up_to(self.height)
+        for which, sum_ in enumerate(sums):
+            self.add_to_param(which, first, lanes.load(sum_, lanes.number))
 
     def ahead(self, column: Code) -> Code:
         """Return how many bytes behind a value of this column lies one that is read some time later.
@@ -148,10 +151,6 @@ class WindowWriter(Writer):
                 self.prefetch(taken, ahead[j], level=2)
             return lanes.widen(lanes.load(taken, lanes.stored))
 
-        def param(which: int) -> Code:
-            index = b.add(b.mul(self.i(which), self.channels), channel)
-            return lanes.load(self.at(self.params, index, lanes.number), lanes.number)
-
         def uniform(which: int) -> Code:
             # The place in the order (B, C, H', W'), whatever the layout.
             windows = b.mul(self.rows, self.columns)
@@ -159,7 +158,7 @@ class WindowWriter(Writer):
             steps = b.mul(lanes.steps(I32), lanes.splat(b.trunc(windows, I32)))
             return lanes.uniform(b.add(lanes.splat(b.trunc(first, I32)), steps), self.key_vector(which))
 
-        return {"tap": tap, "param": param, "uniform": uniform}
+        return {"tap": tap, "param": lambda which: self.param(which, channel, lanes), "uniform": uniform}
 
     def key_vector(self, which: int) -> Code:
         """Return the key of random number `which`."""
@@ -184,11 +183,15 @@ class WindowWriter(Writer):
         """Write results, past the caches where the kernel is to."""
         (self.lanes.stream if self.spec.streaming else self.lanes.store)(self.lanes.narrow(numbers), place)
 
-    def add_params(self, parts: Iterable[Code], channel: Code) -> None:
-        """Add to the gradients of parameters."""
+    def param_accumulators(self) -> list[Code]:
+        """Return a vector of zeros for each parameter, of whose gradients it becomes the sum."""
+        return [self.accumulator(self.lanes) for _ in range(self.program.params)] if self.spec.derivative else []
+
+    def add_params(self, parts: Iterable[Code], channel: Code, sums: list[Code]) -> None:
+        """Add to the gradients of parameters: to their sums, where there are such."""
         for which, part in enumerate(parts):
-            at = self.b.add(self.b.mul(self.i(which), self.channels), channel)
-            self.add_to(self.at(self.param_gradients, at, self.lanes.number), part)
+            at = self.at(self.param_gradients, self.param_at(which, channel), self.lanes.number)
+            self.add_to(sums[which] if sums else at, part)
 
     # ---- contiguous: a vector of windows in a row ----
 
@@ -202,7 +205,7 @@ class WindowWriter(Writer):
         if spec.derivative:
             with b.if_then(b.icmp_signed("!=", self.zero_first, self.i(0))):
                 self.clear(self.at(summed, base, self.sum_kind), pixels)
-        sums = [self.accumulator(lanes) for _ in range(self.program.params)] if spec.derivative else []
+        sums = self.param_accumulators()
         with self.loop(self.i(0), self.rows) as row:
             rows, rows_ok = self.along(0, row, self.height)
             starts = [b.mul(at, self.width) for at in rows]
@@ -229,9 +232,7 @@ class WindowWriter(Writer):
 
                 self.whole_or_not(self.is_whole(column, first, rows_ok), write)
         for which, sum_ in enumerate(sums):
-            at = self.at(self.param_gradients, b.add(b.mul(self.i(which), self.channels), channel), lanes.number)
-            added = self.sum_of(lanes.load(sum_, lanes.number))
-            b.store(b.fadd(b.load(at, typ=lanes.number), added), at)
+            self.add_to_param(which, channel, lanes.load(sum_, lanes.number))
         if spec.accumulates_apart:
             with self.loop(self.i(0), pixels, spec.lanes) as pixel:
                 mask = self.below(pixel, pixels)
@@ -275,10 +276,6 @@ class WindowWriter(Writer):
                 wide[i, start] = lanes.load(taken, lanes.stored, spec.lanes * stride, mask=line.inside(start))
             return lanes.widen(self.every(wide[i, start], phase))
 
-        def param(which: int) -> Code:
-            place = self.at(self.params, b.add(b.mul(self.i(which), self.channels), channel), lanes.number)
-            return lanes.splat(b.load(place, typ=lanes.number))
-
         def uniform(which: int) -> Code:
             place = b.add(lanes.splat(b.trunc(window, I32)), lanes.steps(I32))
             return lanes.uniform(place, self.key_vector(which))
@@ -287,7 +284,7 @@ class WindowWriter(Writer):
             "tap": tap,
             "valid": lambda at: line.valid(*self.taps[at]),
             "count": lambda _: line.count(),
-            "param": param,
+            "param": lambda which: self.param(which, channel, lanes),
             "uniform": uniform,
         }
 

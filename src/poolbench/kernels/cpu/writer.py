@@ -61,7 +61,8 @@ class Writer:
             setattr(self, name, b.load(place, typ=kind, name=name))
         thread, threads = self.function.args[1:]
         self.scratch = self.at(self.scratch, b.mul(thread, self.scratch_bytes), ir.IntType(8))
-        count = b.mul(b.mul(self.i(self.program.params), self.channels), thread)
+        each = self.i(1) if self.spec.shared else self.channels
+        count = b.mul(b.mul(self.i(self.program.params), each), thread)
         self.param_gradients = self.at(self.param_gradients, count, self.lanes.number)
         units = b.mul(self.batch, self.blocks if self.spec.channels_last else self.channels)
         first, last = (b.sdiv(b.mul(units, t), threads) for t in (thread, b.add(thread, self.i(1))))
@@ -181,6 +182,26 @@ class Writer:
         """Add numbers to those in memory."""
         lanes = self.lanes
         lanes.store(self.b.fadd(lanes.load(target, lanes.number, part.type.count), part, flags=lanes.freedoms), target)
+
+    # ---- parameters ----
+
+    def param_at(self, which: int, channel: Code) -> Code:
+        """Return which number of `params` and of its gradients belongs to a parameter and a channel."""
+        if self.spec.shared:
+            return self.i(which)
+        return self.b.add(self.b.mul(self.i(which), self.channels), channel)
+
+    def param(self, which: int, channel: Code, lanes: Lanes) -> Code:
+        """Return a learned number: a vector of channels, or the same for all lanes."""
+        place = self.at(self.params, self.param_at(which, channel), lanes.number)
+        if self.spec.channels_last and not self.spec.shared:
+            return lanes.load(place, lanes.number)
+        return lanes.splat(self.b.load(place, typ=lanes.number))
+
+    def add_to_param(self, which: int, channel: Code, parts: Code) -> None:
+        """Add the sum of a vector to the gradient of a parameter."""
+        at = self.at(self.param_gradients, self.param_at(which, channel), self.lanes.number)
+        self.b.store(self.b.fadd(self.b.load(at, typ=self.lanes.number), self.sum_of(parts)), at)
 
     def accumulator(self, lanes: Lanes) -> Code:
         """Return a vector of zeros in memory."""

@@ -64,8 +64,8 @@ def window_gradient(
     geometry: Geometry,
     size: Any,
     channels_last: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return what the map and the parameters get of the gradient of the results.
+) -> tuple[Tensor, Tensor | None]:
+    """Return what the map and the parameters get of the gradient of the results; None where there are none.
 
     Raises:
         RuntimeError: what Triton made of the formula disagrees with torch's own operations.
@@ -78,10 +78,11 @@ def window_gradient(
     param_parts = gradient.new_empty(launch.param_parts, dtype=launch.wide)
     x = None if x is None else arranged(x, layout)
     _launch(launch, x, arranged(gradient, layout), params, key, gx, param_parts)
-    if program.params:
-        # (lanes, P, lanes, C) channels-last, else (lanes, P, B, C, lanes)
-        param_parts = param_parts.sum((0, 2) if channels_last else (0, 2, 4))
-    return gx, param_parts
+    if params is None:
+        return gx, None
+    # (lanes, P, lanes, C) channels-last, else (lanes, P, B, C, lanes)
+    gparams = param_parts.sum((0, 2) if channels_last else (0, 2, 4))
+    return gx, gparams if params.shape[1] == gparams.shape[1] else gparams.sum(1, keepdim=True)
 
 
 def prove(
@@ -144,7 +145,7 @@ class _Launch:
     def checked(self, at: int, tensor: Tensor | None, device: torch.device) -> Tensor:
         """Return tensor number `at` of those in `NAMES`, if it is what the kernel takes it for."""
         shape, dtype, layout = self.expected[at]
-        return checked(CALLED[at], tensor, device=device, dtype=dtype, shape=shape, layout=layout)
+        return checked(CALLED[at], tensor, device, dtype, shape, layout)
 
 
 # In the order of what `_launch` is given: as a kernel calls them, and as messages do.
@@ -165,7 +166,7 @@ def _launch(
     if launch.grid[0] == 0:  # no windows, or no values
         return
     if params is not None:
-        params = arranged(params.to(launch.wide), torch.contiguous_format)
+        params = arranged(params.to(launch.wide).expand(-1, launch.sizes[1]), torch.contiguous_format)
     given = (x, gradient, params, key, out, param_parts)
     arguments = (*[launch.checked(at, given[at], out.device) for at in launch.pointers], *launch.sizes)
     if launch.launched and out.device.index == torch.cuda.current_device():

@@ -38,7 +38,9 @@ class Trial(NamedTuple):
     device: torch.device
 
 
-def compare(window: Callable[..., Tensor], window_gradient: Callable[..., tuple[Tensor, Tensor]], trial: Trial) -> None:
+def compare(
+    window: Callable[..., Tensor], window_gradient: Callable[..., tuple[Tensor, Tensor | None]], trial: Trial
+) -> None:
     """Run a kernel on a random map, and compare with torch's own operations.
 
     Args:
@@ -64,7 +66,7 @@ def compare(window: Callable[..., Tensor], window_gradient: Callable[..., tuple[
 
 
 def _both_ways(
-    window: Callable[..., Tensor], window_gradient: Callable[..., tuple[Tensor, Tensor]], trial: Trial
+    window: Callable[..., Tensor], window_gradient: Callable[..., tuple[Tensor, Tensor | None]], trial: Trial
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return what a kernel and what torch's own operations make of random maps, in the dtype that is computed in."""
     program, geometry, size, channels_last, derivative, dtype, device = trial
@@ -87,7 +89,7 @@ def _both_ways(
         kept = None if program.is_linear else x
         gx, param_parts = window_gradient(gradient, kept, params, key, program, geometry, size, channels_last)
         hx, others = spread_plain(gradient, x, params, key, program, geometry)
-    if others is None:
+    if param_parts is None or others is None:
         return [gx.to(wide)], [hx.to(wide)]
     # A sum over all windows, of which much cancels: seen beside what it would be if nothing did.
     count = math.prod(geometry.shape) * size[0]

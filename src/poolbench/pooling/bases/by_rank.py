@@ -102,6 +102,10 @@ class RankedPool2d(TapPool2d):
             return f"the window of {self.window_size} values is too large for a kernel"
         return super()._why_torch(x_BCHW)
 
+    def selects(self, height: int, width: int) -> bool:
+        """Return what the formula says; where none is written, that results are computed."""
+        return not self.is_sorted and super().selects(height, width)
+
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own operations."""
         if not self.is_sorted:

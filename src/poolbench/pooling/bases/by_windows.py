@@ -16,7 +16,7 @@ from poolbench.pooling.bases.tap import TapPool2d
 PLACES_OF_COLUMN, PLACES_OF_ROWS = 64, 16
 # Below these torch's operations take less time: values in all; places of a map with channels side by side; of another,
 # where a kernel works on neighbouring windows, so that there must be some.
-LEAST_VALUES, LEAST_PLACES, LEAST_PLACES_CONTIGUOUS = 2**17, 16, 16 * PLACES_OF_ROWS
+LEAST_VALUES, LEAST_PLACES, LEAST_PLACES_CONTIGUOUS = 2**12, 16, 4 * PLACES_OF_ROWS
 
 
 class ByWindows:
@@ -66,10 +66,10 @@ class ByWindows:
         """Return the results of one map's windows, and their shares."""
         x_BCRW, operator = self._arranged(x_BCHW)
         places = operator.window_size
-        channels, height, width = x_BCRW.shape[1:]
+        height, width = x_BCRW.shape[2:]
         rows = operator.output_shape(height, width)[0]
         geometry = Geometry((places, 1), (places, 1), (0, 0), (1, 1), (rows, width))
-        y_BCRW = kernels.pooled(x_BCRW, learned.expand(1, channels), None, operator.program, geometry)
+        y_BCRW = kernels.pooled(x_BCRW, learned.unsqueeze(0), None, operator.program, geometry)
         if rows == 1 or height % places == 0:
             return y_BCRW.flatten(2), None
         places_R = (height - places * torch.arange(rows, device=x_BCRW.device)).clamp(max=places)

@@ -3,20 +3,25 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from poolbench.pooling.bases.arguments import IMPLEMENTATIONS_OF_HEADS, checked_implementation
+from poolbench.pooling.bases.maps import MapModule
 from poolbench.pooling.bases.work import Work, checked_shape, work_of
 
 
-class HeadPool2d(nn.Module):
-    """A pooling of the whole last map (B, C, H, W) → (B, F); a subclass brings `forward` and `operations_on`.
+class HeadPool2d(MapModule):
+    """A pooling of the whole last map (B, C, H, W) → (B, F); a subclass brings `pool_map` and `operations_on`.
 
     Where F is not C, it brings `features_of` as well; where a map's size is worth a word in the audit, `remark`.
 
     Args:
         implementation: `"fast"` takes a compiled kernel where there is one for the head and the dtype, on the CPU;
             `"torch"` never does. `implementation_for` says which it is for a given map.
+
+    A map without its batch, (C, H, W), gives (F). Maps are float16, bfloat16, float32 or float64; whole numbers and
+    booleans are taken, exactly, where every feature is one of the map's values (the largest of the map or of a cell),
+    and are an error elsewhere, as complex numbers are everywhere: convert them first, `x.float()`.
 
     Most heads have no kernel: what they read is the last map, a small part of a network's time.
 
@@ -41,6 +46,14 @@ class HeadPool2d(nn.Module):
     def __init__(self, *, implementation: str = "fast") -> None:
         super().__init__()
         self.implementation = checked_implementation(implementation, IMPLEMENTATIONS_OF_HEADS)
+
+    def of_batch(self, x: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, F)."""
+        return self.pool_map(x)
+
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, F): what a subclass brings."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `pool_map`")
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""

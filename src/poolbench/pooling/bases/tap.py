@@ -9,10 +9,12 @@ from torch import Tensor
 from poolbench.kernels import operator as kernels
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
-from poolbench.kernels.plain import pool_plain
+from poolbench.kernels.plain import pool_plain, pool_whole_numbers
 from poolbench.kernels.program import Program, program
+from poolbench.kernels.sizes import are_known
 from poolbench.kernels.sums import Summands, sums
 from poolbench.kernels.transforms import is_transformed
+from poolbench.pooling.bases.maps import FLOATS
 from poolbench.pooling.bases.window import WindowPool2d
 from poolbench.pooling.shared.draws import Draws
 
@@ -27,6 +29,9 @@ class TapPool2d(WindowPool2d):
     operations do. With `implementation="triton"` kernels run on a CUDA GPU instead, in float16 as well.
     `implementation_for` says which, and why.
     """
+
+    # What was asked last of `geometry`, and its answer.
+    _known: tuple[tuple[Any, ...], Geometry] | None = None
 
     def __init__(
         self,
@@ -59,9 +64,9 @@ class TapPool2d(WindowPool2d):
         """Return the result of a window from the sums of `summands`, equal to that of `formula`."""
         raise NotImplementedError(f"{type(self).__name__} must bring `of_sums` to be run by sums")
 
-    def params(self) -> list[Tensor]:
-        """Return the learned numbers of the formula, each of shape (1,) or (C,)."""
-        return []
+    def params(self) -> Tensor | None:
+        """Return the learned numbers of the formula, (P, 1) or (P, C), in at least float32; None: there are none."""
+        return None
 
     def trace(self) -> None:
         """Make the formula ready to run: called once, when everything that it depends on is set."""
@@ -69,7 +74,8 @@ class TapPool2d(WindowPool2d):
             self.draws = Draws()
         modes = (True, False) if self.is_random else (False,)
         self.programs: dict[bool, Program] = {}
-        was, self.learned = self.training, len(self.params())
+        was, learned = self.training, self.params()
+        self.learned = 0 if learned is None else len(learned)
         for mode in modes:
             self.training = mode
             in_sums = sums(self.window_size, self.learned, self.summands, self.of_sums) if self.has_sums else None
@@ -112,8 +118,8 @@ class TapPool2d(WindowPool2d):
         device = x_BCHW.device.type
         if self.implementation == "torch":
             return "implementation=torch"
-        if torch.compiler.is_exporting():
-            return "what is exported needs no kernel"
+        if torch.compiler.is_exporting() or torch.jit.is_tracing():
+            return "what is exported or traced needs no kernel"
         if is_transformed(x_BCHW, *self._parameters.values()):
             return "a transform of torch.func, or a tangent, needs torch's own operations"
         wanted, dtypes = kernels.KERNELS[self.implementation]
@@ -135,10 +141,10 @@ class TapPool2d(WindowPool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
-        shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
         if self.implementation_for(x_BCHW)[0] == "torch":
-            return self.plain(x_BCHW)
-        return self.by_kernel(x_BCHW, Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape))
+            self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])  # torch's own operations say less of what is wrong
+            return self.plain(x_BCHW) if x_BCHW.dtype in FLOATS else self._of_choices(x_BCHW)
+        return self.by_kernel(x_BCHW, self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1]))
 
     def by_kernel(self, x_BCHW: Tensor, geometry: Geometry) -> Tensor:
         """Pool windows that lie where `geometry` says, by the compiled formula."""
@@ -146,25 +152,49 @@ class TapPool2d(WindowPool2d):
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own operations; a subclass may know better ones."""
-        shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
-        geometry = Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape)
+        geometry = self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1])
         return pool_plain(x_BCHW, self._params(x_BCHW), self._key(), self.program, geometry)
 
+    def geometry(self, height: int, width: int) -> Geometry:
+        """Return where the windows of a map of this size lie.
+
+        A size that follows on its like is not asked about again. Of sizes that are no plain numbers (a compiler's, an
+        exporter's) nothing is kept.
+        """
+        if torch.compiler.is_compiling() or not type(height) is type(width) is int:
+            return self._geometry(height, width)
+        asked = (height, width, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        if self._known is None or self._known[0] != asked:
+            self._known = asked, self._geometry(height, width)
+        return self._known[1]
+
+    def _geometry(self, height: int, width: int) -> Geometry:
+        shape = self.output_shape(height, width)
+        hangs_over = None if are_known(height, width) else self.ceil_mode
+        return Geometry(self.kernel_size, self.stride, self.padding, self.dilation, shape, hangs_over)
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return whether every result is one of the map's values: whether the formula chooses among them."""
+        has_border = self.geometry(height, width).has_border((height, width))
+        return all((each.value_at_border if has_border else each.value).chooses for each in self.programs.values())
+
+    def _of_choices(self, x_BCHW: Tensor) -> Tensor:
+        return pool_whole_numbers(x_BCHW, self.program, self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1]))
+
     def _params(self, x_BCHW: Tensor) -> Tensor | None:
-        """Return the learned numbers as (P, C), None where there are none."""
+        """Return the learned numbers, (P, 1) or (P, C), None where there are none."""
         found = self.params()
-        if len(found) != self.learned:
+        given = 0 if found is None else len(found)
+        if given != self.learned:
             raise ValueError(
                 f"the formula of {type(self).__name__} needs {self.learned} learned numbers, `params` gives "
-                f"{len(found)}: a parameter was replaced by one of another size"
+                f"{given}: a parameter was replaced by one of another size"
             )
-        if not found:
-            return None
-        channels = x_BCHW.shape[-3]
-        for parameter in found:
-            if parameter.shape not in ((1,), (channels,)):
-                raise ValueError(f"`channels` must be the map's {channels}, got {', '.join(map(str, parameter.shape))}")
-        return torch.stack([parameter.expand(channels) for parameter in found])
+        if found is None or not are_known(channels := x_BCHW.shape[-3]):
+            return found
+        if found.shape[1:] not in ((1,), (channels,)):
+            raise ValueError(f"`channels` must be the map's {channels}, got {', '.join(map(str, found.shape[1:]))}")
+        return found
 
     def _key(self) -> Tensor | None:
         return self.draws.next_key() if self.program.draws else None

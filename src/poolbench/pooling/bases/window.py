@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from poolbench.kernels.sizes import are_known, smaller
 from poolbench.pooling.bases.arguments import checked_implementation, pair, whole
+from poolbench.pooling.bases.maps import MapModule
 from poolbench.pooling.bases.work import Work, checked_shape, work_of
 
 
@@ -23,9 +25,8 @@ def output_size(
     """
     room = size + 2 * padding - dilation * (kernel_size - 1) - 1
     count = (room + (stride - 1 if ceil_mode else 0)) // stride + 1
-    if ceil_mode and (count - 1) * stride >= size + padding:
-        count -= 1
-    return count
+    # The last one starts inside the map or its left padding.
+    return smaller(count, (size + padding - 1) // stride + 1) if ceil_mode else count
 
 
 def _steps_over(size: int, windows: int, kernel_size: int, stride: int, padding: int, dilation: int) -> bool:
@@ -41,7 +42,7 @@ def _plain(value: Any) -> Any:
     return value[0] if isinstance(value, tuple) and len(value) == 1 else value
 
 
-class WindowPool2d(nn.Module):
+class WindowPool2d(MapModule):
     """A pooling over sliding windows: holds and checks the geometry; a subclass brings `pool` and `operations_on`.
 
     Args:
@@ -71,6 +72,15 @@ class WindowPool2d(nn.Module):
     A random operator draws from a stream of its own, `draws`, whose seed comes from torch's global generator when the
     operator is built: `torch.manual_seed` before that, or `operator.draws.reseed(seed)` at any time, makes it repeat.
 
+    Maps are float16, bfloat16, float32 or float64. Whole numbers and booleans are taken where every result is one of
+    the map's values, which then is exact: by max, min, the median of an odd number of values (where no window has
+    values beyond the map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d` and `AdaptivePolyphasePool2d`. Elsewhere
+    they are an error, as complex numbers are everywhere: convert them first, `x.float()`.
+
+    `torch.export` holds for any batch, height and width that are left open and `torch.jit.trace` follows what does not
+    draw. torch.fx takes an operator for a leaf; `torch.jit.script` is an error. Under `torch.utils.checkpoint` a random
+    operator draws as dropout does.
+
     `torch.compile`, `torch.export`, `torch.func` (grad, vmap, jvp) and forward-mode differentiation work with every
     operator; the last two by torch's own operations, as `implementation_for` says.
 
@@ -99,7 +109,6 @@ class WindowPool2d(nn.Module):
     domain: ClassVar[str] = "real"
     geometries: ClassVar[tuple[Mapping[str, Any], ...] | None] = None
     onnx: ClassVar[str | None] = None
-    spatial: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -171,18 +180,9 @@ class WindowPool2d(nn.Module):
         """How many values a whole window has."""
         return self.kernel_size[0] * self.kernel_size[1]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Pool (B, C, H, W) → (B, C, H', W'), or (C, H, W); one dimension fewer for a one-dimensional operator."""
-        batched = x.ndim == self.spatial + 2
-        if not batched and x.ndim != self.spatial + 1:
-            inner = "H, W" if self.spatial == 2 else "L"
-            raise ValueError(
-                f"the map must be (B, C, {inner}) or (C, {inner}) for {type(self).__name__}, got {tuple(x.shape)}"
-            )
-        if not batched:
-            x = x.unsqueeze(0)
-        y = self.pool(x.unsqueeze(-2)).squeeze(-2) if self.spatial == 1 else self.pool(x)
-        return y if batched else y.squeeze(0)
+    def of_batch(self, x: Tensor) -> Tensor:
+        """Pool (B, C, H, W) → (B, C, H', W'), or (B, C, L) → (B, C, L')."""
+        return self.pool(x.unsqueeze(-2)).squeeze(-2) if self.spatial == 1 else self.pool(x)
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W'): what a subclass brings. In one dimension, H = 1."""
@@ -204,6 +204,8 @@ class WindowPool2d(nn.Module):
                 (height, width), self.kernel_size, self.stride, self.padding, self.dilation, strict=True
             )
         )
+        if not are_known(*shape):
+            return shape[0], shape[1]  # it is not known yet whether they are too small: torch's own operations say so
         if min(shape) < 1:
             raise ValueError(
                 f"the map must be at least as large as the window {self.kernel_size} with padding {self.padding}, "

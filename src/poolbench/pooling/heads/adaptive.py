@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,6 +21,25 @@ def said_of_grid(grid: Sequence[int], map_size: Sequence[int]) -> str:
     (rows, columns), (height, width) = grid, map_size
     finer = rows > height or columns > width
     return f"a {rows}x{columns} grid of a {height}x{width} map: values are repeated" if finer else ""
+
+
+def largest_of_cells(x_BCHW: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the largest value of each cell of a grid, (B, C, rows, columns); of whole numbers, too.
+
+    Cell i of n along a side of length s reaches from ⌊i·s/n⌋ to ⌈(i + 1)·s/n⌉.
+
+    >>> import torch
+    >>> largest_of_cells(torch.tensor([[[[1, 2, 3]]]]), 1, 2).tolist()
+    [[[[2, 3]]]]
+    """
+    if x_BCHW.is_floating_point():
+        return F.adaptive_max_pool2d(x_BCHW, (rows, columns))
+    for dim, count in ((-1, columns), (-2, rows)):
+        size = x_BCHW.shape[dim]
+        ends = [(at * size // count, -(-(at + 1) * size // count)) for at in range(count)]
+        cells = [x_BCHW.narrow(dim, first, last - first).amax(dim) for first, last in ends]
+        x_BCHW = torch.stack(cells, dim)
+    return x_BCHW
 
 
 class AdaptivePool2dFlatten(HeadPool2d):
@@ -65,7 +85,7 @@ class AdaptiveAvgPool2dFlatten(AdaptivePool2dFlatten):
     [[2.0, 4.0]]
     """
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C · rows · columns)."""
         return F.adaptive_avg_pool2d(x_BCHW, self.output_size).flatten(1)
 
@@ -82,9 +102,13 @@ class AdaptiveMaxPool2dFlatten(AdaptivePool2dFlatten):
     [[3.0, 6.0]]
     """
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def selects(self, height: int, width: int) -> bool:
+        """Return True: every feature is a value of the map."""
+        return True
+
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C · rows · columns)."""
-        return F.adaptive_max_pool2d(x_BCHW, self.output_size).flatten(1)
+        return largest_of_cells(x_BCHW, *self.output_size).flatten(1)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return one less than each cell has values."""

@@ -44,7 +44,7 @@ class AttentionPool2d(HeadPool2d):
         self.heads = heads
         self.query = nn.Parameter(torch.zeros(heads, channels))
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
         return self.attend(x_BCHW)[0]
 

@@ -53,7 +53,7 @@ class BilinearPool2d(HeadPool2d):
                 raise ValueError(f"`{name}` must be true or false, got {value!r}")
         self.signed_sqrt, self.l2 = signed_sqrt, l2
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C²)."""
         return self.finished(self.products(x_BCHW)).to(x_BCHW.dtype)
 

@@ -46,7 +46,7 @@ class ClassMaps(HeadPool2d):
         self.permutes = getattr(pool, "permutes", False)
         self.onnx = getattr(pool, "onnx", None)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, num_classes)."""
         logits_BN: Tensor = self.pool(self.conv(x_BCHW))
         if logits_BN.shape[1:] != (self.conv.out_channels,):

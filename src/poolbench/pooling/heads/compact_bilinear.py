@@ -54,7 +54,7 @@ class CompactBilinearPool2d(BilinearPool2d):
         self.register_buffer("hashes", torch.randint(features, (2, channels)))
         self.register_buffer("signs", (torch.randint(2, (2, channels)) * 2 - 1).to(torch.int8))
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, F)."""
         products_BP = self.products(x_BCHW)
         place_P = ((self.hashes[0, :, None] + self.hashes[1]) % self.features).flatten()

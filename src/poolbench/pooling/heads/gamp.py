@@ -1,11 +1,19 @@
 """The mean of the k largest values of the whole map."""
 
+import math
+
 import torch
 from torch import Tensor
 
+from poolbench.kernels.graph import Value, Window, propagate_nan, sum_of, where, with_gradient_of
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.work import of_sort
+from poolbench.pooling.shared.ranks import sorted_descending
+
+# A formula that sorts more places is long to compile.
+MOST_PLACES = 64
 
 
 class GAMPPool2d(HeadPool2d):
@@ -37,16 +45,48 @@ class GAMPPool2d(HeadPool2d):
         if not whole and not (isinstance(k, float) and 0 < k <= 1):
             raise ValueError(f"`k` must be a whole number of at least 1 or a fraction in (0, 1.0], got {k!r}")
         self.k = k
+        # Held as it is, no part of the module: it has no parameters, and is made anew for maps of another size.
+        self._of_map: list[_TopMean] = []
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
         k = self.taken_of(*x_BCHW.shape[-2:])
+        if self.implementation_for(x_BCHW)[0] == "fast":
+            return self._by_kernel(x_BCHW, k)
         x_BCN = x_BCHW.flatten(2)
+        if not x_BCN.is_floating_point():  # see `selects`
+            return x_BCN.amax(-1)
         if torch.onnx.is_in_onnx_export():  # which knows no stable sort, and passes no gradient
             top_BCK = x_BCN.topk(k, dim=-1).values
         else:  # torch.topk does not say which of equal values it takes
             top_BCK = x_BCN.sort(dim=-1, descending=True, stable=True).values[..., :k]
         return upcast(top_BCK).mean(-1).to(x_BCHW.dtype)
+
+    def _by_kernel(self, x_BCHW: Tensor, k: int) -> Tensor:
+        """Return the features by a compiled formula of the whole map, its places as one column."""
+        return self._formula(x_BCHW, k).pool(x_BCHW.flatten(2).unsqueeze(-1)).flatten(1)
+
+    def _formula(self, x_BCHW: Tensor, k: int) -> "_TopMean":
+        """Return the formula for a map of this size; that of the size before it is still there."""
+        places = x_BCHW.shape[-2] * x_BCHW.shape[-1]
+        if not self._of_map or self._of_map[0].asked != (places, k, self.implementation):
+            self._of_map = [_TopMean(places, k, self.implementation)]
+        return self._of_map[0]
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        if self.implementation == "torch" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return super().implementation_for(x_BCHW)
+        if x_BCHW.device.type != "cpu":
+            return "torch", f"whole maps are taken by kernels on cpu, the map is on {x_BCHW.device.type}"
+        height, width = x_BCHW.shape[-2:]
+        if height * width > MOST_PLACES:
+            return "torch", f"a map of more than {MOST_PLACES} places is too large for a formula that sorts it"
+        return self._formula(x_BCHW, self.taken_of(height, width)).implementation_for(x_BCHW)
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return whether k is one value, the largest."""
+        return self.taken_of(height, width) == 1
 
     def taken_of(self, height: int, width: int) -> int:
         """Return how many values are taken of a map of this size.
@@ -66,3 +106,34 @@ class GAMPPool2d(HeadPool2d):
     def extra_repr(self) -> str:
         """Show k."""
         return f"k={self.k}"
+
+
+class _TopMean(TapPool2d):
+    """The same of one column of places, sorted by a network of comparisons.
+
+    Args:
+        places: of the map.
+        k: how many values are taken.
+        implementation: see `WindowPool2d`.
+    """
+
+    def __init__(self, places: int, k: int, implementation: str) -> None:
+        super().__init__((places, 1), implementation=implementation)
+        self.asked = places, k, implementation
+        self.trace()
+
+    def formula(self, window: Window) -> Value:
+        """Return the mean of the k largest; what is above the k-th is taken, and of its equals the first."""
+        _, k, _ = self.asked
+        values = window.masked_fill(-math.inf)
+        top = sorted_descending(values)[:k]
+        least, share = top[-1], 1.0 / k
+        left = float(k) - sum_of([where(value > least, 1.0, 0.0) for value in values])
+        taken = []
+        for value in values:
+            equal = value <= least
+            equal = equal & (value >= least)
+            is_taken = (value > least) | (equal & (left > 0.0))
+            taken.append(where(is_taken, value * share, 0.0))
+            left = where(equal, left - 1.0, left)
+        return propagate_nan(with_gradient_of(sum_of(top) * share, sum_of(taken)), window)

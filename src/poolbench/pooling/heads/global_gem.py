@@ -61,7 +61,7 @@ class GlobalGeMPool2d(HeadPool2d):
         why = self.windows.why_torch(x_BCHW, self.p)
         return ("torch", why) if why else ("fast", "")
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
         if self.implementation_for(x_BCHW)[0] == "fast":
             return self._by_windows(x_BCHW).to(x_BCHW.dtype)

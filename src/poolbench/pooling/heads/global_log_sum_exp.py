@@ -5,31 +5,29 @@ import math
 import torch
 from torch import Tensor, nn
 
-from poolbench.kernels.graph import Value, Window, exp, log, maximum, stop_gradient, sum_of, where, within
+from poolbench.kernels.graph import Value, Window, log, sum_of
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.arguments import positive_number
 from poolbench.pooling.bases.by_windows import ByWindows
 from poolbench.pooling.bases.head import HeadPool2d
 from poolbench.pooling.bases.tap import TapPool2d
-from poolbench.pooling.shared.means import divided, window_max
+from poolbench.pooling.shared.means import divided
 from poolbench.pooling.shared.parameters import check_per
-
-MOST = torch.finfo(torch.float32).max
+from poolbench.pooling.windows.log_sum_exp import above_base
 
 
 class _WindowLogSumExp(TapPool2d):
     """The same of a window, β given: a kernel serves every β, learned or not."""
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return a stand-in for β."""
-        return [torch.ones(1)]
+        return torch.ones(1, 1)
 
     def formula(self, window: Window) -> Value:
         """Return (1/β) log(Σ e^(βx) / n), guarded as `GlobalLogSumExp2d` is."""
-        beta, largest = window.param(0), stop_gradient(window_max(window))
-        base = where(within(largest, MOST), largest, 0.0)
-        raised = [exp(maximum(value - base, -MOST) * beta) for value in window.values]
-        return base + log(divided(sum_of(window.mask(raised, 0.0)), window)) / beta
+        beta = window.param(0)
+        base, raised = above_base(window, beta)
+        return base + log(divided(sum_of(raised), window)) / beta
 
 
 class GlobalLogSumExp2d(HeadPool2d):
@@ -85,7 +83,7 @@ class GlobalLogSumExp2d(HeadPool2d):
         why = self.windows.why_torch(x_BCHW, self.log_beta)
         return ("torch", why) if why else ("fast", "")
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
         dtype = torch.promote_types(x_BCHW.dtype, torch.float32)
         beta_C = x_BCHW.new_full((1,), self.beta, dtype=dtype)

@@ -41,7 +41,7 @@ class SecondOrderPool2d(HeadPool2d):
         super().__init__(implementation=implementation)
         self.iterations = whole_number("iterations", iterations, least=0)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C·(C + 1)/2)."""
         x_BCN = upcast(x_BCHW).flatten(2)
         apart_BCN = x_BCN - x_BCN.mean(-1, keepdim=True)

@@ -53,7 +53,7 @@ class SimPool2d(HeadPool2d):
         self.query = nn.Linear(channels, channels, bias=False)
         self.key = nn.Linear(channels, channels, bias=False)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
         with without_autocast(x_BCHW):
             return self._attend(x_BCHW).to(x_BCHW.dtype)

@@ -9,6 +9,7 @@ from torch import Tensor
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.head import HeadPool2d
 from poolbench.pooling.bases.work import of_cells
+from poolbench.pooling.heads.adaptive import largest_of_cells
 
 
 class SpatialPyramidPool2d(HeadPool2d):
@@ -44,15 +45,19 @@ class SpatialPyramidPool2d(HeadPool2d):
             raise ValueError(f"`mode` must be 'max' or 'avg', got {mode!r}")
         self.levels, self.mode = tuple(levels), mode
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C · Σ n²)."""
         height, width = x_BCHW.shape[-2:]
         if max(self.levels) > min(height, width):
             raise ValueError(f"`levels` must be at most the map's size {height}x{width}, got {self.levels}")
         if self.mode == "max":
-            return torch.cat([F.adaptive_max_pool2d(x_BCHW, n).flatten(1) for n in self.levels], dim=1)
+            return torch.cat([largest_of_cells(x_BCHW, n, n).flatten(1) for n in self.levels], dim=1)
         x = upcast(x_BCHW)
         return torch.cat([F.adaptive_avg_pool2d(x, n).flatten(1) for n in self.levels], dim=1).to(x_BCHW.dtype)
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return whether each feature is the largest value of a cell."""
+        return self.mode == "max"
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return as many as all cells have values, for maxima one less for each cell."""

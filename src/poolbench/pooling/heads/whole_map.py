@@ -15,7 +15,7 @@ class GlobalAvgPool2d(HeadPool2d):
     [[3.0]]
     """
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
         return x_BCHW.mean((2, 3))
 
@@ -33,7 +33,11 @@ class GlobalMaxPool2d(HeadPool2d):
     [[6.0]]
     """
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def selects(self, height: int, width: int) -> bool:
+        """Return True: every feature is a value of the map."""
+        return True
+
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C)."""
         return x_BCHW.amax((2, 3))
 
@@ -49,7 +53,7 @@ class AvgMaxConcat2d(HeadPool2d):
     [[3.0, 6.0]]
     """
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, 2C)."""
         return torch.cat([x_BCHW.mean((2, 3)), x_BCHW.amax((2, 3))], dim=1)
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from poolbench.kernels.precision import is_channels_last
+from poolbench.kernels.sizes import are_known, are_surely_equal, larger
 from poolbench.kernels.transforms import allows_custom_function
 from poolbench.pooling.shared.index_select import index_select
 
@@ -29,6 +30,8 @@ def pad(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: s
     >>> pad(torch.tensor([[[[1.0, 2.0, 3.0]]]]), (0, 0), (-1, 4), "circular").tolist()
     [[[[2.0, 3.0, 1.0, 2.0, 3.0, 1.0]]]]
     """
+    if not are_known(*x_BCHW.shape[-2:], *rows, *columns):
+        return _by_places(x_BCHW, rows, columns, mode)
     if not any(rows) and not any(columns):
         return x_BCHW
     if min(*rows, *columns) < 0:
@@ -60,15 +63,10 @@ def _extended(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], m
 class _Extended(torch.autograd.Function):
     """Keeps nothing of the map; the derivative is made of differentiable operations."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: str) -> Tensor:
+    def forward(ctx: Any, x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: str) -> Tensor:
+        ctx.rows, ctx.columns, ctx.mode = rows, columns, mode
         return _made(x_BCHW, rows, columns, mode)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, ctx.rows, ctx.columns, ctx.mode = inputs
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
@@ -77,14 +75,22 @@ class _Extended(torch.autograd.Function):
 
 def _made(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: str) -> Tensor:
     """Return the extended map."""
-    # The padding of torch, wherever it can: along both dimensions at once. Its circular one loses the memory layout.
+    # The padding of torch, wherever it can: along both dimensions at once. Its circular one loses the memory layout,
+    # and whole numbers it does not pad.
     sizes = x_BCHW.shape[-2:]
-    if mode == "replicate" or (mode == "reflect" and max(rows) < sizes[0] and max(columns) < sizes[1]):
+    if x_BCHW.is_floating_point() and (
+        mode == "replicate" or (mode == "reflect" and max(rows) < sizes[0] and max(columns) < sizes[1])
+    ):
         return F.pad(x_BCHW, (*columns, *rows), mode=mode)
+    return _by_places(x_BCHW, rows, columns, mode)
+
+
+def _by_places(x_BCHW: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: str) -> Tensor:
+    """Return the extended map by the numbers of its rows and columns, of which there may be fewer as well."""
     last = is_channels_last(x_BCHW)
     y = x_BCHW.permute(0, 2, 3, 1) if last else x_BCHW
     for dim, sides in enumerate((rows, columns), start=1 if last else 2):
-        if any(sides):
+        if not all(are_surely_equal(side, 0) for side in sides):
             y = index_select(y, dim, _places(y.shape[dim], sides, mode, y.device))
     return y.permute(0, 3, 1, 2) if last else y
 
@@ -127,6 +133,6 @@ def _places(size: int, sides: tuple[int, int], mode: str, device: torch.device) 
     if mode == "circular":
         return place % size
     # Not by `abs`, whose least and largest value inductor takes for numbers that are not whole.
-    there_and_back = max(2 * size - 2, 1)
+    there_and_back = larger(2 * size - 2, 1)
     there = place % there_and_back
     return torch.minimum(there, there_and_back - there)

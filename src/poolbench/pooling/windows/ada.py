@@ -1,6 +1,7 @@
 """AdaPool: a learned blend of SoftPool and a mean weighted by likeness to the mean."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from poolbench.kernels.graph import Value, Window, exp, maximum, reduce, stop_gradient, sum_of, where
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
-from poolbench.pooling.shared.means import absolute, mean, softmax, weighted
+from poolbench.pooling.shared.means import absolute, balanced, divided, restored, restoring, softmax, weighted
 from poolbench.pooling.shared.parameters import check_per, sigmoid_weight
 
 
@@ -59,21 +60,23 @@ class AdaPool2d(TapPool2d):
         self.logit = nn.Parameter(torch.zeros(check_per(per, channels)))
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return b."""
-        return [sigmoid_weight(self.logit)]
+        return sigmoid_weight(self.logit).unsqueeze(0)
 
     def formula(self, window: Window) -> Value:
         """Return the blend."""
-        values, average = window.masked_fill(0.0), mean(window)
-        soft = softmax(window, 1.0)
+        values = window.masked_fill(0.0)
+        values, back = balanced(values, stop_gradient(reduce(maximum, [absolute(value) for value in values])))
+        soft = softmax(replace(window, values=[restoring(value, back) for value in window.values]), 1.0)
+        average = divided(sum_of(values), window)
         # A likeness of ratios: of numbers divided by the largest one, whose squares do not overflow.
         largest = stop_gradient(reduce(maximum, [absolute(value) for value in values]))
         scale = 1.0 / where(largest > 0.0, largest, 1.0)
         alike = window.mask([exp(dice(value * scale, average * scale)) for value in values], 0.0)
         by_likeness = weighted(values, alike) / sum_of(alike)
         by_size = weighted(values, soft) / sum_of(soft)
-        return by_size + window.param(0) * (by_likeness - by_size)
+        return restored(by_size + restoring(window.param(0), back) * (by_likeness - by_size), back)
 
     def extra_repr(self) -> str:
         """Show the geometry and how many blends are learned."""

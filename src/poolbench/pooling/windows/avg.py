@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from poolbench.kernels.graph import Value, Window
 from poolbench.kernels.precision import match_input
+from poolbench.kernels.sizes import are_known
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import mean
@@ -24,7 +25,8 @@ class AvgPool2d(TapPool2d):
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
         count_include_pad: whether padding counts as zeros. False, unlike in `torch.nn.AvgPool2d`: a mean that
-            shrinks at the border would be another operator there. True is left to torch, without dilation.
+            shrinks at the border would be another operator there. True is left to torch, without dilation; with
+            `ceil_mode`, too, `torch.export` then holds for sizes of the example's remainder only, as torch's does.
 
     Raises:
         ValueError: an argument breaks its rule.
@@ -72,7 +74,9 @@ class AvgPool2d(TapPool2d):
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own average pooling, which knows no dilation."""
-        if self.dilation != (1, 1):
+        # torch's own asks sizes that are not known.
+        by_sizes = self.ceil_mode and not self.count_include_pad and not are_known(*x_BCHW.shape[-2:])
+        if self.dilation != (1, 1) or by_sizes:
             return super().plain(x_BCHW)
         x = x_BCHW
         if x.is_cuda and any(self.padding):

@@ -24,7 +24,7 @@ def check_k(k: int, kernel_size: int | Sequence[int], most: int) -> int:
 
 def top_mean(top: Sequence[Value], window: Window) -> Value:
     """Return the mean of the largest values, of as many as the window has; `top` as `largest` gives it."""
-    if window.valid is None:
+    if window.valid is None or len(top) == 1:  # of which every window has one
         return sum_of(top) * (1 / len(top))
     there = [where(window.count > float(rank), value, 0.0) for rank, value in enumerate(top)]
     return sum_of(there) / minimum(window.count, float(len(top)))

@@ -11,6 +11,7 @@ from torch import Tensor
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
 from poolbench.kernels.precision import match_input, upcast, without_autocast
+from poolbench.kernels.sizes import larger
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
@@ -121,7 +122,10 @@ class BlurringPool2d(WindowPool2d):
                 (height, width), self.kernel_size, self.padding, self.dilation, strict=True
             )
         )
-        return max(whole[0], (rows - 1) * self.stride[0] + 1), max(whole[1], (columns - 1) * self.stride[1] + 1)
+        if not self.ceil_mode:
+            return whole[0], whole[1]
+        last = (rows - 1) * self.stride[0] + 1, (columns - 1) * self.stride[1] + 1
+        return larger(whole[0], last[0]), larger(whole[1], last[1])
 
     def blurred(self, z_BCHW: Tensor, shape: tuple[int, int], first: tuple[int, int] | None = None) -> Tensor:
         """Return `shape` results, the first filter beginning at place `first` of z, by default centred on place 0.
@@ -327,7 +331,7 @@ class BlurredStridedConv2d(BlurringPool2d):
         # What `dense` counts beyond these is what hangs over.
         below = dense[0] - (height + 2 * self.padding[0] - self.kernel_size[0] + 1)
         right = dense[1] - (width + 2 * self.padding[1] - self.kernel_size[1] + 1)
-        x = upcast(F.pad(x_BCHW, (0, right, 0, below)) if below or right else x_BCHW)
+        x = upcast(F.pad(x_BCHW, (0, right, 0, below)) if self.ceil_mode else x_BCHW)
         assert self.conv.bias is not None
         y_BCHW = F.conv2d(x, self.conv.weight.to(x.dtype), self.conv.bias.to(x.dtype), padding=self.padding)
         y_BCHW = y_BCHW if self.activation is None else F.relu(y_BCHW)

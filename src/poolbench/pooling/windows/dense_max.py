@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poolbench.kernels.geometry import Geometry
+from poolbench.kernels.sizes import are_known, are_surely_equal, larger
+from poolbench.pooling.bases.maps import lowest
 from poolbench.pooling.windows.max import MaxPool2d
 
 
@@ -50,10 +54,21 @@ class DenseMax2d(nn.Module):
 
     def forward(self, x_BCHW: Tensor, shape: tuple[int, int]) -> Tensor:
         """Return the maxima of the first `shape` windows, counted from the first of the padded map."""
+        known = are_known(*x_BCHW.shape[-2:], *shape)
+        if known and self.implementation_for(x_BCHW)[0] != "torch":  # a kernel has no need of what hangs over
+            maximum = self.max
+            return maximum.by_kernel(
+                x_BCHW, Geometry(maximum.kernel_size, (1, 1), maximum.padding, maximum.dilation, shape)
+            )
         rows, columns = self.whole(x_BCHW.shape[-2], x_BCHW.shape[-1])
-        below, right = max(shape[0] - rows, 0), max(shape[1] - columns, 0)
-        if below or right:
-            x_BCHW = F.pad(x_BCHW, (0, right, 0, below), value=-float("inf"))
+        below, right = larger(shape[0] - rows, 0), larger(shape[1] - columns, 0)
+        if not are_surely_equal(below, 0) or not are_surely_equal(right, 0):
+            x_BCHW = F.pad(x_BCHW, (0, right, 0, below), value=lowest(x_BCHW.dtype))
         if self.max.window_size > 1:
             x_BCHW = self.max(x_BCHW)
-        return x_BCHW[..., : shape[0], : shape[1]]
+        for dim, size in ((-2, shape[0]), (-1, shape[1])):
+            if not are_surely_equal(x_BCHW.shape[dim], size):
+                known = are_known(size, *x_BCHW.shape[-2:])
+                first = None if known else torch.arange(size, device=x_BCHW.device)
+                x_BCHW = x_BCHW.narrow(dim, 0, size) if first is None else x_BCHW.index_select(dim, first)
+        return x_BCHW

@@ -1,15 +1,19 @@
 """Max pooling over regions of random sizes."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from math import ceil
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from poolbench.kernels.precision import is_channels_last, match_input
+from poolbench.kernels.sizes import are_known, are_surely_equal
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.shared.draws import Draws
-from poolbench.pooling.shared.index_select import index_select
+from poolbench.pooling.shared.index_select import index_select, select_places
+from poolbench.pooling.windows.max import MaxPool2d
 
 SEQUENCES = ("random", "pseudorandom")
 
@@ -96,6 +100,8 @@ class FractionalMaxPool2d(WindowPool2d):
             raise ValueError(f"`overlapping` must be true or false, got {overlapping!r}")
         self.sequence, self.overlapping = sequence, overlapping
         self.draws = Draws()
+        # Held as it is, no part of the module: it has no parameters, and is made anew for regions of another size.
+        self._of_regions: list[MaxPool2d] = []
 
     def _ratio(self, ratio: float | Sequence[float] | None) -> tuple[float, float] | None:
         """Return the ratio of each dimension; in one dimension, that of the height is 1."""
@@ -115,25 +121,62 @@ class FractionalMaxPool2d(WindowPool2d):
         """
         if self.output_ratio is None:
             return super().output_shape(height, width)
-        shape = int(height * self.output_ratio[0]), int(width * self.output_ratio[1])
-        if min(shape) < 1:
+        shape = torch.sym_int(height * self.output_ratio[0]), torch.sym_int(width * self.output_ratio[1])
+        if are_known(*shape) and min(shape) < 1:
             raise ValueError(f"the map must have a result by output_ratio={self.output_ratio}, got {height}x{width}")
         return shape
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return True: every result is a value of the map."""
+        return True
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
         height, width = x_BCHW.shape[-2:]
         shape = self.output_shape(height, width)
-        if shape[0] > height or shape[1] > width:
+        known = are_known(height, width)
+        if known and (shape[0] > height or shape[1] > width):
             raise ValueError(f"the map must be at least {shape[0]}x{shape[1]}, as many results, got {height}x{width}")
+        if not known or torch.compiler.is_compiling():
+            return self._by_axes(x_BCHW, shape)
+        # Columns are drawn first.
+        columns, rows = (self._places(x_BCHW.shape[2 + axis], shape[axis], x_BCHW.device) for axis in (1, 0))
+        if rows is None and columns is None:
+            return x_BCHW
+        down, across = (
+            torch.arange(n, device=x_BCHW.device).unsqueeze(1) if p is None else p
+            for n, p in ((height, rows), (width, columns))
+        )
+        # The values of each region side by side, and of these the largest.
+        y_BCHW = select_places(x_BCHW, down.flatten(), across.flatten())
+        most = (down.shape[1], across.shape[1])
+        return self._maximum(most).pool(y_BCHW)
+
+    def _by_axes(self, x_BCHW: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Pool a map of any size, axis by axis."""
         # In the order of memory, so that the gradient keeps the layout as well.
         last = is_channels_last(x_BCHW)
         y = x_BCHW.permute(0, 2, 3, 1) if last else x_BCHW
         # Columns first: of equal values, the first of a row, and then the first row, is the first in reading.
         for axis in (1, 0):
-            if shape[axis] < x_BCHW.shape[2 + axis]:
-                y = self._along(y, axis + (1 if last else 2), shape[axis])
+            if not are_surely_equal(shape[axis], x_BCHW.shape[2 + axis]):
+                y = self._along(y, axis, axis + (1 if last else 2), shape[axis])
         return match_input(x_BCHW, y.permute(0, 3, 1, 2) if last else y)
+
+    def _maximum(self, most: tuple[int, int]) -> MaxPool2d:
+        """Return the maximum of regions of this size side by side; of the size before it is still there."""
+        if not self._of_regions or self._of_regions[0].kernel_size != most:
+            self._of_regions = [MaxPool2d(most, implementation=self.implementation)]
+        return self._of_regions[0]
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes the maxima of this map's regions, `"fast"` or `"torch"`, and for the latter why."""
+        sizes = x_BCHW.shape[-2:]
+        shared, shape = int(self.overlapping), self.output_shape(sizes[0], sizes[1])
+        if not are_known(*sizes) or torch.compiler.is_compiling():
+            return "torch", "of a size that is not known, regions are taken axis by axis"
+        most = [1 if n >= size else -(-(size - shared) // n) + shared for size, n in zip(sizes, shape, strict=True)]
+        return self._maximum((most[0], most[1])).implementation_for(x_BCHW)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the comparisons along the rows, C·H·W'·(r − 1), then along the columns, C·H'·W'·(r − 1).
@@ -148,23 +191,54 @@ class FractionalMaxPool2d(WindowPool2d):
         across = height * columns * (largest(width, columns) - 1)
         return channels * (across + rows * columns * (largest(height, rows) - 1))
 
-    def _along(self, x: Tensor, dim: int, count: int) -> Tensor:
-        """Return the maxima of `count` regions along one dimension."""
+    def _most(self, axis: int) -> int:
+        """Return a number of steps that no region of an axis exceeds, whatever the map's size."""
+        if self.output_ratio is not None:
+            return ceil(2 / self.output_ratio[axis])
+        return self.stride[axis] + max(self.kernel_size[axis] - 2 * self.padding[axis], 0)
+
+    def _along(self, x: Tensor, axis: int, dim: int, count: int) -> Tensor:
+        """Return the maxima of `count` regions along one axis, which is dimension `dim` of x."""
         shared = int(self.overlapping)
         span = x.shape[dim] - shared
         edges = self._edges(span, count, x.device)
+        if isinstance(edges, list):
+            edges = torch.tensor(edges, device=x.device)
         first, last = edges[:-1], edges[1:] - 1 + shared
         result = index_select(x, dim, first)
         # Where a region has ended, its last value stands in: it changes nothing.
-        for step in range(1, -(-span // count) + shared):
+        most = -(-span // count) if are_known(span, count) else self._most(axis)
+        for step in range(1, most + shared):
             other = index_select(x, dim, torch.minimum(first + step, last))
             result = torch.where((other > result) | other.isnan(), other, result)
         return result
 
-    def _edges(self, span: int, count: int, device: torch.device) -> Tensor:
-        """Return e_0, …, e_count, with e_count = span."""
+    def _places(self, size: int, count: int, device: torch.device) -> Tensor | None:
+        """Return which of `size` rows or columns each of `count` regions has, (count, most); None: one each.
+
+        Where a region has ended, its last value stands in: it changes nothing.
+        """
+        if count >= size:
+            return None
+        shared = int(self.overlapping)
+        span = size - shared
+        most = -(-span // count) + shared
+        edges = self._edges(span, count, device)
+        if isinstance(edges, list):
+            ends = pairwise(edges)
+            places = [[min(first + step, after - 1 + shared) for step in range(most)] for first, after in ends]
+            return torch.tensor(places, device=device)
+        last = edges[1:] - 1 + shared
+        return torch.minimum(edges[:-1].unsqueeze(1) + torch.arange(most, device=device), last.unsqueeze(1))
+
+    def _edges(self, span: int, count: int, device: torch.device) -> Tensor | list[int]:
+        """Return e_0, …, e_count, with e_count = span; as Python's numbers where these are drawn so."""
         if self.training and self.sequence == "random":
-            rank = self.draws.uniform(count).argsort(stable=True).argsort(stable=True)
+            drawn = self.draws.numbers(count)
+            if isinstance(drawn, list):
+                longer = set(sorted(range(count), key=drawn.__getitem__)[: span % count])
+                return list(accumulate((span // count + (at in longer) for at in range(count)), initial=0))
+            rank = drawn.argsort(stable=True).argsort(stable=True)
             steps = span // count + (rank < span % count).to(torch.int64)
             return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
         # The product may round to `count` itself.

@@ -50,9 +50,9 @@ class GatedPool2d(TapPool2d):
         self.weight = nn.Parameter(torch.zeros(self.window_size, check_per(per, channels)))
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return w, place by place."""
-        return list(upcast(self.weight).unbind())
+        return upcast(self.weight)
 
     def formula(self, window: Window) -> Value:
         """Return s·max + (1 − s)·mean."""

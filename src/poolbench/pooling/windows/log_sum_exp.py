@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from poolbench.kernels.graph import Value, Window, exp, log, stop_gradient, sum_of, within
+import torch
+
+from poolbench.kernels.graph import Value, Window, exp, log, maximum, stop_gradient, sum_of, where, within
 from poolbench.kernels.sums import Summands
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
@@ -11,6 +13,7 @@ from poolbench.pooling.shared.means import divided, window_max
 
 # Exponentials are summed as they are where e to this power (or minus it) is the most.
 STEEPEST = 40.0
+MOST = torch.finfo(torch.float32).max
 
 
 def check_beta(beta: float) -> float:
@@ -22,6 +25,15 @@ def check_beta(beta: float) -> float:
     if not isinstance(beta, int | float) or isinstance(beta, bool) or not 0 < beta < math.inf:
         raise ValueError(f"`beta` must be above 0 and finite, got {beta!r}")
     return float(beta)
+
+
+def above_base(window: Window, beta: Value | float) -> tuple[Value, list[Value]]:
+    """Return the largest value x, 0 if that is infinite, and e^(β(x − that)) of every value, 0 outside the map."""
+    largest = stop_gradient(window_max(window))
+    base = where(largest - largest >= 0.0, largest, 0.0)  # ∞ − ∞ is no number
+    # A difference beyond the largest number would be −∞, and 0 · ∞ in the gradient of β.
+    raised = [exp(maximum(value - base, -MOST) * beta) for value in window.values]
+    return base, window.mask(raised, 0.0)
 
 
 class LogSumExpPool2d(TapPool2d):
@@ -61,9 +73,8 @@ class LogSumExpPool2d(TapPool2d):
 
     def formula(self, window: Window) -> Value:
         """Return (1/β)·log(Σ e^(βx) / n)."""
-        largest = stop_gradient(window_max(window))
-        raised = [exp((value - largest) * self.beta) for value in window.masked_fill(-math.inf)]
-        return largest + log(divided(sum_of(raised), window)) * (1 / self.beta)
+        base, raised = above_base(window, self.beta)
+        return base + log(divided(sum_of(raised), window)) * (1 / self.beta)
 
     @property
     def has_sums(self) -> bool:

@@ -9,7 +9,7 @@ from torch import nn
 from poolbench.kernels.graph import Value, Window, exp, log, maximum, reduce, sqrt, stop_gradient, sum_of, where
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
-from poolbench.pooling.shared.means import absolute, divided, mean, power, whole_power
+from poolbench.pooling.shared.means import absolute, balanced, divided, mean, power, restored, whole_power
 
 MOST_MULTIPLIED = 8
 
@@ -69,6 +69,7 @@ class LpPool2d(TapPool2d):
         if self.p == 1:
             return divided(sum_of(sizes), window)
         # The result does not depend on what everything is divided by.
+        sizes, back = balanced(sizes, stop_gradient(reduce(maximum, sizes)))
         largest = stop_gradient(reduce(maximum, sizes))
         nothing = largest <= 0.0
         scale = where(nothing, 1.0, largest)
@@ -78,7 +79,7 @@ class LpPool2d(TapPool2d):
         # Not a root of 0, whose derivative would be infinite.
         average = where(nothing, 1.0, divided(sum_of(raised), window))
         root = sqrt(average) if self.p == 2 else exp(log(average) * (1 / self.p))
-        return where(nothing, mean(window), scale * root)
+        return where(nothing, mean(window), restored(scale * root, back))
 
     def extra_repr(self) -> str:
         """Show the geometry and p."""

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from poolbench.kernels.graph import Value, Window, propagate_nan
+from poolbench.kernels.sizes import are_known
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import window_min
@@ -26,6 +27,8 @@ class MinPool2d(TapPool2d):
 
     def plain(self, x_BCHW: Tensor) -> Tensor:
         """Pool by torch's own max pooling of −x."""
+        if self.ceil_mode and not are_known(*x_BCHW.shape[-2:]):
+            return super().plain(x_BCHW)  # torch's asks sizes that are not known
         return -F.max_pool2d(-x_BCHW, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
 

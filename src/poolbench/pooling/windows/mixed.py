@@ -51,9 +51,9 @@ class MixedPool2d(TapPool2d):
         self.logit = nn.Parameter(torch.zeros(check_per(per, channels)))
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return a."""
-        return [sigmoid_weight(self.logit)]
+        return sigmoid_weight(self.logit).unsqueeze(0)
 
     def formula(self, window: Window) -> Value:
         """Return a·max + (1 − a)·mean, which is NaN where a value is: the mean is."""

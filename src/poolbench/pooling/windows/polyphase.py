@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import is_channels_last, match_input, upcast
+from poolbench.kernels.sizes import are_known
 from poolbench.kernels.transforms import allows_custom_function, is_transformed
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import ABSOLUTE, of_convolution
@@ -63,17 +64,28 @@ class PolyphasePool2d(WindowPool2d):
         else:
             more = [(self.padding[a], places[a] + self.kernel_size[a] - 1 - self.padding[a] - sizes[a]) for a in (0, 1)]
             z_BCHW = self.maxima(pad(x_BCHW, more[0], more[1], self.padding_mode), places)
+        if not are_known(*sizes):
+            return self._components_by_places(z_BCHW, shape)
         phases = (shape[0], self.stride[0]), (shape[1], self.stride[1])
         # In the order of memory, so that the gradient keeps the layout.
         if is_channels_last(z_BCHW):
             return z_BCHW.permute(0, 2, 3, 1).unflatten(2, phases[1]).unflatten(1, phases[0]).permute(0, 5, 1, 2, 3, 4)
         return z_BCHW.unflatten(3, phases[1]).unflatten(2, phases[0])
 
+    def _components_by_places(self, z_BCHW: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Return the components of a map whose size is not known: nothing asks whether the stride divides it."""
+        first = [torch.arange(shape[a], device=z_BCHW.device) * self.stride[a] for a in (0, 1)]
+        lines = [z_BCHW.index_select(2, first[0] + at) for at in range(self.stride[0])]
+        parts = [[line.index_select(3, first[1] + at) for at in range(self.stride[1])] for line in lines]
+        return torch.stack([torch.stack(part, 4) for part in parts], 3)
+
     def component(self, parts_BCHIWJ: Tensor, score_BP: Tensor) -> Tensor:
         """Return the component of the largest score, of equal ones the first, all NaN where one is: (B, C, H', W')."""
         best_B = score_BP.argmax(1)
         choose = _Component.apply if allows_custom_function(parts_BCHIWJ) else _component
-        chosen_BCHW = choose(parts_BCHIWJ, best_B)
+        chosen_BCHW: Tensor = choose(parts_BCHIWJ, best_B)
+        if not chosen_BCHW.is_floating_point():
+            return chosen_BCHW
         return torch.where(score_BP.isnan().any(1).view(-1, 1, 1, 1), torch.nan, chosen_BCHW)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
@@ -101,14 +113,10 @@ class _Component(torch.autograd.Function):
     """One component of each image; torch's own derivative of that adds numbers up where there is one for each place."""
 
     @staticmethod
-    def forward(parts_BCHIWJ: Tensor, best_B: Tensor) -> Tensor:
-        return _component(parts_BCHIWJ, best_B)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        parts_BCHIWJ, best_B = inputs
+    def forward(ctx: Any, parts_BCHIWJ: Tensor, best_B: Tensor) -> Tensor:
         ctx.size, ctx.last = parts_BCHIWJ.shape, _is_channels_last(parts_BCHIWJ)
         ctx.save_for_backward(best_B)
+        return _component(parts_BCHIWJ, best_B)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
@@ -205,6 +213,10 @@ class AdaptivePolyphasePool2d(PolyphasePool2d):
         if not isinstance(norm, int | float) or isinstance(norm, bool) or not norm > 0:
             raise ValueError(f"`norm` must be a number above 0 or infinity, got {norm!r}")
         self.norm = float(norm)
+
+    def selects(self, height: int, width: int) -> bool:
+        """Return True: every result is a value of the map."""
+        return True
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""

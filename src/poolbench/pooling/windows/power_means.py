@@ -25,7 +25,7 @@ from poolbench.kernels.precision import upcast
 from poolbench.kernels.sums import Summands
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
-from poolbench.pooling.shared.means import absolute, divided, positive, weighted
+from poolbench.pooling.shared.means import absolute, balanced, divided, positive, restored, restoring, weighted
 from poolbench.pooling.shared.parameters import check_per
 
 # Values below are raised to it: a logarithm is taken.
@@ -134,18 +134,20 @@ class PowerMeanPool2d(TapPool2d):
         self.per, self.p = per, exponent(p, per, channels)
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return p."""
-        return [upcast(self.p)]
+        return upcast(self.p).unsqueeze(0)
 
     def formula(self, window: Window) -> Value:
         """Return (Σ x^p / n)^(1/p), ∞ where one x^p is ∞ or all x are."""
-        largest, raised = powers(window, positive(window, self.eps), window.param(0))
+        values = positive(window, self.eps)
+        values, back = balanced(values, stop_gradient(reduce(maximum, values)))
+        p = restoring(window.param(0), back)
+        largest, raised = powers(window, values, p)
         average = divided(sum_of(raised), window)
-        # A square, since a kernel's powers of 2 end before the largest numbers do.
-        root = exp2((largest + log2(average)) / window.param(0) * 0.5)
+        root = exp2((largest + log2(average)) / p)
         infinite = (largest >= math.inf) | (largest <= -math.inf)
-        return propagate_nan(where(infinite, math.inf, root * root), window)
+        return propagate_nan(where(infinite, math.inf, restored(root, back)), window)
 
     def summands(self, one: Window) -> Summands:
         """Return x^p."""
@@ -214,15 +216,16 @@ class LehmerPool2d(TapPool2d):
         self.per, self.exponent = per, exponent(p, per, channels)
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return p."""
-        return [upcast(self.exponent)]
+        return upcast(self.exponent).unsqueeze(0)
 
     def formula(self, window: Window) -> Value:
         """Return Σ x^(p+1) / Σ x^p."""
         values = positive(window, LEAST)
-        _, raised = powers(window, values, window.param(0))
-        return weighted(values, raised) / sum_of(raised)
+        values, back = balanced(values, stop_gradient(reduce(maximum, values)))
+        _, raised = powers(window, values, restoring(window.param(0), back))
+        return restored(weighted(values, raised) / sum_of(raised), back)
 
     def summands(self, one: Window) -> Summands:
         """Return x^(p+1) and x^p."""

@@ -176,9 +176,9 @@ class OrdinalPool2d(RankedPool2d):
         self.logit = nn.Parameter(torch.zeros(self.window_size, check_per(per, channels)))
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return w, rank by rank."""
-        return list(upcast(self.logit).softmax(0).unbind())
+        return upcast(self.logit).softmax(0)
 
     def formula(self, window: Window) -> Value:
         """Return Σ w_r x₍ᵣ₎."""

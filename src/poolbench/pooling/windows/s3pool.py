@@ -6,10 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from poolbench.kernels.precision import is_channels_last, match_input
+from poolbench.kernels.precision import match_input
+from poolbench.kernels.sizes import smaller
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.shared.draws import Draws
-from poolbench.pooling.shared.index_select import index_select
+from poolbench.pooling.shared.index_select import select_places
 from poolbench.pooling.windows.avg import AvgPool2d
 from poolbench.pooling.windows.dense_max import DenseMax2d
 
@@ -75,12 +76,8 @@ class S3Pool2d(WindowPool2d):
         z_BCHW = self.maxima(x_BCHW, places)
         if not self.training:
             return match_input(x_BCHW, self.mean(z_BCHW))
-        # In the order of memory, so that the gradient keeps the layout as well.
-        last = is_channels_last(x_BCHW)
-        y = z_BCHW.permute(0, 2, 3, 1) if last else z_BCHW
-        for axis in (0, 1):
-            y = index_select(y, axis + (1 if last else 2), self._chosen(axis, places[axis], shape[axis]))
-        return match_input(x_BCHW, y.permute(0, 3, 1, 2) if last else y)
+        rows, columns = (self._chosen(axis, places[axis], shape[axis], x_BCHW.device) for axis in (0, 1))
+        return match_input(x_BCHW, select_places(z_BCHW, rows, columns))
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return k² − 1 comparisons for each maximum at stride 1, and s² operations for each mean of s x s of them."""
@@ -92,14 +89,21 @@ class S3Pool2d(WindowPool2d):
         """Return how many rows and columns z has."""
         rows, columns = self.output_shape(height, width)
         below, right = height + self.padding[0], width + self.padding[1]
-        return min(rows * self.stride[0], below), min(columns * self.stride[1], right)
+        return smaller(rows * self.stride[0], below), smaller(columns * self.stride[1], right)
 
-    def _chosen(self, axis: int, places: int, count: int) -> Tensor:
+    def _chosen(self, axis: int, places: int, count: int, device: torch.device) -> Tensor:
         """Return `count` rows or columns of `places`, in their order, drawn cell by cell."""
         size = self.grid_size[axis]
         each = size // self.stride[axis]
         cells = (count + each - 1) // each
-        drawn = self.draws.uniform(cells, size)
+        drawn = self.draws.numbers(cells * size)
+        if isinstance(drawn, list):
+            cell_by_cell = (range(first, min(first + size, places)) for first in range(0, cells * size, size))
+            orders = [sorted(cell, key=drawn.__getitem__)[:each] for cell in cell_by_cell]
+            # Of the last cell, what was drawn first.
+            orders[-1] = orders[-1][: count - (cells - 1) * each]
+            return torch.tensor([place for order in orders for place in sorted(order)], device=device)
+        drawn = drawn.view(cells, size)
         where = torch.arange(cells * size, device=drawn.device).view(cells, size)
         # What is beyond the last place comes last, and of the last cell only what is missing is kept.
         order = torch.where(where < places, drawn, 2.0).argsort(dim=1, stable=True)[:, :each]

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from poolbench.kernels.precision import is_channels_last, match_input, upcast, without_autocast
+from poolbench.kernels.sizes import are_known
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
+from poolbench.pooling.shared.last import Last
 
 
 class SpectralPool2d(WindowPool2d):
@@ -53,6 +55,7 @@ class SpectralPool2d(WindowPool2d):
         implementation: str = "fast",
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, implementation=implementation)
+        self._by_row, self._by_column = Last[Tensor](), Last[Tensor]()
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
@@ -60,13 +63,17 @@ class SpectralPool2d(WindowPool2d):
         rows, columns = self.output_shape(height, width)
         y = upcast(x_BCHW)
         with without_autocast(y):
-            by_row, by_column = cropping(height, rows, y), cropping(width, columns, y)
+            by_row = self._by_row.of(y, (height, rows), lambda: cropping(height, rows, y))
+            by_column = self._by_column.of(y, (width, columns), lambda: cropping(width, columns, y))
             if is_channels_last(x_BCHW):
                 # In the order of memory (B, H, W, C), so that the gradient keeps the layout as well.
                 y = torch.matmul(by_row, y.permute(0, 2, 3, 1).flatten(2)).unflatten(2, (width, -1))
                 y = torch.matmul(by_column, y).permute(0, 3, 1, 2)
-            else:
+            elif are_known(height, width):
                 y = torch.matmul(torch.matmul(by_row, y), by_column.T)
+            else:  # products that ask nothing of sizes
+                y = (by_row[:, :, None] * y.unsqueeze(-3)).sum(-2)
+                y = (y.unsqueeze(-2) * by_column).sum(-1)
         return match_input(x_BCHW, y)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
@@ -94,6 +101,8 @@ def cropping(size: int, count: int, like: Tensor) -> Tensor:
     >>> cropping(4, 2, torch.zeros(1)).mul(4).round(decimals=4).tolist()
     [[2.0, 1.0, 0.0, 1.0], [0.0, 1.0, 2.0, 1.0]]
     """
+    if not are_known(size, count):
+        return _cropping_of_any_size(size, count, like)
     both = min(size, count)
     frequency_F = torch.arange(1, (both + 1) // 2, device=like.device)
     at_FJ = angles(frequency_F, count, like)
@@ -102,6 +111,19 @@ def cropping(size: int, count: int, like: Tensor) -> Tensor:
     if both % 2 == 0:
         highest = torch.full((1,), both // 2, device=like.device)
         total_JI = total_JI + angles(highest, count, like).cos().T @ angles(highest, size, like).cos()
+    return total_JI / size
+
+
+def _cropping_of_any_size(size: Any, count: Any, like: Tensor) -> Tensor:
+    """Return the same where nothing may depend on whether sizes are even: all frequencies, each with its weight.
+
+    There are no more results than values. The highest frequency of an even number of results has no sine.
+    """
+    frequency_F = torch.arange(count // 2 + 1, device=like.device)
+    once_F = (frequency_F == 0) | (2 * frequency_F == count)
+    weight_F1 = torch.where(once_F, 1, 2).to(like.dtype).unsqueeze(1)
+    at_FJ, at_FI = angles(frequency_F, count, like), angles(frequency_F, size, like)
+    total_JI = (at_FJ.cos() * weight_F1).T @ at_FI.cos() + (at_FJ.sin() * weight_F1).T @ at_FI.sin()
     return total_JI / size
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from poolbench.kernels.graph import Value, Window, maximum, propagate_nan, reduce, stop_gradient, sum_of, where
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
-from poolbench.pooling.shared.means import positive, weighted
+from poolbench.pooling.shared.means import balanced, positive, restored, weighted
 
 
 class StochasticPool2d(TapPool2d):
@@ -32,16 +32,18 @@ class StochasticPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return the drawn value; in evaluation the mean by chance."""
         chances = positive(window, 0.0)
+        chances, back = balanced(chances, stop_gradient(reduce(maximum, chances)))
         # Divided by the largest one, on which nothing depends, so that no sum overflows.
         largest = stop_gradient(reduce(maximum, chances))
         none = largest <= 0.0
         scale = where(none, 1.0, largest)
+        positives = chances
         ones = window.mask([window.graph.const(1.0)] * window.size, 0.0)
         chances = [where(none, one, chance * (1.0 / scale)) for chance, one in zip(chances, ones, strict=True)]
         values = window.masked_fill(0.0)
         if not self.training:
-            parts = [value * (1.0 / scale) for value in values]
-            return propagate_nan(scale * (weighted(parts, chances) / sum_of(chances)), window)
+            parts = [where(none, value, part * (1.0 / scale)) for value, part in zip(values, positives, strict=True)]
+            return propagate_nan(restored(scale * (weighted(parts, chances) / sum_of(chances)), back), window)
         sums = [chances[0]]
         for chance in chances[1:]:
             sums.append(sums[-1] + chance)

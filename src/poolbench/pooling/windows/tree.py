@@ -64,9 +64,9 @@ class TreePool2d(TapPool2d):
         self.gate = nn.Parameter(torch.zeros(leaves - 1, size, count))
         self.trace()
 
-    def params(self) -> list[Tensor]:
+    def params(self) -> Tensor:
         """Return the leaves' filters, then the gates', each place by place."""
-        return list(upcast(self.leaf).flatten(0, 1).unbind()) + list(upcast(self.gate).flatten(0, 1).unbind())
+        return upcast(torch.cat([self.leaf, self.gate]).flatten(0, 1))
 
     def formula(self, window: Window) -> Value:
         """Return the value of the root."""

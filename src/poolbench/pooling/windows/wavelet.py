@@ -8,9 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from poolbench.kernels.geometry import Geometry
+from poolbench.kernels.graph import Value, Window
 from poolbench.kernels.precision import is_channels_last, match_input, upcast, without_autocast
+from poolbench.kernels.sizes import are_known, larger, smaller
+from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
+from poolbench.pooling.shared.index_select import select_places
+from poolbench.pooling.shared.last import Last
+from poolbench.pooling.shared.means import weighted
 
 _THREE = sqrt(3)
 _TEN = sqrt(10)
@@ -106,9 +113,13 @@ class WaveletPool2d(WindowPool2d):
         self.wavelet, self.extension, self.normalise = wavelet, extension, normalise
         taps = [h / sqrt(2) if normalise else h for h in FILTERS[wavelet]]
         self.taps = [taps if stride == 2 else [1.0] for stride in self.stride]
+        self.band = _LowBand(self.taps, self.stride, implementation)
+        self._places = Last[tuple[Tensor, Tensor] | None]()
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
+        if are_known(*x_BCHW.shape[-2:]) and self.implementation_for(x_BCHW)[0] != "torch":
+            return self._by_kernel(x_BCHW)
         y, last = upcast(x_BCHW), is_channels_last(x_BCHW)
         # In the order of memory, so that the gradient keeps the layout as well.
         y = y.permute(0, 2, 3, 1) if last else y
@@ -122,6 +133,31 @@ class WaveletPool2d(WindowPool2d):
         with without_autocast(y):
             return match_input(x_BCHW, F.conv2d(y, weight, stride=self.stride, groups=y.shape[1]))
 
+    def _by_kernel(self, x_BCHW: Tensor) -> Tensor:
+        """Pool what the filter needs of the map and beyond it by the compiled formula."""
+        sizes = x_BCHW.shape[-2:]
+        shape = self.output_shape(sizes[0], sizes[1])
+
+        def places() -> tuple[Tensor, Tensor] | None:
+            axes = zip(sizes, shape, self.stride, strict=True)
+            found = [self._place(*axis, device=x_BCHW.device) for axis in axes]
+            if found[0] is None and found[1] is None:
+                return None
+            rows, columns = (
+                torch.arange(size, device=x_BCHW.device) if place is None else place
+                for size, place in zip(sizes, found, strict=True)
+            )
+            return rows, columns
+
+        beyond = self._places.of(x_BCHW, (*sizes, *shape), places)
+        y_BCHW = x_BCHW if beyond is None else select_places(x_BCHW, *beyond)
+        band = self.band
+        return band.by_kernel(y_BCHW, Geometry(band.kernel_size, band.stride, (0, 0), (1, 1), shape))
+
+    def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        return self.band.implementation_for(x_BCHW)
+
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return 2·L² for each result, a convolution with the filter of L x L numbers."""
         rows, columns = self.output_shape(height, width)
@@ -130,22 +166,46 @@ class WaveletPool2d(WindowPool2d):
 
     def _extended(self, x: Tensor, dim: int, count: int) -> Tensor:
         """Return the values that `count` places of the filter need along a dimension, beyond the map as well."""
-        size, length = x.shape[dim], len(FILTERS[self.wavelet])
-        if length == 2 and 2 * count <= size:
-            return x.narrow(dim, 0, 2 * count)
-        place = torch.arange(2 * count + length - 2, device=x.device) + (1 - length // 2)
+        place = self._place(x.shape[dim], count, 2, device=x.device)
+        return x.narrow(dim, 0, 2 * count) if place is None else x.index_select(dim, place)
+
+    def _place(self, size: int, count: int, stride: int, *, device: torch.device) -> Tensor | None:
+        """Return which of `size` values `count` places of the filter need, in their order; None: the first ones."""
+        length = len(FILTERS[self.wavelet])
+        if stride == 1 or (length == 2 and are_known(size, count) and 2 * count <= size):
+            return None
+        place = torch.arange(2 * count + length - 2, device=device) + (1 - length // 2)
         if self.extension == "symmetric":
             place = place % (2 * size)
-            place = torch.minimum(place, 2 * size - 1 - place)
-        else:
-            place = (place % (size + size % 2 if 2 * count > size else size - size % 2)).clamp(max=size - 1)
-        return x.index_select(dim, place)
+            return torch.minimum(place, 2 * size - 1 - place)
+        # Larger than 2 · count is neither of both, save of an even size, where they are equal.
+        period = larger(smaller(2 * count, size + size % 2), size - size % 2)
+        return torch.minimum(place % period, torch.ones_like(place) * (size - 1))
 
     def extra_repr(self) -> str:
         """Show the geometry and the transform."""
         return f"{super().extra_repr()}, wavelet={self.wavelet!r}, extension={self.extension!r}" + (
             ", normalise=True" if self.normalise else ""
         )
+
+
+class _LowBand(TapPool2d):
+    """The filter alone, at places that it has whole: Σ h·h·x.
+
+    Args:
+        taps: coefficients along rows and columns.
+        stride: steps of the filter, a pair.
+        implementation: see `WindowPool2d`.
+    """
+
+    def __init__(self, taps: Sequence[Sequence[float]], stride: Sequence[int], implementation: str) -> None:
+        super().__init__([len(each) for each in taps], stride, implementation=implementation)
+        self.weights = [high * wide for high in taps[0] for wide in taps[1]]
+        self.trace()
+
+    def formula(self, window: Window) -> Value:
+        """Return the weighted sum."""
+        return weighted(window.masked_fill(0.0), self.weights)
 
 
 class WaveletPool1d(WindowPool1d, WaveletPool2d):

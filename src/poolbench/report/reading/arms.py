@@ -78,7 +78,7 @@ class Block:
 
 
 def fault(record: Record) -> str | None:
-    """Return why a record cannot be tabled, or None if it can.
+    """Return why a record cannot be used, or None if it can.
 
     >>> fault({"labels": {"backbone": "slides", "variant": "max"}})
     'labels lacks dataset'

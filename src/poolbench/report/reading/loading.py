@@ -98,7 +98,7 @@ def _results_in(parent: Path) -> list[str]:
 def _usable(
     folder: Path, outcomes: OutcomeFiles, records: Sequence[Record], problems: Sequence[Problem]
 ) -> tuple[list[Record], list[Problem]]:
-    """Part the records that can be tabled from those that cannot."""
+    """Part the records that can be used from those that cannot."""
     kept: list[Record] = []
     known: dict[bytes, Any] = {}
     refused = list(problems)

@@ -64,8 +64,8 @@ class Compared:
 
     @property
     def noise(self) -> str:
-        """What the interval counts as noise."""
-        if self.found is None or not self.found.n:
+        """What the interval counts as noise; empty where there is none, as for one seed."""
+        if self.found is None or self.found.n < 2:
             return ""
         return SEEDS if self.found.images is None else SEEDS_AND_IMAGES
 

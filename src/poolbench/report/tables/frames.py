@@ -303,7 +303,7 @@ def _throughput(arms: Sequence[Arm], speeds: Sequence[Record]) -> tuple[pd.DataF
     keyed.sort(key=lambda item: item[0])
     warnings = []
     if strangers:
-        warnings.append(f"{strangers} speed record{'s' * (strangers > 1)} of arms without a record here: not tabled")
+        warnings.append(f"{strangers} speed record{'s' * (strangers > 1)} of arms without a record here: left out")
     return frame("throughput", [row for _, row in keyed]), warnings
 
 

@@ -80,7 +80,7 @@ def view(found: Sequence[OverBlocks], table: pd.DataFrame) -> View | None:
     names = list(dict.fromkeys(each.block for one in found for each in one.blocks))
     several = len({len(one.blocks) for one in found}) > 1
     columns: list[tuple[Heading, list[str]]] = [
-        (Heading("variant", "variant"), [str(row["variant"]) for row in content]),
+        (Heading("variant", "arm"), [str(row["variant"]) for row in content]),
         (Heading("n", "n"), [count_text(row["n_seeds"]) for row in content]),
     ]
     if several:

@@ -1,4 +1,4 @@
-"""Figures that others published, beside one's own: set side by side, never mixed.
+"""Figures that others published, beside those here: set side by side, never mixed.
 
 No interval is drawn around the gap between the two: another recipe, other code and often another choice of the weights
 lie between them, which no number of seeds makes up for.
@@ -19,7 +19,7 @@ HEADINGS = ("backbone", "dataset", "variant", "published, %", "here, %", "gap, p
 
 
 def beside(experiment: Experiment, accuracy: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each published figure, with one's own where an arm of these names finished.
+    """Return a row for each published figure, with the figure here where an arm of these names finished.
 
     Args:
         experiment: holds the published figures.

@@ -285,11 +285,15 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
         )
     ]
     if summary["difference_mean"].notna().any():
+        noise = _noise(summary)
+        interval = (
+            f", ± half the width of the interval that decides the verdict: {noise}, and Holm's procedure corrects "
+            "better and worse for the number of variants in the block. Too few runs have their own 95 % interval, one "
+            "seed has none."
+        )
         lines.append(
             "Δ: mean of the differences to the reference, seed by seed (equal seeds share split, order, augmentation "
-            f"and starting weights), ± half the width of the interval that decides the verdict: {_noise(summary)}, and "
-            "Holm's procedure corrects better and worse for the number of variants in the block. Too few runs have "
-            "their own 95 % interval, one seed has none."
+            "and starting weights)" + (interval if noise else "; one seed has no interval.")
         )
         lines.append(_verdicts(summary))
         lines += _further(summary)
@@ -320,8 +324,10 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
 
 
 def _noise(summary: pd.DataFrame) -> str:
-    """Say what the intervals of differences count as noise."""
+    """Say what the intervals of differences count as noise, empty where there is no interval."""
     found = set(summary["difference_noise"]) - {""}
+    if not found:
+        return ""
     if found == {"seeds and images"}:
         return "seeds and test images both count as noise"
     if found == {"seeds"}:

@@ -2,7 +2,7 @@
 
 Drawing is most of what a report of a thousand records takes, and holds Python's lock all the time. The process is
 started before the records are read, so that its imports cost no time; it is given what the report says, and gives back
-the figures' files. `python -m poolbench.report.figures.painter` is that process.
+the figures' files. `python -m poolbench.report.painter` is that process.
 """
 
 import os
@@ -31,7 +31,7 @@ class Painter:
         self.process: subprocess.Popen[bytes] | None = None
         if records >= LEAST_RECORDS and _cores() > 1 and sys.executable:
             self.said = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
-            command = [sys.executable, "-m", "poolbench.report.figures.painter"]
+            command = [sys.executable, "-m", "poolbench.report.painter"]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import vl_convert
 
-from poolbench.report.figures import painter
+from poolbench.report import painter
 from poolbench.report.make import gather
 from poolbench.report.page.library import vega
 from poolbench.report.reading.loading import load

@@ -11,7 +11,8 @@ import time
 import numpy as np
 from turns import markdown
 
-from poolbench.report.statistics.declared_looks import LOOKS, Followed, look, saved
+from poolbench.declared import LOOKS
+from poolbench.report.statistics.declared_looks import Followed, look, saved
 from poolbench.report.statistics.paired import paired
 from poolbench.report.statistics.verdicts import BETTER, TIE, WORSE, decide
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.checks import is_number, is_whole
+from poolbench.declared import Declared
 from poolbench.errors import ConfigurationError
 from poolbench.record import read_json, write_json
 
@@ -71,15 +72,19 @@ class Experiment:
         question: what it asks; empty: not said.
         expected: what was expected before it ran; empty: not said.
         published: what others found.
+        declared: the looks that were declared before the runs; None: none were.
     """
 
     name: str
     question: str = ""
     expected: str = ""
     published: tuple[Published, ...] = ()
+    declared: Declared | None = None
 
     @classmethod
-    def of(cls, name: str, question: Any, expected: Any, published: Any, place: str = "") -> "Experiment":
+    def of(
+        cls, name: str, question: Any, expected: Any, published: Any, place: str = "", declared: Any = None
+    ) -> "Experiment":
         """Return the experiment checked; raise `ConfigurationError` that names what is wrong."""
         for key, text in (("question", question), ("expected", expected)):
             if text is not None and not isinstance(text, str):
@@ -89,16 +94,19 @@ class Experiment:
         if not isinstance(published, Sequence) or isinstance(published, str):
             raise ConfigurationError(f"{place}`published` must be a list, got {published!r}")
         rows = tuple(Published.of(row, f"{place}`published[{index}]`") for index, row in enumerate(published))
-        return cls(name, (question or "").strip(), (expected or "").strip(), rows)
+        looks = None if declared is None else Declared.of(declared, f"{place}`declared`")
+        return cls(name, (question or "").strip(), (expected or "").strip(), rows, looks)
 
     @property
     def says_something(self) -> bool:
         """Whether there is more than the name."""
-        return bool(self.question or self.expected or self.published)
+        return bool(self.question or self.expected or self.published or self.declared)
 
     def content(self) -> dict[str, Any]:
         """Return what the file holds."""
-        return asdict(self) | {"published": [asdict(row) for row in self.published]}
+        found = asdict(self) | {"published": [asdict(row) for row in self.published]}
+        del found["declared"]
+        return found if self.declared is None else found | {"declared": self.declared.content()}
 
 
 def _fraction(value: Any) -> bool:
@@ -114,8 +122,9 @@ def read_experiment(folder: Path) -> Experiment:
     if not path.is_file():
         return Experiment(folder.resolve().name)
     found = read_json(path)
+    question, expected, published = (found.get(key) for key in ("question", "expected", "published"))
     return Experiment.of(
-        folder.resolve().name, found.get("question"), found.get("expected"), found.get("published"), f"{path}: "
+        folder.resolve().name, question, expected, published, f"{path}: ", declared=found.get("declared")
     )
 
 

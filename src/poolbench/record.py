@@ -32,6 +32,8 @@ OUTCOMES_FILE = "outcomes.npz"
 SEAL = "seal"
 # A cell that ended in one of these would end so again: it is not run a second time unasked.
 FINISHED = ("ok", "diverged", "unsupported")
+# One of these says how a cell ended; one that was interrupted goes on.
+ENDED = ("ok", "failed", "diverged", "unsupported")
 
 # Where a dataset lies and how it is fed changes no image; how often a cell is checkpointed, no weight.
 NOT_IDENTITY: dict[str, frozenset[str]] = {

@@ -1,7 +1,7 @@
 """What a cell's sweep asks beside the cell: where its record goes, what it is compared with."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class Settings:
     def speeds(self) -> Path:
         """The folder of the experiment's speed records."""
         return speed_folder(self.results_dir, self.name)
+
+    def without_named_runs(self) -> "Settings":
+        """Return the settings without the runs that `force` names; what it asks of every cell stays."""
+        return replace(self, force=Force()) if self.force.runs else self
 
     def content(self) -> dict[str, Any]:
         """Return what a file in the experiment's folder holds of them: all but where it lies, and what holds once."""

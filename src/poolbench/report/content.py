@@ -29,6 +29,7 @@ class Content:
             `over_blocks`, `across`, `pairs`: frames with the columns of `poolbench.report.tables.columns`.
         over_blocks: what holds for the mean over the blocks, an arm each.
         across: what holds over all data sets.
+        rule: by which looks verdicts were reached, where these were declared; empty: by all seeds at once.
         head: how the tables are to be read, a sentence each.
         spoken: the verdict as a person would say it, three sentences at most.
         words: the verdict in words, a sentence for all blocks and for each.
@@ -47,6 +48,7 @@ class Content:
     tables: Mapping[str, pd.DataFrame]
     over_blocks: tuple[OverBlocks, ...]
     across: Across
+    rule: str
     head: list[str]
     spoken: list[str]
     words: list[str]

@@ -19,6 +19,7 @@ from poolbench.report.reading.comparability import NotCompared, not_compared, wa
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.statistics.across import across
 from poolbench.report.statistics.comparison import Compared, compare_blocks
+from poolbench.report.statistics.declared_looks import said
 from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
 from poolbench.report.tables import frames as tables
@@ -97,12 +98,14 @@ def make_report(
 def gather(loaded: Loaded) -> Content:
     """Return what the report of a results folder says."""
     blocks, told = group(loaded.records)
-    compared = compare_blocks(blocks, loaded.outcomes)
+    declared = loaded.experiment.declared
+    compared = compare_blocks(blocks, loaded.outcomes, declared)
     made, told_of_speed = tables.build(blocks, loaded.speeds, compared)
-    over = over_blocks(blocks, compared, loaded.outcomes)
+    over = over_blocks(blocks, compared, loaded.outcomes, declared=declared)
     over_table = tables.over_blocks(over)
     over_all = across(blocks, shared_images(blocks, loaded.outcomes))
     words = verdict_words(blocks, rows_by_arm(made["summary"]))
+    rule = said(declared, (record["seed"] for record in loaded.records)) if declared else ""
     summary = made["summary"]
     rows = rows_by_arm(summary)
     return Content(
@@ -112,7 +115,8 @@ def gather(loaded: Loaded) -> Content:
         tables=made | _published(loaded.experiment, made["accuracy"]) | {"over_blocks": over_table} | over_all.tables(),
         over_blocks=over,
         across=over_all,
-        head=head_lines(summary) + ([over_blocks_text.HOW] if over else []),
+        rule=rule,
+        head=head_lines(summary) + ([over_blocks_text.HOW] if over else []) + ([rule] if rule else []),
         spoken=spoken(blocks, rows, over_blocks_text.rows(over, over_table)),
         # After what is said of all blocks, before each of them.
         words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:]],

@@ -21,8 +21,11 @@ SECRET = re.compile(r"api_?key|password|passwd|secret|credential|(^|_)token$", r
 # One value for the whole sweep: a cell has no part in them.
 OF_THE_WHOLE = (
     *("name", "results_dir", "question", "expected", "published", "reference", "margin", "force", "strict"),
-    *("threads", "allocator", "speed", "launcher", "logger", "on_failure", "retry"),
+    *("threads", "allocator", "speed", "launcher", "logger", "on_failure", "retry", "until"),
 )
+# Without these nothing is asked: a primary configuration of an older version has none of them.
+OPTIONAL = ("logger", "until")
+DECIDED = "decided"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class SweepSettings:
         launcher: who runs the cells: `name` and its settings.
         on_failure: `continue`, or `stop`: the first cell that fails ends the sweep.
         retry: how often a cell that failed is tried again.
+        until: `decided`: seeds are added in declared rounds; empty: those that are asked for are trained.
     """
 
     experiment: Experiment
@@ -95,6 +99,7 @@ class SweepSettings:
     launcher: Mapping[str, Any]
     on_failure: str = "continue"
     retry: int = 0
+    until: str = ""
 
     @property
     def folder(self) -> Path:
@@ -110,7 +115,7 @@ class SweepSettings:
         for key in OF_THE_WHOLE:
             _check_one(key, configs)
         config = configs[0]
-        lost = [key for key in OF_THE_WHOLE if key not in config and key != "logger"]
+        lost = [key for key in OF_THE_WHOLE if key not in config and key not in OPTIONAL]
         if lost:
             raise ConfigurationError(f"`{lost[0]}` cannot be left out: give {lost[0]}=VALUE")
         name, margin, launcher = config["name"], config["margin"], config["launcher"]
@@ -124,6 +129,8 @@ class SweepSettings:
             raise unknown_name("`launcher.name`", str(called), LAUNCHERS)
         if config["on_failure"] not in ON_FAILURE:
             raise unknown_name("`on_failure`", str(config["on_failure"]), ON_FAILURE)
+        if config.get("until") not in (None, DECIDED):
+            raise unknown_name("`until`", str(config["until"]), (DECIDED,))
         for spec in (config.get("logger") or {}).values():
             _check_no_secret(spec)
         settings = Settings(
@@ -145,6 +152,7 @@ class SweepSettings:
             launcher={**launcher, "name": called},
             on_failure=config["on_failure"],
             retry=whole_number("retry", config["retry"], least=0),
+            until=config.get("until") or "",
         )
 
 

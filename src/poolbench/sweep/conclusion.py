@@ -105,5 +105,5 @@ def _end_of(planned: PlannedCell) -> tuple[str, str]:
 def _again(planned: PlannedCell, status: str, sweep: PlannedSweep) -> str:
     """Return the command that runs a cell again, and no other."""
     force = () if status in ("interrupted", WAITING) else (f"force={planned.run_id}",)
-    kept = [word for word in sweep.command if not word.lstrip("+").startswith(("force=", "seed="))]
+    kept = [word for word in sweep.command if not word.lstrip("+").startswith(("force=", "seed=", "until="))]
     return shlex.join([*kept, f"seed={planned.seed}", *force])

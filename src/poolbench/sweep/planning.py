@@ -12,13 +12,13 @@ import torch
 from poolbench.cell import Cell, identity_of
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, UnsupportedError
-from poolbench.record import RECORD_FILE, Identity, damaged_files, read_record, title
+from poolbench.record import ENDED, RECORD_FILE, Identity, damaged_files, read_record, title
 from poolbench.run import open_parts
 from poolbench.settings import Settings
 from poolbench.sweep.asked import Asked
 from poolbench.sweep.plan import FrozenCell
 from poolbench.sweep.process import log
-from poolbench.sweep.state import DONE, file_digest
+from poolbench.sweep.state import file_digest
 from poolbench.training import Protocol, resolve_device
 from poolbench.training.inert import require_acting
 
@@ -120,14 +120,20 @@ class Plan:
         """The cells that must be trained."""
         return [planned for planned in self.cells if planned.is_to_do]
 
+    def extended(self, further: "Plan") -> "Plan":
+        """Return the plan with the cells of another behind its own."""
+        return Plan((*self.cells, *further.cells))
 
-def plan_cells(asked: Iterable[Asked], settings: Settings) -> Plan:
+
+def plan_cells(asked: Iterable[Asked], settings: Settings, datasets: Datasets | None = None) -> Plan:
     """Return the plan of these cells, the network of every arm that has something to do built once.
+
+    `datasets` holds those that are open already.
 
     Raises:
         ConfigurationError: what is wrong in any of the cells, all mistakes together; or the only cell cannot be.
     """
-    datasets = Datasets()
+    datasets = datasets or Datasets()
     found: dict[str, PlannedCell] = {}
     mistakes: list[str] = []
     acting = _Acting()
@@ -193,7 +199,7 @@ def _with_record(planned: PlannedCell) -> PlannedCell:
         return planned
     damage = damaged_files(planned.folder, record)
     # What could not be is tried again: its code may be another now.
-    done = record["status"] in DONE and record["status"] != "unsupported" and not damage
+    done = record["status"] in ENDED and record["status"] != "unsupported" and not damage
     if done and not planned.settings.force.asks_for(planned.folder, record):
         return replace(planned, before=record["status"])
     return replace(planned, replaces=file_digest(path), damaged="; ".join(damage.values()))

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
-from poolbench.record import RECORD_FILE, read_record
+from poolbench.record import ENDED, RECORD_FILE, read_record
 from poolbench.sweep.claims import Claims, Held
 from poolbench.sweep.plan import FrozenCell, PlanFolder
-
-# A cell with a record of one of these is done; one that was interrupted goes on.
-DONE = ("ok", "failed", "diverged", "unsupported")
 
 
 class Done:
@@ -44,7 +41,7 @@ class Done:
             record = read_record(path)
         except (ConfigurationError, OSError):
             return None
-        return record if record["status"] in DONE else None
+        return record if record["status"] in ENDED else None
 
 
 def file_digest(path: Path) -> str:

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
+from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, Stopped
 from poolbench.experiment import write_experiment
 from poolbench.paths import PACKAGE
@@ -20,6 +22,7 @@ from poolbench.sweep.plan import PlanFolder, PlannedSweep
 from poolbench.sweep.planning import Plan, load_data, plan_cells
 from poolbench.sweep.process import log
 from poolbench.sweep.processes import Nursery
+from poolbench.sweep.rounds import Rounds
 from poolbench.sweep.speed import measure_speeds
 from poolbench.writable import require_inside, require_replaceable, require_writable
 
@@ -39,12 +42,53 @@ def run_sweep(
         ConfigurationError: what is wrong in any of the cells, before the first one runs.
         Stopped, KeyboardInterrupt: a signal ended it.
     """
-    plan = plan_cells(asked, settings.cell)
-    _require_places(plan, settings)
-    for planned in plan.to_do:
-        require_inside(planned.folder, settings.folder)
-    if settings.experiment.says_something:
-        write_experiment(settings.folder, settings.experiment)
+    rounds, datasets = Rounds.of(asked, settings), Datasets()
+    plan = part = plan_cells(rounds.first(), settings.cell, datasets)
+    _require_places(part, settings)
+    experiment = rounds.experiment(settings.experiment)
+    if experiment.says_something:
+        write_experiment(settings.folder, experiment)
+    ran = _run(part, settings, launch, console, nursery)
+    while not ran.stopped and (further := rounds.further(plan)):
+        if part.to_do:
+            console.print(rounds.said(plan), highlight=False, soft_wrap=True)
+        part = plan_cells(further, settings.cell.without_named_runs(), datasets)
+        _require_places(part, settings)
+        plan = plan.extended(part)
+        ran = ran.then(_run(part, settings, launch, console, nursery))
+    if settings.speed.measure and not ran.stopped:
+        measure_speeds(plan.cells, settings.speed, console)
+    unreported = None
+    try:
+        make_report(settings.folder)
+    except ConfigurationError as error:  # how the sweep ended is said all the same
+        unreported = error
+    if rounds.declared is not None and not ran.stopped:
+        console.print(rounds.said(plan), highlight=False, soft_wrap=True)
+    status = conclude(plan, ran.sweep, ran.trained, ran.trained_s, console, stopped=ran.stopped, strict=settings.strict)
+    if unreported is not None and status == 0:
+        raise unreported
+    if unreported is not None:
+        log.error("no report: %s", unreported)
+    return status
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What became of a round, or of several: what was planned last, how many were trained, how long, what ended it."""
+
+    sweep: PlannedSweep
+    trained: int = 0
+    trained_s: float = 0.0
+    stopped: str = ""
+
+    def then(self, after: "_Ran") -> "_Ran":
+        """Return what became of this and of another one after it."""
+        return replace(after, trained=self.trained + after.trained, trained_s=self.trained_s + after.trained_s)
+
+
+def _run(plan: Plan, settings: SweepSettings, launch: Launch, console: Console, nursery: Nursery | None) -> _Ran:
+    """Write the plan, let the launcher run what is to do, and wait for it."""
     for planned in plan.cells:
         if planned.unsupported:
             write_unsupported(planned.cell, planned.unsupported)
@@ -52,29 +96,15 @@ def run_sweep(
     load_data(plan.to_do)
     folder, sweep = PlanFolder(settings.folder), _planned(plan, settings, launch)
     folder.write(sweep, [planned.frozen() for planned in plan.cells])
-    began = time.monotonic()
-    stopped, trained = "", 0
+    ran, began = _Ran(sweep), time.monotonic()
     if plan.to_do:
         try:
-            trained = run_planned(plan, folder, sweep, launch, console, nursery)
+            ran = _Ran(sweep, trained=run_planned(plan, folder, sweep, launch, console, nursery))
         except Stopped as stop:
             if stop.is_signal:
                 raise
-            stopped = stop.signal_name
-    trained_s = time.monotonic() - began
-    if settings.speed.measure and not stopped:
-        measure_speeds(plan.cells, settings.speed, console)
-    unreported = None
-    try:
-        make_report(settings.folder)
-    except ConfigurationError as error:  # how the sweep ended is said all the same
-        unreported = error
-    status = conclude(plan, sweep, trained, trained_s, console, stopped=stopped, strict=settings.strict)
-    if unreported is not None and status == 0:
-        raise unreported
-    if unreported is not None:
-        log.error("no report: %s", unreported)
-    return status
+            ran = _Ran(sweep, stopped=stop.signal_name)
+    return replace(ran, trained_s=time.monotonic() - began)
 
 
 def _require_places(plan: Plan, settings: SweepSettings) -> None:
@@ -84,6 +114,8 @@ def _require_places(plan: Plan, settings: SweepSettings) -> None:
     places = [settings.folder, *folders[:1], *(folder for folder in folders[1:] if folder.exists()), *speeds]
     require_writable([*places, PlanFolder(settings.folder).claims])
     require_replaceable(folder / RECORD_FILE for folder in folders)
+    for folder in folders:
+        require_inside(folder, settings.folder)
 
 
 def _planned(plan: Plan, settings: SweepSettings, launch: Launch) -> PlannedSweep:

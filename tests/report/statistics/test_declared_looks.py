@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from poolbench.report.statistics.declared_looks import LOOKS, Followed, Look, check, look, next_seeds, rule, saved
+from poolbench.declared import LOOKS, Look
+from poolbench.report.statistics.declared_looks import Followed, check, look, next_seeds, rule, saved
 from poolbench.report.statistics.paired import paired
 from poolbench.report.statistics.verdicts import BETTER, TIE, UNDECIDED, WORSE, decide
 

@@ -8,8 +8,8 @@ block and a block's name in the report.
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from poolbench.record import NOT_IDENTITY, STATUSES
@@ -51,6 +51,10 @@ class Arm:
     def is_reference(self) -> bool:
         """Whether others are compared with this arm."""
         return self.reference is self
+
+    def with_seeds(self, seeds: Collection[int]) -> "Arm":
+        """Return the arm with its cells of these seeds alone."""
+        return replace(self, records={seed: record for seed, record in self.records.items() if seed in seeds})
 
     def count(self, status: str) -> int:
         """Return how many cells have this status."""

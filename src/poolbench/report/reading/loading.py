@@ -13,6 +13,7 @@ from poolbench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
 from poolbench.record import RECORD_FILE, Problem, damaged_files, read_records, read_speeds
 from poolbench.report.reading.arms import Record, fault, number
 from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
+from poolbench.report.statistics.declared_looks import check
 
 # An accuracy is a whole number of images: another one is no rounding.
 ROUNDING = 1e-6
@@ -54,7 +55,9 @@ def load(folder: Path) -> Loaded:
         raise _no_records(folder, problems)
     try:
         experiment = read_experiment(folder)
-    except (ConfigurationError, OSError) as error:
+        if experiment.declared:
+            check(experiment.declared.looks)
+    except (ConfigurationError, OSError, ValueError) as error:
         experiment = Experiment(folder.resolve().name)
         problems.append(Problem(folder / EXPERIMENT_FILE, str(error)))
     return Loaded(folder, experiment, records, speeds, outcomes, problems, _damaged(folder, records))

@@ -1,15 +1,18 @@
 """Each arm of a block beside its reference: the paired difference, the verdict, and what is unequal between the two."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from poolbench.declared import Declared
+from poolbench.record import ENDED
 from poolbench.report.reading.arms import Arm, Block, Record, differing, first, listed, number, recipe, section
 from poolbench.report.reading.margins import margin_of
 from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
+from poolbench.report.statistics.declared_looks import Followed, Looked, look
 from poolbench.report.statistics.estimates import Values
 from poolbench.report.statistics.failures import Failures, told
 from poolbench.report.statistics.paired import Differences, Groups, Paired, paired
@@ -22,6 +25,7 @@ from poolbench.report.statistics.verdicts import (
     NONE,
     REFERENCE,
     TIE,
+    TOO_FEW,
     UNDECIDED,
     Decision,
     decide,
@@ -45,6 +49,7 @@ class Compared:
         unknown: why the images' outcomes do not count; empty where they do.
         prospect: of an undecided arm, what a fresh run would bring; None where that is not known.
         of_finished: where more cells failed than the reference's, what those that finished would be called.
+        looked: where looks were declared, which one the verdict is of; None elsewhere.
     """
 
     verdict: str
@@ -55,6 +60,7 @@ class Compared:
     unknown: str = ""
     prospect: Prospect | None = None
     of_finished: str = ""
+    looked: Looked | None = None
 
     @property
     def noise(self) -> str:
@@ -63,17 +69,30 @@ class Compared:
             return ""
         return SEEDS if self.found.images is None else SEEDS_AND_IMAGES
 
+    @property
+    def waits_for(self) -> int | None:
+        """How many seeds the next declared look needs; None: there is none to wait for."""
+        return None if self.looked is None else self.looked.waits_for
+
     def but(self, **changes: Any) -> "Compared":
         """Return the same with some fields changed."""
         return replace(self, **changes)
 
 
-def compare_blocks(blocks: Sequence[Block], outcomes: OutcomeFiles) -> dict[str, Compared]:
-    """Return for each arm, by its digest, how it compares with its reference; a block's arms are one family."""
-    return {arm_id: one for block in blocks for arm_id, one in _of_block(block, outcomes).items()}
+def compare_blocks(
+    blocks: Sequence[Block], outcomes: OutcomeFiles, declared: Declared | None = None
+) -> dict[str, Compared]:
+    """Return for each arm, by its digest, how it compares with its reference; a block's arms are one family.
+
+    Args:
+        blocks: with their arms.
+        outcomes: of the test images.
+        declared: the looks by which arms are judged; None: by all seeds at once.
+    """
+    return {arm_id: one for block in blocks for arm_id, one in _of_block(block, outcomes, declared).items()}
 
 
-def _of_block(block: Block, outcomes: OutcomeFiles) -> dict[str, Compared]:
+def _of_block(block: Block, outcomes: OutcomeFiles, declared: Declared | None) -> dict[str, Compared]:
     pairs = []
     result = {}
     for arm in block.arms:
@@ -86,6 +105,8 @@ def _of_block(block: Block, outcomes: OutcomeFiles) -> dict[str, Compared]:
         else:
             pairs.append((arm, arm.reference))
     margin = margin_of([record for arm in block.arms for record in arm.records.values()])
+    if declared is not None:
+        return result | _at_looks(pairs, outcomes, declared, margin)
     return result | compare_pairs(pairs, outcomes, outcomes, margin)
 
 
@@ -110,6 +131,46 @@ def compare_pairs(
             pairs, found, measured, decide(measured, margin=margin), strict=True
         )
     }
+
+
+def _at_looks(
+    pairs: Sequence[tuple[Arm, Arm]], outcomes: OutcomeFiles, declared: Declared, margin: float
+) -> dict[str, Compared]:
+    """Return the same by looks that were declared: each arm by the first seeds of the last look that it had."""
+    found = [by_seed(arm, other, outcomes, outcomes) for arm, other in pairs]
+    family = [followed(one, arm, other) for one, (arm, other) in zip(found, pairs, strict=True)]
+    looked = look(family, declared.order, margin=margin, looks=declared.looks)
+    result = {}
+    for (arm, other), seeds, follow, one in zip(pairs, found, family, looked, strict=True):
+        own, its = (of_look(side, one, declared) for side in (arm, other))
+        result[arm.arm_id] = judged_at(follow.paired(seeds.seeds), one, margin, Failures.of([own]), Failures.of([its]))
+        result[arm.arm_id] = result[arm.arm_id].but(flags=unequal(own, its), unknown=seeds.unknown)
+    return result
+
+
+def of_look(arm: Arm, looked: Looked, declared: Declared) -> Arm:
+    """Return the arm with the cells of the last look that it had alone; with all where it had none."""
+    first = declared.order[: looked.seeds]
+    return arm.with_seeds(first) if first else arm
+
+
+def judged_at(every: Paired, looked: Looked, margin: float, own: Failures, other: Failures) -> Compared:
+    """Return what is said of an arm by the last look that it had; `every`: its difference over all seeds."""
+    if looked.found is None or looked.decision is None:
+        (decision,) = decide([every], margin=margin, further=False)
+        verdict = decision.verdict if decision.verdict == TOO_FEW else UNDECIDED
+        return Compared(verdict, every, Decision(verdict), margin, looked=looked)
+    return judged(looked.found, looked.decision, margin, own, other).but(looked=looked, prospect=None)
+
+
+def followed(found: "BySeed", arm: Arm, other: Arm) -> Followed:
+    """Return an arm beside its reference as it is followed from look to look."""
+    ended = frozenset(
+        seed
+        for seed, record in arm.records.items()
+        if record["status"] in ENDED and seed in other.records and other.records[seed]["status"] in ENDED
+    )
+    return Followed(found.seeds, found.differences, found.by_image, found.groups, ended)
 
 
 def judged(found: Paired, decision: Decision, margin: float, own: Failures, other: Failures) -> Compared:
@@ -142,6 +203,13 @@ class BySeed:
     target: bytes = b""
     groups: Groups | None = None
     unknown: str = ""
+
+    def of(self, seeds: Collection[int]) -> "BySeed":
+        """Return the same of some seeds alone."""
+        rows = [at for at, seed in enumerate(self.seeds) if seed in seeds]
+        by_image = None if self.by_image is None else self.by_image[rows]
+        kept = tuple(self.seeds[at] for at in rows)
+        return replace(self, seeds=kept, differences=self.differences[rows], by_image=by_image)
 
 
 def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) -> BySeed:

@@ -12,26 +12,17 @@ leave out.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from poolbench.declared import LOOKS, Declared, Look
 from poolbench.report.reading.arms import listed
 from poolbench.report.statistics.estimates import Values
 from poolbench.report.statistics.paired import Differences, Groups, Paired, paired
 from poolbench.report.statistics.verdicts import ALPHA, BETTER, LEAST_SEEDS, TIE, UNDECIDED, WORSE, Decision, decide
-
-
-@dataclass(frozen=True)
-class Look:
-    """A number of seeds, and the level of the verdicts that are reached with them."""
-
-    seeds: int
-    alpha: float
-
-
-LOOKS = (Look(3, 0.005), Look(5, 0.01), Look(10, 0.015), Look(20, 0.02))
 
 
 def check(looks: Sequence[Look], alpha: float = ALPHA) -> None:
@@ -42,6 +33,16 @@ def check(looks: Sequence[Look], alpha: float = ALPHA) -> None:
     levels = [look.alpha for look in looks]
     if min(levels) <= 0 or sum(levels) > alpha * (1 + 1e-9):
         raise ValueError(f"`looks` must have levels above 0 that add up to at most {alpha:g}, got {levels}")
+
+
+class Arm(Protocol):
+    """What is followed from look to look: one arm beside its reference."""
+
+    def reached(self, first: Sequence[int]) -> bool:
+        """Whether all cells of these seeds ended."""
+
+    def paired(self, first: Sequence[int]) -> Paired:
+        """Return the difference over those of these seeds that both finished."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,13 @@ class Followed:
         """Whether all cells of these seeds ended."""
         return set(first) <= (frozenset(self.seeds) if self.ended is None else self.ended)
 
+    def paired(self, first: Sequence[int]) -> Paired:
+        """Return the difference over those of these seeds that both finished."""
+        place = {seed: at for at, seed in enumerate(self.seeds)}
+        rows = [place[seed] for seed in first if seed in place]
+        by_image = None if self.by_image is None else self.by_image[rows]
+        return paired(np.asarray(self.differences)[rows], by_image, groups=self.groups)
+
 
 @dataclass(frozen=True)
 class Looked:
@@ -78,6 +86,7 @@ class Looked:
         seeds: of that look; 0: none.
         alpha: its level; 0: none.
         waits_for: how many seeds the next look needs; None: it is decided, or has had the last look.
+        found: what the last look that the arm had was taken at; None where it had none.
     """
 
     verdict: str
@@ -85,11 +94,10 @@ class Looked:
     seeds: int
     alpha: float
     waits_for: int | None
+    found: Paired | None = None
 
 
-def look(
-    family: Sequence[Followed], order: Sequence[int], *, margin: float, looks: Sequence[Look] = LOOKS
-) -> list[Looked]:
+def look(family: Sequence[Arm], order: Sequence[int], *, margin: float, looks: Sequence[Look] = LOOKS) -> list[Looked]:
     """Return what was decided about each arm of a family, and at which look.
 
     Args:
@@ -115,20 +123,12 @@ def look(
         ]
         # Ties, and arms that are behind, are tests that this look does not reject.
         beside = sum(one.verdict not in (BETTER, WORSE) for one in found) - len(here)
-        measured = [_first(family[index], first) for index in here]
-        for index, decision in zip(
-            here, decide(measured, margin=margin, alpha=this.alpha, beside=beside, further=False), strict=True
-        ):
-            decided = decision.verdict in (BETTER, WORSE, TIE)
-            found[index] = Looked(decision.verdict, decision, this.seeds, this.alpha, None if decided else after)
+        measured = [family[index].paired(first) for index in here]
+        decisions = decide(measured, margin=margin, alpha=this.alpha, beside=beside, further=False)
+        for index, decision, one in zip(here, decisions, measured, strict=True):
+            waits_for = None if decision.verdict in (BETTER, WORSE, TIE) else after
+            found[index] = Looked(decision.verdict, decision, this.seeds, this.alpha, waits_for, one)
     return found
-
-
-def _first(arm: Followed, first: Sequence[int]) -> Paired:
-    place = {seed: at for at, seed in enumerate(arm.seeds)}
-    rows = [place[seed] for seed in first if seed in place]
-    by_image = None if arm.by_image is None else arm.by_image[rows]
-    return paired(np.asarray(arm.differences)[rows], by_image, groups=arm.groups)
 
 
 def next_seeds(looked: Sequence[Looked], order: Sequence[int]) -> list[tuple[int, ...]]:
@@ -147,23 +147,35 @@ def saved(looked: Sequence[Looked], looks: Sequence[Look] = LOOKS) -> float:
     return 1 - (sum(ran) + max(ran, default=0)) / (most * (len(ran) + 1)) if ran else 0.0
 
 
-def rule(looks: Sequence[Look], seeds: int) -> str:
+def rule(looks: Sequence[Look], seeds: int, cells_before: int = 0) -> str:
     """Return by which rule records of so many seeds are judged, where looks were declared.
 
     >>> rule(LOOKS, 5)
     'looks at 3, 5, 10 and 20 seeds with α = 0.005, 0.01, 0.015 and 0.02, declared before the runs'
     >>> rule(LOOKS, 25).partition("; ")[2]
     'the 5 seeds beyond the last look count in no verdict'
+    >>> rule(LOOKS, 5, cells_before=12).partition("0.02, ")[2]
+    'declared when 12 cells had been run'
     """
     numbers = [str(one.seeds) for one in looks]
     levels = [f"{one.alpha:g}" for one in looks]
-    text = f"looks at {_and(numbers)} seeds with α = {_and(levels)}, declared before the runs"
+    when = f"when {cells_before} cell{'s' * (cells_before != 1)} had been run" if cells_before else "before the runs"
+    text = f"looks at {_and(numbers)} seeds with α = {_and(levels)}, declared {when}"
     beyond = seeds - looks[-1].seeds
     if beyond <= 0:
         return text
     return (
         f"{text}; the {beyond} seed{'s' * (beyond != 1)} beyond the last look count{'s' * (beyond == 1)} in no verdict"
     )
+
+
+def said(declared: Declared, seeds: Iterable[int]) -> str:
+    """Return the rule for records of these seeds, as a sentence of a report."""
+    found = set(seeds)
+    strange = len(found - set(declared.order))
+    number = declared.looks[-1].seeds + strange if strange else len(found)
+    text = rule(declared.looks, number, declared.cells_before)
+    return f"Verdicts by {text}; each from the first seeds in their declared order, Holm's procedure at each look."
 
 
 def _and(parts: Sequence[str]) -> str:

@@ -10,15 +10,18 @@ in one of them may be so in the other (docs/statistics.md).
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from poolbench.declared import Declared
 from poolbench.report.reading.arms import Arm, Block, listed
 from poolbench.report.reading.margins import margin_of
 from poolbench.report.reading.outcomes import OutcomeFiles
-from poolbench.report.statistics.comparison import BySeed, Compared, by_seed, judged
+from poolbench.report.statistics.comparison import BySeed, Compared, by_seed, followed, judged, judged_at, of_look
+from poolbench.report.statistics.declared_looks import Looked, look
 from poolbench.report.statistics.failures import Failures, told
 from poolbench.report.statistics.paired import Groups, OnImages, Paired, over_sets
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, MIXED, WORSE, decide
@@ -70,6 +73,7 @@ def over_blocks(
     outcomes: OutcomeFiles,
     *,
     share_images: bool = True,
+    declared: Declared | None = None,
 ) -> tuple[OverBlocks, ...]:
     """Return what holds for the mean over the blocks, an arm each; nothing where there are not two blocks to average.
 
@@ -81,6 +85,7 @@ def over_blocks(
         outcomes: of the test images.
         share_images: whether images may be the same in several data sets; else they are taken as independent, to show
             what that changes.
+        declared: the looks by which arms are judged, at seeds that all of their blocks have; None: by all seeds.
     """
     members: dict[str, list[_Member]] = defaultdict(list)
     for block in blocks:
@@ -95,19 +100,17 @@ def over_blocks(
     measured = {name: _mean(own, share_images) for name, own in family.items()}
     alike = {name for name, own in family.items() if all(_verdict(one, compared) == IDENTICAL for one in own)}
     tested = [name for name in family if name not in alike]
-    decided = dict(zip(tested, decide([measured[name][0] for name in tested], margin=margin), strict=True))
+    judge = _by_all_seeds if declared is None else partial(_at_looks, declared=declared, share_images=share_images)
+    decided = judge({name: family[name] for name in tested}, {name: measured[name][0] for name in tested}, margin)
     most = max((len(own) for own in family.values()), default=0)
     result = []
     for name, own in family.items():
-        mean, seeds, unknown = measured[name]
-        if name in alike:
-            one = Compared(IDENTICAL)
-        else:
-            one = judged(
-                *(mean, decided[name], margin),
-                *(Failures.of([m.arm for m in own]), Failures.of([m.reference for m in own])),
-            )
+        _, seeds, unknown = measured[name]
+        one = decided.get(name, Compared(IDENTICAL))
         inside = tuple(_in_block(member, compared) for member in own)
+        if one.looked is not None and declared is not None:
+            own = [_of_look(member, one.looked, declared) for member in own]
+            seeds = tuple(sorted(set(seeds) & set(declared.order[: one.looked.seeds]))) if one.looked.seeds else seeds
         if {BETTER, WORSE} <= {each.verdict for each in inside}:
             one = one.but(verdict=MIXED, prospect=None)
         references = "; ".join(dict.fromkeys(member.reference.variant for member in own))
@@ -116,9 +119,68 @@ def over_blocks(
     return tuple(result)
 
 
-def _mean(own: Sequence[_Member], share_images: bool) -> tuple[Paired, tuple[int, ...], str]:
-    """Return the difference over the blocks, the seeds that all of them have, and why images do not count."""
-    seeds = tuple(sorted(set.intersection(*(set(one.found.seeds) for one in own))))
+def _by_all_seeds(
+    family: Mapping[str, Sequence[_Member]], measured: Mapping[str, Paired], margin: float
+) -> dict[str, Compared]:
+    """Return what is said of each arm by all seeds that its blocks have in common."""
+    decisions = decide(list(measured.values()), margin=margin)
+    return {
+        name: judged(measured[name], decision, margin, *_failures(family[name]))
+        for name, decision in zip(measured, decisions, strict=True)
+    }
+
+
+def _at_looks(
+    family: Mapping[str, Sequence[_Member]],
+    measured: Mapping[str, Paired],
+    margin: float,
+    *,
+    declared: Declared,
+    share_images: bool,
+) -> dict[str, Compared]:
+    """Return the same by looks that were declared: an arm had one where all of its blocks have its seeds."""
+    followed_over = [_Followed(own, share_images) for own in family.values()]
+    looked = look(followed_over, declared.order, margin=margin, looks=declared.looks)
+    return {
+        name: judged_at(
+            measured[name], one, margin, *_failures([_of_look(member, one, declared) for member in family[name]])
+        )
+        for name, one in zip(family, looked, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """An arm in its blocks, as it is followed from look to look."""
+
+    own: Sequence[_Member]
+    share_images: bool
+
+    def reached(self, first: Sequence[int]) -> bool:
+        return all(followed(one.found, one.arm, one.reference).reached(first) for one in self.own)
+
+    def paired(self, first: Sequence[int]) -> Paired:
+        return _mean(self.own, self.share_images, first)[0]
+
+
+def _of_look(member: _Member, looked: Looked, declared: Declared) -> _Member:
+    arm, reference = (of_look(side, looked, declared) for side in (member.arm, member.reference))
+    return replace(member, arm=arm, reference=reference, found=member.found.of(arm.records))
+
+
+def _failures(own: Sequence[_Member]) -> tuple[Failures, Failures]:
+    return Failures.of([one.arm for one in own]), Failures.of([one.reference for one in own])
+
+
+def _mean(
+    own: Sequence[_Member], share_images: bool, among: Collection[int] | None = None
+) -> tuple[Paired, tuple[int, ...], str]:
+    """Return the difference over the blocks, the seeds that all of them have, and why images do not count.
+
+    With `among`, of these seeds alone.
+    """
+    common = set.intersection(*(set(one.found.seeds) for one in own))
+    seeds = tuple(sorted(common if among is None else common & set(among)))
     rows = [[one.found.seeds.index(seed) for seed in seeds] for one in own]
     differences = np.array([one.found.differences[at] for one, at in zip(own, rows, strict=True)])
     mean = differences.mean(axis=0) if seeds else np.empty(0)
@@ -143,7 +205,10 @@ def _verdict(member: _Member, compared: Mapping[str, Compared]) -> str:
 
 
 def _in_block(member: _Member, compared: Mapping[str, Compared]) -> InBlock:
-    return InBlock(member.block.title, _verdict(member, compared), float(member.found.differences.mean()))
+    one = compared[member.arm.arm_id]
+    # Of the look's seeds, where the verdict is.
+    difference = one.found.mean if one.looked is not None and one.found is not None else member.found.differences.mean()
+    return InBlock(member.block.title, one.verdict, float(difference))
 
 
 def _flags(
@@ -156,7 +221,7 @@ def _flags(
     every = {seed for one in own for seed in one.found.seeds}
     if set(seeds) != every:
         flags.append(f"only the seeds of all blocks ({listed(sorted(seeds)) or 'none'})")
-    failures = told(Failures.of([one.arm for one in own]), Failures.of([one.reference for one in own]), references)
+    failures = told(*_failures(own), references)
     if failures:
         flags.append(failures)
     number: dict[str, int] = defaultdict(int)

@@ -132,6 +132,13 @@ ACCURACY = (
         "further seeds that would decide an undecided arm, were all else as observed; empty: not even 1,000",
     ),
     Column(
+        "look_seeds", "count", "seeds", "seeds of the declared look that the verdict is of; empty: none was declared"
+    ),
+    Column("look_alpha", "number", "1", "the level of that look, before Holm's correction"),
+    Column(
+        "next_look_seeds", "count", "seeds", "seeds of the next look that an undecided arm waits for; empty: no further"
+    ),
+    Column(
         "below_image_se",
         "flag",
         "",
@@ -310,6 +317,7 @@ COMPARISON = tuple(
     for column in ACCURACY
     if column.name.startswith("difference_")
     or column.name in ("n_paired", "margin", "verdict", "seeds_to_decide", "flags")
+    or "look_" in column.name
 )
 OVER_BLOCKS = (
     Column("variant", "text", "", "the pooling, by the name that it has in the blocks"),
@@ -328,7 +336,7 @@ VERSUS = (
     *_both("test_accuracy_mean", "number", "fraction of 1", "mean test accuracy"),
     *_both("test_accuracy_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval"),
     *_both("test_accuracy_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval"),
-    *COMPARISON,
+    *(column for column in COMPARISON if "look_" not in column.name),
     *_both("parameters", "count", "parameters", "all parameters of the network"),
     *_both("multiply_adds", "count", "operations", "multiply-adds of one image's forward pass"),
     *_both("kept_bytes", "count", "bytes", "what autograd keeps of a batch for the backward pass"),

@@ -152,7 +152,10 @@ def _compared(arms: Sequence[Arm], accuracy: Values, compared: Mapping[str, Comp
 
 def comparison(one: Compared) -> dict[str, Any]:
     """Return the columns of one arm's comparison."""
-    told = {"verdict": one.verdict, "flags": "; ".join(one.flags)}
+    told: dict[str, Any] = {"verdict": one.verdict, "flags": "; ".join(one.flags)}
+    if one.looked is not None:
+        told |= {"look_seeds": one.looked.seeds or None, "look_alpha": one.looked.alpha or None}
+        told["next_look_seeds"] = one.looked.waits_for
     found, decision = one.found, one.decision
     if found is None or decision is None:
         return told

@@ -101,12 +101,14 @@ def _show_verdict(write: "_Writer", content: Content, shown: Shown) -> None:
 
 
 def legend(content: Content) -> list[str]:
-    """Return how the tables are to be read, in five lines at most; `--explain` prints all of it."""
+    """Return how the tables are to be read, in six lines at most; `--explain` prints all of it."""
     lines = [
         "A block is one network on one data set, a variant one pooling in it; n: seeds; ±: half of a 95 % interval."
     ]
     if any(view.against for view in content.views):
         lines.append("At Δ it is the interval that decides: seeds and test images are noise, corrected by Holm.")
+    if content.rule:
+        lines.append(content.rule)
     marks = {
         mark for view in content.views for row in view.rows for cell in row.cells for mark in MARKS if mark in cell
     }

@@ -111,7 +111,9 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
         if verdict == TIE:
             heading = f"tie within {found[0]['margin'] * 100:g} points"
         if verdict == UNDECIDED:
-            heading = f"undecided (chance that a new run of {_listed_seeds()} seeds decides)"
+            # Of looks that were declared the next one decides, not a new run.
+            looks = any(given(row.get("look_seeds")) or given(row.get("next_look_seeds")) for row in found)
+            heading = UNDECIDED if looks else f"undecided (chance that a new run of {_listed_seeds()} seeds decides)"
         if verdict == TOO_FEW:
             heading = f"too few runs (fewer than {LEAST_SEEDS} seeds)"
         if verdict in (BETTER, WORSE):
@@ -160,11 +162,17 @@ def chance_text(row: Mapping[str, Any]) -> str:
     >>> chance = {"chance_5_seeds": 0.32, "chance_10_seeds": 0.464, "chance_20_seeds": 0.57, "chance_any_seeds": 0.9}
     >>> chance_text(chance)
     '32, 46, 57 %'
+    >>> chance_text({"look_seeds": 3, "next_look_seeds": 5})
+    'next look at 5 seeds'
     >>> chance_text(chance | {"chance_any_seeds": 0.61, "test_images": 597})
     '32, 46, 57 %'
     >>> chance_text({f"chance_{n}_seeds": 0.04 for n in SEEDS} | {"chance_any_seeds": 0.07, "test_images": 597})
     '4, 4, 4 %, 7 % with any number of seeds: 597 test images are too few'
     """
+    if given(after := row.get("next_look_seeds")):
+        return f"next look at {after:.0f} seeds"
+    if given(last := row.get("look_seeds")):
+        return f"after the last look, at {last:.0f} seeds"
     chances = [row.get(f"chance_{n}_seeds") for n in SEEDS]
     if not all(map(given, chances)):
         return "its seeds do not vary"

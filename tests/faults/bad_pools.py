@@ -84,11 +84,11 @@ class Leaves(Pool):
 
 
 class KilledOnce(Pool):
-    """Ends its process the first time; the file `mark` remembers."""
+    """Ends its process the first time, which a file in the folder `mark` remembers."""
 
     def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, *, mark: str) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode)
-        self.mark = Path(mark)
+        self.mark = Path(mark) / "killed"
 
     def bad(self, x: Tensor) -> Tensor:
         if not self.mark.exists():

@@ -90,7 +90,7 @@ def test_a_cell_that_answers_nobody_is_recorded_and_its_worker_replaced(tmp_path
 
 
 def test_a_cell_that_was_killed_once_is_taken_up_and_says_so(tmp_path: Path, nursery: Nursery) -> None:
-    plan, sweep = planned(tmp_path, [bad("KilledOnce", mark=str(tmp_path / "mark"))])
+    plan, sweep = planned(tmp_path, [bad("KilledOnce", mark=str(tmp_path))])
     assert run_alone(plan, sweep, nursery) == -9
     (held,) = Claims(plan.claims).all().values()
     assert held.end == "its process ended"

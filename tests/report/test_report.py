@@ -16,6 +16,7 @@ from rich.console import Console
 from poolbench.errors import ConfigurationError
 from poolbench.report import Report, figures, make_report, page
 from poolbench.report import make as making
+from poolbench.report.text.terminal import Shown
 
 SIX = ["max", "avg", "strided_conv", "gap", "adaptive", "avg_topk"]
 TWELVE = [
@@ -31,9 +32,9 @@ REPORT = "import sys, pathlib, poolbench.report; poolbench.report.make_report(pa
 BLOCKS = [(backbone, dataset) for backbone in ("resnet18", "slides", "lenet5") for dataset in ("digits", "cifar10")]
 
 
-def printed(results: Any, width: int = 100, encoding: str = "utf-8") -> tuple[Report, str]:
+def printed(results: Any, width: int = 100, encoding: str = "utf-8", shown: Shown = Shown.TABLES) -> tuple[Report, str]:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    made = make_report(results.folder, console=Console(file=file, width=width, force_terminal=False))
+    made = make_report(results.folder, console=Console(file=file, width=width, force_terminal=False), shown=shown)
     file.seek(0)
     return made, file.read()
 
@@ -223,38 +224,53 @@ class TestTerminal:
             *("avg", "3", "91.00 ± 8.61", "−1.00 ± 4.97", "undecided ≈"),
             *("270,942", "4.38", "0.87~", "10,741", "1.15~"),
         ]
-        assert "~: the repeats ended" in " ".join(text.split())
+        assert "~ the interval of the ratio stayed wide" in " ".join(text.split())
 
     def test_says_how_to_read_it(self, results: Any) -> None:
         results.grid(blocks=BLOCKS[:1], variants=SIX[:2], seeds=3)
-        text = " ".join(printed(results)[1].split())
+        text = " ".join(printed(results, shown=Shown.ALL)[1].split())
         assert "mean over the n = 3 seeds" in text
         assert "95 % interval (Student's t over the seeds)" in text
         assert "seed by seed" in text
         assert "√(p(1−p)/images)" in text
         assert "Speed: cpu (Example CPU @ 3 GHz), 2 threads, channels_last, float32, batch 64" in text
 
+    def test_tables_come_first_and_a_legend_of_five_lines_after_them(self, results: Any) -> None:
+        results.grid(blocks=BLOCKS[:2], variants=SIX[:3], seeds=3)
+        _, text = printed(results, width=140)
+        table, verdict = text.index("test acc. %"), text.index("\nVerdict\n")
+        assert table < verdict < text.index("A block is one network on one data set")
+        legend = text[text.index("A block is") : text.index("Written to")].split("\n\n")[0]
+        assert len(legend.strip().splitlines()) <= 5
+        assert "mean over the n = 3 seeds" not in text
+        assert len([line for line in text.splitlines() if line.startswith("Written to")]) == 1
+
+    def test_quiet_is_the_verdict_alone(self, results: Any) -> None:
+        results.grid(blocks=BLOCKS[:1], variants=SIX[:3], seeds=3)
+        _, text = printed(results, shown=Shown.VERDICT)
+        assert "Verdict" in text
+        assert "test acc. %" not in text
+
     def test_brackets_are_text_not_markup(self, results: Any) -> None:
         results.add("max")
         results.add("avg_topk[bold]")
         assert "avg_topk[bold]" in printed(results)[1]
 
-    def test_notes_stand_under_the_name(self, results: Any) -> None:
+    def test_notes_stand_under_the_table(self, results: Any) -> None:
         results.add("max")
         results.add("gap", audit={"network_digest": results.add("adaptive")["audit"]["network_digest"]})
         site = {"name": "pool1", "operator": "AvgPool2d", "arguments": "", "geometry": "own"}
         results.add("avg", audit={"sites": [site]})
         _, text = printed(results)
-        assert re.search(r"\ngap .*\nidentical to adaptive *\n", text)
-        assert re.search(r"\navg .*\n⚑ own geometry *\n", text)
+        assert re.search(r"\n  gap: identical to adaptive *\n", text)
+        assert re.search(r"\n  avg: ⚑ own geometry *\n", text)
 
-    def test_a_note_is_broken_between_words(self, results: Any) -> None:
-        results.grid(blocks=BLOCKS[:1], variants=["max", "avg", "strided_conv"], seeds=3)
-        for seed in range(3):
-            results.add("gap", seed, backbone="resnet18", audit={"network_digest": "same"})
-            results.add("adaptive_max_pooling_with_a_name", seed, backbone="resnet18", audit={"network_digest": "same"})
-        _, text = printed(results, width=66)
-        assert re.search(r"\ngap .*\nidentical to *\nadaptive_max_pooling_with_a_name *\n", text)
+    def test_arms_that_share_a_note_stand_together(self, results: Any) -> None:
+        results.add("max")
+        for variant in ("avg", "min"):
+            site = {"name": "pool1", "operator": variant, "arguments": "", "geometry": "own"}
+            results.add(variant, audit={"sites": [site], "network_digest": variant})
+        assert re.search(r"\n  avg, min: ⚑ own geometry *\n", printed(results)[1])
 
     def test_cells_that_are_not_compared(self, results: Any) -> None:
         results.add("max")
@@ -301,7 +317,8 @@ class TestFiles:
         names = {path.name for path in made.files}
         assert names >= {"accuracy.csv", "summary.parquet", "summary.md", "summary.tex", "report.html", "accuracy.svg"}
         assert {path.name for path in results.folder.iterdir()} == {*names, "records", "speed"}
-        assert all(name in text.replace("\n", " ") for name in names)
+        tables = len({path.stem for path in made.files if path.suffix == ".csv"})
+        assert f"report.html, {tables} tables (.csv, .parquet)" in text.replace("\n", " ")
 
     def test_equal_records_give_equal_bytes(self, new_results: Callable[[str], Any]) -> None:
         contents = []

@@ -157,7 +157,8 @@ class Heart:
         self._thread = threading.Thread(target=self._run, name="poolbench-heart", daemon=True)
 
     def __enter__(self) -> "Heart":
-        """Begin to beat."""
+        """Begin to beat; what asks the worker to stop from the first is known at once."""
+        self.stop = self._asked_to_stop()
         self._thread.start()
         return self
 

@@ -5,6 +5,7 @@ process keeps no other from being trained.
 """
 
 import faulthandler
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -302,9 +303,7 @@ def _alarms(heart: Heart) -> Iterator[None]:
 @contextmanager
 def _stacks(claims: Claims) -> Iterator[None]:
     """Let the Python stack be written where a signal such as SIGSEGV ends the process."""
-    if faulthandler.is_enabled():  # somebody else's, who wants it elsewhere
-        yield
-        return
+    was_enabled = faulthandler.is_enabled()
     path = claims.trace()
     with path.open("w") as file:
         faulthandler.enable(file)
@@ -312,12 +311,13 @@ def _stacks(claims: Claims) -> Iterator[None]:
             yield
         finally:
             faulthandler.disable()
+            if was_enabled and sys.__stderr__ is not None:
+                faulthandler.enable(sys.__stderr__)
     path.unlink(missing_ok=True)
 
 
 def _all_stacks() -> str:
     """Return the Python stack of every thread."""
-    import sys
     import traceback
 
     names = {thread.ident: thread.name for thread in threading.enumerate()}

@@ -106,7 +106,9 @@ class Claims:
         token = held.token + 1 if held else 1
         claim = Claim.make(self.folder / run_id, token, self.process, epoch=now, attempts=attempts)
         if claim is not None and held is not None:
+            # Only now: of several that look at an attempt's end, the one that has the claim tells of it.
             self._forget(run_id, held.token)
+            self._stack_path(held.process).unlink(missing_ok=True)
         return claim
 
     def look(self, run_id: str) -> Held | None:
@@ -125,7 +127,7 @@ class Claims:
     def trace(self) -> Path:
         """Return where this process's Python stack goes when a signal of the machine's ends it; the folder is made."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f".{self.process.host}-{self.process.pid}{TRACE}"
+        return self._stack_path(self.process)
 
     def drop(self, run_id: str) -> None:
         """Remove what ended attempts at a cell left behind."""
@@ -188,14 +190,14 @@ class Claims:
         return f"its heartbeat stood still for {now - since:.0f} s" if now - since >= self.patience_s else ""
 
     def _stack(self, process: Process) -> str:
-        """Return the Python stack that a process left behind, and remove it."""
-        path = self.folder / f".{process.host}-{process.pid}{TRACE}"
+        """Return the Python stack that a process left behind, empty where there is none."""
         try:
-            text = path.read_text(errors="replace")[-STACK_LENGTH:]
-            path.unlink(missing_ok=True)
+            return self._stack_path(process).read_text(errors="replace")[-STACK_LENGTH:]
         except OSError:
             return ""
-        return text
+
+    def _stack_path(self, process: Process) -> Path:
+        return self.folder / f".{process.host}-{process.pid}{TRACE}"
 
     def _forget(self, run_id: str, token: int) -> None:
         for suffix in ("", BEAT):

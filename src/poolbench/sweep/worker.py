@@ -211,7 +211,8 @@ class Worker:
             f"its process ended {len(in_vain)} times in a row without a new epoch (`protocol.attempts`), last on "
             f"{last.process}: {last.end}: killed, out of memory, or ended by its own code"
         )
-        record = write_failed(cell, reason, trace=last.trace, under=_under(claim))
+        trace = next((attempt.trace for attempt in reversed(in_vain) if attempt.trace), "")
+        record = write_failed(cell, reason, trace=trace, under=_under(claim))
         self.display.end(cell.title, record)
 
     def _hangs(self, cell: Cell, claim: Claim, reason: str) -> None:

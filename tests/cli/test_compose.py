@@ -82,7 +82,7 @@ def test_a_search_path_of_the_command_line_goes_with_it(mine: Path, tmp_path: Pa
         (["poolin=glob(*)"], "unknown group 'poolin'; did you mean pooling"),
         (["seed=interval(0,1)"], "an interval has no list of values"),
         (["seed=range(0"], "range(0"),
-        (["pooling=null"], "a group cannot be null: ~GROUP leaves it out"),
+        (["pooling=null"], "`pooling=null`: one must be chosen"),
         (["question=${nowhere}"], "nowhere"),
         (["hydra/launcher=joblib"], "launcher=joblib"),
         (["hydra.launcher.n_jobs=2"], "launcher.KEY=VALUE"),

@@ -88,7 +88,8 @@ class RankedPool2d(TapPool2d):
             return
         if self.is_random:
             self.draws = Draws()
-        self.programs, self.learned = {}, len(self.params())
+        params = self.params()
+        self.programs, self.learned = {}, 0 if params is None else len(params)
 
     @property
     def operations(self) -> dict[str, int]:

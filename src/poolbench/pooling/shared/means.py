@@ -113,12 +113,12 @@ def softmax(window: Window, beta: float) -> list[Value]:
     return [exp((value - largest) * beta) for value in window.masked_fill(-math.inf)]
 
 
-def balanced(values: Sequence[Value], largest: Value) -> tuple[list[Value], Value]:
-    """Return values brought between 2^−60 and 2^60 by a power of two, and what brings a result back: see `restored`.
+def balanced(values: Sequence[Value], largest: Value) -> tuple[list[Value], Value, Value]:
+    """Return values and the largest brought between 2^−60 and 2^60 by a power of two, and what brings a result back.
 
     It is for a formula of which f(s·x) = s·f(x), for numbers that have no room for their powers, quotients or sums. The
     gradient of such a formula by x is the same at s·x, so it passes as if nothing had been done, and does not overflow
-    on the way. What else f depends on must be `restoring`.
+    on the way. Its result is `restored`; what else f depends on must be `restoring`.
 
     Args:
         values: of a window.
@@ -127,7 +127,7 @@ def balanced(values: Sequence[Value], largest: Value) -> tuple[list[Value], Valu
     large, small = largest > 2.0**60, (largest < 2.0**-60) & (largest > 0.0)
     scale = where(large, 2.0**-68, where(small, 2.0**68, 1.0))
     back = where(large, 2.0**68, where(small, 2.0**-68, 1.0))
-    return [with_gradient_of(value * scale, value) for value in values], back
+    return [with_gradient_of(value * scale, value) for value in values], largest * scale, back
 
 
 def restored(result: Value, back: Value) -> Value:

@@ -67,11 +67,10 @@ class AdaPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return the blend."""
         values = window.masked_fill(0.0)
-        values, back = balanced(values, stop_gradient(reduce(maximum, [absolute(value) for value in values])))
+        values, largest, back = balanced(values, stop_gradient(reduce(maximum, [absolute(value) for value in values])))
         soft = softmax(replace(window, values=[restoring(value, back) for value in window.values]), 1.0)
         average = divided(sum_of(values), window)
         # A likeness of ratios: of numbers divided by the largest one, whose squares do not overflow.
-        largest = stop_gradient(reduce(maximum, [absolute(value) for value in values]))
         scale = 1.0 / where(largest > 0.0, largest, 1.0)
         alike = window.mask([exp(dice(value * scale, average * scale)) for value in values], 0.0)
         by_likeness = weighted(values, alike) / sum_of(alike)

@@ -69,8 +69,7 @@ class LpPool2d(TapPool2d):
         if self.p == 1:
             return divided(sum_of(sizes), window)
         # The result does not depend on what everything is divided by.
-        sizes, back = balanced(sizes, stop_gradient(reduce(maximum, sizes)))
-        largest = stop_gradient(reduce(maximum, sizes))
+        sizes, largest, back = balanced(sizes, stop_gradient(reduce(maximum, sizes)))
         nothing = largest <= 0.0
         scale = where(nothing, 1.0, largest)
         parts = [each / scale for each in sizes]

@@ -141,7 +141,7 @@ class PowerMeanPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return (Σ x^p / n)^(1/p), ∞ where one x^p is ∞ or all x are."""
         values = positive(window, self.eps)
-        values, back = balanced(values, stop_gradient(reduce(maximum, values)))
+        values, _, back = balanced(values, stop_gradient(reduce(maximum, values)))
         p = restoring(window.param(0), back)
         largest, raised = powers(window, values, p)
         average = divided(sum_of(raised), window)
@@ -223,7 +223,7 @@ class LehmerPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return Σ x^(p+1) / Σ x^p."""
         values = positive(window, LEAST)
-        values, back = balanced(values, stop_gradient(reduce(maximum, values)))
+        values, _, back = balanced(values, stop_gradient(reduce(maximum, values)))
         _, raised = powers(window, values, restoring(window.param(0), back))
         return restored(weighted(values, raised) / sum_of(raised), back)
 

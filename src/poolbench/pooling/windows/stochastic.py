@@ -32,9 +32,8 @@ class StochasticPool2d(TapPool2d):
     def formula(self, window: Window) -> Value:
         """Return the drawn value; in evaluation the mean by chance."""
         chances = positive(window, 0.0)
-        chances, back = balanced(chances, stop_gradient(reduce(maximum, chances)))
+        chances, largest, back = balanced(chances, stop_gradient(reduce(maximum, chances)))
         # Divided by the largest one, on which nothing depends, so that no sum overflows.
-        largest = stop_gradient(reduce(maximum, chances))
         none = largest <= 0.0
         scale = where(none, 1.0, largest)
         positives = chances

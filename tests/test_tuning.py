@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from poolbench.errors import ConfigurationError
-from poolbench.tuning import best, order, points, space_of, spread
+from poolbench.tuning import Tune, best, default_space, order, points, space_of, spread
 
 SPACE = space_of(
     {"protocol.optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "protocol.wd": {"low": 0, "high": 1}}
@@ -102,3 +102,23 @@ def test_tuned_arms_are_judged_by_what_they_reach_not_by_luck_of_the_draw() -> N
     tuned = {name: max(top - 0.05 * (rates - peak) ** 2) for name, (peak, top) in peaks.items()}
     assert sorted(tuned, key=lambda name: -tuned[name]) == ["b", "c", "a"]
     assert all(abs(tuned[name] - top) < 0.005 for name, (_, top) in peaks.items())
+
+
+@pytest.mark.parametrize("value", [0, True, "8", 2.5, {"points": 0}, {"number": 8}, [8]])
+def test_what_is_no_tuning_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match="`tune` must be null, a number"):
+        Tune.of(value)
+
+
+def test_a_number_of_points_or_a_space_with_them() -> None:
+    assert Tune.of(16) == Tune(16)
+    assert Tune.of({"space": {"a": [1, 2]}}) == Tune(8, space_of({"a": [1, 2]}))
+
+
+def test_the_space_is_around_the_recipe_and_the_schedule_sets_the_rate() -> None:
+    recipe = {"optimizer": {"lr": 0.1, "weight_decay": 0.0}, "schedule": {"max_lr": 0.003}}
+    rate, decay = default_space({"protocol": recipe})
+    assert (rate.key, rate.low, rate.high) == ("protocol.schedule.max_lr", pytest.approx(3e-4), pytest.approx(0.03))
+    assert (decay.key, decay.low, decay.high, decay.log) == ("protocol.optimizer.weight_decay", 1e-5, 0.1, True)
+    with pytest.raises(ConfigurationError, match="no learning rate"):
+        default_space({"protocol": {"optimizer": {}}})

@@ -22,6 +22,7 @@ class Settings:
         force: which finished cells are run again.
         loggers: logger specifications by name.
         command: the command line, for the record.
+        part: of a sweep that belongs to another one, the name of its folder below that one's; empty elsewhere.
     """
 
     results_dir: Path
@@ -31,6 +32,7 @@ class Settings:
     force: Force = field(default_factory=Force)
     loggers: Mapping[str, Mapping[str, Any]] | None = None
     command: tuple[str, ...] = ()
+    part: str = ""
 
     @property
     def folder(self) -> Path:
@@ -53,7 +55,7 @@ class Settings:
 
     def content(self) -> dict[str, Any]:
         """Return what a file in the experiment's folder holds of them: all but where it lies, and what holds once."""
-        return {key: value for key, value in asdict(self).items() if key not in ("results_dir", "force")}
+        return {key: value for key, value in asdict(self).items() if key not in ("results_dir", "force", "part")}
 
     @classmethod
     def of(cls, content: Mapping[str, Any], folder: Path) -> "Settings":

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from poolbench.checks import is_number, is_whole
 from poolbench.errors import ConfigurationError
 
 POINTS = 8
@@ -87,6 +88,76 @@ def space_of(told: Any) -> tuple[Range, ...]:
     if not isinstance(told, Mapping) or not told:
         raise ConfigurationError(f"`tune.space` must name at least one setting with its range, got {told!r}")
     return tuple(Range.of(str(key), value) for key, value in told.items())
+
+
+@dataclass(frozen=True)
+class Tune:
+    """How arms are tuned.
+
+    Args:
+        points: at which each arm is tried.
+        space: settings with their ranges; empty: learning rate and weight decay, around the recipe's own.
+    """
+
+    points: int
+    space: tuple[Range, ...] = ()
+
+    @classmethod
+    def of(cls, value: Any) -> "Tune | None":
+        """Return what `tune=` asks for: a number of points, or `points` and `space`; None: nothing.
+
+        >>> Tune.of(8), Tune.of(None)
+        (Tune(points=8, space=()), None)
+        """
+        if value is None:
+            return None
+        found = value if isinstance(value, Mapping) else {"points": value}
+        strange = [str(key) for key in found if key not in ("points", "space")]
+        number = found.get("points", POINTS)
+        if strange or not is_whole(number) or number < 1:
+            raise ConfigurationError(
+                f"`tune` must be null, a number of points of at least 1, or have `points` and `space`, got {value!r}"
+            )
+        return cls(number, () if found.get("space") is None else space_of(found["space"]))
+
+    def points_of(self, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the points at which an arm of this configuration is tried, the same for every arm of one recipe."""
+        return points(self.space or default_space(config), self.points)
+
+
+# Without `tune.space`: the recipe's own value, from a tenth of it to ten times as much. A schedule that has a largest
+# rate of its own sets the rate, whatever the optimizer's is.
+LEARNING_RATES = ("protocol.schedule.max_lr", "protocol.optimizer.lr")
+WEIGHT_DECAY = "protocol.optimizer.weight_decay"
+FACTOR = 10.0
+NO_DECAY = (1e-5, 1e-1)
+
+
+def default_space(config: Mapping[str, Any]) -> tuple[Range, ...]:
+    """Return learning rate and weight decay, each around the recipe's own.
+
+    >>> default_space({"protocol": {"optimizer": {"lr": 0.5, "weight_decay": 0}}})[0]
+    Range(key='protocol.optimizer.lr', low=0.05, high=5.0, log=True, values=())
+    """
+    rate = next((key for key in LEARNING_RATES if is_number(_value(config, key))), None)
+    if rate is None:
+        raise ConfigurationError("`tune`: the recipe has no learning rate; name the settings in `tune.space`")
+    found = [_around(rate, float(_value(config, rate)))]
+    decay = _value(config, WEIGHT_DECAY)
+    if is_number(decay):
+        found.append(_around(WEIGHT_DECAY, float(decay)) if decay > 0 else Range(WEIGHT_DECAY, *NO_DECAY, log=True))
+    return tuple(found)
+
+
+def _around(key: str, value: float) -> Range:
+    return Range(key, value / FACTOR, value * FACTOR, log=True)
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    found: Any = config
+    for name in key.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 def points(space: Sequence[Range], number: int = POINTS) -> list[dict[str, Any]]:

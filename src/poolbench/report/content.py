@@ -33,6 +33,7 @@ class Content:
         head: how the tables are to be read, a sentence each.
         spoken: the verdict as a person would say it, three sentences at most.
         words: the verdict in words, a sentence for all blocks and for each.
+        tuning: what tuning changed, a sentence a block; empty: nothing was tuned.
         views: the blocks as tables for people.
         over_view: the mean over the blocks as such a table; None where there are not several.
         pairing: what equal seeds gained, a sentence a block.
@@ -52,6 +53,7 @@ class Content:
     head: list[str]
     spoken: list[str]
     words: list[str]
+    tuning: list[str]
     views: list[View]
     over_view: View | None
     pairing: list[str]

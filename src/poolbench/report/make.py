@@ -14,9 +14,10 @@ from poolbench.experiment import Experiment
 from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
 from poolbench.report.painter import Painter
-from poolbench.report.reading.arms import group
+from poolbench.report.reading.arms import Block, group
 from poolbench.report.reading.comparability import NotCompared, not_compared, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load
+from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
@@ -28,6 +29,7 @@ from poolbench.report.text import over_blocks as over_blocks_text
 from poolbench.report.text.spoken import spoken
 from poolbench.report.text.views import head_lines, rows_by_arm, view
 from poolbench.report.text.words import verdict_words
+from poolbench.report.tuned import Tuned, tuned
 from poolbench.writable import PROBE_BYTES
 
 PAGE = "report.html"
@@ -108,25 +110,38 @@ def gather(loaded: Loaded) -> Content:
     rule = said(declared, (record["seed"] for record in loaded.records)) if declared else ""
     summary = made["summary"]
     rows = rows_by_arm(summary)
+    tuning, untold = _tuned(loaded.folder, blocks, compared)
     return Content(
         folder=loaded.folder,
         experiment=loaded.experiment,
         blocks=blocks,
-        tables=made | _published(loaded.experiment, made["accuracy"]) | {"over_blocks": over_table} | over_all.tables(),
+        tables=made
+        | _published(loaded.experiment, made["accuracy"])
+        | {"over_blocks": over_table}
+        | over_all.tables()
+        | ({"tuned": tuning.table} if tuning else {}),
         over_blocks=over,
         across=over_all,
         rule=rule,
         head=head_lines(summary) + ([over_blocks_text.HOW] if over else []) + ([rule] if rule else []),
         spoken=spoken(blocks, rows, over_blocks_text.rows(over, over_table)),
         # After what is said of all blocks, before each of them.
-        words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:]],
+        words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:], *(tuning.words if tuning else [])],
+        tuning=tuning.words if tuning else [],
         views=[view(block, rows) for block in blocks],
         over_view=over_blocks_text.view(over, over_table),
         pairing=[str(gain) for block in blocks if (gain := gained(block))],
         warnings=told + warnings(blocks) + _without_outcomes(compared) + _damaged(loaded) + told_of_speed,
         not_compared=not_compared(blocks),
-        problems=loaded.problems,
+        problems=loaded.problems + untold,
     )
+
+
+def _tuned(folder: Path, blocks: list[Block], compared: dict[str, Compared]) -> tuple[Tuned | None, list[Problem]]:
+    try:
+        return tuned(folder, blocks, compared), []
+    except (ConfigurationError, OSError) as error:
+        return None, [Problem(folder / TRIALS / FILE, str(error))]
 
 
 def _published(experiment: Experiment, accuracy: pd.DataFrame) -> dict[str, pd.DataFrame]:

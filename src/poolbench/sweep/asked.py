@@ -1,8 +1,10 @@
 """What is asked of a sweep, as plain values: each cell, and the settings that are one for all of them."""
 
+import copy
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from poolbench.experiment import Experiment
 from poolbench.force import Force
 from poolbench.settings import Settings
 from poolbench.sweep.threads import checked_threads
+from poolbench.tuning import Tune
 
 LAUNCHERS = ("local", "processes", "slurm")
 # Their other names.
@@ -21,10 +24,10 @@ SECRET = re.compile(r"api_?key|password|passwd|secret|credential|(^|_)token$", r
 # One value for the whole sweep: a cell has no part in them.
 OF_THE_WHOLE = (
     *("name", "results_dir", "question", "expected", "published", "reference", "margin", "force", "strict"),
-    *("threads", "allocator", "speed", "launcher", "logger", "on_failure", "retry", "until"),
+    *("threads", "allocator", "speed", "launcher", "logger", "on_failure", "retry", "until", "tune"),
 )
-# Without these nothing is asked: a primary configuration of an older version has none of them.
-OPTIONAL = ("logger", "until")
+# Without these nothing is asked: a primary configuration of an older version has none.
+OPTIONAL = ("logger", "until", "tune")
 DECIDED = "decided"
 
 
@@ -47,6 +50,29 @@ class Asked:
     protocol: Mapping[str, Any] | None = None
     source: str = ""
     is_known: bool = False
+
+    @property
+    def arm(self) -> str:
+        """What tells the arms that are asked for apart: all but the seed, as JSON."""
+        config = {key: value for key, value in self.config.items() if key != "seed"}
+        return json.dumps([config, dict(self.labels)], sort_keys=True, default=str)
+
+    def but(self, settings: Mapping[str, Any]) -> "Asked":
+        """Return the cell with other settings, by dotted key; it is composed from nothing that a plan could find again.
+
+        Raises:
+            KeyError: it has no such setting.
+        """
+        config = copy.deepcopy(dict(self.config))
+        for key, value in settings.items():
+            *above, last = key.split(".")
+            place: Any = config
+            for name in above:
+                place = place.get(name) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or last not in place:
+                raise KeyError(key)
+            place[last] = value
+        return self if config == self.config else replace(self, config=config, source="", is_known=False)
 
 
 @dataclass(frozen=True)
@@ -88,6 +114,7 @@ class SweepSettings:
         on_failure: `continue`, or `stop`: the first cell that fails ends the sweep.
         retry: how often a cell that failed is tried again.
         until: `decided`: seeds are added in declared rounds; empty: those that are asked for are trained.
+        tune: how arms are tuned beside; None: they are not.
     """
 
     experiment: Experiment
@@ -100,6 +127,14 @@ class SweepSettings:
     on_failure: str = "continue"
     retry: int = 0
     until: str = ""
+    tune: Tune | None = None
+
+    def beside(self, part: str) -> "SweepSettings":
+        """Return the settings of a sweep that belongs to this one, in a folder of its own below this one's."""
+        cell = replace(self.cell.without_named_runs(), name=f"{self.cell.name}/{part}", part=part)
+        return replace(
+            self, cell=cell, experiment=Experiment(part), speed=replace(self.speed, measure=False), tune=None
+        )
 
     @property
     def folder(self) -> Path:
@@ -153,6 +188,7 @@ class SweepSettings:
             on_failure=config["on_failure"],
             retry=whole_number("retry", config["retry"], least=0),
             until=config.get("until") or "",
+            tune=Tune.of(config.get("tune")),
         )
 
 

@@ -105,5 +105,10 @@ def _end_of(planned: PlannedCell) -> tuple[str, str]:
 def _again(planned: PlannedCell, status: str, sweep: PlannedSweep) -> str:
     """Return the command that runs a cell again, and no other."""
     force = () if status in ("interrupted", WAITING) else (f"force={planned.run_id}",)
-    kept = [word for word in sweep.command if not word.lstrip("+").startswith(("force=", "seed=", "until="))]
+    if planned.settings.part:
+        # Seed and recipe are a trial's, or those of an arm at its best point: the whole command finds it again.
+        kept = [word for word in sweep.command if not word.lstrip("+").startswith("force=")]
+        return shlex.join([*kept, *(["force=failed"] if force else [])])
+    left_out = ("force=", "seed=", "until=", "tune=")
+    kept = [word for word in sweep.command if not word.lstrip("+").startswith(left_out)]
     return shlex.join([*kept, f"seed={planned.seed}", *force])

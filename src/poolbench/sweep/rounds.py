@@ -5,7 +5,6 @@ read as the report reads them, and the undecided arms and their references get t
 command again finds what is recorded, and goes on at the right look.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -71,9 +70,9 @@ class Rounds:
         """Return the cells of the first round: all of them, or those of the first look."""
         if self.declared is None:
             return list(self.asked)
-        arms = {_without_seed(one): one for one in self.asked}
+        arms = {one.arm: one for one in self.asked}
         seeds = self.declared.order[: self.declared.looks[0].seeds]
-        return [_with_seed(one, seed) for one in arms.values() for seed in seeds]
+        return [one.but({"seed": seed}) for one in arms.values() for seed in seeds]
 
     def further(self, plan: Plan) -> list[Asked]:
         """Return the cells that the plan is to be extended by, as its records are now; none where it is at its end."""
@@ -83,7 +82,7 @@ class Rounds:
         planned = {(cell.identity.arm_id, cell.seed) for cell in plan.cells}
         arms = {cell.identity.arm_id: cell.asked for cell in plan.cells}
         return [
-            _with_seed(one, seed)
+            one.but({"seed": seed})
             for arm_id, one in arms.items()
             for seed in self.declared.order[: wanted.get(arm_id, 0)]
             if (arm_id, seed) not in planned
@@ -136,18 +135,6 @@ def _compared(folder: Path, declared: Declared) -> tuple[dict[str, Compared], di
     }
     compared = compare_blocks(blocks, loaded.outcomes, declared)
     return {arm_id: one for arm_id, one in compared.items() if one.verdict != REFERENCE}, references
-
-
-def _without_seed(asked: Asked) -> str:
-    config = {key: value for key, value in asked.config.items() if key != "seed"}
-    return json.dumps([config, dict(asked.labels)], sort_keys=True, default=str)
-
-
-def _with_seed(asked: Asked, seed: int) -> Asked:
-    """Return the cell with another seed; it was composed from nothing that the plan could find again."""
-    if asked.config["seed"] == seed:
-        return asked
-    return replace(asked, config={**asked.config, "seed": seed}, source="", is_known=False)
 
 
 def _require_references(asked: Iterable[Asked], reference: str) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from poolbench.experiment import write_experiment
 from poolbench.paths import PACKAGE
 from poolbench.record import RECORD_FILE
 from poolbench.report import make_report
+from poolbench.report.reading.trials import TRIALS, TUNED, Trials
 from poolbench.run import write_unsupported
 from poolbench.source import training_code
 from poolbench.sweep.asked import Asked, SweepSettings
@@ -24,6 +26,7 @@ from poolbench.sweep.process import log
 from poolbench.sweep.processes import Nursery
 from poolbench.sweep.rounds import Rounds
 from poolbench.sweep.speed import measure_speeds
+from poolbench.sweep.tune import trials_of, tuned, with_tuned, written
 from poolbench.writable import require_inside, require_replaceable, require_writable
 
 
@@ -42,6 +45,49 @@ def run_sweep(
         ConfigurationError: what is wrong in any of the cells, before the first one runs.
         Stopped, KeyboardInterrupt: a signal ended it.
     """
+    if settings.tune is None:
+        return _sweep(asked, settings, launch, console, nursery).status
+    # What is wrong in the space is said before anything is trained.
+    tried = trials_of(settings.tune, asked)
+    shared = _sweep(asked, settings, launch, console, nursery, reports=False)
+    if shared.stopped:
+        make_report(settings.folder)
+        return shared.status
+    console.print(f"tune: {settings.tune.points} points for each arm, scored on validation", highlight=False)
+    beside = replace(settings.beside(TRIALS), until="")
+    ended = _sweep([one.asked for one in tried], beside, launch, console, nursery, reports=False)
+    trials = written(tried, ended.plan, shared.plan, Trials.read(settings.folder))
+    trials.write(settings.folder)
+    cells = tuned(asked, shared.plan, trials, settings.folder)
+    status = max(shared.status, ended.status)
+    if cells and not ended.stopped:
+        console.print("tune: every arm at its best point", highlight=False)
+        beside = settings.beside(TUNED)
+        ended = _sweep([one for one, _ in cells], beside, launch, console, nursery, reports=False)
+        with_tuned(trials, cells, ended.plan).write(settings.folder)
+        status = max(status, ended.status)
+    make_report(settings.folder)
+    return status
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a sweep ended: its exit status, what stopped it before its end, its plan."""
+
+    status: int
+    stopped: str
+    plan: Plan
+
+
+def _sweep(
+    asked: Sequence[Asked],
+    settings: SweepSettings,
+    launch: Launch,
+    console: Console,
+    nursery: Nursery | None,
+    *,
+    reports: bool = True,
+) -> _Ended:
     rounds, datasets = Rounds.of(asked, settings), Datasets()
     plan = part = plan_cells(rounds.first(), settings.cell, datasets)
     _require_places(part, settings)
@@ -58,11 +104,7 @@ def run_sweep(
         ran = ran.then(_run(part, settings, launch, console, nursery))
     if settings.speed.measure and not ran.stopped:
         measure_speeds(plan.cells, settings.speed, console)
-    unreported = None
-    try:
-        make_report(settings.folder)
-    except ConfigurationError as error:  # how the sweep ended is said all the same
-        unreported = error
+    unreported = _unreported(settings.folder) if reports else None
     if rounds.declared is not None and not ran.stopped:
         console.print(rounds.said(plan), highlight=False, soft_wrap=True)
     status = conclude(plan, ran.sweep, ran.trained, ran.trained_s, console, stopped=ran.stopped, strict=settings.strict)
@@ -70,7 +112,16 @@ def run_sweep(
         raise unreported
     if unreported is not None:
         log.error("no report: %s", unreported)
-    return status
+    return _Ended(status, ran.stopped, plan)
+
+
+def _unreported(folder: Path) -> ConfigurationError | None:
+    """Make the report; return why there is none: how the sweep ended is said all the same."""
+    try:
+        make_report(folder)
+    except ConfigurationError as error:
+        return error
+    return None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ together.
 from poolbench.report.statistics.prospects import SEEDS
 from poolbench.report.tables.across_columns import ACROSS, PAIRS
 from poolbench.report.tables.column import Column
+from poolbench.report.tables.tuned_columns import OF_TUNED
 
 
 def _statistics(name: str, unit: str, subject: str) -> tuple[Column, ...]:
@@ -330,6 +331,8 @@ OVER_BLOCKS = (
         "reference", "text", "", "the variant that the differences are taken to, joined by `; ` where blocks differ"
     ),
 )
+TUNED = (*KEYS, *OF_TUNED, ARM_ID)
+
 VERSUS = (
     *KEYS,
     *_both("n_seeds", "count", "seeds", "finished cells"),
@@ -359,6 +362,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "over_blocks": OVER_BLOCKS,
     "across": ACROSS,
     "pairs": PAIRS,
+    "tuned": TUNED,
     "versus": VERSUS,
 }
 

@@ -44,7 +44,7 @@ def build(
     return tables, warnings + more
 
 
-NAMES = ("accuracy", "parameters", "throughput", "summary", "published", "over_blocks", "across", "pairs")
+NAMES = ("accuracy", "parameters", "throughput", "summary", "published", "over_blocks", "across", "pairs", "tuned")
 
 
 def csv(table: pd.DataFrame) -> str:

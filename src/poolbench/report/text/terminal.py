@@ -68,6 +68,7 @@ def show(console: Console, content: Content, shown: Shown = Shown.TABLES) -> Non
     table = content.tables.get("published")
     if table is not None:
         write.listing("Beside published figures", [_published(cells) for cells in published.cells(table)], "")
+    write.listing("Tuned", content.tuning, "")
     write.listing("Warnings", content.warnings, "yellow")
     write.listing("Not compared", [str(entry) for entry in content.not_compared], "yellow")
     told = [f"{_within(problem.path, content.folder)}: {problem.reason}" for problem in content.problems]

@@ -1,0 +1,26 @@
+"""The columns of `tuned.csv` between the names of an arm and its digest."""
+
+from poolbench.report.tables.column import Column
+
+OF_TUNED = (
+    Column("n_points", "count", "points", "points of the recipe at which the arm was tried, one seed each"),
+    Column("n_points_finished", "count", "points", "those whose training finished"),
+    Column("val_accuracy_low", "number", "fraction of 1", "the worst validation accuracy over these points"),
+    Column("val_accuracy_median", "number", "fraction of 1", "the middle one"),
+    Column("val_accuracy_high", "number", "fraction of 1", "the best one, by which the point was chosen"),
+    Column("best_point", "text", "", "the settings of the best point, joined by `; `"),
+    *(
+        column
+        for side, words in (("shared", "at the shared recipe"), ("tuned", "each arm at its best point"))
+        for column in (
+            Column(f"{side}_n_seeds", "count", "seeds", f"finished cells {words}"),
+            Column(f"{side}_test_accuracy_mean", "number", "fraction of 1", f"mean test accuracy, {words}"),
+            Column(f"{side}_verdict", "text", "", f"as `verdict` in accuracy.csv, {words}"),
+            Column(f"{side}_difference_mean", "number", "fraction of 1", f"difference to the reference, {words}"),
+            Column(f"{side}_difference_holm_low", "number", "fraction of 1", "lower end of the interval that decides"),
+            Column(f"{side}_difference_holm_high", "number", "fraction of 1", "upper end of that interval"),
+        )
+    ),
+    Column("gain", "number", "fraction of 1", "mean test accuracy tuned less that at the shared recipe"),
+    Column("trials_s", "number", "s", "what all trials of the arm took"),
+)

@@ -1,0 +1,158 @@
+"""Tuned arms beside the same arms at the shared recipe: what tuning brought, how much the recipe matters, what it cost.
+
+The two answer different questions, and are never mixed: at the shared recipe, what a swap brings to a recipe that is
+there; tuned, what each arm can do with the same effort.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from poolbench.errors import ConfigurationError
+from poolbench.report.reading.arms import Arm, Block, Record, group, number, section
+from poolbench.report.reading.loading import load
+from poolbench.report.reading.trials import TUNED, Trial, Trials, best_points, score, trial_records
+from poolbench.report.statistics.comparison import Compared, compare_blocks
+from poolbench.report.tables.frames import frame
+from poolbench.report.text.views import given, points_text
+from poolbench.tuning import order, spread
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a report says of tuned arms: a row an arm, and a sentence a block."""
+
+    table: pd.DataFrame
+    words: list[str]
+
+
+def tuned(folder: Path, blocks: Sequence[Block], compared: Mapping[str, Compared]) -> Tuned | None:
+    """Return what was tuned in a results folder, None where nothing was.
+
+    Args:
+        folder: the results folder.
+        blocks: at the shared recipe.
+        compared: how their arms compare, by their digest.
+
+    Raises:
+        ConfigurationError: the file of the trials is none.
+    """
+    trials = Trials.read(folder)
+    if trials is None:
+        return None
+    tried, best = trial_records(folder, trials), best_points(folder, trials)
+    arms, beside = _tuned_arms(folder, trials)
+    rows, words = [], []
+    for block in blocks:
+        own = [
+            _row(arm, tried[arm.arm_id], best.get(arm.arm_id), compared, arms.get(arm.arm_id), beside)
+            for arm in block.arms
+            if arm.arm_id in tried
+        ]
+        rows += own
+        if own:
+            words.append(_words(block, own, trials.seed))
+    return Tuned(frame("tuned", rows), words)
+
+
+def _tuned_arms(folder: Path, trials: Trials) -> tuple[dict[str, Arm], dict[str, Compared]]:
+    """Return the tuned arms by the digest of the arm at the shared recipe, and how they compare by their own."""
+    try:
+        loaded = load(folder / TUNED)
+    except ConfigurationError:  # none has been trained yet
+        return {}, {}
+    records = [record for record in loaded.records if str(record["run_id"]) in trials.tuned]
+    blocks, _ = group(records)
+    compared = compare_blocks(blocks, loaded.outcomes, loaded.experiment.declared)
+    shared = {str(record["arm_id"]): trials.tuned[str(record["run_id"])] for record in records}
+    return {shared[arm.arm_id]: arm for block in blocks for arm in block.arms}, compared
+
+
+def _row(
+    arm: Arm,
+    tried: Sequence[tuple[Trial, Record]],
+    best: Trial | None,
+    compared: Mapping[str, Compared],
+    its: Arm | None,
+    beside: Mapping[str, Compared],
+) -> dict[str, Any]:
+    over_space = spread([score(record) for _, record in tried])
+    there = _of(arm, compared[arm.arm_id], "shared")
+    tuned_arm = {} if its is None else _of(its, beside[its.arm_id], "tuned")
+    means = there["shared_test_accuracy_mean"], tuned_arm.get("tuned_test_accuracy_mean")
+    return {
+        **{"backbone": arm.backbone, "dataset": arm.dataset, "variant": arm.variant, "arm_id": arm.arm_id},
+        "n_points": over_space.tried,
+        "n_points_finished": over_space.finished,
+        "val_accuracy_low": over_space.low,
+        "val_accuracy_median": over_space.median,
+        "val_accuracy_high": over_space.high,
+        "best_point": "" if best is None else "; ".join(f"{key}={value}" for key, value in best.values.items()),
+        **there,
+        **tuned_arm,
+        "gain": means[1] - means[0] if given(means[0]) and given(means[1]) else None,
+        "trials_s": sum(_seconds(record) for _, record in tried),
+    }
+
+
+def _of(arm: Arm, one: Compared, side: str) -> dict[str, Any]:
+    values = [number(record["metrics"].get("test_accuracy")) for record in arm.finished.values()]
+    found = {
+        f"{side}_n_seeds": len(values),
+        f"{side}_test_accuracy_mean": float(np.mean(values)) if values else None,
+        f"{side}_verdict": one.verdict,
+    }
+    if one.found is None or one.decision is None:
+        return found
+    return found | {
+        f"{side}_difference_mean": one.found.mean,
+        f"{side}_difference_holm_low": one.decision.low,
+        f"{side}_difference_holm_high": one.decision.high,
+    }
+
+
+def _seconds(record: Record) -> float:
+    return float(np.nan_to_num(number(section(record, "times").get("total_s"))))
+
+
+def _words(block: Block, rows: Sequence[Mapping[str, Any]], seed: int) -> str:
+    """Return what tuning changed in a block."""
+    numbers = sorted({int(row["n_points"]) for row in rows})
+    cost = sum(row["trials_s"] for row in rows)
+    points = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    text = (
+        f"{block.title}, tuned: {points} points of the recipe for each arm, scored on validation with seed {seed} "
+        f"({cost:.1f} s); each arm at its best point: {'; '.join(map(_named, rows))}."
+    )
+    changed = order(_means(rows, "shared"), _means(rows, "tuned"))
+    if changed is None:
+        return f"{text} Fewer than two arms have both."
+    if not changed.changed:
+        return f"{text} The order of the arms is that of the shared recipe."
+    return (
+        f"{text} The order of the arms changed in {changed.swapped} of {changed.pairs} pairs; the best was "
+        f"{changed.first_before} at the shared recipe, {changed.first_after} when tuned."
+    )
+
+
+def _means(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, float]:
+    key = f"{side}_test_accuracy_mean"
+    return {str(row["variant"]): float(row[key]) for row in rows if given(row.get(key))}
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    if not given(row.get("tuned_test_accuracy_mean")):
+        return (
+            f"{row['variant']} (no trial finished)" if not row["n_points_finished"] else f"{row['variant']} (not run)"
+        )
+    parts = [f"{points_text(row['gain'])} points to the shared recipe"] if given(row["gain"]) else []
+    for side, name in (("shared", "there"), ("tuned", "tuned")):
+        if given(row.get(f"{side}_difference_mean")):
+            parts.append(f"{name} {row[f'{side}_verdict']} {points_text(row[f'{side}_difference_mean'])}")
+    low, high = (100 * row[f"val_accuracy_{end}"] for end in ("low", "high"))
+    parts.append(f"validation {low:.1f} to {high:.1f} % over the space")
+    return f"{row['variant']} ({', '.join(parts)})"

@@ -1,0 +1,84 @@
+"""`tune=N`: which cells try the arms at the points of the recipe, and which are the arms at their best ones.
+
+Both are sweeps beside the one that is asked for, planned and taken up again like any other: the trials in `NAME/tune/`,
+with a seed that no cell of the comparison has, and the tuned arms in `NAME/tuned/`. A trial is scored on validation.
+Which cells these are stands in `NAME/tune/tune.json`, for the report.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poolbench.errors import ConfigurationError
+from poolbench.report.reading.trials import Trial, Trials, best_points
+from poolbench.sweep.asked import Asked
+from poolbench.sweep.planning import Plan
+from poolbench.tuning import Tune
+
+# The trials' seed: none that anybody would compare with.
+SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An arm at one point: the cell of the arm at the shared recipe, the trial, the point's place and its values."""
+
+    shared: Asked
+    asked: Asked
+    point: int
+    values: Mapping[str, Any]
+
+
+def trials_of(tune: Tune, asked: Sequence[Asked]) -> list[Tried]:
+    """Return the trials of the arms that are asked for.
+
+    Raises:
+        ConfigurationError: a setting of the space is not in an arm's configuration, or the trials' seed is taken.
+    """
+    if any(one.config["seed"] == SEED for one in asked):
+        raise ConfigurationError(f"`seed`: {SEED} is that of the trials with `tune`, choose another")
+    found = []
+    for one in {one.arm: one for one in asked}.values():
+        for number, point in enumerate(tune.points_of(one.config)):
+            try:
+                found.append(Tried(one, one.but({**point, "seed": SEED}), number, point))
+            except KeyError as error:
+                raise ConfigurationError(
+                    f"`tune.space` names {error.args[0]}, which {one.labels['variant']} has not"
+                ) from error
+    return found
+
+
+def written(tried: Sequence[Tried], plan: Plan, shared: Plan, before: Trials | None) -> Trials:
+    """Return the trials as their file has them: each planned cell with its point, by the arm at the shared recipe.
+
+    Arms that an earlier command tuned (`before`) and this one does not stay as they were.
+    """
+    arms = {cell.asked.arm: cell.identity.arm_id for cell in shared.cells}
+    runs: dict[str, Trial] = {}
+    by_cell = {id(one.asked): one for one in tried}
+    for cell in plan.cells:
+        one = by_cell[id(cell.asked)]
+        runs[cell.run_id] = Trial(arms[one.shared.arm], one.point, dict(one.values))
+    if before is None:
+        return Trials(SEED, runs)
+    others = {run: trial for run, trial in before.runs.items() if trial.arm not in arms.values()}
+    return Trials(SEED, others | runs, {run: arm for run, arm in before.tuned.items() if arm not in arms.values()})
+
+
+def tuned(asked: Sequence[Asked], shared: Plan, trials: Trials, folder: Path) -> list[tuple[Asked, str]]:
+    """Return the arms at their best points with the comparison's seeds, each with its arm at the shared recipe.
+
+    An arm of which no trial has a score is left out.
+    """
+    arms = {cell.asked.arm: cell.identity.arm_id for cell in shared.cells}
+    best = best_points(folder, trials)
+    return [(one.but(best[arms[one.arm]].values), arms[one.arm]) for one in asked if arms[one.arm] in best]
+
+
+def with_tuned(trials: Trials, cells: Sequence[tuple[Asked, str]], plan: Plan) -> Trials:
+    """Return the trials with the runs of the tuned arms, as they were planned."""
+    arm_of = {one.arm: arm_id for one, arm_id in cells}
+    runs = {cell.run_id: arm_of[cell.asked.arm] for cell in plan.cells}
+    return Trials(trials.seed, trials.runs, {**trials.tuned, **runs})

@@ -1,0 +1,91 @@
+"""Tuned arms in a report: apart from the shared recipe, chosen on validation, with what it cost."""
+
+from typing import Any
+
+import pytest
+
+from poolbench.report.make import gather
+from poolbench.report.reading.loading import load
+from poolbench.report.reading.trials import FILE, TRIALS, TUNED, Trial, Trials
+
+RATE = "protocol.optimizer.lr"
+# Validation accuracy of each arm at each rate; `avg` diverges at the larger one.
+SCORES = {"max": {0.01: 0.91, 0.1: 0.95}, "avg": {0.01: 0.93, 0.1: None}}
+BEST = {"max": 0.1, "avg": 0.01}
+
+
+def recipe(rate: float) -> dict[str, Any]:
+    return {"protocol": {"optimizer": {"name": "adamw", "lr": rate}}}
+
+
+@pytest.fixture
+def tuned(results: Any) -> Any:
+    """Give a folder in which `avg` is worse at the shared recipe, and better when tuned."""
+    arms = {}
+    for seed in range(3):
+        for variant, accuracy in (("max", 0.9), ("avg", 0.8)):
+            record = results.add(variant, seed, accuracy + 0.001 * seed * (variant == "avg"))
+            arms[variant] = record["arm_id"]
+    trials, there = type(results)(results.folder / TRIALS), type(results)(results.folder / TUNED)
+    runs, tuned_runs = {}, {}
+    for variant, scores in SCORES.items():
+        for point, (rate, score) in enumerate(scores.items()):
+            # On the test set the other point looks better: that must not count.
+            metrics = {"val_accuracy": score}
+            status = "diverged" if score is None else "ok"
+            made = trials.add(variant, 99, 1 - rate, config=recipe(rate), metrics=metrics, status=status)
+            runs[made["run_id"]] = Trial(arms[variant], point, {RATE: rate})
+        for seed in range(3):
+            accuracy = (0.92 if variant == "max" else 0.97) + 0.001 * seed * (variant == "avg")
+            made = there.add(variant, seed, accuracy, config=recipe(BEST[variant]))
+            tuned_runs[made["run_id"]] = arms[variant]
+    # Left from an earlier choice of the best point: no part of it.
+    there.add("max", 0, 0.1, config=recipe(0.5))
+    Trials(99, runs, tuned_runs).write(results.folder)
+    return results
+
+
+def test_arms_stand_at_the_shared_recipe_and_tuned(tuned: Any) -> None:
+    content = gather(load(tuned.folder))
+    rows = {row["variant"]: row for row in content.tables["tuned"].to_dict("records")}
+    assert {name: row["best_point"] for name, row in rows.items()} == {
+        name: f"{RATE}={rate}" for name, rate in BEST.items()
+    }
+    avg = rows["avg"]
+    assert (avg["n_points"], avg["n_points_finished"], avg["val_accuracy_low"]) == (2, 1, 0.93)
+    assert (avg["shared_verdict"], avg["tuned_verdict"]) == ("worse", "better")
+    assert avg["tuned_difference_mean"] == pytest.approx(0.051)
+    assert avg["gain"] == pytest.approx(0.17)
+    assert (rows["max"]["shared_n_seeds"], rows["max"]["tuned_n_seeds"]) == (3, 3)
+    assert rows["max"]["tuned_test_accuracy_mean"] == pytest.approx(0.92)
+    assert rows["max"]["trials_s"] == pytest.approx(5.0)
+    # The verdicts of the report stay those of the shared recipe.
+    accuracy = content.tables["accuracy"].set_index("variant")
+    assert accuracy.loc["avg", "verdict"] == "worse"
+    assert list(accuracy.index) == ["max", "avg"]
+
+
+def test_it_is_said_whether_the_order_changed(tuned: Any) -> None:
+    (sentence,) = gather(load(tuned.folder)).tuning
+    assert "2 points of the recipe for each arm, scored on validation with seed 99 (10.0 s)" in sentence
+    assert "changed in 1 of 1 pairs; the best was max at the shared recipe, avg when tuned" in sentence
+    assert "validation 91.0 to 95.0 % over the space" in sentence
+
+
+def test_what_is_not_there_yet_is_said(tuned: Any) -> None:
+    for path in tuned.folder.glob(f"{TUNED}/records/*/record.json"):
+        path.unlink()
+    (sentence,) = gather(load(tuned.folder)).tuning
+    assert "avg (not run)" in sentence
+    assert "Fewer than two arms have both" in sentence
+
+
+def test_nothing_tuned_says_nothing_and_a_torn_file_is_a_problem(results: Any) -> None:
+    results.add("max", 0)
+    content = gather(load(results.folder))
+    assert content.tuning == []
+    assert "tuned" not in content.tables
+    (results.folder / TRIALS).mkdir()
+    (results.folder / TRIALS / FILE).write_text('{"runs": 3}')
+    content = gather(load(results.folder))
+    assert [problem.path.name for problem in content.problems] == [FILE]

@@ -180,7 +180,7 @@ def test_custom_networks(assemble: Assemble, end: str) -> None:
 
 
 def test_both_notes_stand_side_by_side(assemble: Assemble) -> None:
-    made = assemble(of_class_maps("module"), "adaptive", shape=(3, 4, 4))
+    made = assemble(of_class_maps("module"), "adaptive", shape=(3, 5, 5))
     assert made.head["note"] == f"a 2x2 grid of a 1x1 map: values are repeated; {ADDED.format(40)}"
 
 

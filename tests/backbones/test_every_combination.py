@@ -136,6 +136,7 @@ def test_parameters_of_the_pooling(assemble: Callable[..., Assembled]) -> None:
 def test_head_group_goes_before_the_variants_own(assemble: Callable[..., Assembled]) -> None:
     made = assemble("slides", "adaptive", "gmp")
     assert made.head == {
+        "name": "head",
         "native": "Flatten",
         "operator": "GlobalMaxPool2d",
         "arguments": "implementation=fast",

@@ -169,7 +169,8 @@ def check_traced(case: Case) -> None:
     torch.testing.assert_close(traced(x), operator(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace. is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @each(lambda case: case.kind.is_random and as_configured(case))
 def test_what_draws_is_not_traced(case: Case) -> None:
     with pytest.raises(RuntimeError, match=r"torch.jit.trace cannot follow an operator that draws: call eval"):

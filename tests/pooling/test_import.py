@@ -33,7 +33,7 @@ def test_importing_an_operator_loads_only_torch(imported: set[str]) -> None:
 
 def test_importing_an_operator_loads_no_other_part_of_the_project(imported: set[str]) -> None:
     parts = {name.split(".")[1] for name in imported if name.startswith("poolbench.")}
-    assert parts <= {"paths", "pooling", "whole_file"}
+    assert parts <= {"kernels", "pooling"}
 
 
 def test_what_torch_computes_needs_no_compiler() -> None:

@@ -121,7 +121,9 @@ def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any
     mistakes: list[str] = []
     for job, asked in zip(jobs, described(jobs), strict=True):
         try:
-            set_here = whole_number("threads", job.config["threads"], or_null="1 here")
+            wanted = job.config["threads"]
+            # `auto` goes by what else runs when a sweep starts; a bench takes one, unless it is told otherwise.
+            set_here = None if wanted == "auto" else whole_number("threads", wanted, or_null="1 here")
             design = Design.of(asked.config, asked.labels)
             design.input_shape, design.num_classes  # noqa: B018 (what the dataset does not announce is an error now)
             reference = design.with_reference(asked.reference, str(job.config["reference"]))

@@ -164,6 +164,7 @@ def _inputs(
     size = x.shape[-2], x.shape[-1]
     wide = wide_dtype(x.dtype)
     (top, below), (left, right) = margins(size, geometry)
+    first: list[Tensor] = []
     if are_known(*size):
         padded = F.pad(x, (left, right, top, below)) if max(top, below, left, right) > 0 else x
     else:

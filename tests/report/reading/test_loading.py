@@ -203,8 +203,9 @@ class TestOutcomes:
         pairs(results)
         content = gather(load(results.folder))
         assert of_avg(content, "difference_noise") == "seeds and images"
-        # One image of ten is gained, by every seed: the mean squares are 3 · (.9² + 9 · .1²) / 9 = .3 and 0.
-        assert of_avg(content, "difference_image_variance") == pytest.approx(0.3 / 30)
+        # One image of ten is gained, by every seed: the mean squares are 3 · (.9² + 9 · .1²) / 9 = .3 and 0, which
+        # makes .3 / 30 = .01; the least that ten images are given is 2 / (10 + 2)².
+        assert of_avg(content, "difference_image_variance") == pytest.approx(2 / 144)
         assert not any("seeds alone" in warning for warning in content.warnings)
 
     def test_missing(self, results: Any) -> None:

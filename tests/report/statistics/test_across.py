@@ -499,18 +499,18 @@ class TestAcross:
 class TestFigures:
     def test_nothing_to_draw(self, make: Make) -> None:
         assert critical_difference.draw(Across()) is None
-        assert profile.draw(Across()) is None
+        assert profile.draw(Across(), {}) is None
         two = across(make(grid({"a": (0.9, 0.8), "b": (0.6, 0.5)}, ["max", "avg"])))
         assert critical_difference.draw(two) is None
-        assert profile.draw(two) is not None
+        assert profile.draw(two, {}) is not None
 
-    @pytest.mark.parametrize("module", [critical_difference, profile])
-    def test_every_arm_is_named_once_and_equal_figures_give_equal_bytes(self, make: Make, module: Any) -> None:
+    @pytest.mark.parametrize("draw", [critical_difference.draw, lambda found: profile.draw(found, {})])
+    def test_every_arm_is_named_once_and_equal_figures_give_equal_bytes(self, make: Make, draw: Any) -> None:
         found = across(make(grid(DEMSAR, VARIANTS)))
         with applied():
             files = []
             for _ in range(2):
-                figure = module.draw(found)
+                figure = draw(found)
                 assert figure is not None
                 texts = [text.get_text() for text in figure.findobj(Text)]
                 for name in found.variants:

@@ -71,10 +71,10 @@ class _AtPlaces(torch.autograd.Function):
         batch, channels, height, width = ctx.size
         if ctx.last:
             zeros_BNC = gradient.new_zeros(batch, height * width, channels)
-            found = zeros_BNC.index_add(1, place, gradient.permute(0, 2, 3, 1).reshape(batch, -1, channels))
+            found = zeros_BNC.index_add(1, place, gradient.permute(0, 2, 3, 1).reshape(batch, len(place), channels))
             return found.view(batch, height, width, channels).permute(0, 3, 1, 2), None, None
         zeros_BCN = gradient.new_zeros(batch, channels, height * width)
-        return zeros_BCN.index_add(2, place, gradient.reshape(batch, channels, -1)).view(ctx.size), None, None
+        return zeros_BCN.index_add(2, place, gradient.reshape(batch, channels, len(place))).view(ctx.size), None, None
 
 
 def _at_places(x_BCHW: Tensor, place: Tensor, sizes: tuple[int, int]) -> Tensor:

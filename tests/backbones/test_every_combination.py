@@ -57,7 +57,9 @@ def test_it_learns_or_says_why_not(
     assert not bad
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(
+    "backbone", [pytest.param(name, marks=pytest.mark.slow if name == "resnet18" else ()) for name in BACKBONES]
+)
 def test_parameters_that_two_arms_share_start_equal(assemble: Callable[..., Assembled], backbone: str) -> None:
     shape = (1, 18, 18)
     seen: dict[int, dict[tuple[str, torch.Size], torch.Tensor]] = {0: {}, 1: {}}

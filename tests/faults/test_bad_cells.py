@@ -28,6 +28,7 @@ def done_by_many(plan: PlanFolder, sweep: PlannedSweep, nursery: Nursery, worker
     return by_variant(plan)
 
 
+@pytest.mark.slow
 def test_what_a_process_survives_takes_no_worker(tmp_path: Path, nursery: Nursery) -> None:
     names = ("Raises", "Exits", "Memory", "Infinite")
     plan, sweep = planned(tmp_path, [*map(bad, names), bad("Sleeps", time_limit=1), asked("avg")])

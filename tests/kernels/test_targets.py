@@ -38,8 +38,12 @@ def assembly(kernel: str, triple: str, processor: str) -> str:
 
 
 @pytest.mark.parametrize("processor", PROCESSORS)
-@pytest.mark.parametrize("dtype", LANES, ids=str)
-@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize(
+    "dtype",
+    [pytest.param(dtype, marks=() if dtype is torch.bfloat16 else pytest.mark.slow) for dtype in LANES],
+    ids=str,
+)
+@pytest.mark.parametrize("channels_last", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fewer", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_only_memory_is_cleared_by_others(fewer: int, processor: str, dtype: torch.dtype, channels_last: bool) -> None:
     for kind in (MaxPool2d, MAMPool2d, PowerMeanPool2d, RankWeightedPool2d, SoftPool2d, StochasticPool2d):

@@ -135,8 +135,9 @@ function seedButtons(arm) {
 const settled = (arm, quantity) => (arm[`${quantity}_settled`] === false ? "~" : "");
 // An arm with the reference's own window operators differs in its head alone.
 const ownReference = (arm) => ARMS.find((one) => one.block === arm.block && one.variant === arm.reference);
+const windowsOf = (arm) => ((arm && arm.downsample_operators) || "").replace(/implementation=\w+(, )?|, implementation=\w+/g, "").replace("()", "");
 const unlike = (arm) => (arm.implementation && arm.reference_implementation && arm.implementation !== arm.reference_implementation
-  && (ownReference(arm) || {}).downsample_operators !== arm.downsample_operators ? "‡" : "");
+  && windowsOf(ownReference(arm)) !== windowsOf(arm) ? "‡" : "");
 const unfinished = (arm) => ["failed", "diverged", "unsupported", "interrupted"].map((status) => [arm[`n_${status}`] || 0, status]).filter(([n]) => n);
 const references = [...new Set(ARMS.map((arm) => arm.reference).filter(given))];
 const against = references.length === 1 ? references[0] : "reference";

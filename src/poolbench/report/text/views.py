@@ -109,14 +109,26 @@ def unlike_arms(rows: Iterable[Mapping[str, Any]]) -> set[str]:
     alone, is none of these.
     """
     rows = list(rows)
-    own = {(row["backbone"], row["dataset"], row["variant"]): row["downsample_operators"] for row in rows}
+    own = {(row["backbone"], row["dataset"], row["variant"]): windows_of(row) for row in rows}
     found = set()
     for row in rows:
         both = row["implementation"], row["reference_implementation"]
         windows = own.get((row["backbone"], row["dataset"], row["reference"]))
-        if all(given(each) for each in both) and both[0] != both[1] and row["downsample_operators"] != windows:
+        if all(given(each) for each in both) and both[0] != both[1] and windows_of(row) != windows:
             found.add(row["arm_id"])
     return found
+
+
+def windows_of(row: Mapping[str, Any]) -> str:
+    """Return an arm's window operators, whatever computes them.
+
+    >>> windows_of({"downsample_operators": "MaxPool2d(implementation=fast) ×2"})
+    'MaxPool2d ×2'
+    >>> windows_of({"downsample_operators": "AvgTopKPool2d(implementation=fast, k=2) ×2"})
+    'AvgTopKPool2d(k=2) ×2'
+    """
+    text = re.sub(r"implementation=\w+(, )?|, implementation=\w+", "", str(row["downsample_operators"] or ""))
+    return text.replace("()", "")
 
 
 def _unsettled(row: Mapping[str, Any], quantity: str) -> str:

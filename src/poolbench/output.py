@@ -22,7 +22,7 @@ PLAIN = str.maketrans(
 
 
 def plain(text: str, encoding: str) -> str:
-    """Return a text in characters that an encoding has.
+    r"""Return a text in characters that an encoding has.
 
     >>> plain("slides · 16×16 → 8×8", "ascii"), plain("Jürgen", "latin-1"), plain("Jürgen", "ascii")
     ('slides - 16x16 -> 8x8', 'Jürgen', 'J\\xfcrgen')

@@ -70,7 +70,7 @@ def shown(operator: TapPool2d, stage: str, *, border: bool = False) -> str:
     >>> from poolbench.pooling import MaxPool2d
     >>> print(shown(MaxPool2d((1, 2)), "tape"))  # doctest: +ELLIPSIS
     result
-      0  tap 0
+      0  tap ...
       ...
     """
     return "\n".join(_PRINTERS[stage](operator, border))

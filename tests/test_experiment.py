@@ -133,9 +133,11 @@ class TestSweep:
         assert "Which, if any?" in (folder / "report.html").read_text()
         assert (folder / "accuracy.png").is_file()
 
-    def test_of_several_names_writes_it_for_each(self, tmp_path: Path) -> None:
-        assert self.train("name=one,other", "question='Why?'") == 0
-        assert [read_experiment(tmp_path / "results" / name).question for name in ("one", "other")] == ["Why?"] * 2
+    def test_has_one_name(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        # A sweep is one plan in one folder.
+        assert self.train("name=one,other", "question='Why?'") == 2
+        assert "`name` must be one for the whole sweep, got 2" in capsys.readouterr().err
+        assert not (tmp_path / "results").exists()
 
     def test_a_question_is_never_cut_at_its_comma(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         # Hydra takes an unquoted comma for a list of two questions.
@@ -158,7 +160,7 @@ class TestSweep:
             ("margin=true", "`margin` must be a number of points in 0..100, got True"),
             ("margin=null", "`margin` must be a number of points in 0..100, got None"),
             ("margin=half", "`margin` must be a number of points in 0..100, got 'half'"),
-            ("margin=0.5,half", "`margin` must be a number of points in 0..100, got 'half'"),
+            ("margin=0.5,half", "`margin` must be one for the whole sweep, got 2: '0.5', 'half'"),
             ("question=5", "`question` must be a text, got 5"),
             ("expected=[max]", "`expected` must be a text, got ['max']"),
             ("published=max", "`published` must be a list, got 'max'"),

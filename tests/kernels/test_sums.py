@@ -301,11 +301,11 @@ def test_the_derivative_comes_in_two_steps() -> None:
     assert all(fits for _, fits, _ in parts)
     total = sum(part for part, _, _ in parts)
     assert values_of(made.result, {"sum": [total]}) == [total.log()]
-    share, of_param = values_of(made.shares, {"sum": [total], "gradient": [1.0]})
+    share, of_param = values_of(made.cotangents, {"sum": [total], "gradient": [1.0]})
     assert share == 1 / total
     assert of_param == 0  # the result depends on the parameter through the sum alone
     found = [
-        values_of(made.derivative, {"kept": [kept], "share": [share], "param": [p], "tap": [each]})
+        values_of(made.derivative, {"kept": [kept], "cotangent": [share], "param": [p], "tap": [each]})
         for each, (_, _, kept) in zip(x, parts, strict=True)
     ]
     torch.testing.assert_close(torch.stack([gx for gx, _ in found]), x.softmax(0))
@@ -315,14 +315,14 @@ def test_the_derivative_comes_in_two_steps() -> None:
 def test_what_depends_on_parameters_alone_is_done_once_for_a_channel() -> None:
     made = PowerMeanPool2d(3, 2, 1).program.sums
     assert made is not None
-    assert "div" in made.settled.count()
-    for tape in (made.result, made.shares, made.summands):
-        assert tape.uses("settled")
+    assert "div" in made.per_channel.count()
+    for tape in (made.result, made.cotangents, made.summands):
+        assert tape.uses("per_channel")
     assert made.result.count().get("div", 0) == 0
-    assert made.shares.count()["div"] == 1  # by the sum
+    assert made.cotangents.count()["div"] == 1  # by the sum
     p, sum_ = 3.0, torch.tensor(40.0)
-    settled = values_of(made.settled, {"param": [torch.tensor(p)]})
-    (mean,) = values_of(made.result, {"sum": [sum_], "settled": settled})
+    per_channel = values_of(made.per_channel, {"param": [torch.tensor(p)]})
+    (mean,) = values_of(made.result, {"sum": [sum_], "per_channel": per_channel})
     torch.testing.assert_close(mean, 2.0**-8 * (sum_ / 9) ** (1 / p))
 
 
@@ -342,7 +342,7 @@ def test_a_condition_on_a_parameter(layout: torch.memory_format) -> None:
     for p in (1.0, -1.0):
         pool = Turned(3, 2, 1, p=p)
         assert pool.program.sums is not None
-        assert pool.program.sums.settled.uses("gt")
+        assert pool.program.sums.per_channel.uses("gt")
         one, other = run(pool, x, "fast"), run(pool, x, "torch")
         torch.testing.assert_close(one[0], other[0], rtol=1e-5, atol=1e-12)
 
@@ -365,7 +365,7 @@ def test_a_known_slope_takes_the_place_of_the_derivative() -> None:
 
     made = sums(2, 0, summands, lambda window, found: found[0])
     assert made.kept == 0
-    assert values_of(made.derivative, {"tap": [3.0], "share": [2.0]}) == [42.0]
+    assert values_of(made.derivative, {"tap": [3.0], "cotangent": [2.0]}) == [42.0]
 
 
 @pytest.mark.parametrize("bound", [0.0, 1.0])

@@ -78,7 +78,7 @@ APART: dict[str, tuple[float, float, str]] = {
     "aps": (1.05, 1.2, GUARDED),
     "attention": (1.0, 1.1, GUARDED),
     "compact_bilinear": (0.0009, 0.0011, "the reference transforms every place, as the source does"),
-    "fractional_max": (0.8, 0.95, "takes maxima of rows and then of columns, the reference of whole regions"),
+    "fractional_max": (1.0, 1.3, "counts every region as the largest, as it is computed"),
     "gated": (1.0, 1.1, "keeps what its gate's exponential gets within bounds, 2 comparisons more"),
     "global_gem": (1.6, 1.7, GUARDED),
     "global_log_sum_exp": (1.9, 2.0, GUARDED),

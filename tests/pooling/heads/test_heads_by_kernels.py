@@ -138,7 +138,10 @@ def test_another_implementation_is_an_error(spec: dict[str, Any], other: str) ->
 def test_why_not_a_kernel() -> None:
     head, x = GlobalGeMPool2d(), torch.rand(EVEN)
     assert GlobalAvgPool2d().implementation_for(x)[1] == "the operator has no kernel"
-    assert head.implementation_for(torch.rand(SMALL))[1] == "the map is so small that torch's own operations are faster"
+    assert (
+        head.implementation_for(torch.rand(1, 2, 4, 4))[1]
+        == "the map is so small that torch's own operations are faster"
+    )
     assert head.implementation_for(x.half())[1] == "no kernel for float16"
     assert "on cpu, the map is on meta" in head.implementation_for(x.to("meta"))[1]
     asked: list[str] = []
@@ -151,7 +154,7 @@ def test_why_not_a_kernel() -> None:
     assert asked == ["a transform of torch.func, or a tangent, needs torch's own operations"]
     assert ClassMaps(16, 3, GlobalAvgPool2d()).implementation_for(x)[1] == "the operator has no kernel"
     assert ClassMaps(16, 16, GlobalGeMPool2d()).implementation_for(x) == ("fast", "")
-    assert ClassMaps(16, 16, GlobalGeMPool2d()).implementation_for(x[:31])[0] == "torch", "fewer values"
+    assert ClassMaps(16, 16, GlobalGeMPool2d()).implementation_for(x[:1, :, :4, :4])[0] == "torch", "fewer values"
 
 
 @each_with_kernels

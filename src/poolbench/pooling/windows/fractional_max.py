@@ -179,7 +179,7 @@ class FractionalMaxPool2d(WindowPool2d):
         return self._maximum((most[0], most[1])).implementation_for(x_BCHW)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return the comparisons along the rows, C·H·W'·(r − 1), then along the columns, C·H'·W'·(r − 1).
+        """Return the comparisons of all regions, C·H'·W'·(r_h·r_w − 1).
 
         r is the size of the largest region along a dimension; smaller ones take as many.
         """
@@ -188,8 +188,7 @@ class FractionalMaxPool2d(WindowPool2d):
         def largest(size: int, count: int) -> int:
             return 1 if count >= size else -(-(size - shared) // count) + shared
 
-        across = height * columns * (largest(width, columns) - 1)
-        return channels * (across + rows * columns * (largest(height, rows) - 1))
+        return channels * rows * columns * (largest(height, rows) * largest(width, columns) - 1)
 
     def _most(self, axis: int) -> int:
         """Return a number of steps that no region of an axis exceeds, whatever the map's size."""

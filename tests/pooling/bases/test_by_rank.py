@@ -1,7 +1,6 @@
 """Operators of ranked values, sorted by torch: equal to their formulas, and quickly built however large the window."""
 
 import math
-import time
 from typing import Any
 
 import pytest
@@ -109,17 +108,13 @@ def test_draws_by_rank_have_their_chances() -> None:
         assert abs(share - 0.5 ** (rank + 1)) < 4 * math.sqrt(0.25 / 4000)
 
 
-# Far more than each takes, far less than one whose graph grows with the square of the window.
-SECONDS = {14: 1.5, 28: 6.0}
-
-
 @pytest.mark.parametrize("name", RANKED)
-def test_a_large_window_is_quickly_built(name: str) -> None:
+def test_a_large_window_has_no_long_formula(name: str) -> None:
+    """By operations, which a slow machine cannot change: what would take the square of its values is sorted."""
     case = RANKED[name]
-    for size, most in SECONDS.items():
-        began = time.process_time()
+    for size in (14, 28):
         operator = case.operator(kernel_size=size, stride=size, padding=0)
-        assert time.process_time() - began < most
+        assert operator.is_sorted or operator.program.operations < 64 * size * size
         x = torch.rand(1, CHANNELS, size, size, requires_grad=True)
         operator(x).sum().backward()
         assert x.grad is not None

@@ -25,6 +25,8 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "logit": ("bottleneck", "projection"),
     "draw": ("softmax",),
     "rule": ("all",),
+    "form": ("asymmetric", "symmetric"),
+    "groups": (2,),
     "wavelet": ("haar", "db2"),
     "extension": ("periodic",),
     "mode": ("avg",),

@@ -25,6 +25,7 @@ from poolbench.pooling.heads.simpool import SimPool2d
 from poolbench.pooling.heads.spatial_pyramid import SpatialPyramidPool2d
 from poolbench.pooling.heads.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalMaxPool2d
 from poolbench.pooling.windows.ada import AdaPool1d, AdaPool2d
+from poolbench.pooling.windows.auto import AutoPool1d, AutoPool2d
 from poolbench.pooling.windows.avg import AvgPool1d, AvgPool2d
 from poolbench.pooling.windows.avg_topk import AvgTopKPool1d, AvgTopKPool2d
 from poolbench.pooling.windows.blur import (
@@ -39,6 +40,7 @@ from poolbench.pooling.windows.blur import (
 )
 from poolbench.pooling.windows.conv_max import ConvMaxPool1d, ConvMaxPool2d
 from poolbench.pooling.windows.dense_max import DenseMax2d
+from poolbench.pooling.windows.detail_preserving import DetailPreservingPool1d, DetailPreservingPool2d
 from poolbench.pooling.windows.fractional_max import FractionalMaxPool1d, FractionalMaxPool2d
 from poolbench.pooling.windows.gated import GatedPool1d, GatedPool2d
 from poolbench.pooling.windows.lip import ConvNorm2d, LIPPool1d, LIPPool2d

@@ -1,20 +1,22 @@
 """Detail-preserving pooling: a mean in which values count the more, the further they are from the window's mean."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from poolbench.kernels.graph import Value, Window, exp2, log2, maximum, reduce, stop_gradient, sum_of
+from poolbench.kernels.graph import Value, Window, exp2, log2, maximum, sum_of, where
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
-from poolbench.pooling.shared.means import absolute, divided, mean, weighted
+from poolbench.pooling.shared.means import divided, mean, weighted
 from poolbench.pooling.shared.parameters import check_per
 
 EPS = 1e-3
 # What stands for ε where differences are so large that it would vanish beside their squares.
 LEAST = 1e-30
+STEEPEST = 100.0
 FORMS = ("symmetric", "asymmetric")
 
 
@@ -24,7 +26,7 @@ class DetailPreservingPool2d(TapPool2d):
     w = α + (r / mean(r))^(λ/2), r = d² + ε, with d = x − mean(x) and ε = 10⁻³; with `form="asymmetric"` d is
     max(0, x − mean(x)), so that only what rises above the mean weighs more. α = e^`log_alpha` and λ = e^`log_power`
     are learned, for the layer or for each channel. The means are over the window; λ → 0 and α → ∞ are average pooling,
-    a large λ with a small α gives what is furthest from the mean.
+    a large λ with a small α gives what is furthest from the mean. Of n values λ counts as at most 200 / log₂ n.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -71,28 +73,26 @@ class DetailPreservingPool2d(TapPool2d):
 
     def params(self) -> Tensor:
         """Return α and λ/2."""
-        return torch.stack([upcast(self.log_alpha).exp(), upcast(self.log_power).exp() / 2])
+        # Of n values, r / mean(r) is at most n: its power stays below 2^100.
+        most = STEEPEST / math.log2(max(self.window_size, 2))
+        return torch.stack([upcast(self.log_alpha).exp(), (upcast(self.log_power).exp() / 2).clamp(max=most)])
 
     def formula(self, window: Window) -> Value:
         """Return the weighted mean, as the mean and the weighted mean of the differences from it.
 
-        Differences are divided by the largest if that is above 1, so that no square overflows, and the weights by the
-        largest power: neither changes the result, so neither has a gradient.
+        Where squares of the differences would overflow, these are divided by a power of two, which changes no weight.
         """
         alpha, half = window.param(0), window.param(1)
         average = mean(window)
         apart = window.mask([value - average for value in window.values], 0.0)
-        scale = stop_gradient(maximum(reduce(maximum, [absolute(value) for value in apart]), 1.0))
-        small = 1.0 / scale
+        large = sum_of([value * value for value in apart]) > 2.0**100
+        small, back = where(large, 2.0**-68, 1.0), where(large, 2.0**68, 1.0)
         apart = [value * small for value in apart]
         counted = apart if self.form == "symmetric" else [maximum(value, 0.0) for value in apart]
-        eps = maximum(small * small * EPS, LEAST)
-        size = window.mask([value * value + eps for value in counted], 0.0)
-        largest = log2(stop_gradient(reduce(maximum, size)))
-        usual = alpha * exp2((log2(divided(sum_of(size), window)) - largest) * half)
-        inside = window.mask(size, 1.0)
-        weights = window.mask([usual + exp2((log2(value) - largest) * half) for value in inside], 0.0)
-        return average + scale * (weighted(apart, weights) / sum_of(weights))
+        size = [value * value + where(large, LEAST, EPS) for value in counted]
+        usual = log2(divided(sum_of(window.mask(size, 0.0)), window))
+        weights = window.mask([alpha + exp2((log2(value) - usual) * half) for value in size], 0.0)
+        return average + weighted(apart, weights) / sum_of(weights) * back
 
     def extra_repr(self) -> str:
         """Show the geometry, the form and how many parameters are learned."""

@@ -18,13 +18,16 @@ from poolbench.pooling.heads.bilinear import BilinearPool2d
 from poolbench.pooling.heads.class_maps import ClassMaps
 from poolbench.pooling.heads.compact_bilinear import CompactBilinearPool2d
 from poolbench.pooling.heads.gamp import GAMPPool2d
+from poolbench.pooling.heads.global_auto import GlobalAutoPool2d
 from poolbench.pooling.heads.global_gem import GlobalGeMPool2d
 from poolbench.pooling.heads.global_log_sum_exp import GlobalLogSumExp2d
 from poolbench.pooling.heads.second_order import SecondOrderPool2d
 from poolbench.pooling.heads.simpool import SimPool2d
 from poolbench.pooling.heads.spatial_pyramid import SpatialPyramidPool2d
+from poolbench.pooling.heads.statistics import StatisticsPool2d
 from poolbench.pooling.heads.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalMaxPool2d
 from poolbench.pooling.windows.ada import AdaPool1d, AdaPool2d
+from poolbench.pooling.windows.asap import ASAPPool1d, ASAPPool2d
 from poolbench.pooling.windows.auto import AutoPool1d, AutoPool2d
 from poolbench.pooling.windows.avg import AvgPool1d, AvgPool2d
 from poolbench.pooling.windows.avg_topk import AvgTopKPool1d, AvgTopKPool2d

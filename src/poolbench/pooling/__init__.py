@@ -73,10 +73,12 @@ from poolbench.pooling.windows.ranked import (
 )
 from poolbench.pooling.windows.s3pool import S3Pool1d, S3Pool2d
 from poolbench.pooling.windows.soft import SoftPool1d, SoftPool2d
+from poolbench.pooling.windows.space_to_depth import SpaceToDepthConv1d, SpaceToDepthConv2d
 from poolbench.pooling.windows.spectral import SpectralPool1d, SpectralPool2d
 from poolbench.pooling.windows.stochastic import StochasticPool1d, StochasticPool2d
 from poolbench.pooling.windows.strided_conv import StridedConv1d, StridedConv2d
 from poolbench.pooling.windows.t_max_avg import TMaxAvgPool1d, TMaxAvgPool2d
+from poolbench.pooling.windows.tips import TIPSPool1d, TIPSPool2d
 from poolbench.pooling.windows.tree import TreePool1d, TreePool2d
 from poolbench.pooling.windows.wavelet import WaveletPool1d, WaveletPool2d
 

@@ -108,6 +108,7 @@ APART: dict[str, tuple[float, float, str]] = {
     "attentive_statistics": (1.0, 1.2, GUARDED),
     "statistics": (1.2, 1.5, GUARDED),
     "stochastic": (1.55, 1.95, f"{GUARDED}; {BALANCED}"),
+    "tips": (0.65, 0.8, "the reference adds a product of each of the filter's numbers to a bias and to nothing first"),
     "tree2": (1.0, 1.05, GATES),
     "tree3": (1.0, 1.05, GATES),
     "wavelet": (0.6, 0.7, "filters rows and columns at once, the reference one after the other"),
@@ -289,7 +290,7 @@ def test_bytes_of_a_head_are_those_of_map_parameters_and_features(name: str) -> 
 
 
 # Their filters are square in two dimensions, a line in one.
-LINES = {"blur", "blurred_strided_conv", "lip", "lip_bottleneck", "lps", "max_blur"}
+LINES = {"blur", "blurred_strided_conv", "lip", "lip_bottleneck", "lps", "max_blur", "space_to_depth", "tips"}
 
 
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if one_dimensional(spec)])

@@ -637,7 +637,11 @@ def test_more_steps_come_closer_to_the_square_root() -> None:
         (StatisticsPool2d, {"attentive": 1}, "`attentive` must be true or false, got 1"),
         (StatisticsPool2d, {"hidden": 4}, "`hidden` does nothing for `attentive=False`; leave it out, got 4"),
         (StatisticsPool2d, {"attentive": True}, "`channels` must be the number of channels for attentive=True, got No"),
-        (StatisticsPool2d, {"attentive": True, "channels": 4, "hidden": 0}, "`hidden` must be a whole number of at lea"),
+        (
+            StatisticsPool2d,
+            {"attentive": True, "channels": 4, "hidden": 0},
+            "`hidden` must be a whole number of at lea",
+        ),
         (GlobalAutoPool2d, {"per": "map"}, "`per` must be 'layer' or 'channel', got 'map'"),
         (GlobalGeMPool2d, {"per": "channel"}, "`channels` must be the number of channels for per='channel', got None"),
         (GlobalLogSumExp2d, {"beta": -2}, "`beta` must be a number above 0, got -2"),

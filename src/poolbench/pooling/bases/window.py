@@ -240,6 +240,10 @@ class WindowPool2d(MapModule):
             itemsize=itemsize,
         )
 
+    def remark(self, map_size: Sequence[int]) -> str:
+        """Return what the audit should say of this operator on a map of (H, W); empty where there is nothing to say."""
+        return ""
+
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of one image: what a subclass brings for `work`. In one dimension, the height is 1."""
         raise NotImplementedError(f"{type(self).__name__} must bring `operations_on` to have `work`")

@@ -27,6 +27,7 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "rule": ("all",),
     "form": ("asymmetric", "symmetric"),
     "groups": (2,),
+    "softmax": ("all", "group"),
     "wavelet": ("haar", "db2"),
     "extension": ("periodic",),
     "mode": ("avg",),

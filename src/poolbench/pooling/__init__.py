@@ -46,6 +46,8 @@ from poolbench.pooling.windows.dense_max import DenseMax2d
 from poolbench.pooling.windows.detail_preserving import DetailPreservingPool1d, DetailPreservingPool2d
 from poolbench.pooling.windows.fractional_max import FractionalMaxPool1d, FractionalMaxPool2d
 from poolbench.pooling.windows.gated import GatedPool1d, GatedPool2d
+from poolbench.pooling.windows.gaussian import GaussianPool1d, GaussianPool2d
+from poolbench.pooling.windows.haar_wavelet import HaarWaveletPool1d, HaarWaveletPool2d
 from poolbench.pooling.windows.lip import ConvNorm2d, LIPPool1d, LIPPool2d
 from poolbench.pooling.windows.log_sum_exp import LogSumExpPool1d, LogSumExpPool2d
 from poolbench.pooling.windows.lp import LpPool1d, LpPool2d
@@ -53,6 +55,7 @@ from poolbench.pooling.windows.mam import MAMPool1d, MAMPool2d
 from poolbench.pooling.windows.max import MaxPool1d, MaxPool2d
 from poolbench.pooling.windows.min import MinPool1d, MinPool2d
 from poolbench.pooling.windows.mixed import MixedPool1d, MixedPool2d, RandomMixedPool1d, RandomMixedPool2d
+from poolbench.pooling.windows.pasa import PASAPool1d, PASAPool2d
 from poolbench.pooling.windows.polyphase import (
     AdaptivePolyphasePool1d,
     AdaptivePolyphasePool2d,

@@ -38,10 +38,10 @@ class SpaceToDepthConv2d(WindowPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Sunkara and Luo, No More Strided Convolutions or Pooling: A New CNN Building Block for Low-Resolution
-    Images and Small Objects (2022), SPD-Conv, and the authors' code. There the convolution is the one that had a stride,
-    or followed the pooling, with the network's normalisation and activation behind it; here it is added, with an
-    activation of its own, and at a network's own strided convolution it stands behind that one, now at stride 1. So it
-    has more parameters than the article's; `match=params` compares at equal ones. Weights start by He's rule.
+    Images and Small Objects (2022), SPD-Conv, and the authors' code. There the convolution is the one that had a
+    stride, or followed the pooling, with the network's normalisation and activation behind it; here it is added, with
+    an activation of its own, and at a network's own strided convolution it stands behind that one, now at stride 1. So
+    it has more parameters than the article's; `match=params` compares at equal ones. Weights start by He's rule.
 
     >>> pool = SpaceToDepthConv2d(2, channels=1, size=1)
     >>> _ = nn.init.constant_(pool.weight, 0.25)

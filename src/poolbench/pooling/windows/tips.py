@@ -17,7 +17,7 @@ from poolbench.pooling.windows.polyphase import PolyphasePool2d
 
 
 class TIPSPool2d(PolyphasePool2d):
-    """A mixture of the s x s components of the map, shares from the map itself: translation-invariant polyphase sampling.
+    """A mixture of the s x s components of the map, in learned shares: translation-invariant polyphase sampling.
 
     y = Σ_k τ_k x_k, with x_k the components (every s-th value, from place k on) and τ one number for each component,
     channel and image: τ = softmax_k(v·p_k), p the means of the map h in s x s cells, h = ReLU(u * x + b), u a 3 x 3
@@ -30,8 +30,8 @@ class TIPSPool2d(PolyphasePool2d):
     the audit of a network names at each site.
 
     Args:
-        kernel_size, stride, padding, ceil_mode, implementation: the geometry, see `WindowPool2d`, of which the number of
-            results and the stride count: component 0 begins at the map's first place.
+        kernel_size, stride, padding, ceil_mode, implementation: the geometry, see `WindowPool2d`, of which the number
+            of results and the stride count: component 0 begins at the map's first place.
         channels: number of channels.
         padding_mode: `"circular"` or `"replicate"`.
 

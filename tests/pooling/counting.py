@@ -140,7 +140,10 @@ VIEWS_AND_COPIES = (
     "detach unbind diag_embed view_as_real fill constant_pad_nd reflection_pad2d replication_pad2d"
 )
 # Logic and checks for NaN, what is taken by its number, and such numbers.
-CHOICES = "where index gather index_select isnan isinf bitwise_and bitwise_or bitwise_not all any round floor_divide remainder"
+CHOICES = (
+    "where index gather index_select isnan isinf bitwise_and bitwise_or bitwise_not all any round floor_divide "
+    "remainder"
+)
 FREE = frozenset(f"{VIEWS_AND_COPIES} {CHOICES}".split())
 # What has the shape of a map and none of its values.
 NEW = frozenset(("new_zeros", "new_empty", "new_full", "zeros_like", "empty_like", "ones_like"))

@@ -91,9 +91,9 @@ class GaussianPool2d(WindowPool2d):
 
     def _normal(self, like: Tensor) -> Tensor:
         """Return a normal number for each result."""
-        uniform = self.noise.drawn(like.detach(), self.draws.next_key())
-        # Multiples of 2⁻²⁴ below 1: half a step away from 0 and from 1.
-        return torch.special.ndtri(uniform.to(torch.float64) + 2.0**-25).to(like.dtype)
+        uniform = self.noise.drawn(like.detach(), self.draws.next_key()).to(torch.float32)
+        # Multiples of 2⁻²⁴ below 1: half a step away from 0 and from 1, without rounding.
+        return (torch.erfinv(uniform * 2 - 1 + 2.0**-24) * math.sqrt(2)).to(like.dtype)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of mean and deviation, 2 more for each result, and those of their number.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -89,24 +90,29 @@ class PASAPool2d(WindowPool2d):
         shape = self.output_shape(height, width)
         (above, below), (left, right) = (self._beyond(axis, x_BCHW.shape[axis - 2], shape[axis]) for axis in (0, 1))
         around = F.pad(upcast(x_BCHW), (left, right, above, below))
-        weight_BGQHW = self.weights(around, (height, width), shape)
-        each = around.shape[1] // self.groups
         # In the order of memory, so that the gradient keeps the layout as well.
         last = is_channels_last(x_BCHW)
         values = around.permute(0, 2, 3, 1) if last else around
-        total: Tensor | None = None
-        for at in range(self.window_size):
-            share_BCHW = weight_BGQHW[:, :, at].repeat_interleave(each, 1)
-            part = self._every(values, at, shape, 1 if last else 2)
-            part = part * (share_BCHW.permute(0, 2, 3, 1) if last else share_BCHW)
-            total = part if total is None else total + part
-        assert total is not None
+        taps = [self._every(values, at, shape, 1 if last else 2) for at in range(self.window_size)]
+        if are_known(height, width):
+            z = F.conv2d(around, self.conv.weight.to(around.dtype), stride=self.stride)
+        else:  # a convolution would count its results in a way of its own
+            seen_BCQHW = torch.stack([tap.permute(0, 3, 1, 2) if last else tap for tap in taps], 2)
+            weight_NM11 = self.conv.weight.to(around.dtype).flatten(1).unsqueeze(-1).unsqueeze(-1)
+            z = F.conv2d(seen_BCQHW.flatten(1, 2), weight_NM11)
+        weight_BGQHW = self.weights(z, (height, width), shape)
+        channels = self.conv.in_channels
+        group_C = torch.arange(channels, device=around.device) // (channels // self.groups)
+        parts = []
+        for at, tap in enumerate(taps):
+            share_BCHW = weight_BGQHW.select(2, at).index_select(1, group_C)
+            parts.append(tap * (share_BCHW.permute(0, 2, 3, 1) if last else share_BCHW))
+        total = reduce(torch.add, parts)
         return match_input(x_BCHW, total.permute(0, 3, 1, 2) if last else total)
 
-    def weights(self, around: Tensor, size: tuple[int, int], shape: tuple[int, int]) -> Tensor:
-        """Return the weights of all windows, (B, G, k², H', W'), given the padded map."""
-        weight = self.conv.weight.to(around.dtype)
-        z = self.norm(F.conv2d(around, weight, stride=self.stride)).unflatten(1, (self.groups, self.window_size))
+    def weights(self, z_BNHW: Tensor, size: tuple[int, int], shape: tuple[int, int]) -> Tensor:
+        """Return the weights of all windows, (B, G, k², H', W'), from what the convolution gives."""
+        z = self.norm(z_BNHW).unflatten(1, (self.groups, self.window_size))
         geometry = Geometry(self.kernel_size, self.stride, self.padding, (1, 1), shape)
         if not are_known(*size) or geometry.has_border(size):
             rows, columns = (inside(axis, size[axis], geometry, z.device) for axis in (0, 1))

@@ -41,7 +41,7 @@ class PASAPool2d(WindowPool2d):
     Parameters: k²·G·(k²·C + 2).
 
     Raises:
-        ValueError: an argument breaks its rule; with `softmax="all"`, G is 1, so that there is one group alone.
+        ValueError: an argument breaks its rule, or `groups` is 1 with `softmax="all"`, where both forms are the same.
 
     Source: Zou et al., Delving Deeper into Anti-aliasing in ConvNets (2020), and the authors' code. There the filter is
     3 x 3 whatever it takes the place of, in front of the network's own stride; here it is the window, and only every
@@ -75,11 +75,8 @@ class PASAPool2d(WindowPool2d):
             raise ValueError(f"`softmax` must be 'group' or 'all', got {softmax!r}")
         self.softmax = softmax
         self.groups = max(number for number in range(1, most + 1) if count % number == 0)
-        if softmax == "all" and self.groups == 1:
-            raise ValueError(
-                f"`groups` must allow two or more for `softmax='all'`, which is 'group' with one alone, got "
-                f"groups={groups} of {count} channels"
-            )
+        if softmax == "all" and most == 1:
+            raise ValueError("`groups` must be two or more for `softmax='all'`, which is 'group' with one alone, got 1")
         numbers = self.groups * self.window_size
         self.conv = nn.Conv2d(count, numbers, self.kernel_size, self.stride, bias=False)
         self.norm = BatchNorm(numbers)

@@ -57,6 +57,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "max_blur[blur_size=5]": with_arguments("max_blur", blur_size=5),
     "mixed[channel]": with_arguments("mixed", per="channel"),
     "ordinal[layer]": with_arguments("ordinal", per="layer"),
+    "pasa[groups=2]": with_arguments("pasa", groups=2),
+    "pasa_all[groups=2]": with_arguments("pasa_all", groups=2),
     "power_mean[channel]": with_arguments("power_mean", per="channel"),
     "power_mean[p=-2.5]": with_arguments("power_mean", p=-2.5, eps=0.01),
     "power_mean[p=8]": with_arguments("power_mean", p=8.0),

@@ -28,7 +28,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "gamp[k=3]": also("GAMPPool2d", k=3),
     "global_autopool[layer]": also("GlobalAutoPool2d", per="layer"),
     "global_gem[channel]": also("GlobalGeMPool2d", p=1.7, per="channel"),
-    "global_gem[group]": also("GlobalGeMPool2d", p=1.7, per="group", groups=2),
+    "global_gem[group]": also("GlobalGeMPool2d", p=1.7, per="group", groups=3),
     "global_log_sum_exp[learned]": also("GlobalLogSumExp2d", beta=4.0, learned=True, per="channel"),
     "second_order[covariance]": also("SecondOrderPool2d", iterations=0),
     "simpool[mean]": also("SimPool2d", heads=2, gamma=None),

@@ -12,7 +12,7 @@ from poolbench.pooling import PASAPool2d
 
 def adaptive(operator: Any, x: Tensor) -> Tensor:
     pooled = []
-    each = x.shape[1] // operator.groups
+    channels = x.shape[1]
     for values, places in windows(operator, x):  # (B, C, n), and where in the window they are
         weight = operator.conv.weight.flatten(2)[:, :, places]
         z = normalised(operator.norm, values.flatten(1) @ weight.flatten(1).T)
@@ -20,9 +20,8 @@ def adaptive(operator: Any, x: Tensor) -> Tensor:
         powers = torch.exp(z)
         sums = powers.sum(2, keepdim=True) if operator.softmax == "group" else powers.sum((1, 2), keepdim=True)
         shares = powers / sums
-        pooled.append(
-            torch.cat([(values[:, c : c + 1] * shares[:, c // each, None]).sum(2) for c in range(x.shape[1])], 1)
-        )
+        parts = [values[:, c] * shares[:, c * operator.groups // channels] for c in range(channels)]
+        pooled.append(torch.stack(parts, 1).sum(2))
     return torch.stack(pooled, -1).unflatten(-1, operator.output_shape(*x.shape[-2:]))
 
 

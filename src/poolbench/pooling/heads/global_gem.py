@@ -7,7 +7,7 @@ from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.arguments import positive_number
 from poolbench.pooling.bases.by_windows import ByWindows
 from poolbench.pooling.bases.head import HeadPool2d
-from poolbench.pooling.shared.parameters import PER, check_groups, check_per
+from poolbench.pooling.shared.parameters import PER, check_groups, check_per, group_of_channel
 from poolbench.pooling.windows.power_means import PowerMeanPool2d
 
 
@@ -23,7 +23,8 @@ class GlobalGeMPool2d(HeadPool2d):
         per: `"layer"` (one exponent), `"channel"` (one for each channel) or `"group"` (one for each of `groups` groups
             of neighbouring channels).
         channels: number of channels, needed for `per="channel"` and `per="group"`.
-        groups: how many groups, a divisor of the number of channels, for `per="group"`; else None.
+        groups: how many groups G, at most one for each channel, for `per="group"`; else None. Channel c of C is in
+            group ⌊c·G/C⌋.
         implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C).
@@ -61,7 +62,7 @@ class GlobalGeMPool2d(HeadPool2d):
         if per != "group" and groups is not None:
             raise ValueError(f"`groups` does nothing for per={per!r}; leave it out, got {groups!r}")
         count = check_groups(groups, channels) if per == "group" else check_per(per, channels)
-        self.channels_of_one = channels // count if per == "group" and channels is not None else 1
+        self.channels = channels if per == "group" else None
         self.p = nn.Parameter(torch.full((count,), positive_number("p", p)))
         self.windows = ByWindows(PowerMeanPool2d, eps=self.eps)
 
@@ -84,7 +85,9 @@ class GlobalGeMPool2d(HeadPool2d):
 
     def exponents(self) -> Tensor:
         """Return p, one number or one for each channel."""
-        return self.p if self.channels_of_one == 1 else self.p.repeat_interleave(self.channels_of_one)
+        if self.channels is None:
+            return self.p
+        return self.p.index_select(0, group_of_channel(len(self.p), self.channels, self.p.device))
 
     def _by_windows(self, x_BCHW: Tensor) -> Tensor:
         """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""

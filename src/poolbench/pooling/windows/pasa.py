@@ -17,6 +17,7 @@ from poolbench.pooling.bases.arguments import whole_number
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution, of_softmax
 from poolbench.pooling.shared.batch_norm import BatchNorm
+from poolbench.pooling.shared.parameters import group_of_channel
 
 FORMS = ("group", "all")
 
@@ -27,8 +28,8 @@ class PASAPool2d(WindowPool2d):
     z = N(conv(x)), a convolution with the window's kernel and stride from all channels to k² numbers for each of G
     groups of neighbouring channels, N batch normalisation. With `softmax="group"` the softmax is over a group's k²
     numbers, so that its weights are a mean's. With `softmax="all"` it is over the k²·G numbers of all groups together,
-    as the authors' code has it: the weights of one group then have any sum below 1, and the groups compete. G is the
-    largest divisor of the number of channels that is at most `groups`.
+    as the authors' code has it: the weights of one group then have any sum below 1, and the groups compete. G is
+    `groups`, or the number of channels C where that is smaller; channel c is in group ⌊c·G/C⌋.
 
     Places outside the map hold no value and have no weight; the convolution sees zeros there.
 
@@ -74,7 +75,7 @@ class PASAPool2d(WindowPool2d):
         if softmax not in FORMS:
             raise ValueError(f"`softmax` must be 'group' or 'all', got {softmax!r}")
         self.softmax = softmax
-        self.groups = max(number for number in range(1, most + 1) if count % number == 0)
+        self.groups = min(most, count)
         if softmax == "all" and most == 1:
             raise ValueError("`groups` must be two or more for `softmax='all'`, which is 'group' with one alone, got 1")
         numbers = self.groups * self.window_size
@@ -98,8 +99,7 @@ class PASAPool2d(WindowPool2d):
             weight_NM11 = self.conv.weight.to(around.dtype).flatten(1).unsqueeze(-1).unsqueeze(-1)
             z = F.conv2d(seen_BCQHW.flatten(1, 2), weight_NM11)
         weight_BGQHW = self.weights(z, (height, width), shape)
-        channels = self.conv.in_channels
-        group_C = torch.arange(channels, device=around.device) // (channels // self.groups)
+        group_C = group_of_channel(self.groups, self.conv.in_channels, around.device)
         parts = []
         for at, tap in enumerate(taps):
             share_BCHW = weight_BGQHW.select(2, at).index_select(1, group_C)

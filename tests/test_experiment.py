@@ -100,6 +100,14 @@ class TestExperiment:
             ({"expected": ["max"]}, "`expected` must be a text, got ['max']"),
             ({"published": "max"}, "`published` must be a list, got 'max'"),
             ({"published": FIGURE}, "`published` must be a list, got {"),
+            (
+                {"published": [FIGURE | {"difference": 0.1}]},
+                "`published[0]`: `difference` stands in the place of `test_accuracy`",
+            ),
+            (
+                {"published": [{k: v for k, v in FIGURE.items() if k != "test_accuracy"} | {"difference": 4.3}]},
+                "`published[0]`: `difference` must be a fraction in -1..1, got 4.3",
+            ),
             ({"published": [FIGURE, FIGURE | {"recipe": ""}]}, "`published[1]`: `recipe` must be a text, got ''"),
         ],
     )

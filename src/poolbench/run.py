@@ -237,6 +237,7 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
             network,
             parts.train,
             parts.val,
+            test=parts.test if protocol.test_each_epoch else None,
             protocol=protocol,
             trainer=cell.config.get("trainer") or {},
             seed=cell.seed,

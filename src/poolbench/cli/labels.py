@@ -143,6 +143,9 @@ def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]
     if name != before.get("name", name):
         return name
     differences = dict(_differences(pooling, before))
+    if len(differences) > 1:
+        # Leave to give another size; the window that does is named.
+        differences.pop("resizes", None)
     for slot in ("downsample", "head"):
         target = differences.pop(f"{slot}.{TARGET}", None)
         if target and target != (before.get(slot) or {}).get(TARGET):

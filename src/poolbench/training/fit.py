@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as L
@@ -50,6 +51,7 @@ def fit(
     train: EpochBatches,
     val: Iterable[tuple[Tensor, Tensor]],
     *,
+    test: Iterable[tuple[Tensor, Tensor]] | None = None,
     protocol: Protocol,
     trainer: Mapping[str, Any],
     seed: int,
@@ -69,6 +71,7 @@ def fit(
         network: gives logits (B, K) for images (B, C, H, W), with its starting weights; trained in place.
         train: batches of the training part, `set_epoch` called before each pass.
         val: batches of the validation part.
+        test: batches of the test set, for `protocol.test_each_epoch` alone.
         protocol: the recipe.
         trainer: `accelerator`, and any further argument of `lightning.Trainer`.
         seed: the cell's seed, for dropout's stream.
@@ -86,7 +89,8 @@ def fit(
     """
     device = resolve_device(trainer)
     fitted = fitted or Fitted(network)
-    history = History(fitted, train, protocol, mirrors, progress)
+    tested = partial(seen_again, batches=test, protocol=protocol, device=device) if test is not None else None
+    history = History(fitted, train, protocol, mirrors, progress, tested)
     module = Classifier(network.to(memory_format=protocol.torch_memory_format), protocol, seed=seed)
     further = trainer_arguments(trainer, protocol)
     protocol.check_device(device)

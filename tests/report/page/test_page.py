@@ -108,7 +108,7 @@ class TestWhatIsSaid:
         write_json(results.folder / "experiment.json", {"published": [row]})
         found = parsed(small(results))
         assert "98.76" in found.text
-        assert found.text.index("Published figures") < found.text.index("98.76") < found.text.index("Doe 2019")
+        assert found.text.index("Beside published figures") < found.text.index("98.76") < found.text.index("Doe 2019")
         assert "0.9876" not in json.dumps(found.data)
 
     def test_origin(self, results: Any) -> None:

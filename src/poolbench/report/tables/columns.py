@@ -314,6 +314,25 @@ PUBLISHED = (
     Column("source", "text", "", "where it was published"),
 )
 
+BEST_TEST_EPOCH = (
+    *KEYS,
+    Column("n_seeds", "count", "seeds", "finished cells whose history holds the test accuracy of each epoch"),
+    Column("test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy, the epoch chosen on validation"),
+    Column(
+        "best_test_epoch_accuracy_mean",
+        "number",
+        "fraction of 1",
+        "mean of each cell's highest test accuracy over its epochs: chosen on the test set, too high by construction",
+    ),
+    Column("best_test_epoch_accuracy_std", "number", "fraction of 1", "its sample standard deviation over the seeds"),
+    Column("gain", "number", "fraction of 1", "what that choice adds: the one mean less the other"),
+    Column("n_paired", "count", "seeds", "of these, seeds that the reference has, too"),
+    Column("difference_mean", "number", "fraction of 1", "mean difference to the reference over these seeds"),
+    Column("best_test_epoch_difference_mean", "number", "fraction of 1", "the same of the best test epochs"),
+    Column("reference", "text", "", "the variant that the differences are taken to"),
+    ARM_ID,
+)
+
 
 def _both(name: str, kind: str, unit: str, meaning: str) -> tuple[Column, ...]:
     return (
@@ -368,6 +387,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "throughput": THROUGHPUT,
     "summary": SUMMARY,
     "published": PUBLISHED,
+    "best_test_epoch": BEST_TEST_EPOCH,
     "over_blocks": OVER_BLOCKS,
     "across": ACROSS,
     "pairs": PAIRS,

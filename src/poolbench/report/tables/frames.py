@@ -44,7 +44,10 @@ def build(
     return tables, warnings + more
 
 
-NAMES = ("accuracy", "parameters", "throughput", "summary", "published", "over_blocks", "across", "pairs", "tuned")
+NAMES = (
+    *("accuracy", "parameters", "throughput", "summary", "published", "best_test_epoch", "over_blocks", "across"),
+    *("pairs", "tuned"),
+)
 
 
 def csv(table: pd.DataFrame) -> str:

@@ -147,6 +147,7 @@ class TestSweep:
         assert "`name` must be one for the whole sweep, got 2" in capsys.readouterr().err
         assert not (tmp_path / "results").exists()
 
+    @pytest.mark.slow
     def test_a_question_is_never_cut_at_its_comma(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         # Hydra takes an unquoted comma for a list of two questions.
         assert self.train("question=Which, if any?") == 2
@@ -159,6 +160,7 @@ class TestSweep:
         assert not (folder / EXPERIMENT_FILE).exists()
         assert [record["margin"] for record in records(folder).values()] == [0.005]
 
+    @pytest.mark.quick(4)
     @pytest.mark.parametrize(
         ("override", "says"),
         [

@@ -53,6 +53,17 @@ def test_a_sweep_trains_once_and_equal_seeds_give_equal_figures(train, tmp_path:
     assert all(path.stat().st_mtime_ns > before for path, before in times.items())
 
 
+def test_each_epochs_test_accuracy_stands_beside_a_cell_of_its_own(train, tmp_path: Path) -> None:
+    assert train("protocol.test_each_epoch=true", "protocol.epochs=2", "name=tested") == 0
+    assert train("protocol.test_each_epoch=false", "protocol.epochs=2", "name=plain") == 0
+    tested, plain = (records(tmp_path / "results" / name)["max/0"] for name in ("tested", "plain"))
+    assert tested["run_id"] != plain["run_id"]
+    shown = [row["test_accuracy"] for row in tested["history"]]
+    assert shown[tested["metrics"]["selected_epoch"]] == pytest.approx(tested["metrics"]["test_accuracy"])
+    assert plain["metrics"] == tested["metrics"]
+    assert (tmp_path / "results" / "tested" / "best_test_epoch.csv").is_file()
+
+
 SOME = ("max", "avg_topk", "stochastic", "mixed", "strided_conv", "max_blur", "gap", "attention")
 
 

@@ -167,6 +167,7 @@ class TestStructure:
         own = found.scripts[-1][1]
         assert not re.search(r"https?:|fetch\(|XMLHttpRequest|WebSocket|import\(|sendBeacon", own)
 
+    @pytest.mark.slow
     def test_policy_lets_only_these_scripts_run(self, results: Any) -> None:
         found = parsed(small(results))
         policy = next(
@@ -261,6 +262,7 @@ class TestData:
 
 
 class TestSize:
+    @pytest.mark.slow
     def test_two_hundred_cells(self, results: Any) -> None:
         variants = ["max", *(f"variant_{index}" for index in range(9))]
         results.grid(blocks=[("slides", f"data_{index}") for index in range(4)], variants=variants, seeds=5)

@@ -36,15 +36,16 @@ class Trace:
 
 
 def trace(network: nn.Module, image_shape: Sequence[int], *, name: str) -> Trace:
-    """Pass zeros of `image_shape` (C, H, W) through a network and note the calls of its modules.
+    """Pass zeros of `image_shape`, (C, H, W) or (C, L), through a network and note the calls of its modules.
 
     Raises:
         UnsupportedError: sizes do not fit; the last layer that was reached is named.
         ConfigurationError: anything else is wrong in the network.
     """
     calls: dict[str, list[Call]] = {}
-    channels, height, width = image_shape
-    where = f"{name} cannot serve images of {height}x{width} with {channels} channels; the last layer reached was"
+    channels, *sizes = image_shape
+    kind = f"images of {shown_size(sizes)}" if len(sizes) == 2 else f"sequences of length {shown_size(sizes)}"
+    where = f"{name} cannot serve {kind} with {channels} channels; the last layer reached was"
     output, reached, error = _pass(network, image_shape, calls)
     if error is not None:
         raise refusal(error, f"{where} {reached}") from error

@@ -1,0 +1,54 @@
+"""What a mirror is: something that is told a cell's configuration, its epochs and how it ended."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The cell that a mirror shows.
+
+    Args:
+        run_id: the record's name, and the run's wherever a logger has one.
+        experiment: the experiment's name, and the run's group wherever a logger has one.
+        tags: labels of backbone, variant and dataset.
+        folder: the record's.
+    """
+
+    run_id: str
+    experiment: str
+    tags: tuple[str, ...]
+    folder: Path
+
+
+class Mirror(Protocol):
+    """Shows one cell. Whatever it raises drops it, and nothing else."""
+
+    def config(self, config: Mapping[str, Any], revision: str | None) -> None:
+        """The cell begins, with this configuration; `revision` is the code's, None where it is not known."""
+
+    def row(self, row: Mapping[str, float], epoch: int) -> None:
+        """An epoch is over; after an interruption those before it come again, from the first."""
+
+    def final(self, record: Mapping[str, Any]) -> None:
+        """The cell is over, and this is its record."""
+
+    def close(self, exit_code: int) -> None:
+        """Nothing more comes; `exit_code` is 0 where the cell went well."""
+
+
+def figures(record: Mapping[str, Any], section: str = "metrics") -> dict[str, float]:
+    """Return the single figures of a record's section: what a logger can plot.
+
+    >>> figures({"metrics": {"test_accuracy": 0.5, "per_class": [0.4, 0.6], "ece": None}})
+    {'test_accuracy': 0.5}
+    """
+    found = record.get(section) or {}
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def selected_epoch(record: Mapping[str, Any]) -> int:
+    """Return the selected epoch, or the last one where none was selected."""
+    return int(figures(record).get("selected_epoch", max(len(record.get("history") or ()) - 1, 0)))

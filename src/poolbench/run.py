@@ -2,7 +2,6 @@
 
 import io
 import logging
-import signal
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
 from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError, WriteError
 from poolbench.kernels.compiled import COMPILED
-from poolbench.loggers import Mirrors, Session
+from poolbench.loggers import Mirrors, Session, exit_code
 from poolbench.measure.accuracy import metrics, outcomes
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.own_code import own_code
@@ -136,13 +135,13 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
         remove_checkpoints(cell.folder)
     record = _blank(cell, under.attempts)
     began, compiled = time.perf_counter(), COMPILED.seconds
-    mirrors, ended, exit_code = None, None, 1
+    mirrors, ended = None, None
     try:
         mirrors = _mirrors(cell, under)
         _train_and_measure(cell, arms, record, mirrors, under)
     except (Stopped, KeyboardInterrupt) as stop:
         record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
-        ended, exit_code = stop, _interrupted(stop)
+        ended = stop
     except ClaimLost:
         _close_unsaid(mirrors)
         raise
@@ -153,7 +152,6 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
     except SystemExit as error:
         reason = f"its code called sys.exit({error.code!r})"
         record |= {"status": "failed", "reason": reason, "traceback": traceback.format_exc()}
-        exit_code = error.code if isinstance(error.code, int) and 0 < error.code < 256 else 1
     except Exception as error:
         trace = traceback.format_exc()
         record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": trace}
@@ -173,7 +171,7 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
     # After the record, which no mirror may delay.
     if mirrors:
         mirrors.final(record)
-        mirrors.close(exit_code=0 if record["status"] == "ok" else exit_code)
+        mirrors.close(exit_code=exit_code(record))
     if record["status"] in FINISHED:
         remove_checkpoints(cell.folder)
     if ended is not None:
@@ -219,7 +217,7 @@ def _mirror_failed(cell: Cell, record: Mapping[str, Any], under: Under) -> None:
         for row in record["history"]:
             mirrors.row({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
     mirrors.final(record)
-    mirrors.close(exit_code=1)
+    mirrors.close(exit_code=exit_code(record))
 
 
 def _close_unsaid(mirrors: Mirrors | None) -> None:
@@ -240,12 +238,6 @@ def _mirrors(cell: Cell, under: Under) -> Mirrors:
     )
     mirrors.config({**cell.config, "labels": dict(cell.labels)}, revision=_revision()[0])
     return mirrors
-
-
-def _interrupted(stop: BaseException) -> int:
-    """Return the exit status of a process that this signal ends."""
-    name = getattr(stop, "signal_name", "SIGINT")
-    return 128 + signal.Signals[name] if name in signal.Signals.__members__ else 1
 
 
 def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: Mirrors, under: Under) -> None:

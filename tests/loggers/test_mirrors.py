@@ -88,7 +88,7 @@ class Broken:
     def row(self, row: Any, epoch: int) -> None:
         self._fail("row")
 
-    def final(self, record: Any) -> None:
+    def final(self, record: Any, columns: Any) -> None:
         self._fail("final")
 
     def close(self, exit_code: int) -> None:

@@ -19,8 +19,10 @@ from poolbench.cli import (
     report,
     status,
     train,
+    wandb_sync,
     work,
 )
+from poolbench.cli.mirrored import is_override
 from poolbench.errors import ConfigurationError
 from poolbench.output import lasting_output
 
@@ -57,7 +59,21 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"poolbench {version('poolbench')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, status, work, report, power, inspect, cost, bench, choices, evaluate, export, completion):
+    for command in (
+        train,
+        status,
+        work,
+        report,
+        power,
+        inspect,
+        cost,
+        bench,
+        choices,
+        evaluate,
+        export,
+        wandb_sync,
+        completion,
+    ):
         command.add_to(commands)
     return top
 
@@ -73,7 +89,10 @@ def _answered(arguments: list[str]) -> int:
         if arguments[:1] and arguments[0] in WITH_OVERRIDES and not {"-h", "--help"} & set(arguments[1:]):
             # What follows is Hydra's, in part: argparse would stumble over its flags.
             return WITH_OVERRIDES[arguments[0]](arguments[1:])
-        known = parser().parse_args(arguments)
+        # Overrides may stand anywhere among flags, which argparse takes in one order alone.
+        overrides = [word for word in arguments[1:] if is_override(word)] if arguments[:1] == ["report"] else []
+        known = parser().parse_args([word for word in arguments if word not in overrides])
+        known.loggers = overrides
         return known.run(known)
     except ConfigurationError as error:
         print(f"poolbench: error: {error}", file=sys.stderr)

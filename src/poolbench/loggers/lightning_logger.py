@@ -35,7 +35,7 @@ class LightningMirror:
         """Log an epoch's figures."""
         self.logger.log_metrics(dict(row), epoch)
 
-    def final(self, record: Mapping[str, Any]) -> None:
+    def final(self, record: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
         """Log the final figures, where the logger has a place for them that is no curve."""
         status, found = record["status"], figures(record)
         if isinstance(self.logger, TensorBoardLogger):

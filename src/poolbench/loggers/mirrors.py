@@ -76,7 +76,7 @@ class Mirrors:
                     f"`logger.{name}` must not be Lightning's WandbLogger, whose runs are never closed and wait for a "
                     "server that is away; take logger=wandb"
                 )
-            target, arguments = _bound(name, spec)
+            target, arguments = bound(name, spec)
             check = getattr(target, "check", None)
             if check is not None:
                 check(arguments, f"logger.{name}")
@@ -89,9 +89,14 @@ class Mirrors:
         """Log an epoch's figures."""
         self._each(lambda mirror: mirror.row(row, step))
 
-    def final(self, record: Mapping[str, Any]) -> None:
-        """Tell the loggers how the cell ended, as its summary: no curve gets a point of it."""
-        self._each(lambda mirror: mirror.final(record))
+    def final(self, record: Mapping[str, Any], columns: Mapping[str, Any] | None = None) -> None:
+        """Tell the loggers how the cell ended, as its summary: no curve gets a point of it.
+
+        Args:
+            record: the cell's.
+            columns: its arm's figures and verdict in the tables, where a report was made.
+        """
+        self._each(lambda mirror: mirror.final(record, columns or {}))
 
     def close(self, *, exit_code: int = 0) -> None:
         """End the cell's runs; those that take too long are left alone, and not used again in this process."""
@@ -148,7 +153,7 @@ def decided(
     """Return how loggers with a server will work, by name: found out once for all processes of a sweep, and said."""
     with Session(folder, say=say) as session:
         for name, spec in specs.items():
-            target, arguments = _bound(name, spec)
+            target, arguments = bound(name, spec)
             if hasattr(target, "decide"):
                 try:
                     target.decide(session, arguments)
@@ -157,7 +162,7 @@ def decided(
         return dict(session.decided)
 
 
-def _bound(name: str, spec: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+def bound(name: str, spec: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return a logger's class and arguments, those that only a cell gives left empty."""
     context = dict.fromkeys(("save_dir", "name", "id", "shown", "session"), "")
     return bind(spec, context, where=f"logger.{name}")

@@ -68,7 +68,7 @@ class TrackioRun:
         """Log an epoch's figures; its step is the epoch."""
         self._log({name: value for name, value in row.items() if value is not None and math.isfinite(value)}, epoch)
 
-    def final(self, record: Mapping[str, Any]) -> None:
+    def final(self, record: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
         """Log status, metrics and cost under names of their own, at the selected epoch: trackio has no summary."""
         found = {**figures(record, "cost"), **figures(record)}
         self._log(

@@ -14,8 +14,10 @@ from typing import Any
 
 from poolbench.errors import ConfigurationError
 from poolbench.loggers.mirror import Shown, figures
+from poolbench.loggers.reported import Reported
 from poolbench.loggers.session import Session
 from poolbench.loggers.wandb_place import DISABLED, FINISH_S, INIT_S, OFFLINE, ONLINE, go_offline, mode, prepare
+from poolbench.loggers.wandb_report import add_columns, write_report
 from poolbench.loggers.wandb_tables import Rows, audit_rows, confusion_rows
 
 LONGEST_TAG = 64
@@ -91,8 +93,23 @@ class WandbRun:
         """Find out whether runs are sent or kept offline, once for a sweep."""
         mode(session, arguments)
 
+    @staticmethod
+    def report(reported: Reported, session: Session, arguments: Mapping[str, Any]) -> None:
+        """Show a report, as one run of the experiment's group."""
+        write_report(reported, session, arguments)
+
+    @staticmethod
+    def add(run_id: str, columns: Mapping[str, Any], session: Session, arguments: Mapping[str, Any]) -> bool:
+        """Add to the summary of a run that is on the server; return whether there is no more to do."""
+        return add_columns(run_id, columns, session, arguments)
+
     def config(self, config: Mapping[str, Any], revision: str | None) -> None:
         """Begin the run with the resolved configuration as plain values."""
+        self.begin(config, revision)
+        self._define_curves()
+
+    def begin(self, config: Mapping[str, Any], revision: str | None) -> None:
+        """Begin the run; offline where the server does not take it."""
         chosen = mode(self.session, self.arguments)
         try:
             self._begin(chosen, dict(config), revision)
@@ -106,9 +123,9 @@ class WandbRun:
         """Log an epoch's figures over `epoch`; what is not finite is left out, as in the record."""
         self.run.log({"epoch": epoch, **{k: v for k, v in row.items() if v is not None and math.isfinite(v)}})
 
-    def final(self, record: Mapping[str, Any]) -> None:
+    def final(self, record: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
         """Write the record's status, metrics, cost and times into the summary, the audit and confusions as tables."""
-        self.summary(summary(record))
+        self.summary({**columns, **summary(record)})
         self.table("audit", audit_rows(record))
         self.table("confusion", confusion_rows(record, self.shown.folder))
 
@@ -123,15 +140,10 @@ class WandbRun:
         import wandb
 
         table = wandb.Table(columns=list(rows.columns), data=[list(row) for row in rows.data])
-        self.media(name, table)
-
-    def media(self, name: str, value: Any) -> None:
-        """Write a table, picture or page into the summary.
-
-        As a file of the run alone: an artifact would name the place where it lies now, and be lost in a copy.
-        """
-        value.bind_to_run(self.run, name, "summary")
-        self.run.summary[name] = value
+        # Bound here it is a file of the run alone: an artifact would name the place where it lies now, and be lost in
+        # a copy.
+        table.bind_to_run(self.run, name, "summary")
+        self.run.summary[name] = table
 
     def close(self, exit_code: int) -> None:
         """End the run; what could not be sent in time stays on disk."""
@@ -171,6 +183,9 @@ class WandbRun:
             )
         finally:
             sys.exit, sys.excepthook = hooks
+
+    def _define_curves(self) -> None:
+        """Let every curve be drawn over the epoch, and the summary hold the record's figures alone."""
         self.run.define_metric("epoch", hidden=True, summary="none")
         self.run.define_metric("*", step_metric="epoch", summary="none")
 

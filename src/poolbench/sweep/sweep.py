@@ -11,11 +11,13 @@ from rich.console import Console
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, Stopped
 from poolbench.experiment import write_experiment
-from poolbench.loggers import decided
+from poolbench.loggers import Session, decided, mirror_report
 from poolbench.paths import PACKAGE
 from poolbench.record import RECORD_FILE
 from poolbench.report import make_report
+from poolbench.report.make import Report
 from poolbench.report.reading.trials import TRIALS, TUNED, Trials
+from poolbench.report.shown import reported
 from poolbench.run import write_unsupported
 from poolbench.source import training_code
 from poolbench.sweep.asked import Asked, SweepSettings
@@ -54,7 +56,7 @@ def run_sweep(
     tried = trials_of(settings.tune, asked)
     shared = _sweep(asked, settings, launch, console, nursery, mirrors, reports=False)
     if shared.stopped:
-        make_report(settings.folder)
+        mirrors.show(make_report(settings.folder))
         return shared.status
     console.print(f"tune: {settings.tune.points} points for each arm, scored on validation", highlight=False)
     beside = replace(settings.beside(TRIALS), until="")
@@ -69,7 +71,7 @@ def run_sweep(
         ended = _sweep([one for one, _ in cells], beside, launch, console, nursery, mirrors, reports=False)
         with_tuned(trials, cells, ended.plan).write(settings.folder)
         status = max(status, ended.status)
-    make_report(settings.folder)
+    mirrors.show(make_report(settings.folder))
     return status
 
 
@@ -83,6 +85,13 @@ class _Mirrored:
     def decided(self) -> Mapping[str, str]:
         """`online` or `offline` by logger; looked for and said once."""
         return decided(self._settings.cell.loggers or {}, self._settings.folder, self._say)
+
+    def show(self, report: Report) -> None:
+        """Let the loggers show a report, and its columns at the cells."""
+        specs = self._settings.cell.loggers or {}
+        if specs:
+            with Session(report.folder, self.decided, self._say) as session:
+                mirror_report(specs, reported(report), session)
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -123,7 +132,7 @@ def _sweep(
         ran = ran.then(_run(part, settings, launch, console, nursery, mirrors))
     if settings.speed.measure and not ran.stopped:
         measure_speeds(plan.cells, settings.speed, console)
-    unreported = _unreported(settings.folder) if reports else None
+    unreported = _unreported(settings.folder, mirrors) if reports else None
     if rounds.declared is not None and not ran.stopped:
         console.print(rounds.said(plan), highlight=False, soft_wrap=True)
     status = conclude(plan, ran.sweep, ran.trained, ran.trained_s, console, stopped=ran.stopped, strict=settings.strict)
@@ -134,12 +143,13 @@ def _sweep(
     return _Ended(status, ran.stopped, plan)
 
 
-def _unreported(folder: Path) -> ConfigurationError | None:
+def _unreported(folder: Path, mirrors: _Mirrored) -> ConfigurationError | None:
     """Make the report; return why there is none: how the sweep ended is said all the same."""
     try:
-        make_report(folder)
+        report = make_report(folder)
     except ConfigurationError as error:
         return error
+    mirrors.show(report)
     return None
 
 

@@ -158,8 +158,8 @@ def test_the_report_is_a_run_of_the_group_and_its_columns_are_at_the_cells(sweep
     assert [value is None for value in shown] == list(table["difference_mean"].isna())
     for value, written in zip(shown, table["difference_mean"], strict=True):
         assert value is None or value == pytest.approx(written, rel=1e-9)
-    assert {"figures/accuracy", "report", "tables/parameters"} <= report.history[0].keys()
-    assert (report.folder / "files" / report.history[0]["report"]["path"]).read_bytes() == (
+    assert {"figures/accuracy", "report", "tables/parameters"} <= report.summary.keys()
+    assert (report.folder / "files" / report.summary["report"]["path"]).read_bytes() == (
         sweep.folder / "report.html"
     ).read_bytes()
     verdicts = dict(zip(table["arm_id"], table["verdict"], strict=True))

@@ -17,6 +17,7 @@ from poolbench.cli import (
     inspect,
     power,
     report,
+    serve,
     status,
     train,
     wandb_sync,
@@ -34,6 +35,7 @@ EXAMPLES = """examples:
   poolbench status results/quickstart       what is done, who is at what, what failed
   poolbench work results/quickstart         one more worker, on any machine that sees the folder
   poolbench report results/quickstart       tables and figures from its records
+  poolbench serve results                   the pages of all experiments, in the browser
   poolbench power experiment=quickstart     before the runs: seeds and images that a difference takes
   poolbench inspect backbone=torchvision backbone.model=resnet50 pooling=avg   sites, shapes, what is left alone
   poolbench cost backbone=slides pooling=max,avg,lip                           parameters, work, memory
@@ -42,6 +44,10 @@ EXAMPLES = """examples:
 
 exit status: 0 all well, 1 some cell failed (the others finished), 2 usage"""
 
+COMMANDS = (
+    *(train, status, work, report, serve, power, inspect, cost, bench, choices, evaluate, export),
+    *(wandb_sync, completion),
+)
 WITH_OVERRIDES: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train.train,
     "inspect": inspect.inspect,
@@ -59,21 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"poolbench {version('poolbench')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (
-        train,
-        status,
-        work,
-        report,
-        power,
-        inspect,
-        cost,
-        bench,
-        choices,
-        evaluate,
-        export,
-        wandb_sync,
-        completion,
-    ):
+    for command in COMMANDS:
         command.add_to(commands)
     return top
 

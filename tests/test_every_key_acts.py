@@ -16,8 +16,9 @@ from training.recipes import RECIPE, TRAINER, Blobs, network, run
 from poolbench.backbones import assemble
 from poolbench.data import Batches, StreamedImages, open_dataset
 from poolbench.errors import ConfigurationError, UnsupportedError
+from poolbench.loggers import Mirrors
 from poolbench.paths import conf_dir
-from poolbench.training import Mirrors, Protocol, fit
+from poolbench.training import Protocol, fit
 from poolbench.training.inert import inert_settings
 
 MAX = {"name": "max", "downsample": {"_target_": "poolbench.pooling.MaxPool2d"}, "head": None}
@@ -245,5 +246,5 @@ def test_a_key_of_a_logger_acts(tmp_path: Path, logger: str, key: str, value: st
     assert set(keys_of(spec)) | {"name"} == {"name", "version"}
     mirrors = Mirrors({logger: {**spec, key: value}}, folder=tmp_path, run_id="run", experiment="e")
     mirrors.row({"loss": 1.0}, 0)
-    mirrors.close(ok=True)
+    mirrors.close()
     assert list(tmp_path.glob(seen))

@@ -303,26 +303,6 @@ def test_the_quickstart_narrowed(train, tmp_path: Path) -> None:
     assert found["gap/0"]["config"]["protocol"]["precision"] == "bfloat16"
 
 
-@pytest.mark.parametrize(
-    ("logger", "written"),
-    [("csv", "csv/metrics.csv"), ("tensorboard", "tensorboard/events*"), ("wandb", "wandb/offline-run*/*.wandb")],
-)
-def test_loggers(train, tmp_path: Path, logger: str, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert train(f"logger={logger}", "seed=0,1") == 0
-    found = records(tmp_path / "results" / "adhoc")
-    assert [record["status"] for record in found.values()] == ["ok", "ok"]
-    for record in found.values():
-        folder = tmp_path / "results" / "adhoc" / "records" / record["run_id"]
-        pattern = {
-            "csv": "csv/metrics.csv",
-            "tensorboard": "tensorboard/events*",
-            "wandb": "wandb/offline-run*/*.wandb",
-        }
-        assert list(folder.glob(pattern[logger]))
-
-
 @pytest.mark.slow
 def test_side_by_side_in_processes(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -20,7 +20,8 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from poolbench.errors import Stopped, TimeLimitError
-from poolbench.training import Fitted, Mirrors, Protocol, fit
+from poolbench.loggers import Mirrors
+from poolbench.training import Fitted, Protocol, fit
 from poolbench.training.protocol import LIGHTNING_PRECISION
 
 NEVER = 1e9
@@ -303,7 +304,7 @@ def test_a_mirror_holds_every_epoch_after_an_interruption(tmp_path: Path) -> Non
         except Stopped:
             pass
         finally:
-            mirror.close(ok=True)
+            mirror.close()
     assert len((tmp_path / "csv" / "metrics.csv").read_text().splitlines()) == 5
 
 

@@ -19,11 +19,11 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from poolbench.errors import ConfigurationError, Stopped
+from poolbench.loggers import Mirrors
 from poolbench.streams import drawing
 from poolbench.training.checkpoint import Checkpoints
 from poolbench.training.device import resolve_device
 from poolbench.training.history import Diverged, EpochBatches, Fitted, History, Progress
-from poolbench.training.mirrors import Mirrors
 from poolbench.training.module import Classifier, EpochSums
 from poolbench.training.protocol import LIGHTNING_PRECISION, Protocol
 from poolbench.training.resume import MEMORY, Memory, Resume

@@ -9,7 +9,7 @@ from typing import Protocol as TypingProtocol
 import lightning.pytorch as L
 from torch import Tensor, nn
 
-from poolbench.training.mirrors import Mirrors
+from poolbench.loggers import Mirrors
 from poolbench.training.module import Classifier
 from poolbench.training.protocol import Protocol
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from poolbench.arms import Arms
 from poolbench.cell import Cell
-from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
+from poolbench.data import Batches, LoadedImages, batch_digest, resampled, split, split_digest
 from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError, WriteError
 from poolbench.kernels.compiled import COMPILED
 from poolbench.loggers import Mirrors, Session, exit_code
@@ -67,6 +67,8 @@ def open_parts(cell: Cell) -> Parts:
     protocol = cell.protocol
     spec = cell.config["dataset"]
     train_indices, val_indices = split(images.train.labels, spec["val_fraction"], cell.seed)
+    if spec.get("resample"):
+        train_indices = resampled(train_indices, cell.seed)
     shared: dict[str, Any] = {
         "device": cell.device,
         "mean": images.mean,

@@ -64,6 +64,19 @@ def test_each_epochs_test_accuracy_stands_beside_a_cell_of_its_own(train, tmp_pa
     assert (tmp_path / "results" / "tested" / "best_test_epoch.csv").is_file()
 
 
+def test_resampled_cells_are_a_block_of_their_own_and_equal_seeds_share_their_sample(train, tmp_path: Path) -> None:
+    assert train("pooling=max,avg", "seed=0", "resample=train") == 0
+    assert train("pooling=max", "seed=0") == 0
+    found = [json.loads(path.read_text()) for path in (tmp_path / "results" / "adhoc").glob("records/*/record.json")]
+    drawn = {one["labels"]["variant"]: one for one in found if one["labels"]["dataset"] == "digits[resample=train]"}
+    (plain,) = [one for one in found if one["labels"]["dataset"] == "digits"]
+    assert drawn.keys() == {"max", "avg"}
+    assert drawn["max"]["block_id"] == drawn["avg"]["block_id"] != plain["block_id"]
+    first = {name: one["streams"]["first_batch_sha256"] for name, one in drawn.items()}
+    assert first["max"] == first["avg"] != plain["streams"]["first_batch_sha256"]
+    assert drawn["max"]["streams"]["split_sha256"] == plain["streams"]["split_sha256"]
+
+
 SOME = ("max", "avg_topk", "stochastic", "mixed", "strided_conv", "max_blur", "gap", "attention")
 
 

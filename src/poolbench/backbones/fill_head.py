@@ -90,8 +90,7 @@ def fill_head(
         native.replace(part, _classified(head, part, features, num_classes, to_map, seed=seed))
     else:
         native.replace(part, nn.Sequential(head, *to_map) if to_map else head)
-    exchanged: list[str] = []
-    classifier = 0
+    exchanged, classifier = [], 0
     if follow.consumer is not None and gives_logits:
         native.replace(part, head)
         exchanged = [*follow.norms, native.anatomy.classifier or follow.consumer]

@@ -39,7 +39,7 @@ def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
             raise ConfigurationError(f"`{group}` must be chosen: {group}=NAME, got {config[group]!r}")
     written = written_groups(job)
     if job.config.get("resample") is not None:
-        config["dataset"] = {**config["dataset"], "resample": job.config["resample"]}
+        config["dataset"] = {**(config["dataset"] or {}), "resample": job.config["resample"]}
     config["backbone"] = own_network(config["backbone"] or {}, written.get("backbone", {}))
     config["pooling"] = own_class(config["pooling"] or {}, written.get("pooling", {}), job.overrides)
     names = labels(config, written, job.choices)

@@ -2,11 +2,12 @@
 
 from poolbench.data.augment import Augment
 from poolbench.data.batches import Batches, batch_digest
-from poolbench.data.dataset import Dataset, Datasets, InMemory, open_dataset, shape_of
+from poolbench.data.dataset import Dataset, Datasets, InMemory, OpenDataset, open_dataset, shape_of
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, StreamedImages
 from poolbench.data.in_memory import InMemoryExamples, held, loaded
 from poolbench.data.sizes import sizes_of
 from poolbench.data.split import resampled, split, split_digest, subset
+from poolbench.data.task import Task, task_for
 
 __all__ = [
     "Augment",
@@ -18,7 +19,9 @@ __all__ = [
     "InMemory",
     "InMemoryExamples",
     "LoadedImages",
+    "OpenDataset",
     "StreamedImages",
+    "Task",
     "batch_digest",
     "held",
     "loaded",
@@ -29,4 +32,5 @@ __all__ = [
     "split",
     "split_digest",
     "subset",
+    "task_for",
 ]

@@ -70,6 +70,8 @@ def go_offline(session: Session, error: Exception) -> None:
         if session.decided.get(WANDB) != OFFLINE:
             session.decided[WANDB] = OFFLINE
             session.say_once(kept_offline(prepare(session), in_words(f"{type(error).__name__}: {error}")))
+    # The service still holds the run that the server did not take, and would not begin it again.
+    within(END_S, _teardown)
 
 
 def kept_offline(runs: Path, reason: str) -> str:

@@ -12,6 +12,7 @@ from poolbench.cli import (
     choices,
     completion,
     cost,
+    dashboard,
     evaluate,
     export,
     inspect,
@@ -20,6 +21,7 @@ from poolbench.cli import (
     serve,
     status,
     train,
+    wandb_sweep,
     wandb_sync,
     work,
 )
@@ -46,7 +48,7 @@ exit status: 0 all well, 1 some cell failed (the others finished), 2 usage"""
 
 COMMANDS = (
     *(train, status, work, report, serve, power, inspect, cost, bench, choices, evaluate, export),
-    *(wandb_sync, completion),
+    *(dashboard, wandb_sync, wandb_sweep, completion),
 )
 WITH_OVERRIDES: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train.train,

@@ -59,12 +59,19 @@ def mode(session: Session, arguments: Mapping[str, Any]) -> str:
         return session.decided[WANDB]
 
 
+def in_sweep() -> bool:
+    """Whether an agent of a W&B sweep has started this process: it gave the one run here its id."""
+    return bool(os.environ.get("WANDB_SWEEP_ID"))
+
+
 def go_offline(session: Session, error: Exception) -> None:
     """Keep this process's further runs offline: the server did not take one."""
     with session.lock:
         if session.decided.get(WANDB) != OFFLINE:
             session.decided[WANDB] = OFFLINE
-            session.say_once(kept_offline(prepare(session), _in_words(f"{type(error).__name__}: {error}")))
+            session.say_once(kept_offline(prepare(session), in_words(f"{type(error).__name__}: {error}")))
+    # The service still holds the run that the server did not take, and would not begin it again.
+    within(END_S, _teardown)
 
 
 def kept_offline(runs: Path, reason: str) -> str:
@@ -85,13 +92,13 @@ def _found_out(session: Session, arguments: Mapping[str, Any]) -> tuple[str, str
     if asked in (OFFLINE, "dryrun"):
         return OFFLINE, "as WANDB_MODE asks"
     entity = str(arguments.get("entity") or os.environ.get("WANDB_ENTITY") or "")
-    reason = within(LOOK_S, lambda: _look(entity))
+    reason = within(LOOK_S, lambda: hindrance(entity))
     if reason is None:
         reason = f"the server did not answer within {LOOK_S:.0f} s"
-    return (OFFLINE, _in_words(reason)) if reason else (ONLINE, "")
+    return (OFFLINE, in_words(reason)) if reason else (ONLINE, "")
 
 
-def _look(entity: str) -> str:
+def hindrance(entity: str) -> str:
     """Look at the server once; return what hinders, empty where nothing does."""
     import wandb
 
@@ -106,7 +113,14 @@ def _look(entity: str) -> str:
     return ""
 
 
-def _in_words(reason: str) -> str:
+def default_entity() -> str:
+    """Return the user or team that the key belongs to."""
+    import wandb
+
+    return str(wandb.Api(timeout=int(LOOK_S / 2)).default_entity or "")
+
+
+def in_words(reason: str) -> str:
     """Return a reason in a line of bounded length, without any key in it."""
     text = " ".join(KEY.sub("…", reason).split())
     for secret in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):

@@ -9,7 +9,7 @@ from typing import Any
 from poolbench.loggers.mirror import Shown
 from poolbench.loggers.reported import Reported, plain
 from poolbench.loggers.session import Session
-from poolbench.loggers.wandb_place import DISABLED, ONLINE, mode
+from poolbench.loggers.wandb_place import DISABLED, ONLINE, in_sweep, mode
 from poolbench.loggers.wandb_tables import MOST_ROWS
 
 REPORT = "report"
@@ -27,7 +27,7 @@ def report_id(experiment: str) -> str:
 
 def write_report(reported: Reported, session: Session, arguments: Mapping[str, Any]) -> None:
     """Write the report's run anew."""
-    if mode(session, arguments) == DISABLED:
+    if mode(session, arguments) == DISABLED or in_sweep():
         return
     from poolbench.loggers.wandb_run import WandbRun
 
@@ -93,6 +93,8 @@ def add_columns(run_id: str, columns: Mapping[str, Any], session: Session, argum
     It is not where runs are kept offline, or the run is not there: then it is written whole.
     """
     chosen = mode(session, arguments)
+    if in_sweep():
+        return True
     if chosen != ONLINE:
         return chosen == DISABLED
     import wandb

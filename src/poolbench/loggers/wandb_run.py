@@ -5,7 +5,6 @@ there: so the run is not resumed but written anew, and holds each epoch once, ho
 """
 
 import math
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,17 @@ from poolbench.errors import ConfigurationError
 from poolbench.loggers.mirror import Shown, figures
 from poolbench.loggers.reported import Reported
 from poolbench.loggers.session import Session
-from poolbench.loggers.wandb_place import DISABLED, FINISH_S, INIT_S, OFFLINE, ONLINE, go_offline, mode, prepare
+from poolbench.loggers.wandb_place import (
+    DISABLED,
+    FINISH_S,
+    INIT_S,
+    OFFLINE,
+    ONLINE,
+    go_offline,
+    in_sweep,
+    mode,
+    prepare,
+)
 from poolbench.loggers.wandb_report import add_columns, write_report
 from poolbench.loggers.wandb_tables import Rows, audit_rows, confusion_rows
 
@@ -155,7 +164,6 @@ class WandbRun:
         runs = prepare(self.session)
         import wandb
 
-        in_sweep = bool(os.environ.get("WANDB_SWEEP_ID"))
         if chosen != DISABLED:
             _remove_earlier(runs, self.shown.run_id)
         settings = wandb.Settings(
@@ -175,7 +183,7 @@ class WandbRun:
             x_save_requirements=False,
         )
         # A run of a W&B sweep has the id that the sweep gave it.
-        named = {} if in_sweep else {"id": self.shown.run_id}
+        named = {} if in_sweep() else {"id": self.shown.run_id}
         hooks = sys.exit, sys.excepthook
         try:
             self.run = wandb.init(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import upcast
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.shared.parameters import check_per
 
 
@@ -66,3 +66,7 @@ class GlobalAutoPool2d(HeadPool2d):
     def extra_repr(self) -> str:
         """Show how many steepnesses are learned."""
         return f"per={self.per!r}"
+
+
+class GlobalAutoPool1d(HeadPool1d, GlobalAutoPool2d):
+    """`GlobalAutoPool2d` of sequences (B, C, L)."""

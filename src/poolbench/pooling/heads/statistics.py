@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from poolbench.kernels.precision import upcast, without_autocast
 from poolbench.pooling.bases.arguments import whole_number
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.work import of_convolution, of_softmax
 
 HIDDEN = 64
@@ -107,6 +107,10 @@ class StatisticsPool2d(HeadPool2d):
     def extra_repr(self) -> str:
         """Show the form."""
         return f"attentive={self.attentive}"
+
+
+class StatisticsPool1d(HeadPool1d, StatisticsPool2d):
+    """`StatisticsPool2d` of sequences (B, C, L)."""
 
 
 def _mean(x_BCN: Tensor, weight_B1N: Tensor | None) -> Tensor:

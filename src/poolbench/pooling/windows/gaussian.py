@@ -86,14 +86,15 @@ class GaussianPool2d(WindowPool2d):
             hidden = F.relu(_linear(self.hidden, _mean_of_map(x)))
             number = _linear(self.mu, hidden).unsqueeze(-1).unsqueeze(-1)
             if self.training:
-                number = number + _linear(self.sigma, hidden).unsqueeze(-1).unsqueeze(-1) * self._normal(average)
-        return match_input(x_BCHW, average + F.softplus(number) * deviation)
+                spread = _linear(self.sigma, hidden).unsqueeze(-1).unsqueeze(-1) * math.sqrt(2)
+                number = torch.addcmul(number, spread, self._drawn(average))
+        return match_input(x_BCHW, torch.addcmul(average, F.softplus(number), deviation))
 
-    def _normal(self, like: Tensor) -> Tensor:
-        """Return a normal number for each result."""
+    def _drawn(self, like: Tensor) -> Tensor:
+        """Return ε/√2 for each result: the inverse of the error function of a number drawn between −1 and 1."""
         uniform = self.noise.drawn(like.detach(), self.draws.next_key()).to(torch.float32)
-        # Multiples of 2⁻²⁴ below 1: half a step away from 0 and from 1, without rounding.
-        return (torch.erfinv(uniform * 2 - 1 + 2.0**-24) * math.sqrt(2)).to(like.dtype)
+        # Of multiples of 2⁻²⁴ below 1: half a step away from −1 and from 1, without rounding.
+        return torch.erfinv(uniform * 2 - (1 - 2.0**-24)).to(like.dtype)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of mean and deviation, 2 more for each result, and those of their number.

@@ -241,11 +241,10 @@ def difference_text(row: Mapping[str, Any]) -> str:
     return estimate_text(mean, low, high, signed=True, **_style(row))
 
 
-def change_text(row: Mapping[str, Any], value: Any = None) -> str:
-    """Return a row's difference with its sign and unit: `+1.23 points`, `−0.012 degrees`; or that of `value`."""
-    unit = written_row(row).difference_unit
-    found = row["difference_mean"] if value is None else value
-    return f"{estimate_text(found, None, None, signed=True, **_style(row))} {unit}".rstrip()
+def change_text(row: Mapping[str, Any], *, unit: bool = True) -> str:
+    """Return a row's difference with its sign, and with its unit: `+1.23 points`, `−0.012 degrees`."""
+    text = estimate_text(row["difference_mean"], None, None, signed=True, **_style(row))
+    return f"{text} {written_row(row).difference_unit}".rstrip() if unit else text
 
 
 def margin_text(row: Mapping[str, Any]) -> str:

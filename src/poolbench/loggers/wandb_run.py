@@ -160,7 +160,7 @@ class WandbRun:
             run, self.run = self.run, None
             run.finish(exit_code=exit_code)
 
-    def _begin(self, chosen: str, config: dict[str, Any], revision: str | None) -> None:
+    def _begin(self, chosen: Any, config: dict[str, Any], revision: str | None) -> None:
         runs = prepare(self.session)
         import wandb
 

@@ -6,12 +6,16 @@ the project's own tables: as the table `verdicts` and a chart of it in the run o
 """
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import wandb_workspaces.reports.v2 as wr
-import wandb_workspaces.workspaces as ws
+with warnings.catch_warnings():
+    # wandb-workspaces uses pydantic in a way that newer pydantic deprecates.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
 
 VARIANT = "labels.variant"
 WIDTH, HEIGHT = 12, 8

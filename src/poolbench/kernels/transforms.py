@@ -8,6 +8,8 @@ from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
 
+_PLAIN = (Tensor, torch.nn.Parameter)
+
 
 def is_transformed(*tensors: Tensor | None) -> bool:
     """Return whether a transform of `torch.func` (grad, vmap, jvp, …) is under way, or one of these carries more.
@@ -30,6 +32,25 @@ def is_transformed(*tensors: Tensor | None) -> bool:
     if forward_ad._current_level < 0:
         return False  # no dual numbers are there: this is asked at every call and must be quick
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None)
+
+
+def is_only_recorded(x: Tensor) -> bool:
+    """Return whether nothing but autograd sees what is done with a map: no compiler, exporter, tracer, mode, transform.
+
+    That is nearly always so. It is asked at every call, so in one place and by the quickest questions.
+
+    >>> is_only_recorded(torch.zeros(1)), bool(torch.func.vmap(lambda x: x + is_only_recorded(x))(torch.zeros(1)))
+    (True, False)
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in _PLAIN
+        and torch._C._functorch.peek_interpreter_stack() is None  # torch has no public questions for these
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and forward_ad._current_level < 0
+        and not torch._C._functorch.is_legacy_batchedtensor(x)
+    )
 
 
 def in_vmap() -> bool:
@@ -68,7 +89,7 @@ def is_plain(*tensors: Tensor) -> bool:
         torch._C._functorch.peek_interpreter_stack() is None
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch.jit.is_tracing()
-        and all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
+        and all(type(tensor) in _PLAIN for tensor in tensors)
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from poolbench.kernels.cpu import launch, library
 from poolbench.kernels.geometry import Geometry
+from poolbench.kernels.links import Link
 from poolbench.kernels.plain import empty, spread_plain, wide_dtype
 from poolbench.kernels.precision import is_channels_last, lies_channels_last
 from poolbench.kernels.program import Program
@@ -131,7 +132,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     x, params, key = ctx.saved_tensors
     if _needs_torch(gradient, x, params):
-        found = _differentiable(ctx, gradient, _programs[ctx.program], Geometry.from_list(ctx.geometry))
+        found = spread_plain(
+            gradient, _map_of(ctx, gradient, x), params, key, _programs[ctx.program], Geometry.from_list(ctx.geometry)
+        )
     else:
         found = torch.ops.poolbench.window_gradient(
             gradient, x, params, key, ctx.program, ctx.geometry, ctx.size, ctx.channels_last
@@ -146,11 +149,9 @@ def _needs_torch(gradient: Tensor, x: Tensor | None, params: Tensor | None) -> b
     return not is_only_recorded(gradient) and is_transformed(gradient)
 
 
-def _differentiable(ctx: Any, gradient: Tensor, program: Program, geometry: Geometry) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients by operations that can be differentiated in turn."""
-    x, params, key = ctx.saved_tensors
-    like = gradient.new_zeros(()).expand(ctx.size) if x is None else x
-    return spread_plain(gradient, like, params, key, program, geometry)
+def _map_of(ctx: Any, gradient: Tensor, x: Tensor | None) -> Tensor:
+    """Return the map, or where none was kept one of its size: nothing is asked of its values."""
+    return gradient.new_zeros(()).expand(ctx.size) if x is None else x
 
 
 torch.library.register_autograd("poolbench::window", _backward, setup_context=_keep, lib=_library)
@@ -189,33 +190,50 @@ def runner(x: Tensor, params: Tensor | None, program: Program, geometry: Geometr
     return _OnGpu(program, geometry, x.shape, lies_channels_last(x))
 
 
-def recorded(x: Tensor, params: Tensor | None, key: Tensor | None, run: Runner) -> Tensor:
-    """Return what `pooled` does, of a map that `is_only_recorded`: without torch's dispatcher."""
-    if torch.is_grad_enabled() and (x.requires_grad or (params is not None and params.requires_grad)):
-        found: Tensor = _Pooled.apply(x, params, key, run)
+def recorded(x: Tensor, learned: Tensor | None, key: Tensor | None, run: Runner, link: Link | None = None) -> Tensor:
+    """Return what `pooled` does, of a map that `is_only_recorded`: without torch's dispatcher.
+
+    Args:
+        x, key: see `plain.pool_plain`.
+        learned: the parameters, or what `link` makes them of.
+        run: what `runner` gave for such a map.
+        link: see there.
+    """
+    if torch.is_grad_enabled() and (x.requires_grad or (learned is not None and learned.requires_grad)):
+        found: Tensor = _Pooled.apply(x, learned, key, run, link)
         return found
-    return run.window(x, params, key)
+    return run.window(x, learned if link is None or learned is None else link.value(learned), key)
 
 
 class _Pooled(torch.autograd.Function):
     """What `register_autograd` makes of the operators, called directly."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, params: Tensor | None, key: Tensor | None, run: Runner) -> Tensor:
-        ctx.run, ctx.size = run, run.size
-        ctx.save_for_backward(None if run.program.is_linear else x, params, key)
+    def forward(
+        ctx: Any, x: Tensor, learned: Tensor | None, key: Tensor | None, run: Runner, link: Link | None
+    ) -> Tensor:
+        ctx.run, ctx.size, ctx.link = run, run.size, link
+        params = learned if link is None or learned is None else link.value(learned)
+        ctx.save_for_backward(None if run.program.is_linear else x, learned, None if link is None else params, key)
         return run.window(x, params, key)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, params, key = ctx.saved_tensors
-        (gradient,) = gradients
-        found: tuple[Tensor, Tensor | None]
-        if _needs_torch(gradient, x, params):
-            found = _differentiable(ctx, gradient, ctx.run.program, ctx.run.geometry)
+        x, learned, linked, key = ctx.saved_tensors
+        (gradient,), link = gradients, ctx.link
+        params = learned if link is None else linked
+        if _needs_torch(gradient, x, learned):
+            if link is not None:
+                params = link.value(learned).unsqueeze(0)
+            program, geometry = ctx.run.program, ctx.run.geometry
+            gx, found = spread_plain(gradient, _map_of(ctx, gradient, x), params, key, program, geometry)
         else:
-            found = ctx.run.window_gradient(gradient, x, params, key)
-        return found[0], None if params is None else found[1], None, None
+            gx, found = ctx.run.window_gradient(gradient, x, params, key)
+        if link is not None and found is not None:
+            found = link.gradient(found, params)
+            if found.shape != learned.shape or found.dtype != learned.dtype:
+                found = found.view(learned.shape).to(learned.dtype)
+        return gx, None if learned is None else found, None, None, None
 
 
 @dataclass(frozen=True)

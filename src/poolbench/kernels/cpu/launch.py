@@ -43,14 +43,14 @@ def window_gradient(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Return what the map and the parameters get of the gradient of the results; None where there are none."""
-    shared = params is not None and params.shape[1] == 1
+    shared = params is not None and params.shape[-1] == 1
     found = _ready(program, geometry, torch.Size(size), gradient.dtype, channels_last, shared)
     return found.window_gradient(gradient, x, params, key)
 
 
 def ready(x: Tensor, params: Tensor | None, program: Program, geometry: Geometry) -> "Ready":
     """Return what runs a program on maps like this one, with parameters like these."""
-    shared = params is not None and params.shape[1] == 1
+    shared = params is not None and params.shape[-1] == 1
     return _ready(program, geometry, x.shape, x.dtype, lies_channels_last(x), shared)
 
 
@@ -116,7 +116,9 @@ _ready = functools.lru_cache(maxsize=4096)(Ready)
 
 def _as_read(params: Tensor | None, plan: "_Plan") -> Tensor | None:
     """Return parameters as a kernel reads them."""
-    return None if params is None else arranged(params.to(plan.wide), torch.contiguous_format)
+    if params is None or (params.dtype is plan.wide and params.is_contiguous() and not params.is_neg()):
+        return params
+    return arranged(params.to(plan.wide), torch.contiguous_format)
 
 
 def _run(
@@ -138,9 +140,13 @@ def _run(
     if plan.gradient_size:
         of_gradient = address("the gradient", gradient, CPU, dtype, plan.gradient_size, layout)
     if plan.params_size:
-        of_params = address("the parameters", params, CPU, plan.wide, plan.params_size)
+        # One parameter may come without its dimension.
+        flat = params is not None and params.ndim == 1 and plan.params_size[0] == 1
+        size = plan.params_size[1:] if flat else plan.params_size
+        of_params = address("the parameters", params, CPU, plan.wide, size)
         if plan.gradient_size:
-            size = plan.params_size if plan.threads == 1 else (plan.threads, *plan.params_size)
+            if plan.threads > 1:
+                size = (plan.threads, *size)
             of_gparams = address("the parameters' gradients", gparams, CPU, plan.wide, size)
     if plan.scratch_bytes:
         # Of sums, rows begin and end with zeros that are never written; cotangents, and a ring of rows, begin at 0.

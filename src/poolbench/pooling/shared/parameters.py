@@ -1,9 +1,5 @@
 """Learned parameters, one for the layer or one for each channel."""
 
-from torch import Tensor, nn
-
-from poolbench.kernels.precision import upcast
-
 PER = ("layer", "channel")
 
 
@@ -20,8 +16,3 @@ def check_per(per: str, channels: int | None) -> int:
     if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
         raise ValueError(f"`channels` must be the number of channels for per='channel', got {channels!r}")
     return channels
-
-
-def sigmoid_weight(logit: nn.Parameter) -> Tensor:
-    """Return sigmoid(logit), a weight between 0 and 1, in at least float32: it is not rounded before it is used."""
-    return upcast(logit).sigmoid()

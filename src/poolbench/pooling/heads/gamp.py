@@ -1,6 +1,7 @@
 """The mean of the k largest values of the whole map."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +39,8 @@ class GAMPPool2d(HeadPool2d):
     >>> GAMPPool2d(k=2)(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).tolist()
     [[4.5]]
     """
+
+    small_maps: ClassVar[str] = "a sort of the whole map"
 
     def __init__(self, k: int | float = 0.25, *, implementation: str = "fast") -> None:
         super().__init__(implementation=implementation)

@@ -1,5 +1,7 @@
 """The generalised mean of the whole map, with a learned exponent."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +40,7 @@ class GlobalGeMPool2d(HeadPool2d):
     [[5.0]]
     """
 
+    small_maps: ClassVar[str] = "a logarithm and a power of each value of the map, and their derivatives"
     domain = "positive"
 
     def __init__(

@@ -45,6 +45,7 @@ class AdaPool2d(TapPool2d):
     3.0
     """
 
+    small_maps: ClassVar[str] = "two exponentials and a division of each value, and their derivatives"
     link: ClassVar[Link | None] = Sigmoid()
 
     def __init__(

@@ -78,6 +78,7 @@ class WaveletPool2d(WindowPool2d):
     6.0
     """
 
+    small_maps: ClassVar[str] = "copying what the filter finds beyond the border, for filters longer than two"
     keeps_constants: ClassVar[bool] = False
     keeps_range: ClassVar[bool] = False
     geometries = (

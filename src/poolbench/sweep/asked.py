@@ -12,6 +12,7 @@ from poolbench.checks import is_number, number_above, true_or_false, whole_numbe
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.experiment import Experiment
 from poolbench.force import Force
+from poolbench.paths import expanded
 from poolbench.settings import Settings
 from poolbench.sweep.threads import checked_threads
 from poolbench.tuning import Tune
@@ -169,7 +170,7 @@ class SweepSettings:
         for spec in (config.get("logger") or {}).values():
             _check_no_secret(spec)
         settings = Settings(
-            results_dir=Path(str(config["results_dir"])).expanduser(),
+            results_dir=expanded(str(config["results_dir"]), "results_dir"),
             name=name,
             reference=str(config["reference"]),
             margin=margin / 100,

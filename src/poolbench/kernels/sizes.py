@@ -16,7 +16,8 @@ def are_known(*sizes: Any) -> bool:
     >>> are_known(3, 4)
     True
     """
-    return all(type(size) is int for size in sizes)
+    # `torch.export` with strict=True gives what is not known out for numbers.
+    return not _is_exported_strictly() and all(type(size) is int for size in sizes)
 
 
 def larger(a: Any, b: Any) -> Any:
@@ -50,6 +51,10 @@ def are_surely_equal(a: Any, b: Any) -> bool:
     if are_known(a, b):
         return bool(a == b)
     return not _is_traced(a, b) and statically_known_true(a == b)
+
+
+def _is_exported_strictly() -> bool:
+    return torch.compiler.is_dynamo_compiling() and torch.compiler.is_exporting()
 
 
 def _is_traced(*sizes: Any) -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _disable_current_modes
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
@@ -65,13 +66,13 @@ def in_vmap() -> bool:
 
 @contextmanager
 def outside_transforms() -> Iterator[None]:
-    """Leave transforms, inference mode and the recording of gradients: for state that outlives them.
+    """Leave transforms, modes (of fake tensors, for one) and the recording of gradients: for state that outlives them.
 
     >>> with torch.inference_mode(), outside_transforms():
     ...     print(torch.zeros(1).is_inference())
     False
     """
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), _disable_current_modes():
         if torch._C._functorch.peek_interpreter_stack() is None:
             yield
             return

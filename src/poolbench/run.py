@@ -224,6 +224,7 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
         "notes": list(parts.images.notes),
     }
     network = cell.assemble().network
+    cell.require_files()
     record |= arms.facts(cell)
     record["streams"] = {
         "split_sha256": split_digest(parts.val_indices),

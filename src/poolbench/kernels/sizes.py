@@ -59,7 +59,7 @@ def _is_exported_strictly() -> bool:
 
 def _is_traced(*sizes: Any) -> bool:
     """Return whether one is what `torch.jit.trace` gives for a size."""
-    return any(isinstance(size, torch.Tensor) for size in sizes)
+    return not torch.compiler.is_compiling() and any(isinstance(size, torch.Tensor) for size in sizes)
 
 
 def _as_tensors(*sizes: Any) -> tuple[torch.Tensor, ...]:

@@ -168,9 +168,20 @@ def pooled(x: Tensor, params: Tensor | None, key: Tensor | None, program: Progra
 class Runner(Protocol):
     """What runs a program on maps like one that was there: on the CPU, `kernels.cpu.launch.Ready`."""
 
-    program: Program
-    geometry: Geometry
-    size: torch.Size
+    @property
+    def program(self) -> Program:
+        """What is run."""
+        ...
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the windows lie."""
+        ...
+
+    @property
+    def size(self) -> torch.Size:
+        """That of the map."""
+        ...
 
     def window(self, x: Tensor, params: Tensor | None, key: Tensor | None) -> Tensor:
         """Return the results of all windows."""

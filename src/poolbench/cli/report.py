@@ -5,6 +5,7 @@ import re
 import webbrowser
 from typing import Any
 
+from poolbench.cli.mirrored import asked_loggers, show
 from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 
@@ -12,7 +13,9 @@ from poolbench.errors import ConfigurationError
 def add_to(commands: Any) -> None:
     """Add `poolbench report`."""
     command = commands.add_parser(
-        "report", help="tables, figures and a page from an experiment's records; two compared"
+        "report",
+        help="tables, figures and a page from an experiment's records; two compared",
+        epilog="logger=wandb beside the folder also shows the report in W&B, and its columns at each cell's run",
     )
     command.add_argument("folder", type=place, help="the experiment's folder, such as results/quickstart")
     command.add_argument(
@@ -30,13 +33,18 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--quiet", action="store_true", help="print the verdict alone")
     command.add_argument("--open", action="store_true", help="open report.html in the browser")
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, loggers=())
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the report."""
     if arguments.quiet and arguments.explain:
         raise ConfigurationError("--quiet and --explain exclude each other: choose one")
+    if arguments.other and arguments.loggers:
+        raise ConfigurationError(
+            f"{arguments.loggers[0]}: the comparison of two folders is shown by no logger; leave it out"
+        )
+    loggers = asked_loggers("report", arguments.loggers)
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
@@ -56,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         shown = Shown.VERDICT if arguments.quiet else Shown.ALL if arguments.explain else Shown.TABLES
         report = make_report(arguments.folder, console=console, shown=shown)
+        if loggers:
+            show(loggers, report, lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True))
         if arguments.open:
             webbrowser.open((report.folder / PAGE).resolve().as_uri())
     if arguments.svg:

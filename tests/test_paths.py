@@ -26,6 +26,8 @@ NOBODY = "~no_such_user/x"
         (["test", "a", "--results-dir", NOBODY], "argument --results-dir"),
         (["export", "a", "--results-dir", NOBODY], "argument --results-dir"),
         (["power", NOBODY], "`SOURCE`"),
+        (["serve", NOBODY], "argument folder"),
+        (["dashboard", NOBODY], "`EXPERIMENT`"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )

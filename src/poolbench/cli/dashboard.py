@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _folder(experiment: str, results_dir: Path) -> Path:
     """Return the experiment's folder, named by itself or by its path."""
     places = [expanded(experiment, "EXPERIMENT"), results_dir / experiment]
-    for place in places:
-        if (place / "records").is_dir():
-            return place
+    for folder in places:
+        if (folder / "records").is_dir():
+            return folder
     raise ConfigurationError(
         f"no experiment {experiment!r}: neither {places[0]} nor {places[1]} holds records; "
         f"poolbench train experiment={Path(experiment).name} logger=wandb makes them"

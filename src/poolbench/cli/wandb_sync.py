@@ -53,9 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 def wandb_folders(folder: Path) -> list[Path]:
     """Return the folders `wandb` below a folder that hold runs, and the one that `WANDB_DIR` names."""
     found = []
-    for place, below, _ in os.walk(folder):
+    for within, below, _ in os.walk(folder):
         if "wandb" in below:
-            found.append(Path(place) / "wandb")
+            found.append(Path(within) / "wandb")
         below[:] = sorted(set(below) - PASSED_OVER)
     if os.environ.get("WANDB_DIR"):
         found.append(Path(os.environ["WANDB_DIR"]) / "wandb")

@@ -259,6 +259,7 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
         **_of_examples(cell, parts.images),
     }
     network = cell.assemble().network
+    cell.require_files()
     record |= arms.facts(cell)
     record["streams"] = {
         "split_sha256": split_digest(parts.val_indices),

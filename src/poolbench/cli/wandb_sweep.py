@@ -10,6 +10,7 @@ import yaml
 
 from poolbench.cli.command_line import CommandLine
 from poolbench.cli.compose import Composer, composing
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 from poolbench.record import write_bytes
 
@@ -33,7 +34,7 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("words", nargs="*", help="Hydra overrides, as for poolbench train")
-    command.add_argument("--into", type=Path, help="the file to write (wandb-sweep-NAME.yaml); - for standard output")
+    command.add_argument("--into", type=place, help="the file to write (wandb-sweep-NAME.yaml); - for standard output")
     command.set_defaults(run=run)
 
 

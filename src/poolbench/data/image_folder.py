@@ -18,6 +18,7 @@ from poolbench.data.image_dataset import ImageDataset
 from poolbench.data.images import UnreadableImage
 from poolbench.data.orientation import UPRIGHT, orientation_of, turned_files, upright
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import expanded
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 PARTS = ("train", "test")
@@ -59,7 +60,7 @@ class ImageFolder(ImageDataset):
                 "`dataset.root` must name the folder that holds train/CLASS/… and test/CLASS/… "
                 "(dataset.root=PATH), got null"
             )
-        self.root = Path(root).expanduser()
+        self.root = expanded(root, "dataset.root")
         self.listing = _listing(self.root)
         classes = self.listing.classes
         if num_classes is not None and num_classes != len(classes):

@@ -34,7 +34,7 @@ def keys_of(spec: Mapping[str, Any], before: str = "") -> Iterator[str]:
     for key, value in spec.items():
         if isinstance(value, Mapping):
             yield from keys_of(value, f"{before}{key}.")
-        elif key not in NO_ARGUMENTS:
+        elif key not in {*NO_ARGUMENTS, "defaults"}:
             yield f"{before}{key}"
 
 
@@ -215,7 +215,8 @@ def test_memory_format_is_the_weights(layout: str) -> None:
 
 
 # Of the batches and not of the fitting; and what changes no figure, but when a cell is kept, ended or given up.
-ELSEWHERE = {"batch_size", "eval_batch_size", "checkpoint_every_s", "time_limit", "attempts"}
+# What is written beside the figures: tests/cli/test_train.py.
+ELSEWHERE = {"batch_size", "eval_batch_size", "checkpoint_every_s", "time_limit", "attempts", "test_each_epoch"}
 TRIED = {"epochs", "label_smoothing", "precision", "select", "deterministic", "compile", "memory_format"}
 
 

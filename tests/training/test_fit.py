@@ -1,5 +1,6 @@
 """Training on batches made here: selection, repeatability, divergence, interruption, progress, mirrors."""
 
+import copy
 import signal
 from typing import Any
 
@@ -38,6 +39,17 @@ def test_what_was_trained_on_is_seen_again_as_evaluation_sees_it() -> None:
     assert accuracy == pytest.approx((logits.argmax(1) == target).double().mean().item())
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, target).item(), rel=1e-5)
     assert (loss, accuracy) == seen_again(net, blobs, protocol=protocol(), device=CPU)
+
+
+def test_each_epochs_test_accuracy_is_written_and_changes_nothing_else() -> None:
+    net = network(dropout=0.5)
+    plain = run(copy.deepcopy(net))
+    tested = run(net, test=Blobs(seed=2))
+    shown = [row.pop("test_accuracy") for row in tested.history]
+    assert plain.history == tested.history
+    assert all(map(torch.equal, weights(plain.network), weights(tested.network)))
+    _, accuracy = seen_again(tested.network, Blobs(seed=2), protocol=protocol(), device=CPU)
+    assert shown[tested.selected_epoch] == accuracy
 
 
 def test_select_last() -> None:

@@ -18,13 +18,15 @@ from poolbench.backbones.fill_head import fill_head, give_map
 from poolbench.backbones.fill_sites import fill_sites
 from poolbench.backbones.left_alone import Left
 from poolbench.backbones.native import Native
-from poolbench.backbones.trace import trace
+from poolbench.backbones.trace import calls_reached, trace
 from poolbench.backbones.widen import OWN_WIDTH, Width
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.spec import TARGET
 from poolbench.streams import drawing
 
 SLOTS = ("downsample", "head")
+# Whether a variant's window operator may give another size than the network's own pooling.
+RESIZES = "resizes"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Assembled:
         width: of the network's layers.
         operators: the variant's modules inside the network.
         placed: these and the network's own head, each with its place.
-        input_shape: (C, H, W) of an image.
+        input_shape: (C, H, W) of an image, (C, L) of a sequence.
         again: builds the same for another `seed`.
         match: how its width was found, where the arm was matched with the reference.
     """
@@ -53,7 +55,7 @@ class Assembled:
     width: Width
     operators: list[nn.Module] = field(repr=False)
     placed: list[Placed] = field(repr=False)
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     again: Callable[..., "Assembled"] = field(repr=False)
     match: dict[str, Any] | None = None
 
@@ -64,9 +66,11 @@ class Assembled:
 
     def audit(self) -> dict[str, Any]:
         """Return sites, head and the network's digest, the same for every seed and for arms of equal networks."""
-        # Starting values that are drawn would differ from seed to seed.
-        drawn = any(True for part in self.placed for _ in part.module.parameters())
-        made = self.again(seed=0) if drawn else self
+        # Starting values, and what a random operator draws, would differ from seed to seed.
+        parts = [part.module for part in self.placed]
+        drawn = any(True for part in parts for _ in part.parameters())
+        random = any(getattr(module, "is_random", False) for part in parts for module in part.modules())
+        made = self.again(seed=0) if drawn or random else self
         digest = arm_digest(made.network, made.placed)
         found = {"sites": self.sites, "head": self.head, "left_alone": self.left, "network_digest": digest}
         further = {"starting_weights": self.weights, "match": self.match}
@@ -79,31 +83,34 @@ def assemble(
     head: Spec | None = None,
     *,
     in_channels: int,
-    image_size: tuple[int, int],
+    image_size: tuple[int, ...],
     num_classes: int,
     seed: int,
     width: Width = OWN_WIDTH,
+    output_shape: tuple[int, ...] | None = None,
 ) -> Assembled:
     """Build `backbone` with the variant `pooling` in it.
 
     Args:
         backbone: specification of a network; its constructor may take `in_channels`, `num_classes`, `image_size`.
         pooling: the variant: specifications `downsample` (of a window operator, for every site) and `head`; a slot
-            that is null has the reference's filling, max pooling and the network's own head.
+            that is null has the reference's filling, max pooling and the network's own head. With `resizes: true`
+            the operator may give maps of another size than the network's own pooling does; the classifier follows.
         head: specification of a head that goes before the variant's.
         in_channels: channels of an image.
-        image_size: (H, W) of an image.
-        num_classes: width of the logits.
+        image_size: (H, W) of an image, (L,) of a sequence.
+        num_classes: width of the logits, or of what the task has in their place.
         seed: for the starting weights.
         width: of the network's layers.
+        output_shape: of what the network must give for an example; None: (num_classes,), logits.
 
     Raises:
         ConfigurationError: a name or argument is wrong.
         UnsupportedError: the parts do not fit together for images of this size; site, sizes and rule are named.
     """
     images: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size, "num_classes": num_classes}
-    again = partial(assemble, backbone, pooling, head, **images, width=width)
-    unknown = [key for key in pooling if key not in (NAME, *SLOTS)]
+    again = partial(assemble, backbone, pooling, head, **images, width=width, output_shape=output_shape)
+    unknown = [key for key in pooling if key not in (NAME, RESIZES, *SLOTS)]
     if TARGET in unknown:
         raise ConfigurationError(
             f"`pooling` has `{TARGET}` at its top; a variant says what fills which slot: put `{TARGET}` and its "
@@ -113,20 +120,25 @@ def assemble(
         raise unknown_name("slot in `pooling`", unknown[0], SLOTS)
     downsample = _slot(pooling.get("downsample"), "pooling.downsample")
     chosen_head = _slot(head, "head")
+    resizes, shape = pooling.get(RESIZES, False), (in_channels, *image_size)
+    if not isinstance(resizes, bool):
+        raise ConfigurationError(f"`pooling.{RESIZES}` must be true or false, got {resizes!r}")
     # Trial passes may draw, be it in a layer that takes its shape from its first input.
     with drawing(seed, "assemble"):
         native = Native.of(backbone, **images, seed=seed, width=width)
         before = dict(native.network.named_parameters())
         left = [_shown(row) for row in native.left]
         own_head = native.anatomy.head and native.network.get_submodule(native.anatomy.head)
-        sites, filled = fill_sites(native, downsample, seed=seed)
+        sites, filled = fill_sites(native, downsample, seed=seed, resizes=shape if resizes else None)
+        met = calls_reached(native.network, shape).get(native.anatomy.head or "", [None])[0] if resizes else None
         if chosen_head is None:
             chosen, where = _slot(pooling.get("head"), "pooling.head"), "pooling.head"
         else:
             chosen, where = chosen_head, "head"
-        described, heads, exchanged = fill_head(native, chosen, where=where, num_classes=num_classes, seed=seed)
+        described, heads, exchanged = fill_head(
+            native, chosen, where=where, num_classes=num_classes, seed=seed, met=met
+        )
         _check_lost(native, before, exchanged)
-        shape = (in_channels, *image_size)
         try:
             logits = trace(native.network, shape, name=native.name).out
         except ConfigurationError as error:
@@ -136,10 +148,14 @@ def assemble(
                 logits = trace(native.network, shape, name=native.name).out
             except ConfigurationError:
                 raise error from None
-    if logits != (num_classes,):
+    wanted = (num_classes,) if output_shape is None else output_shape
+    if logits != wanted:
+        asked = f"{num_classes} logits for an image of {num_classes} classes"
+        if output_shape is not None and wanted != (num_classes,):
+            asked = f"shape {wanted} for an example, as the data set's task says"
         raise UnsupportedError(
-            f"{native.name} must give {num_classes} logits for an image of {num_classes} classes, got shape {logits}; "
-            "a constructor that takes `num_classes` by name is given it"
+            f"{native.name} must give {asked}, got shape {logits}; a constructor that takes `num_classes` by name is "
+            "given it"
         )
     weights = None if native.weights is None else native.weights.kept(before, native.network)
     placed = filled + heads

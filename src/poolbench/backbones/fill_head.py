@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from poolbench.backbones.anatomy import behind, first_linear
 from poolbench.backbones.construct import Spec, construct, shown_arguments
 from poolbench.backbones.digest import Placed
+from poolbench.backbones.dimensions import CONVOLUTIONS, LINEAR_OR_CONVOLUTION, form_for, is_map
 from poolbench.backbones.native import Native
 from poolbench.backbones.trace import BATCH, Call, pass_zeros, refusal, shown_size
 from poolbench.errors import ConfigurationError, UnsupportedError
@@ -25,7 +26,7 @@ from poolbench.streams import drawing
 
 
 def fill_head(
-    native: Native, spec: Spec | None, *, where: str, num_classes: int, seed: int
+    native: Native, spec: Spec | None, *, where: str, num_classes: int, seed: int, met: Call | None = None
 ) -> tuple[dict[str, Any], list[Placed], list[str]]:
     """Put the head of `spec` before the classifier.
 
@@ -33,7 +34,8 @@ def fill_head(
         the audit's row, what stands there, if anything, and the modules behind it that were exchanged for its width.
 
     The head's starting weights are drawn from (seed, "head"). Its constructor may ask for `channels`, `map_size`
-    and `num_classes`. `where` names the slot for messages.
+    and `num_classes`. `where` names the slot for messages; `met` are the shapes that the network's own head takes and
+    gives now, where sites changed them.
 
     Where the network's own head gives the logits of class maps, and this one another width, a linear classifier from
     its features to the classes is added behind it; the row's `note` says so, and what the head has to remark on its
@@ -48,16 +50,19 @@ def fill_head(
         if spec is None:
             return _row("", "", "", "", None, gives_logits=False, note=native.why_no_head), [], []
         raise UnsupportedError(f"`{where}`: {native.name} has no head to act on: {native.why_no_head}")
-    own, call = native.network.get_submodule(part), native.calls[part][0]
-    width = math.prod(call.out)
+    own, call = native.network.get_submodule(part), met or native.calls[part][0]
+    # What the layer behind the head was made for.
+    width = math.prod(native.calls[part][0].out)
     if spec is None:
-        placed = [Placed(part, own, call.into, None)] if len(call.into) == 3 else []
+        features = math.prod(call.out)
+        exchanged = _follow_width(native, part, width, features, seed=seed)
+        placed = [Placed(part, own, call.into, None)] if is_map(call.into, native.spatial) else []
         kind = type(own).__name__
-        row = _row(part, kind, kind, "", width, gives_logits=False, note=_own_note(own, call))
-        return row, placed, []
-    if len(call.into) != 3:
+        row = _row(part, kind, kind, "", features, gives_logits=False, note=_own_note(own, call))
+        return row, placed, exchanged
+    if not is_map(call.into, native.spatial):
         raise UnsupportedError(
-            f"`{where}`: {part!r} of {native.name} must be given a map (C, H, W) to be exchanged, "
+            f"`{where}`: {part!r} of {native.name} must be given a map (C, H, W), or (C, L) in 1-D, to be exchanged, "
             f"it is given {shown_size(call.into)}"
         )
     if getattr(locate(spec[TARGET]), "kind", "head") != "head":
@@ -66,6 +71,7 @@ def fill_head(
             "`pooling.downsample`"
         )
     channels, *map_size = call.into
+    spec = form_for(spec, len(map_size), where=where, place=f"the head of {native.name}")
     context = {"channels": channels, "map_size": tuple(map_size), "num_classes": num_classes}
     head = construct(spec, context, where=where, seed=seed, stream="head")
     features = _features(head, spec, call, where=where, name=native.name)
@@ -79,13 +85,12 @@ def fill_head(
             f"follows the head of {native.name}: it must keep the width, {width}"
         )
     # What comes next may want a map, if only of one place.
-    to_map = [nn.Unflatten(1, (num_classes if added else features, 1, 1))] if follow.wants_map else []
+    to_map = [nn.Unflatten(1, (num_classes if added else features, *[1] * len(map_size)))] if follow.wants_map else []
     if added:
         native.replace(part, _classified(head, part, features, num_classes, to_map, seed=seed))
     else:
         native.replace(part, nn.Sequential(head, *to_map) if to_map else head)
-    exchanged: list[str] = []
-    classifier = 0
+    exchanged, classifier = [], 0
     if follow.consumer is not None and gives_logits:
         native.replace(part, head)
         exchanged = [*follow.norms, native.anatomy.classifier or follow.consumer]
@@ -102,6 +107,20 @@ def fill_head(
     return row, [Placed(part, head, call.into, None)], exchanged
 
 
+def _follow_width(native: Native, part: str, width: int, features: int, *, seed: int) -> list[str]:
+    """Let what is behind the network's own head take `features` instead of `width`; return what was exchanged."""
+    if features == width:
+        return []
+    consumer = _Follow.of(native, part).consumer
+    if consumer is None:
+        raise UnsupportedError(
+            f"`pooling.resizes`: the head of {native.name} gives {features} features instead of {width}, and no "
+            "classifier follows that could take them"
+        )
+    _widen(native, consumer, features, seed=seed)
+    return [consumer]
+
+
 def give_map(native: Native, head: nn.Module) -> bool:
     """Let a head give a map of one place (B, F, 1, 1), as the network's own one does; return whether it now does.
 
@@ -111,10 +130,10 @@ def give_map(native: Native, head: nn.Module) -> bool:
     if part is None or native.network.get_submodule(part) is not head:
         return False
     call = native.calls[part][0]
-    if len(call.out) != 3 or len(call.into) != 3:
+    if not is_map(call.out, native.spatial) or not is_map(call.into, native.spatial):
         return False
     features = pass_zeros(head, call.into).shape[1]
-    native.replace(part, nn.Sequential(head, nn.Unflatten(1, (features, 1, 1))))
+    native.replace(part, nn.Sequential(head, nn.Unflatten(1, (features, *[1] * (len(call.out) - 1)))))
     return True
 
 
@@ -142,8 +161,9 @@ def _note(own: nn.Module, head: nn.Module, map_size: Sequence[int], added: int |
 
 def _own_note(own: nn.Module, call: Call) -> str:
     """Return what is to be said of a network's own head."""
-    if isinstance(own, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) and len(call.into) == len(call.out) == 3:
-        return said_of_grid(call.out[1:], call.into[1:])
+    grids = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d)
+    if isinstance(own, grids) and len(call.into) == len(call.out):
+        return said_of_grid(*((1, *shape[1:])[-2:] for shape in (call.out, call.into)))
     return ""
 
 
@@ -183,7 +203,7 @@ class _Follow:
         later = behind(native.network, native.calls, head)
         for name in later:
             module = modules[name]
-            if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)):
+            if isinstance(module, nn.Linear) or (isinstance(module, CONVOLUTIONS) and max(module.kernel_size) == 1):
                 consumer = name
                 break
             if any(True for _ in module.parameters()):
@@ -195,9 +215,9 @@ class _Follow:
                 raise ConfigurationError(f"`backbone`: the classifier {declared!r} of {native.name} holds no nn.Linear")
             consumer = f"{declared}.{found[0]}" if found[0] else declared
         elif consumer is not None and declared is None:
-            consumer = None if isinstance(modules[consumer], nn.Conv2d) else consumer
+            consumer = None if isinstance(modules[consumer], CONVOLUTIONS) else consumer
         first = native.calls[later[0]][0].into if later else ()
-        return cls(consumer, tuple(norms) if consumer else (), len(first) == 3, ends)
+        return cls(consumer, tuple(norms) if consumer else (), is_map(first, native.spatial), ends)
 
 
 def _norm(old: nn.Module, width: int, features: int, name: str) -> nn.Module:
@@ -255,20 +275,21 @@ def _features(head: nn.Module, spec: Spec, call: Call, *, where: str, name: str)
 def _widen(native: Native, part: str, width: int, *, seed: int) -> None:
     """Let the first layer behind the head follow its width; its bias is kept."""
     old = native.network.get_submodule(part)
-    assert isinstance(old, nn.Linear | nn.Conv2d)
-    if type(old).forward not in (nn.Linear.forward, nn.Conv2d.forward) or not isinstance(
+    assert isinstance(old, LINEAR_OR_CONVOLUTION)
+    if type(old).forward not in [kind.forward for kind in LINEAR_OR_CONVOLUTION] or not isinstance(
         old._parameters.get("weight"), nn.Parameter
     ):
         raise UnsupportedError(
             f"{part} ({type(old).__name__}) behind the head must follow its width, {width}, but is no plain "
-            "torch.nn.Linear or Conv2d, and what else it computes is not known: take a head that keeps the width, "
+            "torch.nn.Linear or convolution, and what else it computes is not known: take a head that keeps the width, "
             f"{old.weight.shape[1]}"
         )
     made = old.weight.shape[0]
-    new: nn.Linear | nn.Conv2d
+    new: nn.Linear | nn.Conv2d | nn.Conv1d
     with drawing(seed, f"weight {part} {made}x{width}"), torch.device(old.weight.device):
-        if isinstance(old, nn.Conv2d):
-            new = nn.Conv2d(width, made, 1, bias=old.bias is not None, dtype=old.weight.dtype)
+        if isinstance(old, CONVOLUTIONS):
+            kind = nn.Conv1d if isinstance(old, nn.Conv1d) else nn.Conv2d
+            new = kind(width, made, 1, bias=old.bias is not None, dtype=old.weight.dtype)
         else:
             new = nn.Linear(width, made, bias=old.bias is not None, dtype=old.weight.dtype)
     if old.bias is not None:

@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from poolbench.backbones.construct import Spec, construct, shown_arguments, takes
 from poolbench.backbones.digest import Placed
+from poolbench.backbones.dimensions import form_for
 from poolbench.backbones.left_alone import Left
 from poolbench.backbones.native import Native
 from poolbench.backbones.site import GEOMETRY, Geometry, Site, site_of
-from poolbench.backbones.trace import pass_zeros, refusal, shown_size
+from poolbench.backbones.trace import calls_reached, pass_zeros, refusal, shown_size
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.spec import TARGET, locate
 
@@ -19,12 +20,17 @@ SLOT = "pooling.downsample"
 REFERENCE: Spec = {TARGET: "poolbench.pooling.MaxPool2d"}
 
 
-def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[dict[str, Any]], list[Placed]]:
+def fill_sites(
+    native: Native, spec: Spec | None, *, seed: int, resizes: Sequence[int] | None = None
+) -> tuple[list[dict[str, Any]], list[Placed]]:
     """Put the operator of `spec` into every site; return the audit's rows and the operators in their places.
 
     A new operator's starting weights are drawn from (seed, "site NAME"). Where the network itself reduces by a strided
     convolution and the operator is one, the network is left as it is; where the operator names another to
     stand behind a convolution (`behind_convolution`), that one is put there.
+
+    Every operator must give the shape that the network has at the site. With `resizes`, the shape (C, H, W) of an
+    image, it may give another, which the next site is then given.
 
     Raises:
         ConfigurationError: an argument is wrong, or it is no window operator.
@@ -45,22 +51,25 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
         )
     rows, placed = list[dict[str, Any]](), list[Placed]()
     for name in native.anatomy.sites:
-        site = site_of(name, native.network.get_submodule(name), native.calls[name])
-        operator = _operator(site, chosen, seed)
+        calls = native.calls if resizes is None else calls_reached(native.network, resizes)
+        site = site_of(name, native.network.get_submodule(name), calls[name])
+        own = form_for(chosen, site.spatial, where=SLOT, place=f"site {name} of {native.name}")
+        operator = _operator(site, own, seed)
         # Only now, so that a wrong argument is found on every network.
         if site.strided and getattr(target, "is_convolution", False):
             rows.append(_row(site, site.module, "", site.native, own=False))
             continue
-        put = _spec_at(site, chosen)
-        if put is not chosen:
+        put = _spec_at(site, own)
+        if put is not own:
             operator = _operator(site, put, seed)
         geometry = _geometry(site, put)
         filled = site.with_operator(operator)
-        _check_shapes(native.name, site, filled, operator, geometry, put)
+        out = _out(native.name, site, filled, operator, geometry, put, may_resize=resizes is not None)
         native.replace(name, filled)
         arguments = shown_arguments(put, without=GEOMETRY)
-        rows.append(_row(site, operator, arguments, geometry, own=geometry != site.geometry))
-        sides = zip(site.calls[0].out[1:], geometry.stride, geometry.kernel_size, strict=True)
+        row = _row(site, operator, arguments, geometry, own=geometry != site.geometry)
+        rows.append(row | {"output_shape": list(out)})
+        sides = zip(out[1:], geometry.stride, geometry.kernel_size, strict=True)
         shape = (site.channels, *(max(out * stride, kernel) for out, stride, kernel in sides))
         placed.append(Placed(name, operator, shape, geometry.kernel_size))
     return rows, placed
@@ -82,7 +91,8 @@ def _spec_at(site: Site, spec: Spec) -> Spec:
     other = getattr(locate(spec[TARGET]), "behind_convolution", None)
     if other is None or not site.strided:
         return spec
-    named = {TARGET: f"{other.__module__}.{other.__qualname__}"}
+    path = {TARGET: f"{other.__module__}.{other.__qualname__}"}
+    named = dict(form_for(path, site.spatial, where=SLOT, place=f"site {site.name}"))
     return named | {key: value for key, value in spec.items() if key != TARGET and takes(named, key)}
 
 
@@ -114,18 +124,27 @@ def _geometry(site: Site, spec: Spec) -> Geometry:
     A constructor that takes no stride or padding makes windows side by side, without any. One that takes no ceil_mode
     either gives another shape, which is refused, or has the site's windows.
     """
-    fixed = {key: value for key, value in (("stride", None), ("padding", 0)) if not takes(spec, key)}
+    none = (0,) * site.spatial
+    fixed = {key: value for key, value in (("stride", None), ("padding", none)) if not takes(spec, key)}
     try:
         return site.geometry.with_own(fixed | {key: spec[key] for key in GEOMETRY if key in spec})
     except ValueError as error:
         raise ConfigurationError(f"`{SLOT}` ({spec[TARGET]}): {error}") from error
 
 
-def _check_shapes(
-    network: str, site: Site, filled: nn.Module, operator: nn.Module, geometry: Geometry, spec: Spec
-) -> None:
-    """Raise unless what now stands at the site gives the shapes that the network had there."""
+def _out(
+    network: str,
+    site: Site,
+    filled: nn.Module,
+    operator: nn.Module,
+    geometry: Geometry,
+    spec: Spec,
+    *,
+    may_resize: bool,
+) -> tuple[int, ...]:
+    """Return the shape that what now stands at the site gives; raise where it is not the network's and must be."""
     kind = type(operator).__name__
+    shapes = []
     for call in site.calls:
         try:
             output = pass_zeros(filled, call.into)
@@ -135,10 +154,13 @@ def _check_shapes(
             ) from error
         if not isinstance(output, Tensor):
             raise ConfigurationError(f"`{SLOT}` ({spec[TARGET]}) must give a tensor, got {type(output).__name__}")
-        if tuple(output.shape[1:]) != call.out:
+        shapes.append(tuple(output.shape[1:]))
+        if shapes[-1] != call.out and not may_resize:
             untaken = [key for key in GEOMETRY if not takes(spec, key)]
             hint = f"; its constructor takes no {' and no '.join(f'`{key}`' for key in untaken)}" if untaken else ""
             raise UnsupportedError(
                 f"site {site.name} of {network}: {kind} ({geometry}) makes {shown_size(output.shape[1:])} of the map "
-                f"{shown_size(call.into)}, but every operator must give {shown_size(call.out)} there{hint}"
+                f"{shown_size(call.into)}, but every operator must give {shown_size(call.out)} there{hint}; "
+                "`pooling.resizes=true` allows another size"
             )
+    return shapes[0]

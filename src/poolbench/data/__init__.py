@@ -1,10 +1,13 @@
-"""Datasets as uint8 images, decoded once; batches with augmentation on the device."""
+"""Datasets of examples with targets, decoded once; batches with augmentation on the device."""
 
 from poolbench.data.augment import Augment
 from poolbench.data.batches import Batches, batch_digest
-from poolbench.data.dataset import Dataset, Datasets, InMemory, open_dataset
+from poolbench.data.dataset import Dataset, Datasets, InMemory, OpenDataset, open_dataset, shape_of
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, StreamedImages
-from poolbench.data.split import split, split_digest, subset
+from poolbench.data.in_memory import InMemoryExamples, held, loaded
+from poolbench.data.sizes import sizes_of
+from poolbench.data.split import resampled, split, split_digest, subset
+from poolbench.data.task import Task, task_for
 
 __all__ = [
     "Augment",
@@ -14,11 +17,20 @@ __all__ = [
     "HeldImages",
     "ImageSource",
     "InMemory",
+    "InMemoryExamples",
     "LoadedImages",
+    "OpenDataset",
     "StreamedImages",
+    "Task",
     "batch_digest",
+    "held",
+    "loaded",
     "open_dataset",
+    "resampled",
+    "shape_of",
+    "sizes_of",
     "split",
     "split_digest",
     "subset",
+    "task_for",
 ]

@@ -11,33 +11,49 @@ from torch import Tensor
 
 from poolbench.checks import is_whole
 from poolbench.data.augment import Augment
-from poolbench.data.decoding import channel_sums, digest_of
+from poolbench.data.decoding import channel_sums, digest_of, require_finite
 from poolbench.data.images import HeldImages, LoadedImages
-from poolbench.data.split import check_val_fraction, subset
+from poolbench.data.sizes import sizes_of
+from poolbench.data.split import check_resample, check_val_fraction, subset
+from poolbench.data.task import Task, made_task, task_for
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.spec import TARGET, accepts, build, locate
 
 # What a benchmark does with a dataset, and what describes it: passed to a class that takes them, which none need do.
-SHARED = ("name", "train_images", "val_fraction", "augment", "mean", "std")
+SHARED = ("name", "train_images", "val_fraction", "resample", "augment", "mean", "std", "task")
 DESCRIBING = ("channels", "image_size", "num_classes")
 
 
 class Dataset(Protocol):
-    """What `dataset._target_` must give: a custom class needs these six and nothing else.
+    """What `dataset._target_` must give: a custom class needs these six, and `task` where it is no classification.
 
-    Opening is cheap (no image is read); `load` may take its time and is called once by whoever holds `Datasets`.
+    Opening is cheap (no example is read); `load` may take its time and is called once by whoever holds `Datasets`.
+
+    Attributes:
+        name: what tables call it.
+        channels: C of an example.
+        image_size: n for square images; (H, W), or (L,) for sequences.
+        num_classes: how many classes there are, or how many numbers a target has: the width of what a network gives.
+
+    An attribute `task` of the class says which task it is for, as `dataset.task` does: a name, a specification
+    (`_target_` and arguments), or the object itself.
     """
 
     name: str
     channels: int
-    image_size: int
+    image_size: int | Sequence[int]
     num_classes: int
 
     def fingerprint(self) -> str:
         """Return what stands for the content in a cell's identity."""
 
     def load(self) -> LoadedImages:
-        """Return the images; raise `DataError` where they are absent or unusable."""
+        """Return the examples; raise `DataError` where they are absent or unusable."""
+
+
+def shape_of(dataset: Dataset) -> tuple[int, ...]:
+    """Return channels and sizes of an example: (C, H, W), or (C, L)."""
+    return dataset.channels, *sizes_of(dataset.image_size, where="image_size")
 
 
 class Datasets:
@@ -50,11 +66,11 @@ class Datasets:
     """
 
     def __init__(self) -> None:
-        self._opened: dict[str, Dataset] = {}
+        self._opened: dict[str, OpenDataset] = {}
         self._built: dict[str, Dataset] = {}
         self._loaded: dict[str, LoadedImages] = {}
 
-    def open(self, spec: Mapping[str, Any]) -> Dataset:
+    def open(self, spec: Mapping[str, Any]) -> "OpenDataset":
         """Open the dataset of a `conf/dataset` YAML as `open_dataset` does, or share what is open already."""
         key = _key(spec)
         if key not in self._opened:
@@ -80,16 +96,23 @@ def _key(content: Any) -> str:
     return json.dumps(content, sort_keys=True, default=str)
 
 
-class _Opened:
-    """A dataset as its YAML asks for it: checked against it, cut to the stated subset, loaded once by its holder."""
+class OpenDataset:
+    """A dataset as its YAML asks for it: checked against it, cut to the stated subset, loaded once by its holder.
 
-    def __init__(self, dataset: Dataset, spec: Mapping[str, Any], held: Datasets) -> None:
+    Attributes:
+        shape: of an example, (C, H, W) or (C, L).
+        task: that it is for.
+    """
+
+    def __init__(self, dataset: Dataset, spec: Mapping[str, Any], held: Datasets, task: Task) -> None:
         self.dataset = dataset
         self._held = held
         self.name = str(spec.get("name") or dataset.name)
         self.channels = dataset.channels
         self.image_size = dataset.image_size
+        self.shape = shape_of(dataset)
         self.num_classes = dataset.num_classes
+        self.task = task
         self._spec = dict(spec)
 
     def fingerprint(self) -> str:
@@ -103,20 +126,20 @@ class _Opened:
 
     def _load(self) -> LoadedImages:
         images = self.dataset.load()
-        expected = (self.channels, self.image_size, self.image_size)
         for part, source in (("train", images.train), ("test", images.test)):
-            if tuple(source.shape) != expected:
-                raise DataError(f"{self.name}: {part} images have shape {tuple(source.shape)}, announced: {expected}")
+            if tuple(source.shape) != self.shape:
+                raise DataError(
+                    f"{self.name}: {part} examples have shape {tuple(source.shape)}, announced: {self.shape}"
+                )
             if len(source) == 0:
-                raise DataError(f"{self.name}: no {part} images")
-            least, most = int(source.labels.min()), int(source.labels.max())
-            if least < 0 or most >= self.num_classes:
-                raise DataError(f"{self.name}: {part} labels must be in 0..{self.num_classes - 1}, got {least}..{most}")
+                raise DataError(f"{self.name}: no {part} examples")
+            require_finite(source, f"{self.name}: {part} example")
+            self.task.check_targets(source.labels, self.shape, self.num_classes, f"{self.name}: {part}")
         count = self._spec.get("train_images")
         if count is not None:
-            train = images.train.take(subset(images.train.labels, count))
+            train = images.train.take(subset(self.task.strata(images.train.labels), count))
             sums = channel_sums(train)
-            said = f"a stated subset: {count:,} of {len(images.train):,} training images"
+            said = f"a stated subset: {count:,} of {len(images.train):,} training examples"
             images = replace(images, train=train, mean=sums.mean(), std=sums.std(), notes=(*images.notes, said))
         mean, std = self._spec.get("mean"), self._spec.get("std")
         return replace(
@@ -126,12 +149,12 @@ class _Opened:
         )
 
 
-def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> Dataset:
-    """Open the dataset of a `conf/dataset` YAML; no image is read.
+def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenDataset:
+    """Open the dataset of a `conf/dataset` YAML; no example is read.
 
-    `name`, `train_images`, `val_fraction`, `augment`, `mean` and `std` say what is done with the dataset and are seen
-    to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has, unless they are null.
-    These are arguments of `_target_` only where it has such a parameter; every other key is one.
+    `name`, `task`, `train_images`, `val_fraction`, `resample`, `augment`, `mean` and `std` say what is done with the
+    dataset and are seen to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has,
+    unless they are null. These are arguments of `_target_` only where it has such a parameter; every other key is one.
 
     `load` of what is returned loads once; with `held`, once for all equal specifications and fingerprints there.
 
@@ -148,6 +171,7 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> Datas
     if "val_fraction" not in spec:
         raise ConfigurationError("`dataset.val_fraction` is missing: the share of the training images that validates")
     check_val_fraction(spec["val_fraction"])
+    check_resample(spec.get("resample"))
     count = spec.get("train_images")
     if count is not None and (not is_whole(count) or count < 2):
         raise ConfigurationError(
@@ -167,13 +191,27 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> Datas
             f"`dataset` ({spec[TARGET]}) lacks {', '.join(missing)}; see poolbench.data.Dataset, or return a "
             f"poolbench.data.InMemory"
         )
+    shape = shape_of(dataset)
     for key in DESCRIBING:
-        if spec.get(key) is not None and spec[key] != getattr(dataset, key):
-            raise ConfigurationError(f"`dataset.{key}` is {spec[key]!r}, but the dataset has {getattr(dataset, key)}")
+        asked, own = spec.get(key), getattr(dataset, key)
+        agree = sizes_of(asked) == shape[1:] if key == "image_size" and asked is not None else asked == own
+        if asked is not None and not agree:
+            raise ConfigurationError(f"`dataset.{key}` is {asked!r}, but the dataset has {own}")
     for key in ("mean", "std"):
         _check_channel_values(key, spec.get(key), dataset.channels)
-    Augment.of(spec.get("augment"), dataset.image_size)
-    return _Opened(dataset, spec, held)
+    Augment.of(spec.get("augment"), shape[1:])
+    task = task_for(spec, target)
+    own = getattr(dataset, "task", None)
+    if own is not None:
+        found, asked = made_task(own), spec.get("task")
+        if found.name != task.name:
+            raise ConfigurationError(
+                f"`dataset.task` is {task.name}{'' if asked else ' (where it is not given)'}, but the dataset is for "
+                f"{found.name}: give `task: {found.name}` in its YAML, or dataset.task={found.name}"
+            )
+        # What the dataset says of its task holds where the YAML only names it.
+        task = task if isinstance(asked, Mapping) else found
+    return OpenDataset(dataset, spec, held, task)
 
 
 def _check_channel_values(key: str, values: Any, channels: int) -> None:
@@ -183,8 +221,8 @@ def _check_channel_values(key: str, values: Any, channels: int) -> None:
     if not numbers or len(values) != channels or (key == "std" and min(values) <= 0):
         above = ", all above 0" if key == "std" else ""
         raise ConfigurationError(
-            f"`dataset.{key}` must be null (computed from the training images) or {channels} numbers as fractions "
-            f"of 255, one a channel{above}, got {values!r}"
+            f"`dataset.{key}` must be null (computed from the training examples) or {channels} numbers, one a "
+            f"channel{above}, as fractions of 255 where examples are uint8, got {values!r}"
         )
 
 

@@ -30,7 +30,7 @@ from poolbench.sweep.process import log
 from poolbench.sweep.processes import Nursery
 from poolbench.sweep.rounds import Rounds
 from poolbench.sweep.speed import measure_speeds
-from poolbench.sweep.tune import trials_of, tuned, with_tuned, written
+from poolbench.sweep.tune import trials_of, tuned, with_reference, with_tuned, written
 from poolbench.writable import require_inside, require_replaceable, require_writable
 
 
@@ -64,6 +64,16 @@ def run_sweep(
     trials = written(tried, ended.plan, shared.plan, Trials.read(settings.folder))
     trials.write(settings.folder)
     cells = tuned(asked, shared.plan, trials, settings.folder)
+    if settings.until:
+        cells, alone = with_reference(cells, settings.cell.reference)
+        for block in alone:
+            console.print(
+                f"tune: {block}: no trial of the reference has a score, so its tuned arms have nothing to be decided "
+                "against and are not trained",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
     status = max(shared.status, ended.status)
     if cells and not ended.stopped:
         console.print("tune: every arm at its best point", highlight=False)

@@ -198,6 +198,55 @@ ACCURACY = (
     Column("train_test_gap_difference_ci95_high", "number", "fraction of 1", "upper end of that interval"),
 )
 
+SCORE_KEYS = (
+    Column("task", "text", "", "what a target is: `classification`, `segmentation`, `regression`, or a custom task"),
+    Column("score", "text", "", "what examples are judged by: the primary score is the mean of their own"),
+    Column("unit", "text", "", "of the score: `fraction of 1`, or what an error is measured in"),
+    Column("better", "text", "", "`higher` or `lower`: which score is the better one"),
+)
+# Accuracies are fractions; other scores have units of their own, and the same columns.
+OF_SCORE = {"fraction of 1": "of the score", "fraction of 1, squared": "of the score, squared"}
+SCORED = ("n_paired", "margin", "verdict", "seeds_to_decide", "below_image_se", "flags", "reference")
+
+
+def _of_score(column: Column) -> Column:
+    """Return a column of comparison as it is of any score."""
+    meaning = column.meaning.replace("test_accuracy", "the test score")
+    if column.name == "margin":
+        meaning = (
+            "differences up to this are a tie, as `margin=` said when the cells ran: hundredths of the score where it "
+            "is a fraction of 1, per cent of the reference's mean where it is an error"
+        )
+    return Column(column.name, column.kind, OF_SCORE.get(column.unit, column.unit), meaning)
+
+
+COMPARISON = tuple(
+    column
+    for column in ACCURACY
+    if column.name.startswith("difference_")
+    or column.name in ("n_paired", "margin", "verdict", "seeds_to_decide", "flags")
+    or "look_" in column.name
+)
+SCORES = (
+    *KEYS,
+    *SCORE_KEYS,
+    Column("n_seeds", "count", "seeds", "finished cells (status `ok`) with a test score: the n of its statistics"),
+    *_statistics("score", "of the score", "primary score on the test set"),
+    *map(_of_score, COMPARISON),
+    Column("test_examples", "count", "examples", "size of the test set"),
+    Column("reference", "text", "", "the variant that the differences are taken to"),
+    ARM_ID,
+    *map(_of_score, PROSPECTS),
+)
+METRICS = (
+    *KEYS,
+    Column("task", "text", "", "what a target is"),
+    Column("metric", "text", "", "a figure of the test set beside the score, by its name in the records"),
+    Column("n_seeds", "count", "seeds", "finished cells that have it"),
+    *_statistics("value", "of the metric", "the metric"),
+    ARM_ID,
+)
+
 PARAMETERS = (
     *KEYS,
     Column("parameters", "count", "parameters", "all parameters of the network"),
@@ -295,14 +344,42 @@ PUBLISHED = (
     *KEYS,
     Column("published_test_accuracy", "number", "fraction of 1", "top-1 accuracy on the test set, as published"),
     Column("published_test_accuracy_std", "number", "fraction of 1", "its standard deviation over runs, as published"),
+    Column("published_difference", "number", "fraction of 1", "published in its place: accuracy less the reference's"),
     Column("published_n_runs", "count", "runs", "the runs behind it, as published"),
     Column("n_seeds", "count", "seeds", "finished cells of the arm of these names here; empty: there is none"),
     Column("test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy"),
     Column("test_accuracy_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval, as in accuracy.csv"),
     Column("test_accuracy_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval"),
-    Column("gap", "number", "fraction of 1", "test_accuracy_mean − published_test_accuracy; no test is made of it"),
+    Column("difference_mean", "number", "fraction of 1", "the difference to the reference here, as in accuracy.csv"),
+    Column("difference_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval"),
+    Column("difference_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval"),
+    Column(
+        "gap",
+        "number",
+        "fraction of 1",
+        "the figure here less the published one, of accuracies or of differences; no test is made of it",
+    ),
     Column("recipe", "text", "", "how the training behind the published figure differs"),
     Column("source", "text", "", "where it was published"),
+)
+
+BEST_TEST_EPOCH = (
+    *KEYS,
+    Column("n_seeds", "count", "seeds", "finished cells whose history holds the test accuracy of each epoch"),
+    Column("test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy, the epoch chosen on validation"),
+    Column(
+        "best_test_epoch_accuracy_mean",
+        "number",
+        "fraction of 1",
+        "mean of each cell's highest test accuracy over its epochs: chosen on the test set, too high by construction",
+    ),
+    Column("best_test_epoch_accuracy_std", "number", "fraction of 1", "its sample standard deviation over the seeds"),
+    Column("gain", "number", "fraction of 1", "what that choice adds: the one mean less the other"),
+    Column("n_paired", "count", "seeds", "of these, seeds that the reference has, too"),
+    Column("difference_mean", "number", "fraction of 1", "mean difference to the reference over these seeds"),
+    Column("best_test_epoch_difference_mean", "number", "fraction of 1", "the same of the best test epochs"),
+    Column("reference", "text", "", "the variant that the differences are taken to"),
+    ARM_ID,
 )
 
 
@@ -313,13 +390,6 @@ def _both(name: str, kind: str, unit: str, meaning: str) -> tuple[Column, ...]:
     )
 
 
-COMPARISON = tuple(
-    column
-    for column in ACCURACY
-    if column.name.startswith("difference_")
-    or column.name in ("n_paired", "margin", "verdict", "seeds_to_decide", "flags")
-    or "look_" in column.name
-)
 OVER_BLOCKS = (
     Column("variant", "text", "", "the pooling, by the name that it has in the blocks"),
     Column("n_blocks", "count", "blocks", "blocks that the difference is averaged over: it holds for their mean alone"),
@@ -330,6 +400,7 @@ OVER_BLOCKS = (
     Column(
         "reference", "text", "", "the variant that the differences are taken to, joined by `; ` where blocks differ"
     ),
+    Column("score", "text", "", "what these blocks are judged by: only scores of one name and unit are averaged"),
 )
 TUNED = (*KEYS, *OF_TUNED, ARM_ID)
 
@@ -355,10 +426,13 @@ VERSUS = (
 
 TABLES: dict[str, tuple[Column, ...]] = {
     "accuracy": ACCURACY,
+    "scores": SCORES,
+    "metrics": METRICS,
     "parameters": PARAMETERS,
     "throughput": THROUGHPUT,
     "summary": SUMMARY,
     "published": PUBLISHED,
+    "best_test_epoch": BEST_TEST_EPOCH,
     "over_blocks": OVER_BLOCKS,
     "across": ACROSS,
     "pairs": PAIRS,

@@ -60,6 +60,7 @@ def test_the_grid_is_the_hydra_sweep(tmp_path: Path, words: list[str]) -> None:
     assert sorted(map(key, single)) == sorted(map(key, whole))
 
 
+@pytest.mark.slow
 def test_an_agents_command_trains_its_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = written(tmp_path, *SHORT, "pooling=max,avg", "logger=csv", f"results_dir={tmp_path}/results")
     first, second = calls(sweep)

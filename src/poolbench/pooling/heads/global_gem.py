@@ -95,11 +95,11 @@ class GlobalGeMPool2d(HeadPool2d):
 
     def _by_windows(self, x_BCHW: Tensor) -> Tensor:
         """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""
-        exponents_C = self.exponents()
-        means_BCM, share_M = self.windows(x_BCHW, exponents_C, Unchanged())
+        learned = self.exponents()
+        means_BCM, share_M = self.windows(x_BCHW, learned, Unchanged())
         if means_BCM.shape[-1] == 1:
             return means_BCM.squeeze(-1)
-        p_C = upcast(exponents_C)
+        p_C = upcast(learned)
         means_BCM = upcast(means_BCM)
         scale_BC1 = self._scale(means_BCM)
         raised_BCM = ((means_BCM / scale_BC1).log2() * p_C.view(-1, 1)).exp2()

@@ -202,14 +202,14 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenD
     task = task_for(spec, target)
     own = getattr(dataset, "task", None)
     if own is not None:
-        found, asked = made_task(own), spec.get("task")
+        found, wanted = made_task(own), spec.get("task")
         if found.name != task.name:
             raise ConfigurationError(
-                f"`dataset.task` is {task.name}{'' if asked else ' (where it is not given)'}, but the dataset is for "
+                f"`dataset.task` is {task.name}{'' if wanted else ' (where it is not given)'}, but the dataset is for "
                 f"{found.name}: give `task: {found.name}` in its YAML, or dataset.task={found.name}"
             )
         # What the dataset says of its task holds where the YAML only names it.
-        task = task if isinstance(asked, Mapping) else found
+        task = task if isinstance(wanted, Mapping) else found
     return OpenDataset(dataset, spec, held, task)
 
 

@@ -200,9 +200,9 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenD
         _check_channel_values(key, spec.get(key), dataset.channels)
     Augment.of(spec.get("augment"), shape[1:])
     task = task_for(spec, target)
-    own = getattr(dataset, "task", None)
-    if own is not None:
-        found, wanted = made_task(own), spec.get("task")
+    of_dataset: Any = getattr(dataset, "task", None)
+    if of_dataset is not None:
+        found, wanted = made_task(of_dataset), spec.get("task")
         if found.name != task.name:
             raise ConfigurationError(
                 f"`dataset.task` is {task.name}{'' if wanted else ' (where it is not given)'}, but the dataset is for "

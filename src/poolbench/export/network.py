@@ -71,7 +71,7 @@ def export_network(
     """Write `network` to `path` and return what was written; nothing is written where anything went wrong.
 
     Args:
-        network: examples (B, C, H, W) or (B, C, L) → outputs (B, …), float32, on the CPU; exported as it is in evaluation.
+        network: examples (B, C, H, W) or (B, C, L) → outputs, float32, on the CPU; exported as in evaluation.
         input_shape: (C, H, W) of an image, (C, L) of a sequence.
         path: of the file; its folder must exist.
         format: `"onnx"`, or `"torch"` for a program of `torch.export`.

@@ -32,7 +32,8 @@ from poolbench.report.statistics.verdicts import (
     UNDECIDED,
     WORSE,
 )
-from poolbench.report.text import over_blocks, published
+from poolbench.report.text import over_blocks
+from poolbench.report.text.asides import asides
 from poolbench.report.text.units import written, written_row
 from poolbench.report.text.views import NOTHING, View, change_text, count_text, estimate_text, given, points_text
 
@@ -118,7 +119,7 @@ def html(content: Content) -> bytes:
         unequal=any(content.tables["summary"]["flags"]),
         not_compared=[str(entry) for entry in content.not_compared],
         problems=[_problem(problem, content) for problem in content.problems],
-        published=_published(content),
+        asides=asides(content),
         across=_across(content),
         environments=environments(records),
         commands=commands(records),
@@ -235,14 +236,6 @@ def _glances(block: Block, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, G
             verdict, difference = "no finished cell", ""
         found[arm.variant] = Glance(verdict, MARKS.get(verdict, ""), difference, str(row["flags"] or ""))
     return found
-
-
-def _published(content: Content) -> dict[str, Any] | None:
-    """Return the published figures beside those here, and how to read them; None where there are none."""
-    table = content.tables.get("published")
-    if table is None or not len(table):
-        return None
-    return {"headings": published.HEADINGS, "rows": published.cells(table), "told": published.told(table)}
 
 
 def _problem(problem: Problem, content: Content) -> str:

@@ -117,4 +117,4 @@ def test_a_broken_file_is_named_in_loading_and_not_here(tmp_path: Path) -> None:
     root = tree(tmp_path / "broken", None, "jpg")
     (root / "train" / "cat" / "c.jpg").write_bytes(b"\xff\xd8 no picture")
     (root / "train" / "cat" / "d.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\x04eXIf")
-    assert ImageFolder(root=root, image_size=SIZE).listing.turned == {}
+    assert ImageFolder(root=root, image_size=SIZE).turned == {}

@@ -40,7 +40,7 @@ class Motif:
         return float(2 * self.width + (frequencies * np.log2(seen)).sum())
 
     def draw(self, count: int, generator: torch.Generator) -> np.ndarray:
-        """Return binding sites, letters 0..3 as uint8 (count, width), each drawn by itself by its place's frequencies."""
+        """Return binding sites, uint8 (count, width), each letter 0..3 drawn by the frequencies of its place."""
         cumulated = np.cumsum(self.frequencies(), 0)[:3]
         drawn = torch.rand((count, self.width), generator=generator, dtype=torch.float64).numpy()
         return (drawn[:, None, :] >= cumulated).sum(1).astype(np.uint8)

@@ -82,7 +82,7 @@ def test_what_is_missing_or_meant_twice_is_named(tmp_path):
 
 def test_unequal_lengths_need_a_length():
     with pytest.raises(
-        DataError, match=r"demo: sequences have 3 to 5 letters, such as line 2 with 5; .*dataset.length"
+        DataError, match=r"demo: sequences have 3 to 5 letters, such as line 2 with 5; .*dataset.image_size=.NUMBER"
     ):
         common_length(labelled("ACG", "ACGTA"), None, "demo")
     assert common_length(labelled("ACG", "AAA"), None, "demo") == 3

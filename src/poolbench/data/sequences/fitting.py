@@ -38,7 +38,7 @@ def common_length(sequences: Sequence[Labelled], length: int | None, name: str) 
         odd = next(one for one in sequences if one.levels.shape[1] != sequences[0].levels.shape[1])
         raise DataError(
             f"{name}: sequences have {lengths[0]} to {lengths[-1]} letters, such as {odd.where} with "
-            f"{odd.levels.shape[1]}; give the length that all are cut or padded to: dataset.length=NUMBER"
+            f"{odd.levels.shape[1]}; give the length that all are cut or padded to: dataset.image_size=[NUMBER]"
         )
     return lengths[0]
 

@@ -16,7 +16,7 @@ import torch
 
 from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_digests
 from poolbench.checks import is_whole, whole_number
-from poolbench.data import Dataset, Datasets
+from poolbench.data import Dataset, Datasets, shape_of, sizes_of
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.measure.matching import KINDS, Match, match
 from poolbench.own_code import own_code
@@ -26,12 +26,12 @@ from poolbench.spec import check_values
 from poolbench.training import Mirrors, Protocol, resolve_device, trainer_arguments
 
 MATCH = "match"
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Design:
-    """What can be known of a cell without its data: its network for images as the dataset's YAML announces them."""
+    """What can be known of a cell without its data: its network for examples as the dataset's YAML announces them."""
 
     config: Mapping[str, Any]
     labels: Mapping[str, str]
@@ -53,9 +53,14 @@ class Design:
 
     @property
     def input_shape(self) -> Shape:
-        """(C, H, W) of an image."""
-        size = self._announced("image_size")
-        return self._announced("channels"), size, size
+        """(C, H, W) of an image, (C, L) of a sequence."""
+        size = self.config["dataset"].get("image_size")
+        if size is None:
+            raise ConfigurationError(
+                "`dataset.image_size` must be given where no data is opened, a whole number or a list of one for each "
+                "dimension, got None: give dataset.image_size=…"
+            )
+        return self._announced("channels"), *sizes_of(size)
 
     @property
     def num_classes(self) -> int:
@@ -152,8 +157,8 @@ class Cell:
 
     @property
     def input_shape(self) -> Shape:
-        """(C, H, W) of an image."""
-        return self.dataset.channels, self.dataset.image_size, self.dataset.image_size
+        """(C, H, W) of an image, (C, L) of a sequence."""
+        return shape_of(self.dataset)
 
     @property
     def folder(self) -> Path:
@@ -206,7 +211,7 @@ def _of_reference(config: Mapping[str, Any], pooling: Mapping[str, Any]) -> dict
     return {key: value for key, value in config.items() if key != MATCH} | {"pooling": pooling, "head": None}
 
 
-def _assembled(config: Mapping[str, Any], shape: tuple[int, int, int], num_classes: int) -> Assembled:
+def _assembled(config: Mapping[str, Any], shape: Shape, num_classes: int) -> Assembled:
     """Return the network of a configuration, matched with the reference's where that is asked for."""
     if config.get("head") is not None and config["pooling"].get("head") is not None:
         raise UnsupportedError(
@@ -222,18 +227,16 @@ def _assembled(config: Mapping[str, Any], shape: tuple[int, int, int], num_class
     return replace(made, match=found.shown())
 
 
-def _build(
-    groups: str, shape: tuple[int, int, int], num_classes: int, *, seed: int, width: Width = OWN_WIDTH
-) -> Assembled:
+def _build(groups: str, shape: Shape, num_classes: int, *, seed: int, width: Width = OWN_WIDTH) -> Assembled:
     backbone, pooling, head = json.loads(groups)
-    size = (shape[1], shape[2])
+    size = shape[1:]
     return assemble(
         backbone, pooling, head, in_channels=shape[0], image_size=size, num_classes=num_classes, seed=seed, width=width
     )
 
 
 @functools.lru_cache(maxsize=1024)
-def _matched(groups: str, wanted: str, shape: tuple[int, int, int], num_classes: int) -> Match:
+def _matched(groups: str, wanted: str, shape: Shape, num_classes: int) -> Match:
     """Return the arm's width; it is the same for every seed, and looked for once."""
     asked = json.loads(wanted)
     backbone = json.loads(groups)[0]

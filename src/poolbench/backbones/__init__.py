@@ -9,7 +9,7 @@ from poolbench.backbones.discover import discover
 from poolbench.backbones.keras_cnn import KerasCNN
 from poolbench.backbones.lenet5 import LeNet5
 from poolbench.backbones.slides import Slides
-from poolbench.backbones.subsample import Subsample2d
+from poolbench.backbones.subsample import Subsample1d, Subsample2d
 from poolbench.backbones.weight_files import file_digests
 from poolbench.backbones.widen import OWN_WIDTH, Width
 
@@ -24,6 +24,7 @@ __all__ = [
     "KerasCNN",
     "LeNet5",
     "Slides",
+    "Subsample1d",
     "Subsample2d",
     "Width",
     "assemble",

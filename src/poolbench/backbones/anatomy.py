@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS
 from poolbench.backbones.flow import Flow
-from poolbench.backbones.subsample import Subsample2d
+from poolbench.backbones.subsample import SUBSAMPLES
 from poolbench.backbones.trace import Call
 
-WINDOWS = (nn.MaxPool2d, nn.AvgPool2d)
 # A convolution whose kernel is its stride and at least so large cuts the image into patches.
 PATCH = 8
+MAXIMA = (nn.MaxPool2d, nn.MaxPool1d)
 Calls = Mapping[str, Sequence[Call]]
 
 
@@ -65,7 +66,7 @@ def sites_of(network: nn.Module, calls: Calls, head: str | None, flow: Flow) -> 
     """Return where a window operator can go.
 
     These are, outside the head: max and average poolings with a stride above 1, strided convolutions, and
-    `Subsample2d`; but no convolution that cuts the image into patches.
+    `Subsample2d`, each in 1-D as well; but no convolution that cuts the image into patches.
     """
     modules = dict(network.named_modules())
     patches = patch_embeddings(network, calls, flow)
@@ -85,7 +86,7 @@ def patch_embeddings(network: nn.Module, calls: Calls, flow: Flow) -> tuple[str,
     return tuple(
         name
         for name in calls
-        if isinstance(conv := modules[name], nn.Conv2d)
+        if isinstance(conv := modules[name], CONVOLUTIONS)
         and tuple(conv.kernel_size) == tuple(conv.stride)
         and min(conv.stride) >= PATCH
         and flow.is_first(name)
@@ -94,8 +95,8 @@ def patch_embeddings(network: nn.Module, calls: Calls, flow: Flow) -> tuple[str,
 
 def is_site(module: nn.Module) -> bool:
     """Whether a window operator can stand for a module."""
-    return isinstance(module, Subsample2d) or (
-        isinstance(module, (*WINDOWS, nn.Conv2d)) and max(stride_of(module)) > 1 and not why_no_site(module)
+    return isinstance(module, SUBSAMPLES) or (
+        isinstance(module, (*WINDOWS, *CONVOLUTIONS)) and max(stride_of(module)) > 1 and not why_no_site(module)
     )
 
 
@@ -103,16 +104,17 @@ def why_no_site(module: nn.Module) -> str:
     """Return why a pooling or a strided convolution is no site; "" for one that is, or a convolution that is none."""
     strided = max(stride_of(module)) > 1
     kind = type(module).__name__
-    if isinstance(module, nn.Conv2d):
-        plain = type(module) is nn.Conv2d
-        return "" if plain or not strided else f"a {kind}: only a plain torch.nn.Conv2d can be parted"
+    if isinstance(module, CONVOLUTIONS):
+        plain = type(module) in CONVOLUTIONS
+        of = "Conv1d" if isinstance(module, nn.Conv1d) else "Conv2d"
+        return "" if plain or not strided else f"a {kind}: only a plain torch.nn.{of} can be parted"
     if not strided:
         return "its stride is 1: it does not reduce the map"
-    if type(module).forward not in (nn.MaxPool2d.forward, nn.AvgPool2d.forward):
+    if type(module).forward not in [window.forward for window in WINDOWS]:
         return f"a {kind} with a forward method of its own: what else it computes would be lost"
-    if isinstance(module, nn.MaxPool2d) and module.return_indices:
+    if isinstance(module, MAXIMA) and module.return_indices:
         return "it gives indices, too: no operator does"
-    if isinstance(module, nn.MaxPool2d) and module.dilation not in (1, (1, 1)):
+    if isinstance(module, MAXIMA) and module.dilation not in (1, (1,), (1, 1)):
         return "its window is dilated: not every operator's can be"
     return ""
 

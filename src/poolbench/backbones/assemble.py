@@ -40,7 +40,7 @@ class Assembled:
         width: of the network's layers.
         operators: the variant's modules inside the network.
         placed: these and the network's own head, each with its place.
-        input_shape: (C, H, W) of an image.
+        input_shape: (C, H, W) of an image, (C, L) of a sequence.
         again: builds the same for another `seed`.
         match: how its width was found, where the arm was matched with the reference.
     """
@@ -53,7 +53,7 @@ class Assembled:
     width: Width
     operators: list[nn.Module] = field(repr=False)
     placed: list[Placed] = field(repr=False)
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     again: Callable[..., "Assembled"] = field(repr=False)
     match: dict[str, Any] | None = None
 
@@ -79,7 +79,7 @@ def assemble(
     head: Spec | None = None,
     *,
     in_channels: int,
-    image_size: tuple[int, int],
+    image_size: tuple[int, ...],
     num_classes: int,
     seed: int,
     width: Width = OWN_WIDTH,
@@ -92,7 +92,7 @@ def assemble(
             that is null has the reference's filling, max pooling and the network's own head.
         head: specification of a head that goes before the variant's.
         in_channels: channels of an image.
-        image_size: (H, W) of an image.
+        image_size: (H, W) of an image, (L,) of a sequence.
         num_classes: width of the logits.
         seed: for the starting weights.
         width: of the network's layers.

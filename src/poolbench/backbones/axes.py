@@ -35,18 +35,13 @@ Known = tuple[Sequence[int], Axes | None]
 
 
 def axes_of_images(shape: Sequence[int]) -> Axes:
-    """Return the axes of images (B, C, H, W).
+    """Return the axes of images (B, C, H, W), or of sequences (B, C, L).
 
-    >>> places(axes_of_images((2, 3, 8, 8)))
-    64
+    >>> places(axes_of_images((2, 3, 8, 8))), places(axes_of_images((2, 3, 100)))
+    (64, 100)
     """
-    batch, channels, height, width = shape
-    return (
-        (Part(BATCH, batch),),
-        (Part(CHANNEL, channels),),
-        (Part(PLACE, height, height),),
-        (Part(PLACE, width, width),),
-    )
+    batch, channels, *sizes = shape
+    return ((Part(BATCH, batch),), (Part(CHANNEL, channels),), *((Part(PLACE, size, size),) for size in sizes))
 
 
 def places(axes: Axes) -> float:

@@ -28,7 +28,7 @@ class Placed:
     Args:
         name: of the place.
         module: what stands there.
-        shape: (C, H, W) of a map there.
+        shape: (C, H, W) or (C, L) of a map there.
         window: sides of its window: of a map that is larger than a few of them, a part shows what it computes; None
             where it takes the whole map.
     """
@@ -36,7 +36,7 @@ class Placed:
     name: str
     module: nn.Module
     shape: tuple[int, ...]
-    window: tuple[int, int] | None
+    window: tuple[int, ...] | None
 
     def digest(self) -> str | None:
         """Return the digest of the module for a map as it meets there."""

@@ -22,14 +22,15 @@ class Discovered:
     head: Head
 
 
-def discover(network: nn.Module, calls: Calls, flow: Flow) -> Discovered:
+def discover(network: nn.Module, calls: Calls, flow: Flow, spatial: int) -> Discovered:
     """Find the anatomy of a network: its sites (`sites_of`), its head (`find_head`), its classifier.
 
     Args:
         network: in which poolings that are called as functions have been made modules.
         calls: what a pass through it showed, see `trace`. What it did not come through is nothing.
         flow: of the same pass.
+        spatial: in how many dimensions its examples extend: 2 for images, 1 for sequences.
     """
-    head = find_head(network, calls, flow)
+    head = find_head(network, calls, flow, spatial)
     classifier = None if head.name is None else find_classifier(network, calls, head.name)
     return Discovered(Anatomy(sites_of(network, calls, head.name, flow), head.name, classifier), head)

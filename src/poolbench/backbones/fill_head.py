@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from poolbench.backbones.anatomy import behind, first_linear
 from poolbench.backbones.construct import Spec, construct, shown_arguments
 from poolbench.backbones.digest import Placed
+from poolbench.backbones.dimensions import CONVOLUTIONS, LINEAR_OR_CONVOLUTION, form_for, is_map
 from poolbench.backbones.native import Native
 from poolbench.backbones.trace import BATCH, Call, pass_zeros, refusal, shown_size
 from poolbench.errors import ConfigurationError, UnsupportedError
@@ -51,13 +52,13 @@ def fill_head(
     own, call = native.network.get_submodule(part), native.calls[part][0]
     width = math.prod(call.out)
     if spec is None:
-        placed = [Placed(part, own, call.into, None)] if len(call.into) == 3 else []
+        placed = [Placed(part, own, call.into, None)] if is_map(call.into, native.spatial) else []
         kind = type(own).__name__
         row = _row(part, kind, kind, "", width, gives_logits=False, note=_own_note(own, call))
         return row, placed, []
-    if len(call.into) != 3:
+    if not is_map(call.into, native.spatial):
         raise UnsupportedError(
-            f"`{where}`: {part!r} of {native.name} must be given a map (C, H, W) to be exchanged, "
+            f"`{where}`: {part!r} of {native.name} must be given a map (C, H, W), or (C, L) in 1-D, to be exchanged, "
             f"it is given {shown_size(call.into)}"
         )
     if getattr(locate(spec[TARGET]), "kind", "head") != "head":
@@ -66,6 +67,7 @@ def fill_head(
             "`pooling.downsample`"
         )
     channels, *map_size = call.into
+    spec = form_for(spec, len(map_size), where=where, place=f"the head of {native.name}")
     context = {"channels": channels, "map_size": tuple(map_size), "num_classes": num_classes}
     head = construct(spec, context, where=where, seed=seed, stream="head")
     features = _features(head, spec, call, where=where, name=native.name)
@@ -79,7 +81,7 @@ def fill_head(
             f"follows the head of {native.name}: it must keep the width, {width}"
         )
     # What comes next may want a map, if only of one place.
-    to_map = [nn.Unflatten(1, (num_classes if added else features, 1, 1))] if follow.wants_map else []
+    to_map = [nn.Unflatten(1, (num_classes if added else features, *[1] * len(map_size)))] if follow.wants_map else []
     if added:
         native.replace(part, _classified(head, part, features, num_classes, to_map, seed=seed))
     else:
@@ -111,10 +113,10 @@ def give_map(native: Native, head: nn.Module) -> bool:
     if part is None or native.network.get_submodule(part) is not head:
         return False
     call = native.calls[part][0]
-    if len(call.out) != 3 or len(call.into) != 3:
+    if not is_map(call.out, native.spatial) or not is_map(call.into, native.spatial):
         return False
     features = pass_zeros(head, call.into).shape[1]
-    native.replace(part, nn.Sequential(head, nn.Unflatten(1, (features, 1, 1))))
+    native.replace(part, nn.Sequential(head, nn.Unflatten(1, (features, *[1] * (len(call.out) - 1)))))
     return True
 
 
@@ -142,8 +144,9 @@ def _note(own: nn.Module, head: nn.Module, map_size: Sequence[int], added: int |
 
 def _own_note(own: nn.Module, call: Call) -> str:
     """Return what is to be said of a network's own head."""
-    if isinstance(own, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) and len(call.into) == len(call.out) == 3:
-        return said_of_grid(call.out[1:], call.into[1:])
+    grids = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d)
+    if isinstance(own, grids) and len(call.into) == len(call.out):
+        return said_of_grid(*((1, *shape[1:])[-2:] for shape in (call.out, call.into)))
     return ""
 
 
@@ -183,7 +186,7 @@ class _Follow:
         later = behind(native.network, native.calls, head)
         for name in later:
             module = modules[name]
-            if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)):
+            if isinstance(module, nn.Linear) or (isinstance(module, CONVOLUTIONS) and max(module.kernel_size) == 1):
                 consumer = name
                 break
             if any(True for _ in module.parameters()):
@@ -195,9 +198,9 @@ class _Follow:
                 raise ConfigurationError(f"`backbone`: the classifier {declared!r} of {native.name} holds no nn.Linear")
             consumer = f"{declared}.{found[0]}" if found[0] else declared
         elif consumer is not None and declared is None:
-            consumer = None if isinstance(modules[consumer], nn.Conv2d) else consumer
+            consumer = None if isinstance(modules[consumer], CONVOLUTIONS) else consumer
         first = native.calls[later[0]][0].into if later else ()
-        return cls(consumer, tuple(norms) if consumer else (), len(first) == 3, ends)
+        return cls(consumer, tuple(norms) if consumer else (), is_map(first, native.spatial), ends)
 
 
 def _norm(old: nn.Module, width: int, features: int, name: str) -> nn.Module:
@@ -255,20 +258,21 @@ def _features(head: nn.Module, spec: Spec, call: Call, *, where: str, name: str)
 def _widen(native: Native, part: str, width: int, *, seed: int) -> None:
     """Let the first layer behind the head follow its width; its bias is kept."""
     old = native.network.get_submodule(part)
-    assert isinstance(old, nn.Linear | nn.Conv2d)
-    if type(old).forward not in (nn.Linear.forward, nn.Conv2d.forward) or not isinstance(
+    assert isinstance(old, LINEAR_OR_CONVOLUTION)
+    if type(old).forward not in [kind.forward for kind in LINEAR_OR_CONVOLUTION] or not isinstance(
         old._parameters.get("weight"), nn.Parameter
     ):
         raise UnsupportedError(
             f"{part} ({type(old).__name__}) behind the head must follow its width, {width}, but is no plain "
-            "torch.nn.Linear or Conv2d, and what else it computes is not known: take a head that keeps the width, "
+            "torch.nn.Linear or convolution, and what else it computes is not known: take a head that keeps the width, "
             f"{old.weight.shape[1]}"
         )
     made = old.weight.shape[0]
-    new: nn.Linear | nn.Conv2d
+    new: nn.Linear | nn.Conv2d | nn.Conv1d
     with drawing(seed, f"weight {part} {made}x{width}"), torch.device(old.weight.device):
-        if isinstance(old, nn.Conv2d):
-            new = nn.Conv2d(width, made, 1, bias=old.bias is not None, dtype=old.weight.dtype)
+        if isinstance(old, CONVOLUTIONS):
+            kind = nn.Conv1d if isinstance(old, nn.Conv1d) else nn.Conv2d
+            new = kind(width, made, 1, bias=old.bias is not None, dtype=old.weight.dtype)
         else:
             new = nn.Linear(width, made, bias=old.bias is not None, dtype=old.weight.dtype)
     if old.bias is not None:

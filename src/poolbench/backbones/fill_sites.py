@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from poolbench.backbones.construct import Spec, construct, shown_arguments, takes
 from poolbench.backbones.digest import Placed
+from poolbench.backbones.dimensions import form_for
 from poolbench.backbones.left_alone import Left
 from poolbench.backbones.native import Native
 from poolbench.backbones.site import GEOMETRY, Geometry, Site, site_of
@@ -46,13 +47,14 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
     rows, placed = list[dict[str, Any]](), list[Placed]()
     for name in native.anatomy.sites:
         site = site_of(name, native.network.get_submodule(name), native.calls[name])
-        operator = _operator(site, chosen, seed)
+        own = form_for(chosen, site.spatial, where=SLOT, place=f"site {name} of {native.name}")
+        operator = _operator(site, own, seed)
         # Only now, so that a wrong argument is found on every network.
         if site.strided and getattr(target, "is_convolution", False):
             rows.append(_row(site, site.module, "", site.native, own=False))
             continue
-        put = _spec_at(site, chosen)
-        if put is not chosen:
+        put = _spec_at(site, own)
+        if put is not own:
             operator = _operator(site, put, seed)
         geometry = _geometry(site, put)
         filled = site.with_operator(operator)
@@ -82,7 +84,8 @@ def _spec_at(site: Site, spec: Spec) -> Spec:
     other = getattr(locate(spec[TARGET]), "behind_convolution", None)
     if other is None or not site.strided:
         return spec
-    named = {TARGET: f"{other.__module__}.{other.__qualname__}"}
+    path = {TARGET: f"{other.__module__}.{other.__qualname__}"}
+    named = dict(form_for(path, site.spatial, where=SLOT, place=f"site {site.name}"))
     return named | {key: value for key, value in spec.items() if key != TARGET and takes(named, key)}
 
 
@@ -114,7 +117,8 @@ def _geometry(site: Site, spec: Spec) -> Geometry:
     A constructor that takes no stride or padding makes windows side by side, without any. One that takes no ceil_mode
     either gives another shape, which is refused, or has the site's windows.
     """
-    fixed = {key: value for key, value in (("stride", None), ("padding", 0)) if not takes(spec, key)}
+    none = (0,) * site.spatial
+    fixed = {key: value for key, value in (("stride", None), ("padding", none)) if not takes(spec, key)}
     try:
         return site.geometry.with_own(fixed | {key: spec[key] for key in GEOMETRY if key in spec})
     except ValueError as error:

@@ -7,17 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.backbones.anatomy import WINDOWS, Calls, behind, first_linear, within
+from poolbench.backbones.anatomy import Calls, behind, first_linear, within
+from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS, is_map, places_of
 from poolbench.backbones.flow import WEIGHTED, Flow
-from poolbench.backbones.function_pools import MapMax2d, MapMean2d
+from poolbench.backbones.function_chains import MapMax1d, MapMax2d, MapMean1d, MapMean2d
+from poolbench.backbones.site import ONE_DIMENSIONAL, each
 from poolbench.backbones.trace import shown_size
-from poolbench.pooling import pair
 from poolbench.streams import stream
 
 # What a head is often called. A name alone is no evidence.
 HEAD_NAMES = ("head", "avgpool", "global_pool")
 CLASSIFIER_NAMES = ("classifier", "fc")
-WHOLE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, MapMean2d, MapMax2d)
+WHOLE = (
+    nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, MapMean2d, MapMax2d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, MapMean1d, MapMax1d,
+)  # fmt: skip
 DECLARE = (
     "make it a module of the network's and declare it, with the sites, as `self.anatomy = poolbench.backbones.Anatomy("
     "sites=(…), head='…', classifier='…')`"
@@ -39,36 +43,40 @@ class Head:
     others: Mapping[str, str]
 
 
-def find_head(network: nn.Module, calls: Calls, flow: Flow) -> Head:
+def find_head(network: nn.Module, calls: Calls, flow: Flow, spatial: int) -> Head:
     """Find the module that stands between the last map and the classifier's input.
 
     It takes a map and has no parameters, which another head would drop. All that the logits have of the image goes
     through it, and no layer behind it sees a map. Such a module is the head if it is called `head`, `avgpool` or
-    `global_pool`, pools the whole map, be it by a window as large, or else flattens it.
+    `global_pool`, pools the whole map, be it by a window as large, or else flattens it. `spatial` is the number of
+    dimensions in which the examples extend, see `is_map`.
     """
     modules = dict(network.named_modules())
     others: dict[str, str] = {}
     found = []
-    candidates = [name for name in calls if _could_be(name, modules, calls)]
+    candidates = [name for name in calls if _could_be(name, modules, calls, spatial)]
     for name in candidates:
         own = sum(parameter.numel() for parameter in modules[name].parameters())
         if own:
             others[name] = f"it is not the head: it has {own:,} parameters of its own, which another head would drop"
     for name in _outermost([name for name in candidates if name not in others]):
-        why = _why_not(name, modules, calls, flow)
+        why = _why_not(name, calls, flow, spatial)
         if why:
             others[name] = why
         else:
             found.append(name)
     # Of several one behind the other, the last that makes its map smaller: an adaptive pooling may stand before it.
-    smaller = [name for name in found if _size(calls[name][0].out) < _size(calls[name][0].into)]
-    pooling = [name for name in found if _pools_whole(name, modules, calls)]
+    smaller = [
+        name for name in found if places_of(calls[name][0].out, spatial) < places_of(calls[name][0].into, spatial)
+    ]
+    pooling = [name for name in found if _pools_whole(name, modules, calls, spatial)]
     for choice in (smaller, pooling, found):
         if choice:
-            return Head(_inmost(choice[-1], candidates, modules, calls, flow), "", others)
+            return Head(_inmost(choice[-1], candidates, modules, calls, flow, spatial), "", others)
     for name in calls:
-        flattens = type(modules[name]) is nn.Flatten and len(calls[name][0].into) == 3
-        if flattens and _size(calls[name][0].into) > 1 and not _why_not(name, modules, calls, flow):
+        into = calls[name][0].into
+        flattens = type(modules[name]) is nn.Flatten and is_map(into, spatial)
+        if flattens and places_of(into, spatial) > 1 and not _why_not(name, calls, flow, spatial):
             return Head(name, "", others)
     return Head(None, _why_none(network, others, flow), others)
 
@@ -95,11 +103,13 @@ def _outermost(names: list[str]) -> list[str]:
     return [name for name in names if not any(within(name, other) for other in names if other != name)]
 
 
-def _inmost(name: str, candidates: list[str], modules: Mapping[str, nn.Module], calls: Calls, flow: Flow) -> str:
+def _inmost(
+    name: str, candidates: list[str], modules: Mapping[str, nn.Module], calls: Calls, flow: Flow, spatial: int
+) -> str:
     """Return the pooling inside of a head that does more than that, such as to normalise: the rest stays."""
     for inner in candidates:
         inside = inner != name and within(inner, name) and calls[inner][0].into == calls[name][0].into
-        if inside and not _why_not(inner, modules, calls, flow):
+        if inside and not _why_not(inner, calls, flow, spatial):
             given, pooled = (_of_random_map(modules[part], calls[name][0].into) for part in (name, inner))
             if given.shape != pooled.shape or not torch.allclose(given, pooled):
                 return inner
@@ -117,24 +127,20 @@ def _of_random_map(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
     return found
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    """Return the number of places of a map (C, H, W), 1 of features."""
-    return shape[1] * shape[2] if len(shape) == 3 else 1
-
-
-def _could_be(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> bool:
-    if len(calls[name][0].into) != 3 or isinstance(modules[name], torch.jit.ScriptModule):
+def _could_be(name: str, modules: Mapping[str, nn.Module], calls: Calls, spatial: int) -> bool:
+    if not is_map(calls[name][0].into, spatial) or isinstance(modules[name], torch.jit.ScriptModule):
         return False
     called = name.rpartition(".")[2] in HEAD_NAMES and first_linear(modules[name]) is None
-    return called or _pools_whole(name, modules, calls)
+    return called or _pools_whole(name, modules, calls, spatial)
 
 
-def _pools_whole(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> bool:
+def _pools_whole(name: str, modules: Mapping[str, nn.Module], calls: Calls, spatial: int) -> bool:
     """Whether a module pools its whole map, be it by a window that no other of the network's poolings has."""
     module = modules[name]
     if isinstance(module, WHOLE):
         return type(module).forward in [kind.forward for kind in WHOLE]
-    if type(module) not in (nn.AvgPool2d, nn.MaxPool2d) or len(calls[name][0].into) != 3:
+    into, out = calls[name][0]
+    if type(module) not in WINDOWS or not is_map(into, spatial):
         return False
     window = _window(module)
     alike = [
@@ -142,15 +148,15 @@ def _pools_whole(name: str, modules: Mapping[str, nn.Module], calls: Calls) -> b
         for other in calls
         if other != name and type(modules[other]) is type(module) and _window(modules[other]) == window
     ]
-    return window == tuple(calls[name][0].into[1:]) and _size(calls[name][0].out) == 1 and not alike
+    return window == tuple(into[1:]) and places_of(out, spatial) == 1 and not alike
 
 
-def _window(module: nn.Module) -> tuple[int, int]:
+def _window(module: nn.Module) -> tuple[int, ...]:
     size: Any = module.kernel_size
-    return pair("kernel_size", size)
+    return each("kernel_size", size, 1 if isinstance(module, ONE_DIMENSIONAL) else 2)
 
 
-def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Flow) -> str:
+def _why_not(name: str, calls: Calls, flow: Flow, spatial: int) -> str:
     """Return why a module is not the head, "" for one that may be."""
     spans = flow.spans.get(name, [])
     if len(spans) > 1:
@@ -163,7 +169,7 @@ def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Fl
             "it is not the head: its map reaches the logits on another way, too, as past a gate that scales it or "
             "through a second pooling"
         )
-    given = _size(calls[name][0].out)
+    given = places_of(calls[name][0].out, spatial)
     for index in range(span.end, len(flow.steps)):
         step = flow.steps[index]
         if index in way and step.operation in WEIGHTED and (step.kernel > 1 or step.before > 1):
@@ -183,7 +189,7 @@ def _why_none(network: nn.Module, others: Mapping[str, str], flow: Flow) -> str:
     last = [
         step
         for step in (flow.steps[index] for index in flow.reductions() if index in way)
-        if step.after == 1 and not isinstance(modules[step.module], (*WHOLE, *WINDOWS, nn.Conv2d))
+        if step.after == 1 and not isinstance(modules[step.module], (*WHOLE, *WINDOWS, *CONVOLUTIONS))
     ]
     if not last:
         return f"no module pools or flattens the last map on the only way to the logits{named}; {DECLARE}"

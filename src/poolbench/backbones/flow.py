@@ -125,7 +125,7 @@ class Flow:
 
 @contextmanager
 def following(network: nn.Module) -> Iterator[Flow]:
-    """Note the steps of the one pass of images (B, C, H, W) that is made in the block."""
+    """Note the steps of the one pass of images (B, C, H, W), or sequences (B, C, L), that is made in the block."""
     recorder = _Recorder()
     with watching_calls(network, recorder.enter, recorder.leave), recorder:
         yield recorder.flow
@@ -145,7 +145,7 @@ class _Recorder(TorchDispatchMode):
     def enter(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if not self.stack and self.axes[0] is None:
             image = next((leaf for leaf in inputs if isinstance(leaf, Tensor)), None)
-            if image is not None and image.ndim == 4:
+            if image is not None and image.ndim in (3, 4):
                 self.axes[0] = axes_of_images(image.shape)
                 setattr(image, STEP, 0)
         self.stack.append((name, len(self.flow.steps)))

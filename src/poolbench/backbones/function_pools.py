@@ -16,18 +16,19 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from poolbench.backbones.flow import following
-from poolbench.backbones.function_chains import MapMax2d, MapMean2d, whole_map_chains
+from poolbench.backbones.function_chains import MAXIMA, MEANS, whole_map_chains
 from poolbench.backbones.trace import pass_zeros
 from poolbench.backbones.watch import watching_calls
 
 # What torch calls when a function pools, whatever name it was called by.
 CALLED = {
     F.max_pool2d, torch.max_pool2d, torch._C._nn.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d,
-    torch._C._nn.adaptive_max_pool2d, torch.mean, torch.Tensor.mean, torch.amax, torch.Tensor.amax,
+    torch._C._nn.adaptive_max_pool2d, F.max_pool1d, torch.max_pool1d, torch.avg_pool1d, torch.adaptive_avg_pool1d,
+    F.adaptive_avg_pool1d, F.adaptive_max_pool1d, torch.adaptive_max_pool1d,
+    torch.mean, torch.Tensor.mean, torch.amax, torch.Tensor.amax,
 }  # fmt: skip
 # By how torch dispatches what may pool a whole map in several steps.
 REDUCTIONS = {"mean", "sum", "amax", "max", "avg_pool2d", "max_pool2d_with_indices", "_adaptive_avg_pool2d"}
-MAP = (2, 3)
 
 
 def expose_pools(network: nn.Module, image_shape: Sequence[int]) -> tuple[nn.Module, dict[str, str]]:
@@ -39,7 +40,8 @@ def expose_pools(network: nn.Module, image_shape: Sequence[int]) -> tuple[nn.Mod
 
     Args:
         network: changed in place; its own name is "".
-        image_shape: (C, H, W) of an image, passed through once to see which functions are called.
+        image_shape: (C, H, W) of an image or (C, L) of a sequence, passed through once to see which functions
+            are called.
 
     Returns:
         the network, and the reason by the name of each module (the network's own is "") that could not be rewritten.
@@ -50,7 +52,7 @@ def expose_pools(network: nn.Module, image_shape: Sequence[int]) -> tuple[nn.Mod
     for name in sorted({**called, **reducing}, key=lambda name: -(name.count(".") + bool(name))):
         module = network.get_submodule(name)
         try:
-            _rewrite(module, partial(_inputs_of, network, module, image_shape))
+            _rewrite(module, partial(_inputs_of, network, module, image_shape), len(image_shape) - 1)
         except Exception as error:  # torch.fx raises what the forward method makes of a stand-in
             if name in called:
                 first = str(error).strip().splitlines()[:1]
@@ -61,14 +63,14 @@ def expose_pools(network: nn.Module, image_shape: Sequence[int]) -> tuple[nn.Mod
 class _Calls(TorchFunctionMode):
     """Notes in which module a function pools."""
 
-    def __init__(self, stack: list[str]) -> None:
+    def __init__(self, stack: list[str], spatial: int) -> None:
         super().__init__()
-        self.stack, self.found = stack, list[str]()
+        self.stack, self.spatial, self.found = stack, spatial, list[str]()
 
     def __torch_function__(
         self, func: Callable[..., Any], kinds: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if func in CALLED and args and isinstance(args[0], Tensor) and args[0].ndim == 4:
+        if func in CALLED and args and isinstance(args[0], Tensor) and args[0].ndim in (4, self.spatial + 2):
             self.found.append(self.stack[-1] if self.stack else "")
         return func(*args, **(kwargs or {}))
 
@@ -79,7 +81,7 @@ def _callers(network: nn.Module, image_shape: Sequence[int]) -> tuple[dict[str, 
     The latter may do so by several steps, as in `x.flatten(2).mean(-1)`.
     """
     stack: list[str] = []
-    calls = _Calls(stack)
+    calls = _Calls(stack, len(image_shape) - 1)
 
     def enter(name: str, *_: Any) -> None:
         stack.append(name)
@@ -124,7 +126,7 @@ class _Tracer(fx.Tracer):
         return True
 
 
-def _rewrite(module: nn.Module, inputs: Callable[[], tuple[Any, ...]]) -> None:
+def _rewrite(module: nn.Module, inputs: Callable[[], tuple[Any, ...]], spatial: int) -> None:
     """Exchange the forward method of a module for one in which its calls of poolings are calls of modules."""
     graphs = {mode: _graph(module, mode) for mode in (True, False)}
     if str(graphs[True]) != str(graphs[False]):
@@ -144,13 +146,13 @@ def _rewrite(module: nn.Module, inputs: Callable[[], tuple[Any, ...]]) -> None:
         graph.erase_node(node)
 
     for node in list(graph.nodes):
-        pool = _module_for(node)
+        pool = _module_for(node, spatial)
         if pool is not None:
             put(node, pool, _bound(node)["input"])
     for name, pool in made.items():
         module.add_module(name, pool.train(module.training))
     before = set(made)
-    for chain, pool in whole_map_chains(module, graph, inputs):
+    for chain, pool in whole_map_chains(module, graph, inputs, spatial):
         put(chain[-1], pool, chain[0])
         for node in reversed(chain[1:-1]):
             if not node.users:
@@ -181,7 +183,7 @@ def _word(node: fx.Node) -> str:
     return str(node.target if node.op == "call_method" else getattr(node.target, "__name__", node.target)).strip("_")
 
 
-def _module_for(node: fx.Node) -> nn.Module | None:
+def _module_for(node: fx.Node, spatial: int) -> nn.Module | None:
     """Return the module that does what a call does, None where it is no pooling of a whole map or by windows."""
     if node.op not in ("call_function", "call_method"):
         return None
@@ -191,39 +193,43 @@ def _module_for(node: fx.Node) -> nn.Module | None:
     if not isinstance(bound.get("input"), fx.Node) or any(isinstance(v, fx.Node) for v in known.values()):
         return None
     if kind in ("mean", "amax"):
-        return _whole(str(kind), known)
+        return _whole(str(kind), known, spatial)
     if known.pop("return_indices", False):
         return None
-    match kind:
-        case "max_pool2d":
-            return nn.MaxPool2d(**known)
-        case "avg_pool2d":
-            return nn.AvgPool2d(**known)
-        case "adaptive_avg_pool2d":
-            return nn.AdaptiveAvgPool2d(**known)
-        case "adaptive_max_pool2d":
-            return nn.AdaptiveMaxPool2d(**known)
-    return None
+    return _MODULES[kind](**known) if kind in _MODULES else None
 
 
-def _whole(kind: str, arguments: Mapping[str, Any]) -> nn.Module | None:
-    """Return the module of a mean or maximum over dimensions, None where they are not the map's two."""
+def _whole(kind: str, arguments: Mapping[str, Any], spatial: int) -> nn.Module | None:
+    """Return the module of a mean or maximum over dimensions, None where they are not all of the map's."""
     dim = arguments.get("dim")
-    if not isinstance(dim, list | tuple) or not all(isinstance(d, int) for d in dim) or arguments.get("dtype"):
+    dims = [dim] if isinstance(dim, int) and not isinstance(dim, bool) else dim
+    if not isinstance(dims, list | tuple) or not all(isinstance(d, int) for d in dims) or arguments.get("dtype"):
         return None
-    if sorted(d % 4 for d in dim) != list(MAP):
+    if sorted(d % (spatial + 2) for d in dims) != list(range(2, spatial + 2)):
         return None
-    if not arguments.get("keepdim", False):
-        return MapMean2d() if kind == "mean" else MapMax2d()
-    return nn.AdaptiveAvgPool2d(1) if kind == "mean" else nn.AdaptiveMaxPool2d(1)
+    plain, kept = (MEANS if kind == "mean" else MAXIMA)[spatial]
+    return kept(1) if arguments.get("keepdim", False) else plain()
 
 
+_MODULES: dict[Any, type[nn.Module]] = {
+    "max_pool2d": nn.MaxPool2d, "avg_pool2d": nn.AvgPool2d,
+    "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d, "adaptive_max_pool2d": nn.AdaptiveMaxPool2d,
+    "max_pool1d": nn.MaxPool1d, "avg_pool1d": nn.AvgPool1d,
+    "adaptive_avg_pool1d": nn.AdaptiveAvgPool1d, "adaptive_max_pool1d": nn.AdaptiveMaxPool1d,
+}  # fmt: skip
 _NAMES: dict[Callable[..., Any], str] = {
     F.max_pool2d: "max_pool2d", torch.max_pool2d: "max_pool2d",
     F.avg_pool2d: "avg_pool2d", F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
-    F.adaptive_max_pool2d: "adaptive_max_pool2d", torch.mean: "mean", torch.amax: "amax",
+    F.adaptive_max_pool2d: "adaptive_max_pool2d",
+    F.max_pool1d: "max_pool1d", torch.max_pool1d: "max_pool1d", F.avg_pool1d: "avg_pool1d",
+    F.adaptive_avg_pool1d: "adaptive_avg_pool1d", F.adaptive_max_pool1d: "adaptive_max_pool1d",
+    torch.mean: "mean", torch.amax: "amax",
 }  # fmt: skip
 _PARAMETERS = {
+    "max_pool1d": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
+    "avg_pool1d": ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    "adaptive_avg_pool1d": ("input", "output_size"),
+    "adaptive_max_pool1d": ("input", "output_size", "return_indices"),
     "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
     "avg_pool2d": (
         "input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from poolbench.backbones.anatomy import WINDOWS, Anatomy, Calls, is_site, patch_embeddings, why_no_site, within
+from poolbench.backbones.anatomy import Anatomy, Calls, is_site, patch_embeddings, why_no_site, within
+from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS
 from poolbench.backbones.find_head import WHOLE
 from poolbench.backbones.flow import Flow, Step
 
@@ -118,7 +119,7 @@ def _modules(
             continue
         if name in patches:
             yield name, PATCHES
-        elif isinstance(module, (*WINDOWS, nn.Conv2d)) and not is_site(module):
+        elif isinstance(module, (*WINDOWS, *CONVOLUTIONS)) and not is_site(module):
             why = why_no_site(module)
             if why:
                 yield name, why
@@ -140,7 +141,7 @@ def _of_module(module: nn.Module, part: str, calls: Calls, why: str, step: Step 
 
 def _why(module: nn.Module) -> str:
     """Return why a module without parts of its own that makes a map smaller is left alone."""
-    if isinstance(module, nn.Conv2d) and max(module.stride) == 1:
+    if isinstance(module, CONVOLUTIONS) and max(module.stride) == 1:
         return BORDER
     return (why_no_site(module) if isinstance(module, WINDOWS) else "") or OTHER_KIND
 

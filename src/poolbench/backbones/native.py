@@ -35,6 +35,7 @@ class Native:
         left: what pools or makes a map smaller and is left as it is, and why.
         why_no_head: what is said where there is none to exchange.
         weights: where trained weights came from, None where there are none.
+        spatial: in how many dimensions its examples extend: 2 for images, 1 for sequences.
     """
 
     network: nn.Module
@@ -44,6 +45,7 @@ class Native:
     left: Sequence[Left] = ()
     why_no_head: str = ""
     weights: StartingWeights | None = None
+    spatial: int = 2
 
     @classmethod
     def of(
@@ -51,7 +53,7 @@ class Native:
         spec: Spec,
         *,
         in_channels: int,
-        image_size: tuple[int, int],
+        image_size: tuple[int, ...],
         num_classes: int,
         seed: int,
         width: Width = OWN_WIDTH,
@@ -84,7 +86,7 @@ class Native:
             widen(network, calls, width, shape, seed=seed, name=name)
             calls, flow = _passed(network, shape, name)
         if declared is None:
-            found = discover(network, calls, flow)
+            found = discover(network, calls, flow, len(image_size))
             anatomy, why_no_head, not_head = found.anatomy, found.head.why_none, found.head.others
         else:
             anatomy, not_head = _reached(declared, calls, name), {}
@@ -103,7 +105,7 @@ class Native:
             not_head=not_head,
             unreadable=reasons,
         )
-        return cls(network, name, anatomy, calls, left, why_no_head, weights)
+        return cls(network, name, anatomy, calls, left, why_no_head, weights, len(image_size))
 
     def replace(self, part: str, module: nn.Module) -> None:
         """Put `module` in the place of `part`, under every name that the network has for it."""

@@ -6,11 +6,15 @@ from typing import Any
 
 from torch import nn
 
-from poolbench.backbones.pooled_conv import PooledConv2d
-from poolbench.backbones.subsample import Subsample2d
+from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS
+from poolbench.backbones.pooled_conv import PooledConv1d, PooledConv2d
+from poolbench.backbones.subsample import SUBSAMPLES, Subsample1d
 from poolbench.backbones.trace import Call
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.pooling import pair
+from poolbench.pooling.bases.arguments import whole
+
+ONE_DIMENSIONAL = (nn.MaxPool1d, nn.AvgPool1d, nn.Conv1d, Subsample1d)
 
 
 @dataclass(frozen=True)
@@ -18,38 +22,61 @@ class Geometry:
     """A window: the arguments that every window operator takes.
 
     Args:
-        kernel_size: height and width of the window.
+        kernel_size: height and width of the window; of a sequence its length.
         stride: steps between windows.
-        padding: rows and columns added at each side.
+        padding: rows and columns, or places, added at each side.
         ceil_mode: whether a window may hang over the end.
     """
 
-    kernel_size: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int] = (0, 0)
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
     ceil_mode: bool = False
 
     def arguments(self) -> dict[str, Any]:
-        """Return them by name."""
+        """Return them by name, as an operator takes them: in one dimension as whole numbers."""
+        return {
+            key: value[0] if isinstance(value, tuple) and len(value) == 1 else value
+            for key, value in self._values().items()
+        }
+
+    def _values(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def with_own(self, own: Mapping[str, Any]) -> "Geometry":
         """Return the geometry in which `own` arguments stand instead, written as an operator takes them."""
-        values = {**self.arguments(), **own}
+        values = {**self._values(), **own}
         if values["stride"] is None:
             values["stride"] = values["kernel_size"]
-        pairs = {key: pair(key, values[key], least=int(key != "padding")) for key in values if key != "ceil_mode"}
-        return Geometry(**pairs, ceil_mode=bool(values["ceil_mode"]))
+        spatial = len(self.kernel_size)
+        sides = {key: each(key, values[key], spatial, least=int(key != "padding")) for key in values if key != CEIL}
+        return Geometry(**sides, ceil_mode=bool(values[CEIL]))
 
     def shown(self) -> dict[str, Any]:
         """Return them as the audit holds them."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in self.arguments().items()}
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in self._values().items()}
 
     def __str__(self) -> str:
         return ", ".join(f"{key}={value}" for key, value in self.arguments().items())
 
 
 GEOMETRY = tuple(field.name for field in fields(Geometry))
+CEIL = "ceil_mode"
+
+
+def each(name: str, value: Any, spatial: int, *, least: int = 1) -> tuple[int, ...]:
+    """Return an argument of a geometry as one number for each dimension; raise `ValueError` for what is none.
+
+    >>> each("stride", 2, 2), each("stride", (2,), 1)
+    ((2, 2), (2,))
+    """
+    if spatial == 2:
+        return pair(name, value, least=least)
+    only = value[0] if isinstance(value, Sequence) and len(value) == 1 else value
+    number = whole(only, least)
+    if number is None:
+        raise ValueError(f"`{name}` must be a whole number of at least {least} in 1-D, got {value!r}")
+    return (number,)
 
 
 @dataclass(frozen=True)
@@ -73,25 +100,32 @@ class Site:
     native: Geometry
 
     @property
+    def spatial(self) -> int:
+        """For maps of how many dimensions it is: 2, or 1 of sequences."""
+        return len(self.geometry.kernel_size)
+
+    @property
     def strided(self) -> bool:
         """Whether the network itself reduces here by a strided convolution or by subsampling."""
         return is_strided(self.module)
 
     def with_operator(self, operator: nn.Module) -> nn.Module:
         """Return what stands at the site once `operator` is put there."""
-        if not isinstance(self.module, nn.Conv2d):
+        if not isinstance(self.module, CONVOLUTIONS):
             return operator
-        if type(self.module) is not nn.Conv2d:
+        if type(self.module) not in CONVOLUTIONS:
             raise UnsupportedError(
-                f"site {self.name} is a {type(self.module).__name__}: only of a plain torch.nn.Conv2d can the stride "
-                "be taken out and given to a pooling"
+                f"site {self.name} is a {type(self.module).__name__}: only of a plain torch.nn.Conv{self.spatial}d can "
+                "the stride be taken out and given to a pooling"
             )
+        if isinstance(self.module, nn.Conv1d):
+            return PooledConv1d(self.module, operator)
         return PooledConv2d(self.module, operator)
 
 
 def is_strided(module: nn.Module) -> bool:
     """Whether a module reduces by a stride of its own: a convolution, or subsampling."""
-    return isinstance(module, nn.Conv2d | Subsample2d)
+    return isinstance(module, (*CONVOLUTIONS, *SUBSAMPLES))
 
 
 def site_of(name: str, module: nn.Module, calls: Sequence[Call]) -> Site:
@@ -103,28 +137,26 @@ def site_of(name: str, module: nn.Module, calls: Sequence[Call]) -> Site:
     Raises:
         ConfigurationError: the module is of no kind that an operator can stand for.
     """
-    if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+    spatial = 1 if isinstance(module, ONE_DIMENSIONAL) else 2
+    if isinstance(module, WINDOWS):
         own = Geometry(
-            pair("kernel_size", module.kernel_size),
-            pair("stride", module.stride),
-            pair("padding", module.padding, least=0),
+            each("kernel_size", module.kernel_size, spatial),
+            each("stride", module.stride, spatial),
+            each("padding", module.padding, spatial, least=0),
             bool(module.ceil_mode),
         )
         return Site(name, module, calls, calls[0].into[0], own, own)
-    if isinstance(module, nn.Conv2d | Subsample2d):
-        stride = pair("stride", module.stride)
-        if isinstance(module, Subsample2d):
-            native = Geometry((1, 1), stride)
+    none = (0,) * spatial
+    if isinstance(module, (*CONVOLUTIONS, *SUBSAMPLES)):
+        stride = each("stride", module.stride, spatial)
+        if isinstance(module, SUBSAMPLES):
+            native = Geometry((1,) * spatial, stride, none)
         else:
-            padding = _padding(module)
-            native = Geometry(pair("kernel_size", module.kernel_size), stride, padding)
-        return Site(name, module, calls, calls[0].out[0], Geometry(stride, stride, ceil_mode=True), native)
+            # The only word that torch allows beside a stride is "valid".
+            padding = none if isinstance(module.padding, str) else each("padding", module.padding, spatial, least=0)
+            native = Geometry(each("kernel_size", module.kernel_size, spatial), stride, padding)
+        return Site(name, module, calls, calls[0].out[0], Geometry(stride, stride, none, ceil_mode=True), native)
     raise ConfigurationError(
-        f"`backbone`: site {name!r} must be a max or average pooling, a strided convolution or a Subsample2d, "
-        f"got {type(module).__name__}"
+        f"`backbone`: site {name!r} must be a max or average pooling, a strided convolution or a Subsample2d, in 1-D "
+        f"or 2-D, got {type(module).__name__}"
     )
-
-
-def _padding(conv: nn.Conv2d) -> tuple[int, int]:
-    # The only word that torch allows beside a stride is "valid".
-    return (0, 0) if isinstance(conv.padding, str) else pair("padding", conv.padding, least=0)

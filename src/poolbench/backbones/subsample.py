@@ -3,6 +3,22 @@
 from torch import Tensor, nn
 
 
+class Subsample1d(nn.Module):
+    """Keep the first value of every stretch of `stride`: (B, C, L) → (B, C, ⌈L/s⌉)."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x_BCL: Tensor) -> Tensor:
+        """Subsample the map."""
+        return x_BCL[..., :: self.stride]
+
+    def extra_repr(self) -> str:
+        """Show the stride."""
+        return f"stride={self.stride}"
+
+
 class Subsample2d(nn.Module):
     """Keep the first value of every stride x stride block: (B, C, H, W) → (B, C, ⌈H/s⌉, ⌈W/s⌉)."""
 
@@ -17,3 +33,6 @@ class Subsample2d(nn.Module):
     def extra_repr(self) -> str:
         """Show the stride."""
         return f"stride={self.stride}"
+
+
+SUBSAMPLES = (Subsample2d, Subsample1d)

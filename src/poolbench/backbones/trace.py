@@ -36,7 +36,7 @@ class Trace:
 
 
 def trace(network: nn.Module, image_shape: Sequence[int], *, name: str) -> Trace:
-    """Pass zeros of `image_shape` (C, H, W) through a network and note the calls of its modules.
+    """Pass zeros of `image_shape`, (C, H, W) or (C, L), through a network and note the calls of its modules.
 
     Raises:
         UnsupportedError: sizes do not fit; the last layer that was reached is named.
@@ -56,12 +56,13 @@ def trace(network: nn.Module, image_shape: Sequence[int], *, name: str) -> Trace
         if part and inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
             calls.setdefault(part, []).append(Call(tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
 
-    channels, height, width = image_shape
+    channels, *sizes = image_shape
+    kind = f"images of {shown_size(sizes)}" if len(sizes) == 2 else f"sequences of length {shown_size(sizes)}"
     try:
         with watching_calls(network, enter, leave):
             output = pass_zeros(network, image_shape)
     except Exception as error:  # a custom network or operator may raise anything
-        place = f"{name} cannot serve images of {height}x{width} with {channels} channels; the last layer reached was"
+        place = f"{name} cannot serve {kind} with {channels} channels; the last layer reached was"
         raise refusal(error, f"{place} {reached}") from error
     if not isinstance(output, Tensor):
         raise ConfigurationError(f"{name} must give a tensor of logits (B, num_classes), got {type(output).__name__}")

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from poolbench.backbones.dimensions import CONVOLUTIONS, LINEAR_OR_CONVOLUTION
 from poolbench.backbones.trace import Call, pass_zeros, refusal
 from poolbench.errors import UnsupportedError
 from poolbench.streams import stream
 
-WEIGHTED = (nn.Conv2d, nn.Linear)
+WEIGHTED = LINEAR_OR_CONVOLUTION
 # Its multiples are spread evenly between whole numbers.
 GOLDEN = (math.sqrt(5) - 1) / 2
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
@@ -69,7 +70,7 @@ def widen(
         network: with drawn weights.
         calls: what a pass through it showed, see `trace`.
         width: how wide; factor 1 changes nothing.
-        image_shape: (C, H, W).
+        image_shape: (C, H, W) or (C, L).
         seed: for the new weights.
         name: of the network, for messages.
 
@@ -85,7 +86,7 @@ def widen(
     groups = [
         module.in_channels // module.groups
         for module in modules.values()
-        if isinstance(module, nn.Conv2d) and 1 < module.groups < module.in_channels
+        if isinstance(module, CONVOLUTIONS) and 1 < module.groups < module.in_channels
     ]
     scale = partial(width, step=math.lcm(*groups) if groups else 1)
     for module in modules.values():
@@ -119,7 +120,7 @@ def _follow(module: nn.Module, inputs: tuple[Tensor, ...], *, outputs: Callable[
     module._widened = True  # type: ignore[assignment]
     old = module.weight
     made = old.shape[0] if outputs is None else outputs(old.shape[0])
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, CONVOLUTIONS):
         given = inputs[0].shape[1]
         each = module.in_channels // module.groups
         groups = given // each if module.groups > 1 else 1

@@ -1,9 +1,11 @@
-"""Datasets as uint8 images, decoded once; batches with augmentation on the device."""
+"""Datasets of examples with targets, decoded once; batches with augmentation on the device."""
 
 from poolbench.data.augment import Augment
 from poolbench.data.batches import Batches, batch_digest
-from poolbench.data.dataset import Dataset, Datasets, InMemory, open_dataset
+from poolbench.data.dataset import Dataset, Datasets, InMemory, open_dataset, shape_of
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, StreamedImages
+from poolbench.data.in_memory import InMemoryExamples, held, loaded
+from poolbench.data.sizes import sizes_of
 from poolbench.data.split import split, split_digest, subset
 
 __all__ = [
@@ -14,10 +16,15 @@ __all__ = [
     "HeldImages",
     "ImageSource",
     "InMemory",
+    "InMemoryExamples",
     "LoadedImages",
     "StreamedImages",
     "batch_digest",
+    "held",
+    "loaded",
     "open_dataset",
+    "shape_of",
+    "sizes_of",
     "split",
     "split_digest",
     "subset",

@@ -1,5 +1,6 @@
 """What a dataset holds before it is loaded, and how arrays are read."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,9 +33,9 @@ class Content:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all images once decoded."""
-        channels, height, width = self.train.shape
-        return (len(self.train) + len(self.test)) * channels * height * width
+        """Bytes of all examples once decoded."""
+        itemsize = np.dtype(getattr(self.train, "dtype", np.uint8)).itemsize
+        return (len(self.train) + len(self.test)) * math.prod(self.train.shape) * itemsize
 
 
 class ArrayReader:

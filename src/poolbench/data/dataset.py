@@ -11,8 +11,9 @@ from torch import Tensor
 
 from poolbench.checks import is_whole
 from poolbench.data.augment import Augment
-from poolbench.data.decoding import channel_sums, digest_of
+from poolbench.data.decoding import channel_sums, digest_of, require_finite
 from poolbench.data.images import HeldImages, LoadedImages
+from poolbench.data.sizes import sizes_of
 from poolbench.data.split import check_val_fraction, subset
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.spec import TARGET, accepts, build, locate
@@ -25,19 +26,30 @@ DESCRIBING = ("channels", "image_size", "num_classes")
 class Dataset(Protocol):
     """What `dataset._target_` must give: a custom class needs these six and nothing else.
 
-    Opening is cheap (no image is read); `load` may take its time and is called once by whoever holds `Datasets`.
+    Opening is cheap (no example is read); `load` may take its time and is called once by whoever holds `Datasets`.
+
+    Attributes:
+        name: what tables call it.
+        channels: C of an example.
+        image_size: n for square images; (H, W), or (L,) for sequences.
+        num_classes: how many classes there are, or how many numbers a target has: the width of what a network gives.
     """
 
     name: str
     channels: int
-    image_size: int
+    image_size: int | Sequence[int]
     num_classes: int
 
     def fingerprint(self) -> str:
         """Return what stands for the content in a cell's identity."""
 
     def load(self) -> LoadedImages:
-        """Return the images; raise `DataError` where they are absent or unusable."""
+        """Return the examples; raise `DataError` where they are absent or unusable."""
+
+
+def shape_of(dataset: Dataset) -> tuple[int, ...]:
+    """Return channels and sizes of an example: (C, H, W), or (C, L)."""
+    return dataset.channels, *sizes_of(dataset.image_size, where="image_size")
 
 
 class Datasets:
@@ -89,6 +101,7 @@ class _Opened:
         self.name = str(spec.get("name") or dataset.name)
         self.channels = dataset.channels
         self.image_size = dataset.image_size
+        self.shape = shape_of(dataset)
         self.num_classes = dataset.num_classes
         self._spec = dict(spec)
 
@@ -103,12 +116,14 @@ class _Opened:
 
     def _load(self) -> LoadedImages:
         images = self.dataset.load()
-        expected = (self.channels, self.image_size, self.image_size)
         for part, source in (("train", images.train), ("test", images.test)):
-            if tuple(source.shape) != expected:
-                raise DataError(f"{self.name}: {part} images have shape {tuple(source.shape)}, announced: {expected}")
+            if tuple(source.shape) != self.shape:
+                raise DataError(
+                    f"{self.name}: {part} examples have shape {tuple(source.shape)}, announced: {self.shape}"
+                )
             if len(source) == 0:
-                raise DataError(f"{self.name}: no {part} images")
+                raise DataError(f"{self.name}: no {part} examples")
+            require_finite(source, f"{self.name}: {part} example")
             least, most = int(source.labels.min()), int(source.labels.max())
             if least < 0 or most >= self.num_classes:
                 raise DataError(f"{self.name}: {part} labels must be in 0..{self.num_classes - 1}, got {least}..{most}")
@@ -116,7 +131,7 @@ class _Opened:
         if count is not None:
             train = images.train.take(subset(images.train.labels, count))
             sums = channel_sums(train)
-            said = f"a stated subset: {count:,} of {len(images.train):,} training images"
+            said = f"a stated subset: {count:,} of {len(images.train):,} training examples"
             images = replace(images, train=train, mean=sums.mean(), std=sums.std(), notes=(*images.notes, said))
         mean, std = self._spec.get("mean"), self._spec.get("std")
         return replace(
@@ -127,7 +142,7 @@ class _Opened:
 
 
 def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> Dataset:
-    """Open the dataset of a `conf/dataset` YAML; no image is read.
+    """Open the dataset of a `conf/dataset` YAML; no example is read.
 
     `name`, `train_images`, `val_fraction`, `augment`, `mean` and `std` say what is done with the dataset and are seen
     to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has, unless they are null.
@@ -167,12 +182,15 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> Datas
             f"`dataset` ({spec[TARGET]}) lacks {', '.join(missing)}; see poolbench.data.Dataset, or return a "
             f"poolbench.data.InMemory"
         )
+    shape = shape_of(dataset)
     for key in DESCRIBING:
-        if spec.get(key) is not None and spec[key] != getattr(dataset, key):
-            raise ConfigurationError(f"`dataset.{key}` is {spec[key]!r}, but the dataset has {getattr(dataset, key)}")
+        asked, own = spec.get(key), getattr(dataset, key)
+        agree = sizes_of(asked) == shape[1:] if key == "image_size" and asked is not None else asked == own
+        if asked is not None and not agree:
+            raise ConfigurationError(f"`dataset.{key}` is {asked!r}, but the dataset has {own}")
     for key in ("mean", "std"):
         _check_channel_values(key, spec.get(key), dataset.channels)
-    Augment.of(spec.get("augment"), dataset.image_size)
+    Augment.of(spec.get("augment"), shape[1:])
     return _Opened(dataset, spec, held)
 
 
@@ -183,8 +201,8 @@ def _check_channel_values(key: str, values: Any, channels: int) -> None:
     if not numbers or len(values) != channels or (key == "std" and min(values) <= 0):
         above = ", all above 0" if key == "std" else ""
         raise ConfigurationError(
-            f"`dataset.{key}` must be null (computed from the training images) or {channels} numbers as fractions "
-            f"of 255, one a channel{above}, got {values!r}"
+            f"`dataset.{key}` must be null (computed from the training examples) or {channels} numbers, one a "
+            f"channel{above}, as fractions of 255 where examples are uint8, got {values!r}"
         )
 
 

@@ -6,12 +6,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from poolbench.checks import is_whole
 from poolbench.data.cache import DecodedCache
 from poolbench.data.content import Content
-from poolbench.data.decoding import ChannelSums, ContentDigest, channel_sums, decode, digest_of, read_in_order
+from poolbench.data.decoding import (
+    ChannelMoments,
+    ChannelSums,
+    ContentDigest,
+    channel_sums,
+    decode,
+    digest_of,
+    dtype_of,
+    read_in_order,
+    restored_sums,
+    sums_for,
+)
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, StreamedImages
 from poolbench.data.memory import MIB, limit_bytes
 from poolbench.errors import ConfigurationError
@@ -144,7 +156,7 @@ class ImageDataset(ABC):
         return _loaded(train, test, facts, streaming=True, notes=(said, *notes))
 
 
-def _facts(content: Content, sums: ChannelSums, digest: str) -> dict[str, Any]:
+def _facts(content: Content, sums: ChannelSums | ChannelMoments, digest: str) -> dict[str, Any]:
     return {
         "digest": digest,
         "nbytes": content.nbytes,
@@ -161,14 +173,14 @@ def _facts(content: Content, sums: ChannelSums, digest: str) -> dict[str, Any]:
 def _facts_of_stream(content: Content) -> dict[str, Any]:
     """Read every image once, hold none, and return the same facts as of images in memory."""
     digest = ContentDigest()
-    sums = ChannelSums.zero(content.train.shape[0])
+    sums = sums_for(content.train.shape, uint8=dtype_of(content.train) == np.uint8)
     for part, reader, labels in (
         ("train", content.train, content.train_labels),
         ("test", content.test, content.test_labels),
     ):
         digest.begin(part, reader.shape, len(reader))
         for batch in read_in_order(reader):
-            digest.add(batch.permute(0, 2, 3, 1).numpy())
+            digest.add(batch.movedim(1, -1).numpy())
             if part == "train":
                 sums.add(batch)
         digest.end(labels)
@@ -196,7 +208,7 @@ def _keep(
 def _loaded(
     train: ImageSource, test: ImageSource, facts: dict[str, Any], *, streaming: bool, notes: tuple[str, ...]
 ) -> LoadedImages:
-    sums = ChannelSums(**facts["sums"])
+    sums = restored_sums(facts["sums"])
     return LoadedImages(
         train=train,
         test=test,

@@ -1,4 +1,7 @@
-"""Images of one part of a dataset, as uint8: held in memory, or read as they are needed by workers."""
+"""The examples of one part of a dataset: held in memory, or read as they are needed by workers.
+
+Most are images of uint8; a sequence (C, L) and numbers of floating point are held and read in the same way.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,58 +16,61 @@ from poolbench.errors import DataError
 
 
 class ImageSource(Protocol):
-    """The images of one part (training or test) with their labels, in a fixed order.
+    """The examples of one part (training or test) with their labels, in a fixed order.
 
-    Every image is uint8 of one shape; a batch is (B, C, H, W) with channels-last strides, the order in which decoded
-    images lie in memory.
+    Every example is uint8 or floating point, of one shape: an image (C, H, W) or a sequence (C, L). A batch is
+    (B, C, H, W) or (B, C, L) with channels-last strides, the order in which decoded images lie in memory.
     """
 
     @property
     def labels(self) -> Tensor:
-        """Class of each image, int64 (N,), on the CPU."""
+        """Target of each example, (N, …), on the CPU: its class, int64 (N,), or what another task has for targets."""
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
+    def shape(self) -> tuple[int, ...]:
+        """Channels and sizes of an example: (C, H, W) or (C, L)."""
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of examples."""
 
     def gather(self, indices: Tensor) -> Tensor:
-        """Return the images at `indices` (B,) as uint8 (B, C, H, W)."""
+        """Return the examples at `indices` (B,) as (B, C, H, W) or (B, C, L)."""
 
     def batches(self, order: Sequence[Tensor], *, pin_memory: bool = False) -> Iterator[Tensor]:
         """Yield `gather` of each tensor of indices in `order`, in that order."""
 
     def take(self, rows: Tensor) -> "ImageSource":
-        """Return a source of the images at `rows` alone, in that order."""
+        """Return a source of the examples at `rows` alone, in that order."""
 
     def on(self, device: torch.device) -> "ImageSource":
-        """Return this source with its images on `device` where they fit there, else itself."""
+        """Return this source with its examples on `device` where they fit there, else itself."""
 
 
 class Reader(Protocol):
-    """Reads one image at a time: from a file, or from an array that needs resizing."""
+    """Reads one example at a time: from a file, or from an array that needs resizing.
+
+    A reader of floating-point numbers has an attribute `dtype`; without one they are uint8.
+    """
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
+    def shape(self) -> tuple[int, ...]:
+        """Channels and sizes of an example: (C, H, W) or (C, L)."""
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of examples."""
 
     def read(self, index: int) -> np.ndarray:
-        """Return image `index` as uint8 (H, W, C); raise `UnreadableImage` where that cannot be."""
+        """Return example `index` as (H, W, C) or (L, C); raise `UnreadableImage` where that cannot be."""
 
     def take(self, rows: Sequence[int]) -> "Reader":
-        """Return a reader of the images at `rows` alone."""
+        """Return a reader of the examples at `rows` alone."""
 
     def notes(self) -> tuple[str, ...]:
-        """Say what was done to the images read so far."""
+        """Say what was done to the examples read so far."""
 
 
 class UnreadableImage(Exception):  # noqa: N818 (it is a finding that is collected, one of many)
-    """One image cannot be read."""
+    """One example cannot be read."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -73,21 +79,24 @@ class UnreadableImage(Exception):  # noqa: N818 (it is a finding that is collect
 
 
 class HeldImages:
-    """Images in memory.
+    """Examples in memory.
 
     Args:
-        images: uint8 (N, H, W, C).
-        labels: int64 (N,), on the CPU.
+        images: uint8 or floating point, (N, H, W, C) or, of sequences, (N, L, C).
+        labels: the target of each, (N, …), on the CPU: int64 (N,) where they are classes.
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
-        if images.dtype != torch.uint8 or images.ndim != 4:
+        numbers = images.dtype == torch.uint8 or images.is_floating_point()
+        if not numbers or images.ndim not in (3, 4):
             raise DataError(
-                f"`images` must be uint8 of shape (N, H, W, C), got {images.dtype} of {tuple(images.shape)}"
+                f"`images` must be uint8 or floating point of shape (N, H, W, C), or (N, L, C) of sequences, "
+                f"got {images.dtype} of {tuple(images.shape)}"
             )
-        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        if labels.ndim < 1 or len(labels) != len(images):
             raise DataError(
-                f"`labels` must be int64 of shape ({len(images)},), got {labels.dtype} of {tuple(labels.shape)}"
+                f"`labels` must be one for each of the {len(images)} examples, "
+                f"got {labels.dtype} of {tuple(labels.shape)}"
             )
         self.images = images
         self.labels = labels
@@ -95,18 +104,18 @@ class HeldImages:
         self._copies: dict[torch.device, HeldImages] = {}
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
-        _, height, width, channels = self.images.shape
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """Channels and sizes of an example."""
+        _, *sizes, channels = self.images.shape
+        return channels, *sizes
 
     def __len__(self) -> int:
         return len(self.images)
 
     def gather(self, indices: Tensor) -> Tensor:
-        """Return the images at `indices` (B,) as uint8 (B, C, H, W)."""
+        """Return the examples at `indices` (B,) as (B, C, H, W) or (B, C, L)."""
         rows = self._rows.index_select(0, indices.to(self._rows.device))
-        return rows.view(-1, *self.images.shape[1:]).permute(0, 3, 1, 2)
+        return rows.view(-1, *self.images.shape[1:]).movedim(-1, 1)
 
     def batches(self, order: Sequence[Tensor], *, pin_memory: bool = False) -> Iterator[Tensor]:
         """Yield `gather` of each tensor of indices in `order`."""
@@ -114,11 +123,11 @@ class HeldImages:
             yield self.gather(indices)
 
     def take(self, rows: Tensor) -> "HeldImages":
-        """Return the images at `rows` alone, as a copy."""
+        """Return the examples at `rows` alone, as a copy."""
         return HeldImages(self.images[rows], self.labels[rows])
 
     def on(self, device: torch.device) -> "HeldImages":
-        """Return these images on `device` where they take at most a quarter of its free memory, else themselves.
+        """Return these examples on `device` where they take at most a quarter of its free memory, else themselves.
 
         The copy is made once; on the device a batch costs no transfer.
         """
@@ -152,11 +161,11 @@ def _as_it_is(batch: Tensor) -> Tensor:
 
 
 class StreamedImages:
-    """Images that are decoded anew in each pass, by worker processes that read ahead.
+    """Examples that are decoded anew in each pass, by worker processes that read ahead.
 
     Args:
-        reader: what decodes image `i`.
-        labels: int64 (N,).
+        reader: what decodes example `i`.
+        labels: the target of each, (N, …).
         workers: worker processes; 0 decodes in the calling one.
     """
 
@@ -166,16 +175,16 @@ class StreamedImages:
         self.workers = workers
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
+    def shape(self) -> tuple[int, ...]:
+        """Channels and sizes of an example."""
         return self.reader.shape
 
     def __len__(self) -> int:
         return len(self.reader)
 
     def gather(self, indices: Tensor) -> Tensor:
-        """Return the images at `indices` (B,) as uint8 (B, C, H, W), decoded in the calling process."""
-        return _WholeBatches(self.reader).__getitems__(indices.tolist()).permute(0, 3, 1, 2)
+        """Return the examples at `indices` (B,), decoded in the calling process."""
+        return _WholeBatches(self.reader).__getitems__(indices.tolist()).movedim(-1, 1)
 
     def batches(self, order: Sequence[Tensor], *, pin_memory: bool = False) -> Iterator[Tensor]:
         """Yield the batches of `order`, decoded ahead by the workers, which end with the pass."""
@@ -189,10 +198,10 @@ class StreamedImages:
             **arguments,
         )
         for batch in loader:
-            yield batch.permute(0, 3, 1, 2)
+            yield batch.movedim(-1, 1)
 
     def take(self, rows: Tensor) -> "StreamedImages":
-        """Return the images at `rows` alone."""
+        """Return the examples at `rows` alone."""
         return StreamedImages(self.reader.take(rows.tolist()), self.labels[rows], self.workers)
 
     def on(self, device: torch.device) -> "StreamedImages":
@@ -205,10 +214,10 @@ class LoadedImages:
     """A dataset that is ready to be trained on.
 
     Args:
-        train: images of the training set (the stated subset where there is one).
-        test: images of the test set.
-        class_names: a name for each class, in the order of the labels.
-        mean: of each channel over the training images, as a fraction of 255.
+        train: examples of the training set (the stated subset where there is one).
+        test: examples of the test set.
+        class_names: a name for each class, in the order of the labels; for numbers, a name for each.
+        mean: of each channel over the training examples, as a fraction of 255 where they are uint8.
         std: standard deviation of each channel likewise.
         digest: SHA-256 of the decoded content, before a subset was taken.
         streaming: whether images are decoded anew in each pass.

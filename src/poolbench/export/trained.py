@@ -77,7 +77,7 @@ class Trained:
     """
 
     network: Normalised
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     num_classes: int
     record: Mapping[str, Any]
 

@@ -51,6 +51,11 @@ def memory_format(channels_last: bool) -> torch.memory_format:
     return FORMATS["channels_last" if channels_last else "contiguous"]
 
 
+def laid_out(x: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """Return a batch in a memory format: only maps (B, C, H, W) can be channels-last, sequences stay contiguous."""
+    return x.contiguous(memory_format=memory_format if x.ndim == 4 else torch.contiguous_format)
+
+
 def memory_format_of(x: Tensor) -> torch.memory_format:
     """Return the memory format that results get: channels-last only where the map is it and nothing else."""
     return memory_format(is_channels_last(x))

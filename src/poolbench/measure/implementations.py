@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from poolbench.kernels.precision import laid_out
+
 # What an operator without a choice of implementation runs by.
 TORCH = "torch"
 
@@ -46,7 +48,7 @@ def implementations(
     for name, module in probe.named_modules():
         if callable(getattr(module, "implementation_for", None)):
             module.register_forward_pre_hook(look(name))
-    image = torch.zeros(1, *input_shape, device=device).contiguous(memory_format=memory_format)
+    image = laid_out(torch.zeros(1, *input_shape, device=device), memory_format)
     autocast = torch.autocast(device.type, dtype, enabled=dtype is not torch.float32)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad(), autocast:
         probe(image)

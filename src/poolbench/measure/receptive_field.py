@@ -19,15 +19,15 @@ MARK = "_poolbench_sight"
 
 @dataclass(frozen=True)
 class Sight:
-    """What one value of a map sees of the image, in pixels, rows and columns.
+    """What one value of a map sees of the example: in pixels, rows and columns; of a sequence, in places.
 
     Args:
         size: sides of the patch.
         step: between the patches of neighbouring values.
     """
 
-    size: tuple[float, float] = (1, 1)
-    step: tuple[float, float] = (1, 1)
+    size: tuple[float, ...] = (1, 1)
+    step: tuple[float, ...] = (1, 1)
 
     def through(self, kernel: Any, stride: Any, dilation: Any = 1) -> "Sight":
         """Return what a value sees behind a window.
@@ -35,9 +35,11 @@ class Sight:
         >>> Sight().through(7, 2).through(3, 2)
         Sight(size=(11, 11), step=(4, 4))
         """
-        k, s, d = (_pair(value) for value in (kernel, stride, dilation))
-        size = tuple(self.size[a] + (k[a] - 1) * d[a] * self.step[a] for a in (0, 1))
-        return Sight((size[0], size[1]), (self.step[0] * s[0], self.step[1] * s[1]))
+        axes = range(len(self.size))
+        # In one dimension an operator's window is one row, of which the last number is the length.
+        k, s, d = (_pair(value)[-len(self.size) :] for value in (kernel, stride, dilation))
+        size = tuple(self.size[a] + (k[a] - 1) * d[a] * self.step[a] for a in axes)
+        return Sight(size, tuple(self.step[a] * s[a] for a in axes))
 
 
 @contextmanager
@@ -58,8 +60,9 @@ def watching(network: nn.Module) -> Iterator[dict[str, Sight]]:
 
 
 def marked(images: Tensor) -> Tensor:
-    """Return images (B, C, H, W) whose values see themselves alone."""
-    setattr(images, MARK, Sight())
+    """Return images (B, C, H, W) or sequences (B, C, L) whose values see themselves alone."""
+    alone = (1,) * (images.ndim - 2)
+    setattr(images, MARK, Sight(alone, alone))
     return images
 
 
@@ -111,7 +114,7 @@ def _pair(value: Any) -> tuple[float, float]:
 
 def _window(func: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any, Any, Any] | None:
     """Return kernel, stride and dilation of what a call does, None where it is no window."""
-    if func is torch.conv2d:
+    if func in (torch.conv2d, torch.conv1d):
         weight = arguments["weight"]
         return weight.shape[2:], arguments.get("stride", 1), arguments.get("dilation", 1)
     if func in _NAMES:
@@ -123,15 +126,23 @@ def _window(func: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
 _MAX = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
 _NAMES: dict[Callable[..., Any], tuple[str, ...]] = {
     torch.conv2d: ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+    torch.conv1d: ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
     torch.max_pool2d: _MAX,
     # What torch writes in Python arrives under its own name, and nothing of what it calls.
     F.max_pool2d: _MAX,
     F.max_pool2d_with_indices: _MAX,
     F.lp_pool2d: ("input", "norm_type", "kernel_size", "stride", "ceil_mode"),
     F.avg_pool2d: ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
+    torch.max_pool1d: _MAX,
+    F.max_pool1d: _MAX,
+    F.max_pool1d_with_indices: _MAX,
+    F.lp_pool1d: ("input", "norm_type", "kernel_size", "stride", "ceil_mode"),
+    F.avg_pool1d: ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
 }
 # What boils a map down to features keeps no places to speak of.
-_BLIND = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d, torch.bmm}
+_BLIND = {
+    F.adaptive_avg_pool2d, F.adaptive_max_pool2d, F.adaptive_avg_pool1d, F.adaptive_max_pool1d, torch.bmm,
+}  # fmt: skip
 
 
 class _Following(TorchFunctionMode):
@@ -151,8 +162,8 @@ class _Following(TorchFunctionMode):
         most = max(_places(t) for t in seen)
         sights = [getattr(t, MARK) for t in seen if _places(t) == most]
         sight = Sight(
-            (max(s.size[0] for s in sights), max(s.size[1] for s in sights)),
-            (max(s.step[0] for s in sights), max(s.step[1] for s in sights)),
+            tuple(map(max, *(s.size for s in sights))) if len(sights) > 1 else sights[0].size,
+            tuple(map(max, *(s.step for s in sights))) if len(sights) > 1 else sights[0].step,
         )
         window = _window(func, {**dict(zip(_NAMES.get(func, ()), args, strict=False)), **kwargs})
         if window is not None:
@@ -164,4 +175,6 @@ class _Following(TorchFunctionMode):
 
 
 def _places(tensor: Tensor) -> int:
-    return int(tensor.shape[2:].numel()) if tensor.ndim == 4 else 1
+    sight: Sight = getattr(tensor, MARK)
+    is_map = tensor.ndim == 4 or tensor.ndim == len(sight.size) + 2
+    return int(tensor.shape[2:].numel()) if is_map else 1

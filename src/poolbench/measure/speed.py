@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolbench.kernels.precision import FORMATS
+from poolbench.kernels.precision import FORMATS, laid_out
 from poolbench.measure.memory_limit import is_out_of_memory, memory_kept_free
 from poolbench.measure.stopwatch import Action, Stopwatch, stopwatch_for
 from poolbench.measure.timing import Interval, Pair, Timing, alone, alternate, alternate_placed, median_interval
@@ -166,7 +166,7 @@ class SideBySide:
     def _actions(self, quantity: str, batch_size: int) -> list[Action]:
         draw = stream(0, "speed")
         images = torch.randn(batch_size, *self.input_shape, generator=draw)
-        images = images.to(self.device).contiguous(memory_format=self.layout)
+        images = laid_out(images.to(self.device), self.layout)
         target = torch.randint(self.num_classes, (batch_size,), generator=draw).to(self.device)
         # The modes are set once: going through a network's modules for each call would count in a small one's latency.
         for network in self.networks:

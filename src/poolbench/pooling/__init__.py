@@ -8,22 +8,34 @@ classifier follows). `work` says what each costs.
 """
 
 from poolbench.pooling.bases.arguments import pair
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d, output_size
 from poolbench.pooling.bases.work import Work
-from poolbench.pooling.heads.adaptive import AdaptiveAvgPool2dFlatten, AdaptiveMaxPool2dFlatten
-from poolbench.pooling.heads.attention import AttentionPool2d
-from poolbench.pooling.heads.bilinear import BilinearPool2d
-from poolbench.pooling.heads.class_maps import ClassMaps
-from poolbench.pooling.heads.compact_bilinear import CompactBilinearPool2d
-from poolbench.pooling.heads.gamp import GAMPPool2d
-from poolbench.pooling.heads.global_gem import GlobalGeMPool2d
-from poolbench.pooling.heads.global_log_sum_exp import GlobalLogSumExp2d
-from poolbench.pooling.heads.second_order import SecondOrderPool2d
-from poolbench.pooling.heads.simpool import SimPool2d
-from poolbench.pooling.heads.spatial_pyramid import SpatialPyramidPool2d
-from poolbench.pooling.heads.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalMaxPool2d
+from poolbench.pooling.heads.adaptive import (
+    AdaptiveAvgPool1dFlatten,
+    AdaptiveAvgPool2dFlatten,
+    AdaptiveMaxPool1dFlatten,
+    AdaptiveMaxPool2dFlatten,
+)
+from poolbench.pooling.heads.attention import AttentionPool1d, AttentionPool2d
+from poolbench.pooling.heads.bilinear import BilinearPool1d, BilinearPool2d
+from poolbench.pooling.heads.class_maps import ClassMaps, ClassMaps1d
+from poolbench.pooling.heads.compact_bilinear import CompactBilinearPool1d, CompactBilinearPool2d
+from poolbench.pooling.heads.gamp import GAMPPool1d, GAMPPool2d
+from poolbench.pooling.heads.global_gem import GlobalGeMPool1d, GlobalGeMPool2d
+from poolbench.pooling.heads.global_log_sum_exp import GlobalLogSumExp1d, GlobalLogSumExp2d
+from poolbench.pooling.heads.second_order import SecondOrderPool1d, SecondOrderPool2d
+from poolbench.pooling.heads.simpool import SimPool1d, SimPool2d
+from poolbench.pooling.heads.spatial_pyramid import SpatialPyramidPool1d, SpatialPyramidPool2d
+from poolbench.pooling.heads.whole_map import (
+    AvgMaxConcat1d,
+    AvgMaxConcat2d,
+    GlobalAvgPool1d,
+    GlobalAvgPool2d,
+    GlobalMaxPool1d,
+    GlobalMaxPool2d,
+)
 from poolbench.pooling.windows.ada import AdaPool1d, AdaPool2d
 from poolbench.pooling.windows.avg import AvgPool1d, AvgPool2d
 from poolbench.pooling.windows.avg_topk import AvgTopKPool1d, AvgTopKPool2d

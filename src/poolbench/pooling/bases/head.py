@@ -60,16 +60,17 @@ class HeadPool2d(MapModule):
         return "torch", "implementation=torch" if self.implementation == "torch" else "the operator has no kernel"
 
     def work(self, input_shape: Sequence[int], itemsize: int = 4) -> Work:
-        """Return what one image costs in evaluation, as `poolbench.pooling.bases.work` counts.
+        """Return what one example costs in evaluation, as `poolbench.pooling.bases.work` counts.
 
         Args:
-            input_shape: of the map without its batch, (C, H, W).
+            input_shape: of the map without its batch, (C, H, W); (C, L) for a one-dimensional head.
             itemsize: bytes of a value, 4 for float32.
 
         Raises:
             ValueError: an argument breaks its rule.
         """
-        channels, height, width = checked_shape(input_shape, "C, H, W")
+        channels, *sizes = checked_shape(input_shape, "C, H, W" if self.spatial == 2 else "C, L")
+        height, width = (1, *sizes)[-2:]
         return work_of(
             self,
             self.operations_on(channels, height, width),
@@ -89,3 +90,24 @@ class HeadPool2d(MapModule):
     def features_of(self, channels: int) -> int:
         """Return how many features a map of so many channels has."""
         return channels
+
+
+class HeadPool1d(HeadPool2d):
+    """A head for sequences (B, C, L) → (B, F): the same definition, on maps of one row.
+
+    Put first among the bases: `class GAMPPool1d(HeadPool1d, GAMPPool2d)`.
+    """
+
+    spatial: ClassVar[int] = 1
+
+    def of_batch(self, x: Tensor) -> Tensor:
+        """Pool (B, C, L) → (B, F)."""
+        return self.pool_map(x.unsqueeze(-2))
+
+    def implementation_for(self, x: Tensor) -> tuple[str, str]:
+        """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
+        return super().implementation_for(x.unsqueeze(-2) if x.ndim == 3 else x)
+
+    def remark(self, map_size: Sequence[int]) -> str:
+        """Return what the audit should say of this head on a map of (L,); empty where there is nothing to say."""
+        return super().remark((1, *map_size)[-2:])

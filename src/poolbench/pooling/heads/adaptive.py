@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolbench.pooling.bases.arguments import pair
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.arguments import pair, whole_number
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.work import of_cells
 
 
@@ -113,3 +113,37 @@ class AdaptiveMaxPool2dFlatten(AdaptivePool2dFlatten):
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return one less than each cell has values."""
         return channels * of_cells(height, width, [self.output_size], maximum=True)
+
+
+class AdaptivePool1dFlatten(HeadPool1d, AdaptivePool2dFlatten):
+    """A pooling of sequences to `output_size` cells, flattened: (B, C, L) → (B, C · cells).
+
+    Args:
+        output_size: how many cells.
+        implementation: see `HeadPool2d`.
+    """
+
+    def __init__(self, output_size: int = 2, *, implementation: str = "fast") -> None:
+        super().__init__((1, whole_number("output_size", output_size)), implementation=implementation)
+
+    def extra_repr(self) -> str:
+        """Show the number of cells."""
+        return f"output_size={self.output_size[1]}"
+
+
+class AdaptiveAvgPool1dFlatten(AdaptivePool1dFlatten, AdaptiveAvgPool2dFlatten):
+    """The mean of each cell of a sequence, flattened.
+
+    >>> import torch
+    >>> AdaptiveAvgPool1dFlatten(output_size=2)(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]])).tolist()
+    [[1.5, 4.5]]
+    """
+
+
+class AdaptiveMaxPool1dFlatten(AdaptivePool1dFlatten, AdaptiveMaxPool2dFlatten):
+    """The largest value of each cell of a sequence, flattened.
+
+    >>> import torch
+    >>> AdaptiveMaxPool1dFlatten(output_size=2)(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]])).tolist()
+    [[2.0, 6.0]]
+    """

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from poolbench.kernels.precision import upcast, without_autocast
 from poolbench.pooling.bases.arguments import whole_number
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.work import of_softmax
 
 
@@ -67,3 +67,7 @@ class AttentionPool2d(HeadPool2d):
     def extra_repr(self) -> str:
         """Show the number of heads."""
         return f"channels={self.query.shape[1]}, heads={self.heads}"
+
+
+class AttentionPool1d(HeadPool1d, AttentionPool2d):
+    """`AttentionPool2d` of sequences (B, C, L)."""

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from poolbench.kernels.precision import upcast, without_autocast
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.work import ABSOLUTE
 
 # The exporter to ONNX takes a summand of 1e-8 or less for 0 and drops it.
@@ -84,3 +84,7 @@ class BilinearPool2d(HeadPool2d):
     def extra_repr(self) -> str:
         """Show what follows the products."""
         return f"signed_sqrt={self.signed_sqrt}, l2={self.l2}"
+
+
+class BilinearPool1d(HeadPool1d, BilinearPool2d):
+    """`BilinearPool2d` of sequences (B, C, L)."""

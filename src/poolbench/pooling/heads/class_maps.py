@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.window import WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
 
@@ -48,7 +48,8 @@ class ClassMaps(HeadPool2d):
 
     def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, num_classes)."""
-        logits_BN: Tensor = self.pool(self.conv(x_BCHW))
+        maps = self.conv(x_BCHW)
+        logits_BN: Tensor = self.pool(maps if self.spatial == 2 else maps.squeeze(-2))
         if logits_BN.shape[1:] != (self.conv.out_channels,):
             raise ValueError(
                 f"`pool` must keep the width, {self.conv.out_channels} class maps to as many logits, "
@@ -62,7 +63,7 @@ class ClassMaps(HeadPool2d):
         if self.implementation == "torch" or look is None:
             return super().implementation_for(x_BCHW)
         maps = x_BCHW[:, :1].expand(-1, self.conv.out_channels, -1, -1)
-        ran, why = look(maps)
+        ran, why = look(maps if self.spatial == 2 else maps.squeeze(-2))
         return ran, why
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
@@ -76,7 +77,7 @@ class ClassMaps(HeadPool2d):
             raise ValueError(f"`pool` must have `work` for this head to have it, got {type(self.pool).__name__}")
         classes = self.conv.out_channels
         maps = of_convolution(channels, classes * height * width, bias=True)
-        return maps + int(work((classes, height, width)).operations)
+        return maps + int(work((classes, height, width) if self.spatial == 2 else (classes, width)).operations)
 
     def remark(self, map_size: Sequence[int]) -> str:
         """Return what the head that pools the class maps says."""
@@ -86,3 +87,7 @@ class ClassMaps(HeadPool2d):
     def features_of(self, channels: int) -> int:
         """Return the number of classes."""
         return self.conv.out_channels
+
+
+class ClassMaps1d(HeadPool1d, ClassMaps):
+    """The same of sequences (B, C, L): `pool` is one-dimensional, too."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from poolbench.pooling.bases.arguments import whole_number
+from poolbench.pooling.bases.head import HeadPool1d
 from poolbench.pooling.heads.bilinear import BilinearPool2d
 
 
@@ -74,3 +75,7 @@ class CompactBilinearPool2d(BilinearPool2d):
     def extra_repr(self) -> str:
         """Show the number of features and what follows the sketch."""
         return f"features={self.features}, {super().extra_repr()}"
+
+
+class CompactBilinearPool1d(HeadPool1d, CompactBilinearPool2d):
+    """`CompactBilinearPool2d` of sequences (B, C, L)."""

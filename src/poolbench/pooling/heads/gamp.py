@@ -7,7 +7,7 @@ from torch import Tensor
 
 from poolbench.kernels.graph import Value, Window, propagate_nan, sum_of, where, with_gradient_of
 from poolbench.kernels.precision import upcast
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.work import of_sort
 from poolbench.pooling.shared.ranks import sorted_descending
@@ -137,3 +137,7 @@ class _TopMean(TapPool2d):
             taken.append(where(is_taken, value * share, 0.0))
             left = where(equal, left - 1.0, left)
         return propagate_nan(with_gradient_of(sum_of(top) * share, sum_of(taken)), window)
+
+
+class GAMPPool1d(HeadPool1d, GAMPPool2d):
+    """`GAMPPool2d` of sequences (B, C, L)."""

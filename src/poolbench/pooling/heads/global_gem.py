@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.arguments import positive_number
 from poolbench.pooling.bases.by_windows import ByWindows
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.shared.parameters import check_per
 from poolbench.pooling.windows.power_means import PowerMeanPool2d
 
@@ -100,3 +100,7 @@ class GlobalGeMPool2d(HeadPool2d):
     def extra_repr(self) -> str:
         """Show ε and how many exponents are learned."""
         return f"eps={self.eps}, per={self.per!r}"
+
+
+class GlobalGeMPool1d(HeadPool1d, GlobalGeMPool2d):
+    """`GlobalGeMPool2d` of sequences (B, C, L)."""

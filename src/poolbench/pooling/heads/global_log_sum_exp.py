@@ -9,7 +9,7 @@ from poolbench.kernels.graph import Value, Window, log, sum_of
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.arguments import positive_number
 from poolbench.pooling.bases.by_windows import ByWindows
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.shared.means import divided
 from poolbench.pooling.shared.parameters import check_per
@@ -123,3 +123,7 @@ class GlobalLogSumExp2d(HeadPool2d):
     def extra_repr(self) -> str:
         """Show β, or how many are learned and from where."""
         return f"beta={self.beta}" + ("" if self.log_beta is None else f", learned=True, per={self.per!r}")
+
+
+class GlobalLogSumExp1d(HeadPool1d, GlobalLogSumExp2d):
+    """`GlobalLogSumExp2d` of sequences (B, C, L)."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from poolbench.kernels.precision import upcast, without_autocast
 from poolbench.pooling.bases.arguments import whole_number
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 
 
 class SecondOrderPool2d(HeadPool2d):
@@ -87,3 +87,7 @@ class SecondOrderPool2d(HeadPool2d):
     def extra_repr(self) -> str:
         """Show the number of steps."""
         return f"iterations={self.iterations}"
+
+
+class SecondOrderPool1d(HeadPool1d, SecondOrderPool2d):
+    """`SecondOrderPool2d` of sequences (B, C, L)."""

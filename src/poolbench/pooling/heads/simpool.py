@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from poolbench.kernels.precision import upcast, without_autocast
 from poolbench.pooling.bases.arguments import positive_number, whole_number
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.work import of_softmax
 
 SHIFT = 1e-6
@@ -95,3 +95,7 @@ class SimPool2d(HeadPool2d):
     def extra_repr(self) -> str:
         """Show heads and γ."""
         return f"heads={self.heads}, gamma={self.gamma}"
+
+
+class SimPool1d(HeadPool1d, SimPool2d):
+    """`SimPool2d` of sequences (B, C, L)."""

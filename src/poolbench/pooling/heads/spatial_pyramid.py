@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from poolbench.kernels.precision import upcast
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.work import of_cells
 from poolbench.pooling.heads.adaptive import largest_of_cells
 
@@ -47,13 +47,17 @@ class SpatialPyramidPool2d(HeadPool2d):
 
     def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C · Σ n²)."""
-        height, width = x_BCHW.shape[-2:]
-        if max(self.levels) > min(height, width):
-            raise ValueError(f"`levels` must be at most the map's size {height}x{width}, got {self.levels}")
+        sizes = x_BCHW.shape[-self.spatial :]
+        if max(self.levels) > min(sizes):
+            raise ValueError(f"`levels` must be at most the map's size {'x'.join(map(str, sizes))}, got {self.levels}")
         if self.mode == "max":
-            return torch.cat([largest_of_cells(x_BCHW, n, n).flatten(1) for n in self.levels], dim=1)
+            return torch.cat([largest_of_cells(x_BCHW, *grid).flatten(1) for grid in self._grids()], dim=1)
         x = upcast(x_BCHW)
-        return torch.cat([F.adaptive_avg_pool2d(x, n).flatten(1) for n in self.levels], dim=1).to(x_BCHW.dtype)
+        return torch.cat([F.adaptive_avg_pool2d(x, grid).flatten(1) for grid in self._grids()], dim=1).to(x_BCHW.dtype)
+
+    def _grids(self) -> list[tuple[int, int]]:
+        """Return rows and columns of each level; in one dimension they have one row."""
+        return [(n if self.spatial == 2 else 1, n) for n in self.levels]
 
     def selects(self, height: int, width: int) -> bool:
         """Return whether each feature is the largest value of a cell."""
@@ -61,13 +65,20 @@ class SpatialPyramidPool2d(HeadPool2d):
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return as many as all cells have values, for maxima one less for each cell."""
-        grids = [(n, n) for n in self.levels]
-        return channels * of_cells(height, width, grids, maximum=self.mode == "max")
+        return channels * of_cells(height, width, self._grids(), maximum=self.mode == "max")
 
     def features_of(self, channels: int) -> int:
-        """Return C · Σ n²."""
-        return channels * sum(n * n for n in self.levels)
+        """Return C · Σ n², in one dimension C · Σ n."""
+        return channels * sum(rows * columns for rows, columns in self._grids())
 
     def extra_repr(self) -> str:
         """Show levels and mode."""
         return f"levels={self.levels}, mode={self.mode!r}"
+
+
+class SpatialPyramidPool1d(HeadPool1d, SpatialPyramidPool2d):
+    """A sequence pooled to n cells for each level n, all flattened and put side by side: (B, C, L) → (B, C · Σ n).
+
+    >>> SpatialPyramidPool1d(levels=(1, 2))(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]])).tolist()
+    [[6.0, 2.0, 6.0]]
+    """

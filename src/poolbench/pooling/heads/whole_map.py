@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from poolbench.pooling.bases.head import HeadPool2d
+from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 
 
 class GlobalAvgPool2d(HeadPool2d):
@@ -64,3 +64,15 @@ class AvgMaxConcat2d(HeadPool2d):
     def features_of(self, channels: int) -> int:
         """Return 2C."""
         return 2 * channels
+
+
+class GlobalAvgPool1d(HeadPool1d, GlobalAvgPool2d):
+    """The mean of each channel's sequence: (B, C, L) → (B, C)."""
+
+
+class GlobalMaxPool1d(HeadPool1d, GlobalMaxPool2d):
+    """The largest value of each channel's sequence: (B, C, L) → (B, C)."""
+
+
+class AvgMaxConcat1d(HeadPool1d, AvgMaxConcat2d):
+    """The means of all channels, then their largest values: (B, C, L) → (B, 2C)."""

@@ -1,0 +1,121 @@
+"""Datasets of arrays: a function that returns one is a `_target_`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from poolbench.data.decoding import channel_sums, digest_of
+from poolbench.data.images import HeldImages, LoadedImages
+from poolbench.data.memory import MIB
+from poolbench.errors import DataError
+
+
+class InMemoryExamples:
+    """A dataset of arrays of examples of any shape, channels first.
+
+    Args:
+        train: (N, C, H, W) images or (N, C, L) sequences, uint8 or floating point; an array or tensor.
+        train_targets: one for each example: whole numbers from 0 where they are classes.
+        test: likewise, of the same shape and dtype.
+        test_targets: likewise.
+        class_names: a name for each class.
+        name: what tables call it, unless the YAML has a `name`.
+        notes: what a reader of the log or of the record should know, a line each.
+
+    Raises:
+        DataError: dtype, shapes or counts do not fit.
+
+    >>> signals, kinds = np.zeros((4, 1, 100), np.float32), [0, 1, 0, 1]
+    >>> own = InMemoryExamples(signals, kinds, signals, kinds, ["normal", "early"])
+    >>> own.channels, own.image_size, own.num_classes
+    (1, (100,), 2)
+    """
+
+    def __init__(
+        self,
+        train: np.ndarray | Tensor,
+        train_targets: Sequence[Any] | np.ndarray | Tensor,
+        test: np.ndarray | Tensor,
+        test_targets: Sequence[Any] | np.ndarray | Tensor,
+        class_names: Sequence[str],
+        *,
+        name: str = "in_memory",
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.class_names = tuple(map(str, class_names))
+        self.num_classes = len(self.class_names)
+        self.notes = tuple(notes)
+        self._train = held("train", train, train_targets)
+        self._test = held("test", test, test_targets)
+        if (self._train.shape, self._train.images.dtype) != (self._test.shape, self._test.images.dtype):
+            raise DataError(
+                f"`test` must have the shape and dtype of `train`, {self._train.shape} of {self._train.images.dtype}, "
+                f"got {self._test.shape} of {self._test.images.dtype}"
+            )
+        self.channels, *sizes = self._train.shape
+        self.image_size = tuple(sizes)
+        self._digest = digest_of(self._train, self._test)
+
+    def fingerprint(self) -> str:
+        """Return the digest of examples and targets."""
+        return self._digest
+
+    def load(self) -> LoadedImages:
+        """Return the examples."""
+        return loaded(self._train, self._test, self.class_names, digest=self._digest, notes=self.notes)
+
+
+def held(part: str, examples: Any, targets: Any) -> HeldImages:
+    """Return examples in memory, from arrays with channels first.
+
+    Args:
+        part: names the arguments in a message: `train` or `test`.
+        examples: (N, C, H, W) or (N, C, L), uint8 or floating point.
+        targets: (N, …); whole numbers become int64, save class maps of uint8, which stay; others float32.
+
+    Raises:
+        DataError: dtype or shape is another, or the numbers of examples and targets differ.
+    """
+    values, labels = torch.as_tensor(examples).cpu(), torch.as_tensor(targets).cpu()
+    if not (values.dtype == torch.uint8 or values.is_floating_point()) or values.ndim not in (3, 4):
+        raise DataError(
+            f"`{part}` must be images (N, C, H, W) or sequences (N, C, L), uint8 or floating point, "
+            f"got {values.dtype} of shape {tuple(values.shape)}"
+        )
+    if labels.ndim < 1 or len(labels) != len(values) or len(values) == 0:
+        raise DataError(
+            f"`{part}_targets` must be one for each of the {len(values)} examples, at least one, "
+            f"got shape {tuple(labels.shape)}"
+        )
+    if labels.is_floating_point():
+        labels = labels.float()
+    elif labels.dtype != torch.uint8 or labels.ndim == 1:
+        labels = labels.to(torch.int64)
+    values = values.float() if values.is_floating_point() else values
+    return HeldImages(values.movedim(1, -1).contiguous(), labels)
+
+
+def loaded(
+    train: HeldImages,
+    test: HeldImages,
+    class_names: Sequence[str],
+    *,
+    digest: str | None = None,
+    notes: Sequence[str] = (),
+) -> LoadedImages:
+    """Return a dataset of examples in memory, ready to be trained on: with mean, standard deviation and digest."""
+    sums = channel_sums(train)
+    said = f"held in memory: {(train.images.nbytes + test.images.nbytes) / MIB:.0f} MiB"
+    return LoadedImages(
+        train,
+        test,
+        tuple(class_names),
+        sums.mean(),
+        sums.std(),
+        digest or digest_of(train, test),
+        notes=(*notes, said),
+    )

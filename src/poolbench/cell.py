@@ -16,7 +16,7 @@ import torch
 
 from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_digests
 from poolbench.checks import is_whole, whole_number
-from poolbench.data import Dataset, Datasets, shape_of, sizes_of
+from poolbench.data import Dataset, Datasets, shape_of, sizes_of, step_ms
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.measure.matching import KINDS, Match, match
 from poolbench.own_code import own_code
@@ -76,6 +76,11 @@ class Design:
     def title(self) -> str:
         """The design in a line."""
         return title(self.labels)
+
+    @property
+    def step_ms(self) -> float | None:
+        """Milliseconds between neighbouring values along the example's last dimension, where the YAML says so."""
+        return step_ms(self.config["dataset"])
 
     def assemble(self, input_shape: Shape | None = None, num_classes: int | None = None) -> Assembled:
         """Build the network with the variant in it, its starting weights drawn for the configuration's seed.
@@ -159,6 +164,11 @@ class Cell:
     def input_shape(self) -> Shape:
         """(C, H, W) of an image, (C, L) of a sequence."""
         return shape_of(self.dataset)
+
+    @property
+    def step_ms(self) -> float | None:
+        """Milliseconds between neighbouring values along the example's last dimension; None where that is no time."""
+        return step_ms(self.config["dataset"], self.dataset)
 
     @property
     def folder(self) -> Path:

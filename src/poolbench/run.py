@@ -266,10 +266,15 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
     under.require()
     record["files"] = {
         WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
-        OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays())),
+        OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays() | _groups(parts.images))),
         "split.npz": _save(cell, "split.npz", split_file),
     }
     record["status"] = "ok"
+
+
+def _groups(images: LoadedImages) -> dict[str, np.ndarray]:
+    """Return the group of each test example, where the dataset knows groups, under the name that the report reads."""
+    return {} if images.test_groups is None else {"group": images.test_groups.numpy().astype(np.int32)}
 
 
 def _checkpoints(cell: Cell, parts: Parts, provenance: Mapping[str, Any], under: Under) -> Checkpoints:

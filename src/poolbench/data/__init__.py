@@ -2,7 +2,7 @@
 
 from poolbench.data.augment import Augment
 from poolbench.data.batches import Batches, batch_digest
-from poolbench.data.dataset import Dataset, Datasets, InMemory, open_dataset, shape_of
+from poolbench.data.dataset import Dataset, Datasets, InMemory, open_dataset, shape_of, step_ms
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, StreamedImages
 from poolbench.data.in_memory import InMemoryExamples, held, loaded
 from poolbench.data.sizes import sizes_of
@@ -27,5 +27,6 @@ __all__ = [
     "sizes_of",
     "split",
     "split_digest",
+    "step_ms",
     "subset",
 ]

@@ -222,6 +222,8 @@ class LoadedImages:
         digest: SHA-256 of the decoded content, before a subset was taken.
         streaming: whether images are decoded anew in each pass.
         notes: what a reader of the log or of the record should know, a line each.
+        test_groups: the origin of each test example where several have one (a speaker, a patient), int64 (N,): the
+            statistics take groups for what varies independently. None: each example stands for itself.
     """
 
     train: ImageSource
@@ -232,3 +234,4 @@ class LoadedImages:
     digest: str
     streaming: bool = False
     notes: tuple[str, ...] = ()
+    test_groups: Tensor | None = None

@@ -106,8 +106,22 @@ def loaded(
     *,
     digest: str | None = None,
     notes: Sequence[str] = (),
+    test_groups: Tensor | None = None,
 ) -> LoadedImages:
-    """Return a dataset of examples in memory, ready to be trained on: with mean, standard deviation and digest."""
+    """Return a dataset of examples in memory, ready to be trained on: with mean, standard deviation and digest.
+
+    Args:
+        train: training examples.
+        test: test examples.
+        class_names: a name for each class.
+        digest: of both parts, where it is known.
+        notes: what a reader of the log or of the record should know.
+        test_groups: see `LoadedImages`; where all test examples are of one group, they are taken for independent, which
+            a note says: what varies between groups cannot be seen in one.
+    """
+    if test_groups is not None and len(test_groups.unique()) < 2:
+        test_groups = None
+        notes = (*notes, "all test examples are of one group: intervals hold for it alone, not for others of its kind")
     sums = channel_sums(train)
     said = f"held in memory: {(train.images.nbytes + test.images.nbytes) / MIB:.0f} MiB"
     return LoadedImages(
@@ -118,4 +132,5 @@ def loaded(
         sums.std(),
         digest or digest_of(train, test),
         notes=(*notes, said),
+        test_groups=test_groups,
     )

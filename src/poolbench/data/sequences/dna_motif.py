@@ -18,9 +18,9 @@ LEAST_LENGTH = 3 * max(motif.width for motif in MOTIFS)
 class DnaMotif:
     """Which of four transcription factors binds here, or none: planted sites in a background of primate DNA.
 
-    `poolbench.data.sequences.planting` says what a sequence holds. A training site lies in the middle third, a test site
-    anywhere: a network that ties its weights to places has not seen most of the test's. What is drawn comes from a
-    stream that no seed changes: the set is the same on every machine.
+    `poolbench.data.sequences.planting` says what a sequence holds. A training site lies in the middle third, a test
+    site anywhere: a network that ties its weights to places has not seen most of the test's. What is drawn comes from
+    a stream that no seed changes: the set is the same on every machine.
 
     Args:
         name: what tables call it.

@@ -7,7 +7,7 @@ import torch
 from poolbench.checks import whole_number
 from poolbench.data.images import LoadedImages
 from poolbench.data.in_memory import held, loaded
-from poolbench.data.series.heartbeats import CLASS_NAMES, LENGTH, Heartbeats, simulate
+from poolbench.data.series.heartbeats import CLASS_NAMES, LENGTH, RATE_HZ, Heartbeats, simulate
 from poolbench.streams import stream
 
 
@@ -38,6 +38,7 @@ class EcgBeats:
     channels = 1
     image_size: Sequence[int] = (LENGTH,)
     num_classes = len(CLASS_NAMES)
+    step_ms = 1000 / RATE_HZ
 
     def __init__(
         self, *, name: str = "ecg_beats", train_recordings: int = 30, test_recordings: int = 20, beats: int = 50

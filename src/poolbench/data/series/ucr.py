@@ -16,7 +16,7 @@ MISSING = ("error", "interpolate")
 
 
 class Ucr:
-    """`NAME_TRAIN` and `NAME_TEST` as `.tsv`, `.txt` or `.ts`; `poolbench.data.series.ucr_files` says how they are read.
+    """`NAME_TRAIN` and `NAME_TEST` as `.tsv`, `.txt` or `.ts`: see `poolbench.data.series.ucr_files`.
 
     Files are read when the dataset is opened.
 

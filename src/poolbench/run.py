@@ -222,6 +222,7 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
         "mean": list(parts.images.mean),
         "std": list(parts.images.std),
         "notes": list(parts.images.notes),
+        **({} if parts.images.test_strata is None else {"strata": list(parts.images.test_strata.names)}),
     }
     network = cell.assemble().network
     record |= arms.facts(cell)
@@ -266,15 +267,16 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
     under.require()
     record["files"] = {
         WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
-        OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays() | _groups(parts.images))),
+        OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays() | _origins(parts.images))),
         "split.npz": _save(cell, "split.npz", split_file),
     }
     record["status"] = "ok"
 
 
-def _groups(images: LoadedImages) -> dict[str, np.ndarray]:
-    """Return the group of each test example, where the dataset knows groups, under the name that the report reads."""
-    return {} if images.test_groups is None else {"group": images.test_groups.numpy().astype(np.int32)}
+def _origins(images: LoadedImages) -> dict[str, np.ndarray]:
+    """Return group and stratum of each test example, where they are known, under names that the report reads."""
+    known = {"group": images.test_groups, "stratum": None if images.test_strata is None else images.test_strata.of}
+    return {name: values.numpy().astype(np.int32) for name, values in known.items() if values is not None}
 
 
 def _checkpoints(cell: Cell, parts: Parts, provenance: Mapping[str, Any], under: Under) -> Checkpoints:

@@ -3,7 +3,7 @@
 from poolbench.data.augment import Augment
 from poolbench.data.batches import Batches, batch_digest
 from poolbench.data.dataset import Dataset, Datasets, InMemory, open_dataset, shape_of, step_ms
-from poolbench.data.images import HeldImages, ImageSource, LoadedImages, StreamedImages
+from poolbench.data.images import HeldImages, ImageSource, LoadedImages, Strata, StreamedImages
 from poolbench.data.in_memory import InMemoryExamples, held, loaded
 from poolbench.data.sizes import sizes_of
 from poolbench.data.split import split, split_digest, subset
@@ -18,6 +18,7 @@ __all__ = [
     "InMemory",
     "InMemoryExamples",
     "LoadedImages",
+    "Strata",
     "StreamedImages",
     "batch_digest",
     "held",

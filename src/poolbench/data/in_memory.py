@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from poolbench.data.decoding import channel_sums, digest_of
-from poolbench.data.images import HeldImages, LoadedImages
+from poolbench.data.images import HeldImages, LoadedImages, Strata
 from poolbench.data.memory import MIB
 from poolbench.errors import DataError
 
@@ -107,6 +107,7 @@ def loaded(
     digest: str | None = None,
     notes: Sequence[str] = (),
     test_groups: Tensor | None = None,
+    test_strata: Strata | None = None,
 ) -> LoadedImages:
     """Return a dataset of examples in memory, ready to be trained on: with mean, standard deviation and digest.
 
@@ -118,6 +119,7 @@ def loaded(
         notes: what a reader of the log or of the record should know.
         test_groups: see `LoadedImages`; where all test examples are of one group, they are taken for independent, which
             a note says: what varies between groups cannot be seen in one.
+        test_strata: see `LoadedImages`.
     """
     if test_groups is not None and len(test_groups.unique()) < 2:
         test_groups = None
@@ -133,4 +135,5 @@ def loaded(
         digest or digest_of(train, test),
         notes=(*notes, said),
         test_groups=test_groups,
+        test_strata=test_strata,
     )

@@ -1,9 +1,13 @@
 """Sequences with a motif that lies in the middle in training and anywhere in the test."""
 
 from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
 
 from poolbench.checks import whole_number
-from poolbench.data.images import LoadedImages
+from poolbench.data.images import LoadedImages, Strata
 from poolbench.data.in_memory import held, loaded
 from poolbench.data.sequences.alphabet import one_hot
 from poolbench.data.sequences.motifs import MOTIFS
@@ -80,4 +84,14 @@ class DnaMotif:
             held("train", one_hot(train.letters), train.labels),
             held("test", one_hot(test.letters), test.labels),
             CLASS_NAMES,
+            test_strata=self._by_place(test),
         )
+
+    def _by_place(self, test: Planted) -> Strata:
+        """Return the sixth of the sequence in which the middle of each site lies; training had the middle two."""
+        (length,) = self.image_size
+        widths = np.array([motif.width for motif in MOTIFS])
+        edges = [length * sixth // 6 for sixth in range(7)]
+        middles = test.places + widths[test.motifs] // 2
+        names = tuple(f"{begin + 1}–{end}" for begin, end in pairwise(edges))
+        return Strata(names, torch.from_numpy(np.searchsorted(edges[1:-1], middles, side="right")))

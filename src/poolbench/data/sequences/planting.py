@@ -20,11 +20,13 @@ class Planted:
     Args:
         letters: 0..3 as uint8 (N, length).
         labels: class of each, int64 (N,): the motif's number, or `len(motifs)` where a decoy was planted.
+        motifs: whose site it is, that of a decoy before its letters were shuffled, int64 (N,).
         places: where the site begins, int64 (N,).
     """
 
     letters: np.ndarray
     labels: np.ndarray
+    motifs: np.ndarray
     places: np.ndarray
 
 
@@ -62,4 +64,4 @@ def plant(
         decoys = labels[rows] == len(motifs)
         sites[decoys] = np.take_along_axis(sites, order, 1)[decoys]
         letters[rows[:, None], places[rows, None] + np.arange(motif.width)] = sites
-    return Planted(letters, labels.astype(np.int64), places)
+    return Planted(letters, labels.astype(np.int64), planted.astype(np.int64), places)

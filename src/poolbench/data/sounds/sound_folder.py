@@ -13,7 +13,7 @@ from torch import Tensor
 from poolbench.data.cache import DecodedCache, SourceFile
 from poolbench.data.class_folders import PARTS, Kind, list_classes
 from poolbench.data.decoding import digest_of
-from poolbench.data.images import HeldImages, LoadedImages, UnreadableImage
+from poolbench.data.images import HeldImages, LoadedImages, Strata, UnreadableImage
 from poolbench.data.in_memory import loaded
 from poolbench.data.memory import MIB, limit_bytes
 from poolbench.data.sounds.log_mel import LogMel, fit_samples
@@ -153,15 +153,24 @@ class SoundFolder:
         """Return both parts: as the folders have them, or with what is left out for the test."""
         classes = self.listing.classes
         of_test = np.arange(len(train) + len(test)) >= len(train) if self.test is None else self.test
-        groups = None if self.groups is None else torch.from_numpy(self.groups.numbers[of_test])
+        groups, strata = self._origins(of_test)
         if self.test is None:
-            return loaded(train, test, classes, notes=notes, test_groups=groups)
+            return loaded(train, test, classes, notes=notes, test_groups=groups, test_strata=strata)
         everything = HeldImages(torch.cat([train.images, test.images]), torch.cat([train.labels, test.labels]))
         train, test = (everything.take(torch.from_numpy(np.flatnonzero(rows))) for rows in (~of_test, of_test))
         missing = [name for label, name in enumerate(classes) if label not in test.labels or label not in train.labels]
         if missing:
             raise DataError(f"`dataset.leave_out`: a part would have no sound of {', '.join(missing)}")
-        return loaded(train, test, classes, notes=notes, test_groups=groups)
+        return loaded(train, test, classes, notes=notes, test_groups=groups, test_strata=strata)
+
+    def _origins(self, of_test: np.ndarray) -> tuple[Tensor | None, Strata | None]:
+        """Return the groups of the test, and the strata that they are; no strata where there is one group."""
+        if self.groups is None:
+            return None, None
+        found, numbers = np.unique(self.groups.numbers[of_test], return_inverse=True)
+        names = tuple(self.groups.names[number] for number in found)
+        groups = torch.from_numpy(numbers.astype(np.int64))
+        return groups, Strata(names, groups) if len(names) > 1 else None
 
 
 class _Reading:

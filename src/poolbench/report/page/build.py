@@ -32,7 +32,7 @@ from poolbench.report.statistics.verdicts import (
     WORSE,
 )
 from poolbench.report.text import over_blocks, published
-from poolbench.report.text.views import NOTHING, View, count_text, given, points_text
+from poolbench.report.text.views import NOTHING, View, accuracy_text, count_text, given, points_text
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.
@@ -118,6 +118,7 @@ def html(content: Content) -> bytes:
         problems=[_problem(problem, content) for problem in content.problems],
         published=_published(content),
         across=_across(content),
+        strata=_strata(content),
         environments=environments(records),
         commands=commands(records),
         views=content.views if len(arms) <= MOST_STATIC else (),
@@ -230,6 +231,22 @@ def _published(content: Content) -> dict[str, Any] | None:
     if table is None or not len(table):
         return None
     return {"headings": published.HEADINGS, "rows": published.cells(table), "told": published.told(table)}
+
+
+def _strata(content: Content) -> list[StaticTable]:
+    """Return a table for each block whose data set names strata: accuracy in per cent, variants × strata."""
+    table = content.tables.get("strata")
+    if table is None:
+        return []
+    found = []
+    for (backbone, dataset), rows in table.groupby(["backbone", "dataset"], sort=False):
+        names = list(dict.fromkeys(rows["stratum"]))
+        lines = [
+            (str(variant), *(accuracy_text(row) for row in own.to_dict("records")))
+            for (variant, _), own in rows.groupby(["variant", "arm_id"], sort=False)
+        ]
+        found.append(StaticTable(f"{backbone} on {dataset}", ("variant", *names), tuple(lines)))
+    return found
 
 
 def _problem(problem: Problem, content: Content) -> str:

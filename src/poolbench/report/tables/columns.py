@@ -331,6 +331,20 @@ OVER_BLOCKS = (
         "reference", "text", "", "the variant that the differences are taken to, joined by `; ` where blocks differ"
     ),
 )
+STRATA = (
+    *KEYS,
+    Column("stratum", "text", "", "a stratum of the test set, such as a speaker or a motif's place"),
+    Column("test_images", "count", "images", "test examples in it"),
+    Column("n_seeds", "count", "seeds", "finished cells whose outcomes are known"),
+    Column("test_accuracy_mean", "number", "fraction of 1", "their mean accuracy on these examples"),
+    Column("test_accuracy_std", "number", "fraction of 1", "its standard deviation over the seeds (n − 1)"),
+    Column(
+        "test_accuracy_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval over the seeds (Student)"
+    ),
+    Column("test_accuracy_ci95_high", "number", "fraction of 1", "upper end of that interval"),
+    ARM_ID,
+)
+
 TUNED = (*KEYS, *OF_TUNED, ARM_ID)
 
 VERSUS = (
@@ -362,6 +376,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "over_blocks": OVER_BLOCKS,
     "across": ACROSS,
     "pairs": PAIRS,
+    "strata": STRATA,
     "tuned": TUNED,
     "versus": VERSUS,
 }

@@ -44,7 +44,10 @@ def build(
     return tables, warnings + more
 
 
-NAMES = ("accuracy", "parameters", "throughput", "summary", "published", "over_blocks", "across", "pairs", "tuned")
+NAMES = (
+    *("accuracy", "parameters", "throughput", "summary", "published", "over_blocks", "across", "pairs"),
+    *("strata", "tuned"),
+)
 
 
 def csv(table: pd.DataFrame) -> str:

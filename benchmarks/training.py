@@ -117,14 +117,14 @@ def bare_loop(setting: Setting, *, sums: bool) -> Epoch:
             if schedule:
                 schedule.step()
             if sums:
-                training.add(loss, logits, target)
+                training.add(loss, logits.detach().argmax(dim=1) == target)
             steps.append(time.perf_counter())
         stepped = time.perf_counter()
         network.eval()
         with torch.inference_mode(), setting.autocast():
             for images, target in val:
                 logits = network(images).float()
-                validation.add(F.cross_entropy(logits, target), logits, target)
+                validation.add(F.cross_entropy(logits, target), logits.argmax(dim=1) == target)
         validation.read()
         if sums:
             training.read()

@@ -16,13 +16,13 @@ import torch
 
 from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_digests
 from poolbench.checks import is_whole, whole_number
-from poolbench.data import Dataset, Datasets, shape_of, sizes_of, step_ms
+from poolbench.data import Datasets, OpenDataset, Task, sizes_of, step_ms, task_for
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.measure.matching import KINDS, Match, match
 from poolbench.own_code import own_code
 from poolbench.record import GROUPS, Identity, identify, title
 from poolbench.settings import Settings
-from poolbench.spec import check_values
+from poolbench.spec import TARGET, check_values, locate
 from poolbench.training import Mirrors, Protocol, resolve_device, trainer_arguments
 
 MATCH = "match"
@@ -64,8 +64,14 @@ class Design:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, or of the numbers that a target has."""
         return self._announced("num_classes")
+
+    @property
+    def task(self) -> Task:
+        """What targets are and how outputs are judged, as the dataset's YAML or class announces it."""
+        spec = self.config["dataset"]
+        return task_for(spec, locate(spec.get(TARGET, "")))
 
     @property
     def seed(self) -> int:
@@ -82,12 +88,15 @@ class Design:
         """Milliseconds between neighbouring values along the example's last dimension, where the YAML says so."""
         return step_ms(self.config["dataset"])
 
-    def assemble(self, input_shape: Shape | None = None, num_classes: int | None = None) -> Assembled:
+    def assemble(
+        self, input_shape: Shape | None = None, num_classes: int | None = None, task: Task | None = None
+    ) -> Assembled:
         """Build the network with the variant in it, its starting weights drawn for the configuration's seed.
 
-        Without `input_shape` and `num_classes`, for what the dataset's YAML announces.
+        Without the arguments, for what the dataset's YAML announces.
         """
-        return _assembled(self.config, input_shape or self.input_shape, num_classes or self.num_classes)
+        shape, width = input_shape or self.input_shape, num_classes or self.num_classes
+        return _assembled(self.config, shape, width, (task or self.task).output_shape(shape, width))
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Design":
         """Return the design of the reference: this one with `pooling` and no head of its own."""
@@ -109,7 +118,7 @@ class Cell:
     """What is trained once: backbone × variant × dataset × seed, everything resolved and opened."""
 
     design: Design
-    dataset: Dataset
+    dataset: OpenDataset
     settings: Settings
     identity: Identity
 
@@ -133,6 +142,7 @@ class Cell:
         trainer_arguments(design.config["trainer"] or {}, design.protocol)
         Mirrors.check(settings.loggers or {})
         dataset = (datasets or Datasets()).open(design.config["dataset"])
+        dataset.task.check_recipe(design.protocol.label_smoothing)
         return cls(design, dataset, settings, identity_of(design.config, labels, design.device, dataset))
 
     @property
@@ -163,12 +173,17 @@ class Cell:
     @property
     def input_shape(self) -> Shape:
         """(C, H, W) of an image, (C, L) of a sequence."""
-        return shape_of(self.dataset)
+        return self.dataset.shape
+
+    @property
+    def task(self) -> Task:
+        """What targets are and how outputs are judged."""
+        return self.dataset.task
 
     @property
     def step_ms(self) -> float | None:
         """Milliseconds between neighbouring values along the example's last dimension; None where that is no time."""
-        return step_ms(self.config["dataset"], self.dataset)
+        return self.dataset.step_ms
 
     @property
     def folder(self) -> Path:
@@ -182,7 +197,7 @@ class Cell:
 
     def assemble(self) -> Assembled:
         """Build the network with the variant in it, its starting weights drawn for the cell's seed."""
-        return self.design.assemble(self.input_shape, self.dataset.num_classes)
+        return self.design.assemble(self.input_shape, self.dataset.num_classes, self.task)
 
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Cell":
         """Return the reference's cell of the same block and seed: this one with `pooling` and no head of its own."""
@@ -193,7 +208,7 @@ class Cell:
 
 
 def identity_of(
-    config: Mapping[str, Any], labels: Mapping[str, str], device: torch.device, dataset: Dataset
+    config: Mapping[str, Any], labels: Mapping[str, str], device: torch.device, dataset: OpenDataset
 ) -> Identity:
     """Return the identity of the cell of a configuration that was checked."""
     fingerprint, own = dataset.fingerprint(), own_code(config)
@@ -221,7 +236,7 @@ def _of_reference(config: Mapping[str, Any], pooling: Mapping[str, Any]) -> dict
     return {key: value for key, value in config.items() if key != MATCH} | {"pooling": pooling, "head": None}
 
 
-def _assembled(config: Mapping[str, Any], shape: Shape, num_classes: int) -> Assembled:
+def _assembled(config: Mapping[str, Any], shape: Shape, num_classes: int, output: Shape) -> Assembled:
     """Return the network of a configuration, matched with the reference's where that is asked for."""
     if config.get("head") is not None and config["pooling"].get("head") is not None:
         raise UnsupportedError(
@@ -231,24 +246,25 @@ def _assembled(config: Mapping[str, Any], shape: Shape, num_classes: int) -> Ass
     groups = json.dumps([config["backbone"], config["pooling"], config.get("head")], sort_keys=True)
     wanted = config.get(MATCH)
     if wanted is None:
-        return _build(groups, shape, num_classes, seed=int(config["seed"]))
-    found = _matched(groups, json.dumps(wanted, sort_keys=True), shape, num_classes)
-    made = _build(groups, shape, num_classes, seed=int(config["seed"]), width=Width(found.width, found.phase))
+        return _build(groups, shape, num_classes, output, seed=int(config["seed"]))
+    found = _matched(groups, json.dumps(wanted, sort_keys=True), shape, num_classes, output)
+    made = _build(groups, shape, num_classes, output, seed=int(config["seed"]), width=Width(found.width, found.phase))
     return replace(made, match=found.shown())
 
 
-def _build(groups: str, shape: Shape, num_classes: int, *, seed: int, width: Width = OWN_WIDTH) -> Assembled:
+def _build(
+    groups: str, shape: Shape, num_classes: int, output: Shape, *, seed: int, width: Width = OWN_WIDTH
+) -> Assembled:
     backbone, pooling, head = json.loads(groups)
-    size = shape[1:]
-    return assemble(
-        backbone, pooling, head, in_channels=shape[0], image_size=size, num_classes=num_classes, seed=seed, width=width
-    )
+    sizes: dict[str, Any] = {"in_channels": shape[0], "image_size": shape[1:], "num_classes": num_classes}
+    return assemble(backbone, pooling, head, **sizes, seed=seed, width=width, output_shape=output)
 
 
 @functools.lru_cache(maxsize=1024)
-def _matched(groups: str, wanted: str, shape: Shape, num_classes: int) -> Match:
+def _matched(groups: str, wanted: str, shape: Shape, num_classes: int, output: Shape) -> Match:
     """Return the arm's width; it is the same for every seed, and looked for once."""
     asked = json.loads(wanted)
     backbone = json.loads(groups)[0]
-    reference = _build(json.dumps([backbone, asked["reference"], None]), shape, num_classes, seed=0)
-    return match(asked["by"], lambda width: _build(groups, shape, num_classes, seed=0, width=width), reference)
+    size = (shape, num_classes, output)
+    reference = _build(json.dumps([backbone, asked["reference"], None]), *size, seed=0)
+    return match(asked["by"], lambda width: _build(groups, *size, seed=0, width=width), reference)

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from poolbench.arms import Arms
 from poolbench.cell import Cell
-from poolbench.data import Batches, LoadedImages, batch_digest, split, split_digest
+from poolbench.data import Batches, LoadedImages, Task, batch_digest, split, split_digest
 from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError, WriteError
 from poolbench.kernels.compiled import COMPILED
-from poolbench.measure.accuracy import metrics, outcomes
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.own_code import own_code
 from poolbench.paths import PACKAGE
 from poolbench.record import FINISHED, OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
+from poolbench.score import ACCURACY, CLASSIFICATION
 from poolbench.source import training_code
 from poolbench.training import (
     Checkpoints,
@@ -36,7 +36,7 @@ from poolbench.training import (
     ShouldStop,
     fit,
     history_kept,
-    predict,
+    judge,
     remove_checkpoints,
     seen_again,
 )
@@ -66,7 +66,7 @@ def open_parts(cell: Cell) -> Parts:
     images = cell.dataset.load()
     protocol = cell.protocol
     spec = cell.config["dataset"]
-    train_indices, val_indices = split(images.train.labels, spec["val_fraction"], cell.seed)
+    train_indices, val_indices = split(cell.task.strata(images.train.labels), spec["val_fraction"], cell.seed)
     shared: dict[str, Any] = {
         "device": cell.device,
         "mean": images.mean,
@@ -74,9 +74,8 @@ def open_parts(cell: Cell) -> Parts:
         "memory_format": protocol.torch_memory_format,
         "seed": cell.seed,
     }
-    train = Batches(
-        images.train, train_indices, protocol.batch_size, augment=spec.get("augment"), shuffle=True, **shared
-    )
+    varied: dict[str, Any] = {"augment": spec.get("augment"), "shuffle": True, "move_targets": cell.task.move_targets}
+    train = Batches(images.train, train_indices, protocol.batch_size, **varied, **shared)
     seen = Batches(images.train, train_indices, protocol.eval_batch_size, **shared)
     val = Batches(images.train, val_indices, protocol.eval_batch_size, **shared)
     test = Batches(images.test, torch.arange(len(images.test)), protocol.eval_batch_size, **shared)
@@ -222,6 +221,7 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
         "mean": list(parts.images.mean),
         "std": list(parts.images.std),
         "notes": list(parts.images.notes),
+        **_of_examples(cell, parts.images),
         **({} if parts.images.test_strata is None else {"strata": list(parts.images.test_strata.names)}),
     }
     network = cell.assemble().network
@@ -246,6 +246,7 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
             checkpoints=_checkpoints(cell, parts, record["provenance"], under),
             should_stop=under.should_stop,
             fitted=fitted,
+            task=cell.task,
         )
     finally:
         record["times"]["train_s"] = fitted.spent_s
@@ -256,18 +257,21 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
         record |= {"status": "diverged", "reason": fitted.diverged}
         return
     # The one time that the test set is read.
-    logits, target = predict(fitted.network, parts.test, protocol=protocol, device=cell.device)
-    if not torch.isfinite(logits).all():
-        record |= {"status": "diverged", "reason": "the selected weights give logits that are no numbers"}
+    task = cell.task
+    where: dict[str, Any] = {"protocol": protocol, "device": cell.device, "task": task}
+    kept = judge(fitted.network, parts.test, **where)
+    if not all(torch.isfinite(values).all() for values in kept.values() if values.is_floating_point()):
+        given = "logits" if task.name == CLASSIFICATION else "outputs"
+        record |= {"status": "diverged", "reason": f"the selected weights give {given} that are no numbers"}
         return
-    train_loss, train_accuracy = seen_again(fitted.network, parts.seen, protocol=protocol, device=cell.device)
-    of_training = {"train_accuracy": train_accuracy, "train_loss": train_loss}
-    record["metrics"] = metrics(logits, target, prefix="test_") | _selected(fitted) | of_training
+    train_loss, train_score = seen_again(fitted.network, parts.seen, **where)
+    of_training = {f"train_{task.score.name}": train_score, "train_loss": train_loss}
+    record["metrics"] = task.metrics(kept, prefix="test_") | _selected(fitted, task) | of_training
     split_file = _npz({"validation": parts.val_indices.numpy().astype(np.int32)})
     under.require()
     record["files"] = {
         WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
-        OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(outcomes(logits, target).arrays() | _origins(parts.images))),
+        OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(task.outcomes(kept) | _origins(parts.images))),
         "split.npz": _save(cell, "split.npz", split_file),
     }
     record["status"] = "ok"
@@ -287,10 +291,18 @@ def _checkpoints(cell: Cell, parts: Parts, provenance: Mapping[str, Any], under:
     return Checkpoints(cell.folder, every_s=every_s, key=key, place=place, may_write=under.may_write)
 
 
-def _selected(fitted: Fitted) -> dict[str, float | int]:
-    row = fitted.selected
+def _of_examples(cell: Cell, images: LoadedImages) -> dict[str, Any]:
+    """Return what a record says of examples that are not square images of uint8, as most are."""
+    shape, dtype = cell.input_shape, images.train.gather(torch.zeros(1, dtype=torch.int64)).dtype
+    square = len(shape) == 3 and shape[1] == shape[2]
+    found: dict[str, Any] = {} if square else {"shape": list(shape)}
+    return found if dtype == torch.uint8 else found | {"dtype": str(dtype).removeprefix("torch.")}
+
+
+def _selected(fitted: Fitted, task: Task) -> dict[str, float | int]:
+    row, score = fitted.selected, f"val_{task.score.name}"
     return {
-        "val_accuracy": row["val_accuracy"],
+        score: row[score],
         "val_loss": row["val_loss"],
         "selected_epoch": fitted.selected_epoch,
         "epochs": len(fitted.history),
@@ -336,6 +348,7 @@ def _blank(cell: Cell, attempts: Sequence[Mapping[str, Any]] = ()) -> dict[str, 
         "labels": dict(cell.labels),
         "reference": cell.settings.reference,
         "margin": cell.settings.margin,
+        **_of_task(cell.task),
         "seed": cell.seed,
         "config": dict(cell.config),
         "metrics": {},
@@ -350,6 +363,13 @@ def _blank(cell: Cell, attempts: Sequence[Mapping[str, Any]] = ()) -> dict[str, 
         | ended,
         "files": {},
     }
+
+
+def _of_task(task: Task) -> dict[str, Any]:
+    """Return what a record says of its task; one of a classification says nothing, as all did once."""
+    if (task.name, task.score) == (CLASSIFICATION, ACCURACY):
+        return {}
+    return {"task": {"name": task.name, "score": task.score.shown()}}
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
@@ -390,5 +410,5 @@ def evaluate(cell: Cell, folder: Path, record: Mapping[str, Any]) -> dict[str, f
         raise ConfigurationError(f"the images of {cell.labels['dataset']} are not those of the record")
     network = cell.assemble().network
     network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
-    logits, target = predict(network, parts.test, protocol=cell.protocol, device=cell.device)
-    return metrics(logits, target, prefix="test_")
+    kept = judge(network, parts.test, protocol=cell.protocol, device=cell.device, task=cell.task)
+    return cell.task.metrics(kept, prefix="test_")

@@ -58,6 +58,7 @@ def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: flo
         other,
         input_shape=cell.input_shape,
         num_classes=cell.dataset.num_classes,
+        task=cell.task,
         batch_size=protocol.batch_size,
         device=cell.device,
         precision=protocol.precision,

@@ -83,6 +83,7 @@ def assemble(
     num_classes: int,
     seed: int,
     width: Width = OWN_WIDTH,
+    output_shape: tuple[int, ...] | None = None,
 ) -> Assembled:
     """Build `backbone` with the variant `pooling` in it.
 
@@ -93,16 +94,17 @@ def assemble(
         head: specification of a head that goes before the variant's.
         in_channels: channels of an image.
         image_size: (H, W) of an image, (L,) of a sequence.
-        num_classes: width of the logits.
+        num_classes: width of the logits, or of what the task has in their place.
         seed: for the starting weights.
         width: of the network's layers.
+        output_shape: of what the network must give for an example; None: (num_classes,), logits.
 
     Raises:
         ConfigurationError: a name or argument is wrong.
         UnsupportedError: the parts do not fit together for images of this size; site, sizes and rule are named.
     """
     images: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size, "num_classes": num_classes}
-    again = partial(assemble, backbone, pooling, head, **images, width=width)
+    again = partial(assemble, backbone, pooling, head, **images, width=width, output_shape=output_shape)
     unknown = [key for key in pooling if key not in (NAME, *SLOTS)]
     if TARGET in unknown:
         raise ConfigurationError(
@@ -136,10 +138,14 @@ def assemble(
                 logits = trace(native.network, shape, name=native.name).out
             except ConfigurationError:
                 raise error from None
-    if logits != (num_classes,):
+    wanted = (num_classes,) if output_shape is None else output_shape
+    if logits != wanted:
+        asked = f"{num_classes} logits for an image of {num_classes} classes"
+        if output_shape is not None and wanted != (num_classes,):
+            asked = f"shape {wanted} for an example, as the data set's task says"
         raise UnsupportedError(
-            f"{native.name} must give {num_classes} logits for an image of {num_classes} classes, got shape {logits}; "
-            "a constructor that takes `num_classes` by name is given it"
+            f"{native.name} must give {asked}, got shape {logits}; a constructor that takes `num_classes` by name is "
+            "given it"
         )
     weights = None if native.weights is None else native.weights.kept(before, native.network)
     placed = filled + heads

@@ -197,6 +197,7 @@ def _rows(
             batch_sizes=batch_sizes,
             input_shape=design.input_shape,
             num_classes=design.num_classes,
+            task=design.task,
             device=design.device,
             precision=protocol.precision,
             memory_format=protocol.memory_format,

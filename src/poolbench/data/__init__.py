@@ -2,11 +2,12 @@
 
 from poolbench.data.augment import Augment
 from poolbench.data.batches import Batches, batch_digest
-from poolbench.data.dataset import Dataset, Datasets, InMemory, open_dataset, shape_of, step_ms
+from poolbench.data.dataset import Dataset, Datasets, InMemory, OpenDataset, open_dataset, shape_of, step_ms
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, Strata, StreamedImages
 from poolbench.data.in_memory import InMemoryExamples, held, loaded
 from poolbench.data.sizes import sizes_of
 from poolbench.data.split import split, split_digest, subset
+from poolbench.data.task import Task, task_for
 
 __all__ = [
     "Augment",
@@ -18,8 +19,10 @@ __all__ = [
     "InMemory",
     "InMemoryExamples",
     "LoadedImages",
+    "OpenDataset",
     "Strata",
     "StreamedImages",
+    "Task",
     "batch_digest",
     "held",
     "loaded",
@@ -30,4 +33,5 @@ __all__ = [
     "split_digest",
     "step_ms",
     "subset",
+    "task_for",
 ]

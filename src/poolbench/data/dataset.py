@@ -15,16 +15,17 @@ from poolbench.data.decoding import channel_sums, digest_of, require_finite
 from poolbench.data.images import HeldImages, LoadedImages
 from poolbench.data.sizes import sizes_of
 from poolbench.data.split import check_val_fraction, subset
+from poolbench.data.task import Task, made_task, task_for
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.spec import TARGET, accepts, build, locate
 
 # What a benchmark does with a dataset, and what describes it: passed to a class that takes them, which none need do.
-SHARED = ("name", "train_images", "val_fraction", "augment", "mean", "std", "step_ms")
+SHARED = ("name", "train_images", "val_fraction", "augment", "mean", "std", "task", "step_ms")
 DESCRIBING = ("channels", "image_size", "num_classes")
 
 
 class Dataset(Protocol):
-    """What `dataset._target_` must give: a custom class needs these six and nothing else.
+    """What `dataset._target_` must give: a custom class needs these six, and `task` where it is no classification.
 
     Opening is cheap (no example is read); `load` may take its time and is called once by whoever holds `Datasets`.
 
@@ -33,6 +34,9 @@ class Dataset(Protocol):
         channels: C of an example.
         image_size: n for square images; (H, W), or (L,) for sequences.
         num_classes: how many classes there are, or how many numbers a target has: the width of what a network gives.
+
+    An attribute `task` of the class says which task it is for, as `dataset.task` does: a name, a specification
+    (`_target_` and arguments), or the object itself.
     """
 
     name: str
@@ -62,11 +66,11 @@ class Datasets:
     """
 
     def __init__(self) -> None:
-        self._opened: dict[str, Dataset] = {}
+        self._opened: dict[str, OpenDataset] = {}
         self._built: dict[str, Dataset] = {}
         self._loaded: dict[str, LoadedImages] = {}
 
-    def open(self, spec: Mapping[str, Any]) -> Dataset:
+    def open(self, spec: Mapping[str, Any]) -> "OpenDataset":
         """Open the dataset of a `conf/dataset` YAML as `open_dataset` does, or share what is open already."""
         key = _key(spec)
         if key not in self._opened:
@@ -92,10 +96,15 @@ def _key(content: Any) -> str:
     return json.dumps(content, sort_keys=True, default=str)
 
 
-class _Opened:
-    """A dataset as its YAML asks for it: checked against it, cut to the stated subset, loaded once by its holder."""
+class OpenDataset:
+    """A dataset as its YAML asks for it: checked against it, cut to the stated subset, loaded once by its holder.
 
-    def __init__(self, dataset: Dataset, spec: Mapping[str, Any], held: Datasets) -> None:
+    Attributes:
+        shape: of an example, (C, H, W) or (C, L).
+        task: that it is for.
+    """
+
+    def __init__(self, dataset: Dataset, spec: Mapping[str, Any], held: Datasets, task: Task) -> None:
         self.dataset = dataset
         self._held = held
         self.name = str(spec.get("name") or dataset.name)
@@ -104,6 +113,7 @@ class _Opened:
         self.shape = shape_of(dataset)
         self.num_classes = dataset.num_classes
         self.step_ms = step_ms(spec, dataset)
+        self.task = task
         self._spec = dict(spec)
 
     def fingerprint(self) -> str:
@@ -125,12 +135,10 @@ class _Opened:
             if len(source) == 0:
                 raise DataError(f"{self.name}: no {part} examples")
             require_finite(source, f"{self.name}: {part} example")
-            least, most = int(source.labels.min()), int(source.labels.max())
-            if least < 0 or most >= self.num_classes:
-                raise DataError(f"{self.name}: {part} labels must be in 0..{self.num_classes - 1}, got {least}..{most}")
+            self.task.check_targets(source.labels, self.shape, self.num_classes, f"{self.name}: {part}")
         count = self._spec.get("train_images")
         if count is not None:
-            train = images.train.take(subset(images.train.labels, count))
+            train = images.train.take(subset(self.task.strata(images.train.labels), count))
             sums = channel_sums(train)
             said = f"a stated subset: {count:,} of {len(images.train):,} training examples"
             images = replace(images, train=train, mean=sums.mean(), std=sums.std(), notes=(*images.notes, said))
@@ -159,10 +167,10 @@ def step_ms(spec: Mapping[str, Any], dataset: Any = None) -> float | None:
     return getattr(dataset, "step_ms", None) if asked is None else number_above("dataset.step_ms", asked)
 
 
-def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> Dataset:
+def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenDataset:
     """Open the dataset of a `conf/dataset` YAML; no example is read.
 
-    `name`, `train_images`, `val_fraction`, `augment`, `mean`, `std` and `step_ms` say what is done with the dataset and
+    `name`, `task`, `train_images`, `val_fraction`, `augment`, `mean` and `std` say what is done with the dataset and
     are seen to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has, unless they are
     null. These are arguments of `_target_` only where it has such a parameter; every other key is one.
 
@@ -209,7 +217,18 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> Datas
     for key in ("mean", "std"):
         _check_channel_values(key, spec.get(key), dataset.channels)
     Augment.of(spec.get("augment"), shape[1:])
-    return _Opened(dataset, spec, held)
+    task = task_for(spec, target)
+    own = getattr(dataset, "task", None)
+    if own is not None:
+        found, asked = made_task(own), spec.get("task")
+        if found.name != task.name:
+            raise ConfigurationError(
+                f"`dataset.task` is {task.name}{'' if asked else ' (where it is not given)'}, but the dataset is for "
+                f"{found.name}: give `task: {found.name}` in its YAML, or dataset.task={found.name}"
+            )
+        # What the dataset says of its task holds where the YAML only names it.
+        task = task if isinstance(asked, Mapping) else found
+    return OpenDataset(dataset, spec, held, task)
 
 
 def _check_channel_values(key: str, values: Any, channels: int) -> None:

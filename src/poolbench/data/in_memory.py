@@ -21,8 +21,9 @@ class InMemoryExamples:
         train_targets: one for each example: whole numbers from 0 where they are classes.
         test: likewise, of the same shape and dtype.
         test_targets: likewise.
-        class_names: a name for each class.
+        class_names: a name for each class; for numbers, a name for each number of a target.
         name: what tables call it, unless the YAML has a `name`.
+        task: that it is for, as `dataset.task` has it; None: the YAML says it, or it is a classification.
         notes: what a reader of the log or of the record should know, a line each.
 
     Raises:
@@ -43,12 +44,14 @@ class InMemoryExamples:
         class_names: Sequence[str],
         *,
         name: str = "in_memory",
+        task: Any = None,
         notes: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.class_names = tuple(map(str, class_names))
         self.num_classes = len(self.class_names)
         self.notes = tuple(notes)
+        self.task = task
         self._train = held("train", train, train_targets)
         self._test = held("test", test, test_targets)
         if (self._train.shape, self._train.images.dtype) != (self._test.shape, self._test.images.dtype):
@@ -75,7 +78,8 @@ def held(part: str, examples: Any, targets: Any) -> HeldImages:
     Args:
         part: names the arguments in a message: `train` or `test`.
         examples: (N, C, H, W) or (N, C, L), uint8 or floating point.
-        targets: (N, …); whole numbers become int64, save class maps of uint8, which stay; others float32.
+        targets: (N, …); whole numbers become int64, save class maps of uint8, which stay; others float32, one number
+            for each example (N, 1).
 
     Raises:
         DataError: dtype or shape is another, or the numbers of examples and targets differ.
@@ -92,7 +96,7 @@ def held(part: str, examples: Any, targets: Any) -> HeldImages:
             f"got shape {tuple(labels.shape)}"
         )
     if labels.is_floating_point():
-        labels = labels.float()
+        labels = labels.float() if labels.ndim > 1 else labels.float()[:, None]
     elif labels.dtype != torch.uint8 or labels.ndim == 1:
         labels = labels.to(torch.int64)
     values = values.float() if values.is_floating_point() else values

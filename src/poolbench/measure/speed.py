@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,20 @@ from poolbench.streams import stream
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Optimizers = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Timed = Pair | Timing
+# The mean loss of outputs and targets, with a label smoothing.
+Loss = Callable[[Tensor, Tensor, float], Tensor]
+
+
+class Judge(Protocol):
+    """What gives targets for generated examples, and the loss of a network's output for them: a task."""
+
+    def loss(self, output: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Return the mean loss of a batch."""
+
+    def trial_targets(self, count: int, shape: tuple[int, ...], num_classes: int, generator: torch.Generator) -> Tensor:
+        """Return targets for `count` generated examples of `shape`."""
+
+
 # Of its budget, what a measurement takes at least, however narrow its interval is before.
 LEAST_SHARE = 0.2
 # Tensors, and the bytes of each, that lie between the networks and their last places.
@@ -83,10 +97,11 @@ class SideBySide:
     the weights where they started however long it takes.
 
     Args:
-        arm: gives logits for images.
+        arm: gives what the task judges, for examples.
         reference: likewise; the arm itself is timed alone, with ratio 1.
-        input_shape: (C, H, W).
+        input_shape: (C, H, W) or (C, L).
         num_classes: K.
+        task: what gives targets and loss; None: a classification.
         device: where it runs.
         precision: `float32`, or `bfloat16` / `float16` by autocast.
         memory_format: `contiguous` or `channels_last`.
@@ -106,6 +121,7 @@ class SideBySide:
         *,
         input_shape: Sequence[int],
         num_classes: int,
+        task: Judge | None = None,
         device: torch.device,
         precision: str,
         memory_format: str,
@@ -119,6 +135,8 @@ class SideBySide:
         self.layout, self.dtype = FORMATS[memory_format], DTYPES[precision]
         self.input_shape, self.num_classes, self.device = tuple(input_shape), num_classes, device
         self.optimizer_factory, self.label_smoothing = optimizer_factory, label_smoothing
+        self.loss: Loss = _cross_entropy if task is None else task.loss
+        self.targets = _classes if task is None else task.trial_targets
         self.compiled = compiled
         self.bounds: dict[str, Any] = {
             "budget_s": budget_s,
@@ -167,7 +185,7 @@ class SideBySide:
         draw = stream(0, "speed")
         images = torch.randn(batch_size, *self.input_shape, generator=draw)
         images = laid_out(images.to(self.device), self.layout)
-        target = torch.randint(self.num_classes, (batch_size,), generator=draw).to(self.device)
+        target = self.targets(batch_size, self.input_shape, self.num_classes, draw).to(self.device)
         # The modes are set once: going through a network's modules for each call would count in a small one's latency.
         for network in self.networks:
             network.train(quantity in ("training", "forward_backward"))
@@ -176,11 +194,14 @@ class SideBySide:
             actions = [inference_step(network, images, self.dtype) for network in networks]
         elif quantity == "forward_backward":
             actions = [
-                forward_backward_step(network, images, target, self.label_smoothing, self.dtype) for network in networks
+                forward_backward_step(network, images, target, self.label_smoothing, self.dtype, self.loss)
+                for network in networks
             ]
         else:
             actions = [
-                training_step(network, images, target, self.optimizer_factory, self.label_smoothing, self.dtype)
+                training_step(
+                    network, images, target, self.optimizer_factory, self.label_smoothing, self.dtype, self.loss
+                )
                 for network in networks
             ]
         if self.compiled:
@@ -205,7 +226,7 @@ def network_speed(arm: nn.Module, reference: nn.Module, *, batch_size: int, **co
     """Return speed of `arm`, and its ratio to `reference`: every quantity, latency for one image.
 
     Args:
-        arm: gives logits for images.
+        arm: gives what the task judges, for examples.
         reference: likewise.
         batch_size: images a batch.
         conditions: the further arguments of `SideBySide`.
@@ -229,7 +250,7 @@ def speed_by_batch_size(
     has what cannot run at that size for another cause.
 
     Args:
-        arm: gives logits for images.
+        arm: gives what the task judges, for examples.
         reference: likewise.
         batch_sizes: images a batch; each is measured once.
         conditions: the further arguments of `SideBySide`.
@@ -278,7 +299,12 @@ def inference_step(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Ac
 
 
 def forward_backward_step(
-    network: nn.Module, images: Tensor, target: Tensor, label_smoothing: float, dtype: torch.dtype
+    network: nn.Module,
+    images: Tensor,
+    target: Tensor,
+    label_smoothing: float,
+    dtype: torch.dtype,
+    loss: Loss | None = None,
 ) -> Action:
     """Return a training step without its optimiser: gradients cleared, forward, loss, backward.
 
@@ -289,7 +315,7 @@ def forward_backward_step(
     def step() -> None:
         for parameter in parameters:
             parameter.grad = None
-        _loss(network, images, target, label_smoothing, dtype).backward()
+        _loss(network, images, target, label_smoothing, dtype, loss or _cross_entropy).backward()
 
     return step
 
@@ -301,6 +327,7 @@ def training_step(
     optimizer_factory: Optimizers,
     label_smoothing: float,
     dtype: torch.dtype,
+    loss: Loss | None = None,
 ) -> Action:
     """Return a whole training step on one batch: gradients cleared, forward, loss, backward, optimiser.
 
@@ -314,16 +341,26 @@ def training_step(
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        scaler.scale(_loss(network, images, target, label_smoothing, dtype)).backward()
+        scaler.scale(_loss(network, images, target, label_smoothing, dtype, loss or _cross_entropy)).backward()
         scaler.step(optimizer)
         scaler.update()
 
     return step
 
 
-def _loss(network: nn.Module, images: Tensor, target: Tensor, label_smoothing: float, dtype: torch.dtype) -> Tensor:
+def _loss(
+    network: nn.Module, images: Tensor, target: Tensor, label_smoothing: float, dtype: torch.dtype, loss: Loss
+) -> Tensor:
     with torch.autocast(images.device.type, dtype, enabled=dtype is not torch.float32):
-        return F.cross_entropy(network(images).float(), target, label_smoothing=label_smoothing)
+        return loss(network(images).float(), target, label_smoothing)
+
+
+def _cross_entropy(output: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    return F.cross_entropy(output, target, label_smoothing=label_smoothing)
+
+
+def _classes(count: int, shape: Sequence[int], num_classes: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(num_classes, (count,), generator=generator)
 
 
 def _seconds(timed: Timed) -> Interval:

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from poolbench.score import task_of
+
 MARKS = {"ok": "[green]ok[/]", "diverged": "[yellow]diverged[/]", "unsupported": "[yellow]unsupported[/]"}
 # Each refresh takes the interpreter's lock from the training.
 REFRESHES_PER_SECOND = 2
@@ -57,7 +59,7 @@ class SweepProgress:
 
     def epoch(self, done: int, of: int, row: Mapping[str, float]) -> None:
         """An epoch is over."""
-        count = f"epoch {done} of {of}, validation {100 * row['val_accuracy']:.1f} %"
+        count = f"epoch {done} of {of}, {_validation(row)}"
         self.bar.update(self.cell, completed=done, count=count)
         self.bar.update(self.sweep, completed=self.done + done / of)
 
@@ -96,4 +98,14 @@ def outcome(record: Mapping[str, Any] | None) -> str:
     mark = MARKS.get(record["status"], f"[red]{record['status']}[/]")
     if record["status"] != "ok":
         return f"{mark}: {escape(str(record['reason']))}"
-    return f"{mark} test {100 * record['metrics']['test_accuracy']:.2f} %  {record['times']['total_s']:.1f} s"
+    score = task_of(record)[1]
+    reached = score.text(record["metrics"][f"test_{score.name}"])
+    return f"{mark} test {reached}  {record['times']['total_s']:.1f} s"
+
+
+def _validation(row: Mapping[str, float]) -> str:
+    """Return the validation's score of an epoch's row, which has it beside `val_loss`."""
+    name = next((key for key in row if key.startswith("val_") and key != "val_loss"), "val_accuracy")
+    if name == "val_accuracy":
+        return f"validation {100 * row[name]:.1f} %"
+    return f"validation {name.removeprefix('val_').replace('_', ' ')} {row[name]:.4g}"

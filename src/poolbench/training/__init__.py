@@ -2,7 +2,7 @@
 
 from poolbench.training.checkpoint import Checkpoints, history_kept, newest_epoch, remove_checkpoints
 from poolbench.training.device import resolve_device
-from poolbench.training.fit import fit, predict, seen_again
+from poolbench.training.fit import fit, judge, predict, seen_again
 from poolbench.training.history import Fitted, Progress
 from poolbench.training.mirrors import Mirrors
 from poolbench.training.protocol import Protocol
@@ -18,6 +18,7 @@ __all__ = [
     "ShouldStop",
     "fit",
     "history_kept",
+    "judge",
     "newest_epoch",
     "predict",
     "remove_checkpoints",

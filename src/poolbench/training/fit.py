@@ -5,25 +5,26 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-import torch.nn.functional as F
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
+from poolbench.data import Task
 from poolbench.errors import ConfigurationError, Stopped
 from poolbench.streams import drawing
+from poolbench.tasks import Classification
 from poolbench.training.checkpoint import Checkpoints
 from poolbench.training.device import resolve_device
 from poolbench.training.history import Diverged, EpochBatches, Fitted, History, Progress
 from poolbench.training.mirrors import Mirrors
-from poolbench.training.module import Classifier, EpochSums
+from poolbench.training.module import EpochSums, Learner
 from poolbench.training.protocol import LIGHTNING_PRECISION, Protocol
 from poolbench.training.resume import MEMORY, Memory, Resume
 from poolbench.training.trainer_arguments import trainer_arguments
@@ -59,6 +60,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     should_stop: ShouldStop | None = None,
     fitted: Fitted | None = None,
+    task: Task | None = None,
 ) -> Fitted:
     """Train `network` by the protocol, and return it with the selected weights and the history.
 
@@ -66,7 +68,7 @@ def fit(
     same history as one that was not. What ends it before its time leaves a checkpoint of the epoch's beginning.
 
     Args:
-        network: gives logits (B, K) for images (B, C, H, W), with its starting weights; trained in place.
+        network: gives what the task judges for examples (B, C, …), with its starting weights; trained in place.
         train: batches of the training part, `set_epoch` called before each pass.
         val: batches of the validation part.
         protocol: the recipe.
@@ -78,6 +80,7 @@ def fit(
         checkpoints: where checkpoints are read and written; they are left there. None: none is.
         should_stop: asked at each step; a text ends the training as `Stopped(text)`.
         fitted: filled while training goes on, for a caller that wants the history where an error ends it.
+        task: by whose loss it is trained and by whose score it is selected; None: classification.
 
     Raises:
         Stopped, KeyboardInterrupt: asked to end.
@@ -87,7 +90,7 @@ def fit(
     device = resolve_device(trainer)
     fitted = fitted or Fitted(network)
     history = History(fitted, train, protocol, mirrors, progress)
-    module = Classifier(network.to(memory_format=protocol.torch_memory_format), protocol, seed=seed)
+    module = Learner(network.to(memory_format=protocol.torch_memory_format), protocol, seed=seed, task=task)
     further = trainer_arguments(trainer, protocol)
     protocol.check_device(device)
     saved = checkpoints.latest() if checkpoints else None
@@ -173,18 +176,21 @@ def _ended(error: BaseException) -> BaseException:
 
 @torch.inference_mode()
 def seen_again(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, protocol: Protocol, device: torch.device
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    protocol: Protocol,
+    device: torch.device,
+    task: Task | None = None,
 ) -> tuple[float, float]:
-    """Return mean cross-entropy (nats) and accuracy (a fraction of 1) over all batches, in evaluation mode.
+    """Return mean loss and score over all batches, in evaluation mode: of a classification cross-entropy and accuracy.
 
-    No logits are kept, since a training set has many times the images of a test set.
+    No outputs are kept, since a training set has many times the examples of a test set.
     """
-    network = network.to(device).to(memory_format=protocol.torch_memory_format).eval()
+    task = task or Classification()
     sums = EpochSums()
-    with torch.autocast(device.type, dtype=protocol.dtype, enabled=protocol.dtype is not torch.float32):
-        for images, target in batches:
-            logits = network(images).float()
-            sums.add(F.cross_entropy(logits, target), logits, target)
+    for output, target in _outputs(network, batches, protocol, device):
+        sums.add(task.loss(output, target), task.scores(output, target))
     return sums.read()
 
 
@@ -192,11 +198,31 @@ def seen_again(
 def predict(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, protocol: Protocol, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return logits (N, K), float32, and targets (N,) of all batches, on the CPU, in evaluation mode."""
+    """Return outputs (N, …), float32, and targets (N, …) of all batches, on the CPU, in evaluation mode."""
+    outputs, targets = zip(*_outputs(network, batches, protocol, device), strict=True)
+    return torch.cat(outputs).cpu(), torch.cat(targets).cpu()
+
+
+@torch.inference_mode()
+def judge(
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    protocol: Protocol,
+    device: torch.device,
+    task: Task,
+) -> dict[str, Tensor]:
+    """Return what the task keeps of each example of all batches, (N, …) by name, on the CPU, in evaluation mode."""
+    rows = [task.kept(output, target) for output, target in _outputs(network, batches, protocol, device)]
+    return {name: torch.cat([row[name] for row in rows]).cpu() for name in rows[0]}
+
+
+def _outputs(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], protocol: Protocol, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the network's output, float32, and the target of each batch, in evaluation mode."""
     network = network.to(device).to(memory_format=protocol.torch_memory_format).eval()
-    logits, targets = [], []
-    with torch.autocast(device.type, dtype=protocol.dtype, enabled=protocol.dtype is not torch.float32):
-        for images, target in batches:
-            logits.append(network(images).float())
-            targets.append(target)
-    return torch.cat(logits).cpu(), torch.cat(targets).cpu()
+    for examples, target in batches:
+        with torch.autocast(device.type, dtype=protocol.dtype, enabled=protocol.dtype is not torch.float32):
+            output = network(examples)
+        yield output.float(), target

@@ -10,7 +10,7 @@ import lightning.pytorch as L
 from torch import Tensor, nn
 
 from poolbench.training.mirrors import Mirrors
-from poolbench.training.module import Classifier
+from poolbench.training.module import Learner
 from poolbench.training.protocol import Protocol
 
 
@@ -21,7 +21,7 @@ class EpochBatches(TypingProtocol):
         """Batches an epoch."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images (B, C, H, W) and targets (B,)."""
+        """Yield examples (B, C, …) and targets (B, …)."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order and augmentation the next pass draws."""
@@ -100,14 +100,14 @@ class History(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Close the epoch; the validation of it has run by now."""
-        assert isinstance(module, Classifier)
-        val_loss, val_accuracy = module.validated
+        assert isinstance(module, Learner)
+        val_loss, val_score = module.validated
         self._close(module, trainer.current_epoch)
-        if self._better(val_accuracy, val_loss):
+        if self._better(module.task.score.sign * val_score, val_loss):
             self.fitted.selected_epoch = trainer.current_epoch
             self.keep(module.network)
 
-    def close_diverged(self, trainer: L.Trainer, module: Classifier, batch: int) -> None:
+    def close_diverged(self, trainer: L.Trainer, module: Learner, batch: int) -> None:
         """Close an epoch in which the loss of a batch was no number: its row is made of what there was up to it."""
         module.training_sums.keep(batch + 1)
         loss, epoch = float(module.training_sums.losses[batch]), trainer.current_epoch
@@ -115,15 +115,16 @@ class History(L.Callback):
         self.fitted.diverged = f"the training loss was {loss} in epoch {epoch}, {step}"
         self._close(module, epoch)
 
-    def _close(self, module: Classifier, epoch: int) -> None:
-        train_loss, train_accuracy = module.training_sums.read()
-        val_loss, val_accuracy = module.validated
+    def _close(self, module: Learner, epoch: int) -> None:
+        train_loss, train_score = module.training_sums.read()
+        val_loss, val_score = module.validated
+        score = module.task.score.name
         row = {
             "epoch": epoch,
             "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
+            f"train_{score}": train_score,
             "val_loss": val_loss,
-            "val_accuracy": val_accuracy,
+            f"val_{score}": val_score,
             "learning_rate": float(self.rate),
         }
         self.fitted.history.append(row)
@@ -158,13 +159,13 @@ class History(L.Callback):
         for row in self.fitted.history:
             self._tell(row)
 
-    def _better(self, accuracy: float, loss: float) -> bool:
-        """Highest accuracy, then lower loss, then earliest; with `select: last` always the newest."""
+    def _better(self, gain: float, loss: float) -> bool:
+        """Best score, turned so that more is better, then lower loss, then earliest; with `select: last` the newest."""
         if self.protocol.select == "last":
             return True
-        if not math.isfinite(accuracy):  # no validation in this epoch
+        if not math.isfinite(gain):  # no validation in this epoch
             return False
-        score = (accuracy, -loss if math.isfinite(loss) else -math.inf)
+        score = (gain, -loss if math.isfinite(loss) else -math.inf)
         if self.best is None or score > self.best:
             self.best = score
             return True

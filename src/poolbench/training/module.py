@@ -1,6 +1,6 @@
 """The Lightning module: a network, its loss, sums that are read once an epoch, and what a checkpoint holds of it.
 
-Lightning's logging costs more than a small network's step, so nothing is logged in a step: losses and hits are
+Lightning's logging costs more than a small network's step, so nothing is logged in a step: losses and scores are
 summed on the device and read when the epoch ends.
 """
 
@@ -10,15 +10,16 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poolbench.data import Task
 from poolbench.streams import seed_of
+from poolbench.tasks import Classification
 from poolbench.training.protocol import Protocol
 
 
 class EpochSums:
-    """Loss and hits of an epoch. A step only keeps what it has; the sums are made, and the device waited for, once."""
+    """Loss and score of an epoch. A step only keeps what it has; the sums are made, and the device waited for, once."""
 
     def __init__(self) -> None:
         self.reset()
@@ -26,14 +27,12 @@ class EpochSums:
     def reset(self) -> None:
         """Start anew."""
         self.losses: list[Tensor] = []
-        self.predicted: list[Tensor] = []
-        self.targets: list[Tensor] = []
+        self.scores: list[Tensor] = []
 
-    def add(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
-        """Add a batch: its mean `loss`, `logits` (B, K) and `target` (B,)."""
+    def add(self, loss: Tensor, scores: Tensor) -> None:
+        """Add a batch: its mean `loss`, and the `scores` of its examples, (B,)."""
         self.losses.append(loss.detach())
-        self.predicted.append(logits.detach().argmax(dim=1))
-        self.targets.append(target)
+        self.scores.append(scores)
 
     def first_not_finite(self, begin: int = 0) -> int | None:
         """Return the first batch from `begin` on whose loss is NaN or infinite, None where all are numbers."""
@@ -42,31 +41,32 @@ class EpochSums:
 
     def keep(self, batches: int) -> None:
         """Forget all but the first `batches`."""
-        for values in (self.losses, self.predicted, self.targets):
+        for values in (self.losses, self.scores):
             del values[batches:]
 
     def read(self) -> tuple[float, float]:
-        """Return mean loss and accuracy (a fraction of 1) of what was added since the last reading, NaN for nothing."""
+        """Return mean loss and score of what was added since the last reading, NaN for nothing."""
         if not self.losses:
             return float("nan"), float("nan")
-        sizes = torch.tensor([len(target) for target in self.targets], dtype=torch.float64)
+        sizes = torch.tensor([len(scores) for scores in self.scores], dtype=torch.float64)
         losses = torch.stack(self.losses).double().cpu()
-        hits = (torch.cat(self.predicted) == torch.cat(self.targets)).double().mean()
+        score = torch.cat(self.scores).double().mean()
         self.reset()
-        return float((losses * sizes).sum() / sizes.sum()), float(hits)
+        return float((losses * sizes).sum() / sizes.sum()), float(score)
 
 
-class Classifier(L.LightningModule):
-    """A network that gives logits (B, K) for images (B, C, H, W), trained by a protocol's recipe."""
+class Learner(L.LightningModule):
+    """A network and its task, trained by a protocol's recipe."""
 
-    def __init__(self, network: nn.Module, protocol: Protocol, *, seed: int) -> None:
+    def __init__(self, network: nn.Module, protocol: Protocol, *, seed: int, task: Task | None = None) -> None:
         super().__init__()
         self.network = network
         self.protocol = protocol
         self.seed = seed
+        self.task = task or Classification()
         self.training_sums = EpochSums()
         self.validation_sums = EpochSums()
-        # Loss and accuracy of this epoch's validation, NaN where there was none.
+        # Loss and score of this epoch's validation, NaN where there was none.
         self.validated = (float("nan"), float("nan"))
         self.schedule: torch.optim.lr_scheduler.LRScheduler | None = None
         self.call: Callable[[Tensor], Tensor]
@@ -84,9 +84,9 @@ class Classifier(L.LightningModule):
         else:
             super().__setattr__(name, value)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits."""
-        return self.call(images)
+    def forward(self, examples: Tensor) -> Tensor:
+        """Return the network's output."""
+        return self.call(examples)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build optimiser and schedule from the protocol.
@@ -130,10 +130,10 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        images, target = batch
-        logits = self.call(images)
-        loss = F.cross_entropy(logits.float(), target, label_smoothing=self.protocol.label_smoothing)
-        self.training_sums.add(loss, logits, target)
+        examples, target = batch
+        output = self.call(examples)
+        loss = self.task.loss(output, target, self.protocol.label_smoothing)
+        self.training_sums.add(loss, self.task.scores(output.detach(), target))
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -142,12 +142,12 @@ class Classifier(L.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add a batch to the validation's sums; its loss has no label smoothing."""
-        images, target = batch
-        logits = self.call(images).float()
-        self.validation_sums.add(F.cross_entropy(logits, target), logits, target)
+        examples, target = batch
+        output = self.call(examples).float()
+        self.validation_sums.add(self.task.loss(output, target), self.task.scores(output, target))
 
     def on_validation_epoch_end(self) -> None:
-        """Make `val_loss` and `val_accuracy` known to callbacks, once an epoch."""
+        """Make `val_loss` and the score, as in `val_accuracy`, known to callbacks, once an epoch."""
         self.validated = self.validation_sums.read()
         self.log("val_loss", self.validated[0])
-        self.log("val_accuracy", self.validated[1])
+        self.log(f"val_{self.task.score.name}", self.validated[1])

@@ -26,7 +26,7 @@ class Protocol:
     Args:
         name: the recipe's name.
         epochs: passes over the training part, at least 1.
-        batch_size: images a training step.
+        batch_size: examples a training step.
         optimizer: a specification of a `torch.optim.Optimizer`; parameters of fewer than two dimensions (biases,
             norms, a pooling's scalars) get no weight decay.
         schedule: a specification of a learning-rate scheduler stepped each training step, or null for a constant
@@ -34,10 +34,10 @@ class Protocol:
         label_smoothing: share of the target spread over all classes, in [0, 1).
         precision: `float32`, or `bfloat16` / `float16` by autocast.
         memory_format: `contiguous` or `channels_last`.
-        select: `best` validation epoch (highest accuracy, then lower loss, then earliest), or the `last`.
+        select: `best` validation epoch (best score, then lower loss, then earliest), or the `last`.
         deterministic: let torch use deterministic algorithms alone; an operation that has none is an error.
         compile: run the network through `torch.compile` (its cost is in the training time).
-        eval_batch_size: images a batch in validation and test; changes no figure but rounding.
+        eval_batch_size: examples a batch in validation and test; changes no figure but rounding.
         checkpoint_every_s: seconds between two checkpoints of an unfinished cell, at least; one is written where an
             epoch begins, so 0 writes one at each.
         time_limit: seconds that training may take, those before an interruption included; null for no limit.

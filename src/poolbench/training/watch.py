@@ -8,7 +8,7 @@ import lightning.pytorch as L
 
 from poolbench.errors import Stopped, TimeLimitError
 from poolbench.training.history import Diverged, Fitted, Progress
-from poolbench.training.module import Classifier
+from poolbench.training.module import Learner
 from poolbench.training.protocol import Protocol
 
 SECONDS_BETWEEN_TELLS = 0.5
@@ -55,7 +55,7 @@ class Watch(L.Callback):
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look at the losses, the clock and the wish to stop."""
-        assert isinstance(module, Classifier)
+        assert isinstance(module, Learner)
         now, batches = time.monotonic(), trainer.num_training_batches
         waited = now - self.looked_at > SECONDS_BETWEEN_LOOKS or batch_idx + 1 >= batches
         if waited or module.device.type == "cpu":
@@ -91,7 +91,7 @@ class Watch(L.Callback):
         self.fitted.spent_s = self.spent_before + now - self.began
         return self.fitted.spent_s
 
-    def _look(self, module: Classifier) -> None:
+    def _look(self, module: Learner) -> None:
         sums = module.training_sums
         bad = sums.first_not_finite(self.looked)
         self.looked = len(sums.losses)

@@ -57,7 +57,7 @@ def test_anatomy_is_declared_as_it_would_be_found(conf: Callable[..., dict[str, 
     assert isinstance(network.anatomy, Anatomy)
     with following(network) as flow:
         calls = trace(network, shape, name=backbone).calls
-    found = discover(network, calls, flow).anatomy
+    found = discover(network, calls, flow, len(shape) - 1).anatomy
     assert (set(found.sites), found.head, found.classifier) == (
         set(network.anatomy.sites),
         network.anatomy.head,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolbench.report.reading.arms import Arm, Block
+from poolbench.report.reading.scores import gain
 
 GREY = "#767676"
 # Okabe and Ito's colours for every kind of colour vision, without the yellow, which white paper swallows.
@@ -41,13 +42,13 @@ def marks(blocks: Sequence[Block]) -> dict[str, Mark]:
     """Return how each variant of a report is drawn: references black squares, the others told apart.
 
     Asked of all blocks of a report, so that a variant looks the same in every figure. At most `MOST_MARKS` variants can
-    be told apart: of more, the most accurate are, and the rest are `OTHER`.
+    be told apart: of more, the best are, and the rest are `OTHER`.
     """
     arms = [arm for block in blocks for arm in block.arms if arm.finished]
     references = dict.fromkeys(arm.variant for arm in arms if arm.is_reference)
     others = [name for name in dict.fromkeys(arm.variant for arm in arms) if name not in references]
     if len(others) >= MOST_MARKS:
-        best = {name: max(_accuracy(arm) for arm in arms if arm.variant == name) for name in others}
+        best = {name: max(_best(arm) for arm in arms if arm.variant == name) for name in others}
         others.sort(key=lambda name: -best[name])
     found = dict.fromkeys(references, REFERENCE)
     for index, name in enumerate(others):
@@ -55,10 +56,10 @@ def marks(blocks: Sequence[Block]) -> dict[str, Mark]:
     return found
 
 
-def _accuracy(arm: Arm) -> float:
-    """Return the mean test accuracy of an arm's seeds, −∞ where none is known."""
-    found = [record["metrics"].get("test_accuracy") for record in arm.finished.values()]
-    known = [float(value) for value in found if isinstance(value, int | float) and math.isfinite(value)]
+def _best(arm: Arm) -> float:
+    """Return the mean test score of an arm's seeds, turned so that more is better; −∞ where none is known."""
+    found = [gain(record) for record in arm.finished.values()]
+    known = [value for value in found if math.isfinite(value)]
     return sum(known) / len(known) if known else -math.inf
 
 

@@ -32,7 +32,7 @@ from poolbench.report.statistics.verdicts import (
     WORSE,
 )
 from poolbench.report.text import over_blocks, published
-from poolbench.report.text.views import NOTHING, View, accuracy_text, count_text, given, points_text
+from poolbench.report.text.views import NOTHING, View, count_text, given, points_text, score_text
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.
@@ -234,7 +234,7 @@ def _published(content: Content) -> dict[str, Any] | None:
 
 
 def _strata(content: Content) -> list[StaticTable]:
-    """Return a table for each block whose data set names strata: accuracy in per cent, variants × strata."""
+    """Return a table for each block whose data set names strata: the score, variants × strata."""
     table = content.tables.get("strata")
     if table is None:
         return []
@@ -242,7 +242,7 @@ def _strata(content: Content) -> list[StaticTable]:
     for (backbone, dataset), rows in table.groupby(["backbone", "dataset"], sort=False):
         names = list(dict.fromkeys(rows["stratum"]))
         lines = [
-            (str(variant), *(accuracy_text(row) for row in own.to_dict("records")))
+            (str(variant), *(score_text(row) for row in own.to_dict("records")))
             for (variant, _), own in rows.groupby(["variant", "arm_id"], sort=False)
         ]
         found.append(StaticTable(f"{backbone} on {dataset}", ("variant", *names), tuple(lines)))

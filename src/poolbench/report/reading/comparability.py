@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from poolbench.report.reading.arms import ABSENT, Arm, Block, Record, differing, listed, number, recipe, section
 from poolbench.report.reading.margins import margin_of, margins_of
+from poolbench.report.reading.scores import of_arm
+from poolbench.score import ACCURACY, CLASSIFICATION, task_of
 
 METRICS = ("test_accuracy", "val_accuracy", "test_loss", "ece")
 # With fewer, an interval that counts the test images as noise rests on too few of them.
@@ -173,7 +175,7 @@ def _seeds(arms: Sequence[Arm]) -> list[str]:
 def _undefined(arms: Sequence[Arm]) -> list[str]:
     """Say which metrics are undefined in finished records, and so left out."""
     sentences = []
-    for metric in METRICS:
+    for metric in _expected(arms):
         short = []
         for arm in arms:
             records = arm.finished.values()
@@ -183,6 +185,12 @@ def _undefined(arms: Sequence[Arm]) -> list[str]:
         if short:
             sentences.append(f"{metric} is undefined and left out: {shortened(short)}")
     return sentences
+
+
+def _expected(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """Return the metrics that every finished record of a block has."""
+    task, score = of_arm(arms[0]) if arms else (CLASSIFICATION, ACCURACY)
+    return METRICS if task == CLASSIFICATION else (f"test_{score.name}", f"val_{score.name}", "test_loss")
 
 
 def _costs(arms: Sequence[Arm]) -> list[str]:
@@ -212,10 +220,11 @@ def _margins(arms: Sequence[Arm]) -> list[str]:
     found = margins_of(records)
     if len(found) < 2:
         return []
-    told = [f"{margin * 100:g} points ({n} record{'s' * (n != 1)})" for margin, n in sorted(found.items())]
+    unit = "per cent" if task_of(records[0])[1].margin_is_relative else "points"
+    told = [f"{margin * 100:g} {unit} ({n} record{'s' * (n != 1)})" for margin, n in sorted(found.items())]
     silent = sum(not number(record.get("margin")) >= 0 for record in records)
     return [
         f"records name different margins of a tie: {shortened(told)}"
         + (f", {silent} of them none" if silent else "")
-        + f"; the smallest, {margin_of(records) * 100:g} points, counts"
+        + f"; the smallest, {margin_of(records) * 100:g} {unit}, counts"
     ]

@@ -11,11 +11,14 @@ from typing import Any
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
 from poolbench.record import RECORD_FILE, Problem, damaged_files, read_records, read_speeds
-from poolbench.report.reading.arms import Record, fault, number
+from poolbench.report.reading import scores
+from poolbench.report.reading.arms import Record, fault
 from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
+from poolbench.report.reading.scores import reached
 from poolbench.report.statistics.declared_looks import check
+from poolbench.score import task_of
 
-# An accuracy is a whole number of images: another one is no rounding.
+# An accuracy is a whole number of images: another one is no rounding; nor is a mean of other scores.
 ROUNDING = 1e-6
 # Of a record, what the cells of an arm, or of a whole experiment, have in common.
 PARTS = ("labels", "audit", "cost", "data", "streams", "provenance")
@@ -103,7 +106,7 @@ def _usable(
     known: dict[bytes, Any] = {}
     refused = list(problems)
     for record in records:
-        reason = fault(record) or _contradiction(record, outcomes)
+        reason = fault(record) or scores.fault(record) or _contradiction(record, outcomes)
         if reason is None:
             kept.append(_shared(record, known))
         else:
@@ -123,16 +126,16 @@ def _shared(record: Record, known: dict[bytes, Any]) -> Record:
 
 def _contradiction(record: Record, outcomes: OutcomeFiles) -> str | None:
     """Return in which way a record does not fit the outcomes beside it, or None."""
-    accuracy = number(record["metrics"].get("test_accuracy"))
-    if record["status"] != "ok" or math.isnan(accuracy):
+    score = reached(record)
+    if record["status"] != "ok" or math.isnan(score):
         return None
     try:
-        found = float(outcomes.of(record).right.mean())
+        found = float(outcomes.of(record).score.mean())
     except UnknownOutcomesError:
         return None  # said where the interval falls back
-    if abs(found - accuracy) <= ROUNDING:
+    if abs(found - score) <= ROUNDING * max(1.0, abs(score)):
         return None
-    return f"test_accuracy is {accuracy:.6g}, its images' outcomes say {found:.6g}: edited by hand?"
+    return f"test_{task_of(record)[1].name} is {score:.6g}, its images' outcomes say {found:.6g}: edited by hand?"
 
 
 def _usable_speeds(

@@ -1,6 +1,7 @@
-"""Each test image's outcome, as the cells left it in `outcomes.npz` beside their record."""
+"""Each test example's outcome, as the cells left it in `outcomes.npz` beside their record."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from poolbench.record import OUTCOMES_FILE
 from poolbench.report.reading.arms import Record, section
 
-Right = NDArray[np.bool_]
+# Whether a classification was right, or the score of another task.
+Scores = NDArray[np.bool_] | NDArray[np.float64]
 # Name of the array that says which images have one origin.
 GROUP = "group"
 # Name of the array that says into which stratum of the test set each falls.
@@ -24,11 +26,11 @@ class UnknownOutcomesError(Exception):
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Which test images a cell was right on.
+    """What a cell's test examples scored.
 
     Args:
-        right: for each image, (N,).
-        target: a digest of the true classes: equal ones, equal images in order.
+        score: of each example, (N,): whether it was classified right, or the score of another task, float64.
+        target: a digest of the targets: equal ones, equal examples in order.
         ordered: whether the true classes never fall, as in a folder that is read class by class: then equal ones may be
             those of other images.
         groups: a number for each image, (N,), equal where images have one origin (a writer, a patient, a volume); None
@@ -36,7 +38,7 @@ class Outcomes:
         strata: the stratum of each, (N,), by its place among the names that the record has; None where it has none.
     """
 
-    right: Right
+    score: Scores
     target: bytes
     ordered: bool = False
     groups: NDArray[np.int64] | None = None
@@ -65,24 +67,38 @@ def read_outcomes(folder: Path, record: Record) -> Outcomes:
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} is not the file that the record names")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            target, predicted = arrays["target"], arrays["predicted"]
+            target, score = arrays["target"], _scores(arrays)
             group, stratum = arrays.get(GROUP), arrays.get(STRATUM)
     except Exception as error:  # whatever a damaged archive makes numpy and zipfile raise
         # Numpy's own words advise to unpickle what nobody knows.
         reason = f"{OUTCOMES_FILE} is not an archive of plain arrays ({type(error).__name__})"
         raise UnknownOutcomesError(reason) from error
-    if target.ndim != 1 or target.shape != predicted.shape or not len(target):
+    if score.ndim != 1 or len(target) != len(score) or not len(score):
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds no image's outcome")
+    if not np.isfinite(score).all():
+        raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds scores that are no numbers")
     for found, what in ((group, "groups"), (stratum, "strata")):
-        if found is not None and found.shape != target.shape:
+        if found is not None and found.shape != score.shape:
             raise UnknownOutcomesError(f"{OUTCOMES_FILE} names {what} of other images than it has outcomes of")
     return Outcomes(
-        right=target == predicted,
+        score=score,
         target=sha256(np.ascontiguousarray(target).tobytes()).digest(),
-        ordered=bool((target[1:] >= target[:-1]).all()),
+        # Of numbers and class maps, equal ones are those of equal examples.
+        ordered=score.dtype == np.bool_ and bool((target[1:] >= target[:-1]).all()),
         groups=None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64),
         strata=None if stratum is None else stratum.astype(np.int64),
     )
+
+
+def _scores(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return each example's score: as stored, or whether its class was found."""
+    if "score" in arrays:
+        return arrays["score"].astype(np.float64)
+    target, predicted = arrays["target"], arrays["predicted"]
+    if target.ndim != 1 or target.shape != predicted.shape:
+        return np.empty(0)
+    right: np.ndarray = target == predicted
+    return right
 
 
 class OutcomeFiles:

@@ -8,7 +8,9 @@ from typing import Any
 
 from poolbench.errors import ConfigurationError
 from poolbench.record import read_json, read_records, write_json
-from poolbench.report.reading.arms import Record, number
+from poolbench.report.reading.arms import Record
+from poolbench.report.reading.scores import reached
+from poolbench.score import task_of
 from poolbench.tuning import best
 
 # Below the experiment's folder: the trials' sweep, and that of the tuned arms.
@@ -78,8 +80,8 @@ def trial_records(folder: Path, trials: Trials) -> dict[str, list[tuple[Trial, R
 
 
 def score(record: Record) -> float:
-    """Return a trial's score: its validation accuracy, NaN where it did not finish."""
-    return number(record["metrics"].get("val_accuracy")) if record["status"] == "ok" else float("nan")
+    """Return a trial's score on validation, turned so that more is better; NaN where it did not finish."""
+    return task_of(record)[1].sign * reached(record, "val") if record["status"] == "ok" else float("nan")
 
 
 def best_points(folder: Path, trials: Trials) -> dict[str, Trial]:

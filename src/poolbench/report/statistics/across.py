@@ -37,6 +37,7 @@ from poolbench.report.statistics.ranks import (
 from poolbench.report.statistics.verdicts import ALPHA, holm
 from poolbench.report.tables.across_columns import ACROSS, PAIRS
 from poolbench.report.tables.column import Column
+from poolbench.score import ACCURACY, Score
 
 POINT = 0.01
 # All pairs of more arms take minutes, and no test is left any power by the correction for their number.
@@ -66,7 +67,8 @@ class Across:
         variants: the arms, the best average rank first; empty where nothing could be compared.
         n_blocks: blocks that they were averaged over.
         reference: the variant that improvement is about; several are joined by `; `.
-        accuracy: mean test accuracy, a row a data set, a column an arm.
+        accuracy: mean test score turned so that more is better, a row a data set, a column an arm.
+        score: that all data sets are judged by; None where they differ in name or unit, so that ranks alone compare.
         friedman: whether any arms differ; None: not tested.
         critical_difference: Nemenyi's; NaN: not tested.
         cliques: groups of arms that are not told apart, as places in `variants`; those of Friedman's test (all arms
@@ -81,6 +83,7 @@ class Across:
     n_blocks: int = 0
     reference: str = ""
     accuracy: Values = field(default_factory=lambda: np.empty((0, 0)))
+    score: Score | None = ACCURACY
     friedman: Friedman | None = None
     critical_difference: float = math.nan
     cliques: tuple[tuple[int, ...], ...] = ()
@@ -188,6 +191,8 @@ class Across:
         return [f"{sentence} The intervals are about other seeds on these data sets."]
 
     def _nearness(self) -> list[str]:
+        if self.score is None or not self.score.is_fraction:
+            return []
         shares = share_within(self.gaps, POINT)
         near = [name for name, share in zip(self.variants, shares, strict=True) if share == 1.0]
         return [f"Within 1 point of the best on every data set: {shortened(near) if near else 'none'}."]
@@ -195,7 +200,8 @@ class Across:
     def _arm_rows(self) -> list[dict[str, Any]]:
         if not self.variants:
             return []
-        below, near = self.gaps, share_within(self.gaps, POINT)
+        below, near, score = self.gaps, share_within(self.gaps, POINT), self.score
+        points = score is not None and score.is_fraction
         rows = []
         for column, name in enumerate(self.variants):
             groups = [str(at) for at, clique in enumerate(self.cliques, start=1) if column in clique]
@@ -205,17 +211,19 @@ class Across:
                     "variant": name,
                     "n_datasets": len(self.datasets),
                     "n_blocks": self.n_blocks,
-                    "test_accuracy_mean": self.accuracy[:, column].mean(),
+                    "test_accuracy_mean": self.accuracy[:, column].mean() if score == ACCURACY else None,
                     "average_rank": self.average_ranks[column],
                     "cliques": "; ".join(groups) or ("alone" if self.friedman else ""),
                     "best_on": int((below[:, column] == 0).sum()),
-                    "gap_mean": below[:, column].mean(),
-                    "gap_max": below[:, column].max(),
-                    "within_1_point": near[column],
+                    "gap_mean": below[:, column].mean() if score else None,
+                    "gap_max": below[:, column].max() if score else None,
+                    "within_1_point": near[column] if points else None,
                     "improvement_probability": found and found.probability,
                     "improvement_ci95_low": found and found.low,
                     "improvement_ci95_high": found and found.high,
                     "reference": self.reference,
+                    "score": score.name if score else "",
+                    "score_mean": score.sign * self.accuracy[:, column].mean() if score else None,
                 }
             )
         return rows
@@ -224,6 +232,7 @@ class Across:
         rows = []
         for pair in self.pairs:
             difference = _difference(self.accuracy, pair.first, pair.second)
+            mean = self.score.sign * difference.mean() if self.score else None
             signed = pair.signed_rank
             rows.append(
                 {
@@ -233,7 +242,7 @@ class Across:
                     "wins": int((difference > 0).sum()),
                     "ties": int((difference == 0).sum()),
                     "losses": int((difference < 0).sum()),
-                    "difference_mean": difference.mean(),
+                    "difference_mean": mean,
                     "rank_difference": self.average_ranks[pair.second] - self.average_ranks[pair.first],
                     "critical_difference": self.critical_difference,
                     "p_nemenyi": pair.p_nemenyi,
@@ -266,8 +275,14 @@ def across(blocks: Sequence[Block], shared_images: Sequence[Sequence[str]] = ())
 
     omnibus, difference, groups, told = _mean_ranks(accuracy)
     left_out += told
-    pairs, told = _pairs(accuracy, tested=omnibus is not None)
+    # Differences of unlike scores cannot be weighed against each other: those of ranks can.
+    pairs, told = _pairs(accuracy if matched.score else -ranks(accuracy), accuracy, tested=omnibus is not None)
     left_out += told
+    if matched.score is None:
+        left_out.append(
+            "Data sets are judged by scores of several names or units: ranks are compared, and Wilcoxon's test goes "
+            "over their differences; means, gaps to the best and the performance profile are left out."
+        )
     improved, reference, told = _improvements(matched, variants)
     return Across(
         left_out=(*left_out, *told),
@@ -276,6 +291,7 @@ def across(blocks: Sequence[Block], shared_images: Sequence[Sequence[str]] = ())
         n_blocks=len(matched.cells),
         reference=reference,
         accuracy=accuracy,
+        score=matched.score,
         friedman=omnibus,
         critical_difference=difference,
         cliques=groups,
@@ -329,8 +345,11 @@ def _mean_ranks(accuracy: Values) -> tuple[Friedman | None, float, tuple[tuple[i
     return omnibus, difference, groups, told
 
 
-def _pairs(accuracy: Values, *, tested: bool) -> tuple[tuple[Pair, ...], list[str]]:
-    """Return every two arms with their tests, Nemenyi's only where `tested`; and what was left out."""
+def _pairs(weighed: Values, accuracy: Values, *, tested: bool) -> tuple[tuple[Pair, ...], list[str]]:
+    """Return every two arms with their tests, Nemenyi's only where `tested`; and what was left out.
+
+    `weighed` is what Wilcoxon's test takes differences of: the scores, or their ranks where they are unlike.
+    """
     n, k = accuracy.shape
     if k > MOST_ARMS:
         return (), [f"Pairs are left out: {k} variants make {k * (k - 1) // 2:,} of them, which answer nothing."]
@@ -343,7 +362,7 @@ def _pairs(accuracy: Values, *, tested: bool) -> tuple[tuple[Pair, ...], list[st
             f"Wilcoxon's test of pairs is left out: with {n} data sets its p is never below "
             f"2/2{_superscript(n)} = {smallest_p(n, 1):.3g}."
         ]
-    signed = [wilcoxon(_difference(accuracy, *pair)) for pair in both]
+    signed = [wilcoxon(_difference(weighed, *pair)) for pair in both]
     corrected, _ = holm([found.p for found in signed])
     pairs = tuple(
         Pair(*pair, p_nemenyi=p_nemenyi, signed_rank=found, p_holm=p_holm)

@@ -9,9 +9,10 @@ import numpy as np
 
 from poolbench.declared import Declared
 from poolbench.record import ENDED
-from poolbench.report.reading.arms import Arm, Block, Record, differing, first, listed, number, recipe, section
-from poolbench.report.reading.margins import margin_of
-from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
+from poolbench.report.reading.arms import Arm, Block, differing, first, listed, recipe, section
+from poolbench.report.reading.margins import margin_beside
+from poolbench.report.reading.outcomes import OutcomeFiles, Scores, UnknownOutcomesError
+from poolbench.report.reading.scores import gain, of_arm
 from poolbench.report.statistics.declared_looks import Followed, Looked, look
 from poolbench.report.statistics.estimates import Values
 from poolbench.report.statistics.failures import Failures, told
@@ -44,12 +45,13 @@ class Compared:
         verdict: one of `poolbench.report.statistics.verdicts`, or `reference`, `identical`, or empty.
         found: the paired difference; None where there is nothing to compare.
         decision: what Holm's procedure says; None likewise.
-        margin: of a tie, fraction of 1.
+        margin: of a tie, in the unit of the score.
         flags: what is unequal between the two.
         unknown: why the images' outcomes do not count; empty where they do.
         prospect: of an undecided arm, what a fresh run would bring; None where that is not known.
         of_finished: where more cells failed than the reference's, what those that finished would be called.
         looked: where looks were declared, which one the verdict is of; None elsewhere.
+        sign: 1 where a higher score is better. Differences are turned so that above 0 is better; −1: turn them back.
     """
 
     verdict: str
@@ -61,6 +63,7 @@ class Compared:
     prospect: Prospect | None = None
     of_finished: str = ""
     looked: Looked | None = None
+    sign: int = 1
 
     @property
     def noise(self) -> str:
@@ -104,7 +107,9 @@ def _of_block(block: Block, outcomes: OutcomeFiles, declared: Declared | None) -
             result[arm.arm_id] = Compared(IDENTICAL, flags=unequal(arm, arm.reference))
         else:
             pairs.append((arm, arm.reference))
-    margin = margin_of([record for arm in block.arms for record in arm.records.values()])
+    records = [record for arm in block.arms for record in arm.records.values()]
+    references = {id(other): other for _, other in pairs}.values()
+    margin = margin_beside(records, [record for other in references for record in other.finished.values()])
     if declared is not None:
         return result | _at_looks(pairs, outcomes, declared, margin)
     return result | compare_pairs(pairs, outcomes, outcomes, margin)
@@ -119,13 +124,13 @@ def compare_pairs(
         pairs: an arm and what it is compared with.
         outcomes: of the first arms' folder.
         others: of the second arms' folder.
-        margin: of a tie, fraction of 1.
+        margin: of a tie, in the unit of the score.
     """
     found = [by_seed(arm, other, outcomes, others) for arm, other in pairs]
-    measured = [paired(one.differences, one.by_image, groups=one.groups) for one in found]
+    measured = [paired(one.differences, one.by_image, groups=one.groups, binary=one.binary) for one in found]
     return {
         arm.arm_id: judged(one, decision, margin, Failures.of([arm]), Failures.of([other])).but(
-            flags=unequal(arm, other), unknown=seeds.unknown
+            flags=unequal(arm, other), unknown=seeds.unknown, sign=of_arm(arm)[1].sign
         )
         for (arm, other), seeds, one, decision in zip(
             pairs, found, measured, decide(measured, margin=margin), strict=True
@@ -144,7 +149,9 @@ def _at_looks(
     for (arm, other), seeds, follow, one in zip(pairs, found, family, looked, strict=True):
         own, its = (of_look(side, one, declared) for side in (arm, other))
         result[arm.arm_id] = judged_at(follow.paired(seeds.seeds), one, margin, Failures.of([own]), Failures.of([its]))
-        result[arm.arm_id] = result[arm.arm_id].but(flags=unequal(own, its), unknown=seeds.unknown)
+        result[arm.arm_id] = result[arm.arm_id].but(
+            flags=unequal(own, its), unknown=seeds.unknown, sign=of_arm(arm)[1].sign
+        )
     return result
 
 
@@ -190,9 +197,9 @@ class BySeed:
 
     Args:
         seeds: that both arms finished.
-        differences: of their accuracies, (S,).
-        by_image: 1, 0 or −1 for each seed and test image, (S, N); None: not known.
-        target: a digest of the images' true classes.
+        differences: of their scores, (S,), above 0 where the arm is better.
+        by_image: 1, 0 or −1 for each seed and test image, (S, N), or the difference of their scores; None: not known.
+        target: a digest of the examples' targets.
         groups: the images' groups, (N,); None: there are none.
         unknown: why the images' outcomes do not count; empty where they do.
     """
@@ -203,6 +210,11 @@ class BySeed:
     target: bytes = b""
     groups: Groups | None = None
     unknown: str = ""
+
+    @property
+    def binary(self) -> bool:
+        """Whether an example's score is 0 or 1."""
+        return self.by_image is None or self.by_image.dtype != np.float64
 
     def of(self, seeds: Collection[int]) -> "BySeed":
         """Return the same of some seeds alone."""
@@ -216,9 +228,9 @@ def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) 
     """Return the differences over the seeds that both have, and why the images' outcomes do not count."""
     pairs = [(arm.finished[seed], other.finished[seed]) for seed in arm.finished if seed in other.finished]
     both = [
-        (own, its, own_accuracy - its_accuracy)
+        (own, its, own_gain - its_gain)
         for own, its in pairs
-        if math.isfinite(own_accuracy := _accuracy(own)) and math.isfinite(its_accuracy := _accuracy(its))
+        if math.isfinite(own_gain := gain(own)) and math.isfinite(its_gain := gain(its))
     ]
     seeds = tuple(int(own["seed"]) for own, *_ in both)
     differences = np.array([difference for *_, difference in both], dtype=float)
@@ -236,13 +248,17 @@ def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) 
         if len(images) > 1:
             unknown = f"cells of {arm.variant} and {other.variant} were not tested on the same images"
             return BySeed(seeds, differences, unknown=unknown)
-        rows.append(sides[0].right.astype(np.int8) - sides[1].right.astype(np.int8))
+        rows.append(_beside(sides[0].score, sides[1].score, of_arm(arm)[1].sign))
         groups = sides[0].groups
     return BySeed(seeds, differences, np.stack(rows), next(iter(images))[0], groups)
 
 
-def _accuracy(record: Record) -> float:
-    return number(record["metrics"].get("test_accuracy"))
+def _beside(own: Scores, its: Scores, sign: int) -> Differences:
+    """Return what each example's score is beside another's, above 0 where it is better."""
+    if own.dtype == np.bool_ and its.dtype == np.bool_:
+        return own.astype(np.int8) - its.astype(np.int8)
+    found: Differences = sign * (own.astype(np.float64) - its.astype(np.float64))
+    return found
 
 
 def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:

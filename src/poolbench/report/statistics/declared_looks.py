@@ -51,8 +51,8 @@ class Followed:
 
     Args:
         seeds: that both finished, in any order.
-        differences: of their accuracies, (S,), as `seeds`.
-        by_image: 1, 0 or −1 for each seed and image, (S, N); None: not known.
+        differences: of their scores, (S,), as `seeds`, above 0 where the arm is better.
+        by_image: 1, 0 or −1 for each seed and image, (S, N), or the difference of their scores; None: not known.
         groups: the images' groups, (N,); None: there are none.
         ended: seeds of which both cells ended, finished or not, since a seed that failed is no reason to wait; None:
             those in `seeds`.
@@ -73,7 +73,8 @@ class Followed:
         place = {seed: at for at, seed in enumerate(self.seeds)}
         rows = [place[seed] for seed in first if seed in place]
         by_image = None if self.by_image is None else self.by_image[rows]
-        return paired(np.asarray(self.differences)[rows], by_image, groups=self.groups)
+        hits = by_image is None or by_image.dtype != np.float64
+        return paired(np.asarray(self.differences)[rows], by_image, groups=self.groups, binary=hits)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from poolbench.report.reading.arms import Arm, Block, number
+from poolbench.report.reading.arms import Arm, Block
 from poolbench.report.reading.comparability import shortened
+from poolbench.report.reading.scores import gain, of_block
 from poolbench.report.statistics.estimates import Values
-
-METRIC = "test_accuracy"
+from poolbench.score import ACCURACY, Score
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +22,10 @@ class Matched:
         left_out: which blocks and variants are not in it, a sentence each.
         datasets: the rows, by name.
         variants: the columns, by name.
-        accuracy: mean over backbones of the mean over seeds; empty where there is nothing to compare.
+        accuracy: mean over backbones of the mean over seeds, of scores turned so that more is better; empty where there
+            is nothing to compare.
         cells: each block's data set and its arms by variant.
+        score: that all blocks are judged by; None where they differ in name or unit.
     """
 
     left_out: tuple[str, ...]
@@ -31,6 +33,7 @@ class Matched:
     variants: tuple[str, ...] = ()
     accuracy: Values = field(default_factory=lambda: np.empty((0, 0)))
     cells: tuple[tuple[str, Mapping[str, Arm]], ...] = ()
+    score: Score | None = ACCURACY
 
 
 def match(blocks: Sequence[Block]) -> Matched:
@@ -42,7 +45,7 @@ def match(blocks: Sequence[Block]) -> Matched:
     ordered = sorted(blocks, key=lambda block: (block.dataset, block.backbone, block.block_id))
     found = [(block, {arm.variant: arm for arm in block.arms if runs(arm)}) for block in ordered]
     left_out = [
-        f"Over data sets {block.title} is left out: no cell of it has a test accuracy."
+        f"Over data sets {block.title} is left out: no cell of it has a test score."
         for block, arms in found
         if not arms
     ]
@@ -65,12 +68,17 @@ def match(blocks: Sequence[Block]) -> Matched:
         variants=tuple(variants),
         accuracy=np.array([np.mean(of_backbones, axis=0) for of_backbones in means.values()]),
         cells=tuple((block.dataset, arms) for block, arms in found),
+        score=_shared([of_block(block)[1] for block, _ in found]),
     )
 
 
+def _shared(scores: Sequence[Score]) -> Score | None:
+    return scores[0] if len({(score.name, score.unit) for score in scores}) == 1 else None
+
+
 def runs(arm: Arm) -> dict[int, float]:
-    """Return the test accuracies that an arm has, by seed."""
-    found = {seed: number(record["metrics"].get(METRIC)) for seed, record in arm.finished.items()}
+    """Return the test scores that an arm has, by seed, turned so that more is better."""
+    found = {seed: gain(record) for seed, record in arm.finished.items()}
     return {seed: found[seed] for seed in sorted(found) if not math.isnan(found[seed])}
 
 

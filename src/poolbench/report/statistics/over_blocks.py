@@ -18,20 +18,22 @@ import numpy as np
 
 from poolbench.declared import Declared
 from poolbench.report.reading.arms import Arm, Block, listed
-from poolbench.report.reading.margins import margin_of
+from poolbench.report.reading.margins import margin_beside, margin_of
 from poolbench.report.reading.outcomes import OutcomeFiles
+from poolbench.report.reading.scores import of_arm, of_block
 from poolbench.report.statistics.comparison import BySeed, Compared, by_seed, followed, judged, judged_at, of_look
 from poolbench.report.statistics.declared_looks import Looked, look
 from poolbench.report.statistics.failures import Failures, told
 from poolbench.report.statistics.paired import Groups, OnImages, Paired, over_sets
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, MIXED, WORSE, decide
+from poolbench.score import ACCURACY, Score
 
 LEAST_BLOCKS = 2
 
 
 @dataclass(frozen=True)
 class InBlock:
-    """What one block says of an arm: the block's name, the verdict, the mean difference as a fraction of 1."""
+    """What one block says of an arm: the block's name, the verdict, the mean difference of the scores."""
 
     block: str
     verdict: str
@@ -48,6 +50,7 @@ class OverBlocks:
         compared: the difference over the blocks, and what is said of it.
         blocks: what each block says.
         seeds: that all of its blocks have.
+        score: that these blocks are judged by.
     """
 
     variant: str
@@ -55,6 +58,7 @@ class OverBlocks:
     compared: Compared
     blocks: tuple[InBlock, ...]
     seeds: tuple[int, ...]
+    score: Score = ACCURACY
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ def over_blocks(
 ) -> tuple[OverBlocks, ...]:
     """Return what holds for the mean over the blocks, an arm each; nothing where there are not two blocks to average.
 
-    An arm's blocks are those in which it and its reference share a seed; arms are matched by their name.
+    An arm's blocks are those in which it and its reference share a seed; arms are matched by their name. Only blocks
+    whose scores share name and unit are averaged: each such score has a family of arms of its own.
 
     Args:
         blocks: with their arms.
@@ -87,6 +92,26 @@ def over_blocks(
             what that changes.
         declared: the looks by which arms are judged, at seeds that all of their blocks have; None: by all seeds.
     """
+    by_score: dict[tuple[str, str], list[Block]] = defaultdict(list)
+    for block in blocks:
+        score = of_block(block)[1]
+        by_score[score.name, score.unit].append(block)
+    return tuple(
+        one
+        for those in by_score.values()
+        for one in _of_score(those, compared, outcomes, share_images=share_images, declared=declared)
+    )
+
+
+def _of_score(
+    blocks: Sequence[Block],
+    compared: Mapping[str, Compared],
+    outcomes: OutcomeFiles,
+    *,
+    share_images: bool,
+    declared: Declared | None,
+) -> tuple[OverBlocks, ...]:
+    score = of_block(blocks[0])[1]
     members: dict[str, list[_Member]] = defaultdict(list)
     for block in blocks:
         for arm in block.arms:
@@ -96,7 +121,7 @@ def over_blocks(
             if found.seeds:
                 members[arm.variant].append(_Member(block, arm, arm.reference, found))
     family = {name: own for name, own in sorted(members.items()) if len(own) >= LEAST_BLOCKS}
-    margin = margin_of([r for own in family.values() for one in own for r in one.arm.records.values()])
+    margin = _margin([one for own in family.values() for one in own])
     measured = {name: _mean(own, share_images) for name, own in family.items()}
     alike = {name for name, own in family.items() if all(_verdict(one, compared) == IDENTICAL for one in own)}
     tested = [name for name in family if name not in alike]
@@ -114,9 +139,24 @@ def over_blocks(
         if {BETTER, WORSE} <= {each.verdict for each in inside}:
             one = one.but(verdict=MIXED, prospect=None)
         references = "; ".join(dict.fromkeys(member.reference.variant for member in own))
-        one = one.but(flags=_flags(own, compared, seeds, most, references), unknown=unknown)
-        result.append(OverBlocks(name, references, one, inside, seeds))
+        one = one.but(flags=_flags(own, compared, seeds, most, references), unknown=unknown, sign=score.sign)
+        result.append(OverBlocks(name, references, one, inside, seeds, score))
     return tuple(result)
+
+
+def _margin(members: Sequence[_Member]) -> float:
+    """Return the margin of the mean over blocks: the smallest; of shares of references' means the mean over these."""
+    by_block: dict[str, list[_Member]] = defaultdict(list)
+    for one in members:
+        by_block[one.block.block_id].append(one)
+    records = [record for one in members for record in one.arm.records.values()]
+    if not records or not of_arm(members[0].arm)[1].margin_is_relative:
+        return margin_of(records)
+    found = [
+        margin_beside(records, [record for one in own for record in one.reference.finished.values()])
+        for own in by_block.values()
+    ]
+    return float(np.mean(found))
 
 
 def _by_all_seeds(
@@ -192,12 +232,13 @@ def _mean(
     groups: dict[bytes, Groups | None] = {}
     for one, at in zip(own, rows, strict=True):
         assert one.found.by_image is not None
-        d = one.found.by_image[at].astype(np.int16)
+        d = one.found.by_image[at].astype(np.int16 if one.found.binary else np.float64)
         target = one.found.target if share_images else one.block.dataset.encode()
         sums[target] = sums[target] + d if target in sums else d
         number[target] += 1
         groups[target] = one.found.groups
-    return over_sets(mean, [OnImages(sums[t], number[t], groups[t]) for t in sums]), seeds, unknown
+    found = over_sets(mean, [OnImages(sums[t], number[t], groups[t]) for t in sums], binary=own[0].found.binary)
+    return found, seeds, unknown
 
 
 def _verdict(member: _Member, compared: Mapping[str, Compared]) -> str:
@@ -208,7 +249,7 @@ def _in_block(member: _Member, compared: Mapping[str, Compared]) -> InBlock:
     one = compared[member.arm.arm_id]
     # Of the look's seeds, where the verdict is.
     difference = one.found.mean if one.looked is not None and one.found is not None else member.found.differences.mean()
-    return InBlock(member.block.title, one.verdict, float(difference))
+    return InBlock(member.block.title, one.verdict, of_arm(member.arm)[1].sign * float(difference))
 
 
 def _flags(

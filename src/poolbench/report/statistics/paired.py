@@ -43,7 +43,8 @@ from scipy.special import stdtr, stdtrit
 
 from poolbench.report.statistics.estimates import Values, estimate
 
-Differences = NDArray[np.int8]
+# Of hits whole numbers, of other scores numbers of floating point.
+Differences = NDArray[np.int8] | NDArray[np.int16] | NDArray[np.float64]
 Groups = NDArray[np.int64]
 # Smaller ones the quantile does not know.
 LEAST_TAIL = 1e-100
@@ -222,7 +223,8 @@ class OnImages:
     """What was found on one set of test images.
 
     Args:
-        differences: 1, 0 or −1 for each seed and image, (S, N); where several blocks share the images, their sum.
+        differences: 1, 0 or −1 for each seed and image, (S, N), or the difference of their scores; where several blocks
+            share the images, their sum.
         blocks: how many share them.
         groups: the group of each image, whole numbers (N,); None: each image stands for itself.
     """
@@ -265,7 +267,7 @@ def over_sets(differences: Values, sets: Sequence[OnImages], *, binary: bool = T
     Args:
         differences: the mean over the blocks, one a seed, (S,), all finite.
         sets: the sets of test images with the differences on them; empty: not known, so that the seeds alone count.
-        binary: whether an outcome is 0 or 1.
+        binary: whether an outcome is 0 or 1; other scores have no least variance, and none that follows from a margin.
     """
     seeds = estimate(np.asarray(differences, dtype=float)[None])
     n, mean, std = int(seeds.n[0]), float(seeds.mean[0]), float(seeds.std[0])
@@ -291,13 +293,16 @@ def over_sets(differences: Values, sets: Sequence[OnImages], *, binary: bool = T
 def _variances(one: OnImages) -> tuple[float, float]:
     """Return the variance of the mean over one set's images, of the sum over its blocks; and of what is left."""
     d, (n, images) = one.differences, one.differences.shape
-    by_image = d.sum(axis=0, dtype=np.int64) / n
-    by_seed = d.sum(axis=1, dtype=np.int64) / images
+    exact = np.float64 if np.issubdtype(d.dtype, np.floating) else np.int64
+    by_image = d.sum(axis=0, dtype=exact) / n
+    by_seed = d.sum(axis=1, dtype=exact) / images
     middle = by_image.mean()
     if one.groups is not None:
         return _group_variance(d, one.groups, by_image - middle, by_seed), math.nan
-    # Of one block every d is −1, 0 or 1: its square is its size.
-    squares = np.count_nonzero(d) if one.blocks == 1 else int((d.astype(np.int32) ** 2).sum())
+    if exact is np.float64:
+        squares = float((d**2).sum())
+    else:  # of one block every d is −1, 0 or 1: its square is its size
+        squares = np.count_nonzero(d) if one.blocks == 1 else int((d.astype(np.int32) ** 2).sum())
     total = squares - n * images * middle**2
     of_seeds = images * float(((by_seed - middle) ** 2).sum())
     of_images = n * float(((by_image - middle) ** 2).sum())

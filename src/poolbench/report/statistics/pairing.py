@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from poolbench.report.reading.arms import Arm, Block, number
+from poolbench.report.reading.arms import Arm, Block
+from poolbench.report.reading.scores import reached
 
 # Fewer pairs have no variance to speak of.
 LEAST_SEEDS = 3
@@ -47,7 +48,7 @@ def gained(block: Block) -> Gain | None:
     for arm in block.arms:
         if arm.reference is None or arm.is_reference:
             continue
-        both = [(a, b) for a, b in _accuracies(arm, arm.reference) if math.isfinite(a) and math.isfinite(b)]
+        both = [(a, b) for a, b in _scores(arm, arm.reference) if math.isfinite(a) and math.isfinite(b)]
         if len(both) < LEAST_SEEDS:
             continue
         own, its = np.array(both).T
@@ -57,11 +58,11 @@ def gained(block: Block) -> Gain | None:
     return Gain(block.title, paired / apart, arms) if apart > 0 else None
 
 
-def _accuracies(arm: Arm, reference: Arm) -> list[tuple[float, float]]:
+def _scores(arm: Arm, reference: Arm) -> list[tuple[float, float]]:
     return [
         (
-            number(record["metrics"].get("test_accuracy")),
-            number(reference.finished[seed]["metrics"].get("test_accuracy")),
+            reached(record),
+            reached(reference.finished[seed]),
         )
         for seed, record in arm.finished.items()
         if seed in reference.finished

@@ -1,4 +1,4 @@
-"""Accuracy by stratum of the test set, where a dataset names strata: the place of a motif, the speaker of a sound."""
+"""The score by stratum of the test set, where a dataset names strata: the place of a motif, the speaker of a sound."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from poolbench.report.reading.arms import Arm, Block, section
 from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
 from poolbench.report.statistics.estimates import estimate
 from poolbench.report.tables.frames import frame
+from poolbench.score import task_of
 
 
 def strata(blocks: Sequence[Block], outcomes: OutcomeFiles) -> pd.DataFrame:
@@ -24,7 +25,7 @@ def strata(blocks: Sequence[Block], outcomes: OutcomeFiles) -> pd.DataFrame:
 
 def _rows(arm: Arm, outcomes: OutcomeFiles) -> Iterator[dict[str, Any]]:
     names: list[str] = []
-    accuracies, counts = [], np.zeros(0, np.int64)
+    scores, counts = [], np.zeros(0, np.int64)
     for record in arm.finished.values():
         try:
             found = outcomes.of(record)
@@ -35,21 +36,26 @@ def _rows(arm: Arm, outcomes: OutcomeFiles) -> Iterator[dict[str, Any]]:
         names = [str(name) for name in section(record, "data").get("strata") or ()]
         counts = np.bincount(found.strata, minlength=len(names))
         with np.errstate(invalid="ignore"):
-            accuracies.append(np.bincount(found.strata, weights=found.right, minlength=len(names)) / counts)
-    if not accuracies or len(counts) != len(names):
+            scores.append(np.bincount(found.strata, weights=found.score, minlength=len(names)) / counts)
+    if not scores or len(counts) != len(names):
         return
-    estimated = estimate(np.stack(accuracies, 1))
+    task, score = task_of(next(iter(arm.finished.values())))
+    estimated = estimate(np.stack(scores, 1))
     for place, name in enumerate(names):
         yield {
             "backbone": arm.backbone,
             "dataset": arm.dataset,
             "variant": arm.variant,
+            "task": task,
+            "score": score.name,
+            "unit": score.unit,
+            "better": score.better,
             "stratum": name,
-            "test_images": counts[place],
+            "test_examples": counts[place],
             "n_seeds": estimated.n[place],
-            "test_accuracy_mean": estimated.mean[place],
-            "test_accuracy_std": estimated.std[place],
-            "test_accuracy_ci95_low": estimated.ci95_low[place],
-            "test_accuracy_ci95_high": estimated.ci95_high[place],
+            "score_mean": estimated.mean[place],
+            "score_std": estimated.std[place],
+            "score_ci95_low": estimated.ci95_low[place],
+            "score_ci95_high": estimated.ci95_high[place],
             "arm_id": arm.arm_id,
         }

@@ -6,7 +6,12 @@ ACROSS = (
     Column("variant", "text", "", "the pooling, by the name that it has in every block; best average rank first"),
     Column("n_datasets", "count", "data sets", "data sets that the row is over"),
     Column("n_blocks", "count", "blocks", "blocks that it is over; the backbones of a data set are averaged first"),
-    Column("test_accuracy_mean", "number", "fraction of 1", "mean over data sets of the mean over backbones and seeds"),
+    Column(
+        "test_accuracy_mean",
+        "number",
+        "fraction of 1",
+        "mean over data sets of the mean over backbones and seeds; empty unless accuracy is their score",
+    ),
     Column("average_rank", "number", "1", "mean over data sets of the rank; 1 is best, equal arms share their places"),
     Column(
         "cliques",
@@ -16,8 +21,8 @@ ACROSS = (
         "share a number are not told apart; `alone`: told apart from all; empty: not tested",
     ),
     Column("best_on", "count", "data sets", "data sets on which it is the best, or equal to the best"),
-    Column("gap_mean", "number", "fraction of 1", "mean over data sets of best − this arm: area above its profile"),
-    Column("gap_max", "number", "fraction of 1", "the same on the data set where it is largest"),
+    Column("gap_mean", "number", "of the score", "mean over data sets of best − this arm: area above its profile"),
+    Column("gap_max", "number", "of the score", "the same on the data set where it is largest"),
     Column("within_1_point", "number", "fraction of 1", "share of the data sets with a gap of at most 0.01"),
     Column(
         "improvement_probability",
@@ -29,6 +34,8 @@ ACROSS = (
     Column("improvement_ci95_low", "number", "fraction of 1", "2.5 % of its bootstrap over the seeds of each data set"),
     Column("improvement_ci95_high", "number", "fraction of 1", "97.5 %; empty with fewer than 10 seeds somewhere"),
     Column("reference", "text", "", "the variant that this probability is about, joined by `; ` where blocks differ"),
+    Column("score", "text", "", "what all data sets are judged by; empty where they differ in name or unit"),
+    Column("score_mean", "number", "of the score", "mean over data sets of the mean over backbones and seeds"),
 )
 
 PAIRS = (
@@ -38,7 +45,9 @@ PAIRS = (
     Column("wins", "count", "data sets", "data sets on which variant is better than other"),
     Column("ties", "count", "data sets", "data sets on which they are equal"),
     Column("losses", "count", "data sets", "data sets on which variant is worse than other"),
-    Column("difference_mean", "number", "fraction of 1", "mean over data sets of variant − other"),
+    Column(
+        "difference_mean", "number", "of the score", "mean over data sets of variant − other; empty where scores differ"
+    ),
     Column("rank_difference", "number", "1", "average rank of other − variant's; 0 or above"),
     Column("critical_difference", "number", "1", "Nemenyi's for α = 0.05; empty: not tested"),
     Column("p_nemenyi", "number", "1", "p of rank_difference, corrected for the number of arms; empty: not tested"),

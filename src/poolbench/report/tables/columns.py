@@ -198,6 +198,55 @@ ACCURACY = (
     Column("train_test_gap_difference_ci95_high", "number", "fraction of 1", "upper end of that interval"),
 )
 
+SCORE_KEYS = (
+    Column("task", "text", "", "what a target is: `classification`, `segmentation`, `regression`, or a custom task"),
+    Column("score", "text", "", "what examples are judged by: the primary score is the mean of their own"),
+    Column("unit", "text", "", "of the score: `fraction of 1`, or what an error is measured in"),
+    Column("better", "text", "", "`higher` or `lower`: which score is the better one"),
+)
+# Accuracies are fractions; other scores have units of their own, and the same columns.
+OF_SCORE = {"fraction of 1": "of the score", "fraction of 1, squared": "of the score, squared"}
+SCORED = ("n_paired", "margin", "verdict", "seeds_to_decide", "below_image_se", "flags", "reference")
+
+
+def _of_score(column: Column) -> Column:
+    """Return a column of comparison as it is of any score."""
+    meaning = column.meaning.replace("test_accuracy", "the test score")
+    if column.name == "margin":
+        meaning = (
+            "differences up to this are a tie, as `margin=` said when the cells ran: hundredths of the score where it "
+            "is a fraction of 1, per cent of the reference's mean where it is an error"
+        )
+    return Column(column.name, column.kind, OF_SCORE.get(column.unit, column.unit), meaning)
+
+
+COMPARISON = tuple(
+    column
+    for column in ACCURACY
+    if column.name.startswith("difference_")
+    or column.name in ("n_paired", "margin", "verdict", "seeds_to_decide", "flags")
+    or "look_" in column.name
+)
+SCORES = (
+    *KEYS,
+    *SCORE_KEYS,
+    Column("n_seeds", "count", "seeds", "finished cells (status `ok`) with a test score: the n of its statistics"),
+    *_statistics("score", "of the score", "primary score on the test set"),
+    *map(_of_score, COMPARISON),
+    Column("test_examples", "count", "examples", "size of the test set"),
+    Column("reference", "text", "", "the variant that the differences are taken to"),
+    ARM_ID,
+    *map(_of_score, PROSPECTS),
+)
+METRICS = (
+    *KEYS,
+    Column("task", "text", "", "what a target is"),
+    Column("metric", "text", "", "a figure of the test set beside the score, by its name in the records"),
+    Column("n_seeds", "count", "seeds", "finished cells that have it"),
+    *_statistics("value", "of the metric", "the metric"),
+    ARM_ID,
+)
+
 PARAMETERS = (
     *KEYS,
     Column("parameters", "count", "parameters", "all parameters of the network"),
@@ -288,6 +337,8 @@ SUMMARY = (
     *_without_arm(ACCURACY),
     *_without_arm(PARAMETERS),
     *_without_arm(THROUGHPUT),
+    *SCORE_KEYS,
+    *_statistics("score", "of the score", "primary score on the test set"),
     ARM_ID,
 )
 
@@ -313,13 +364,6 @@ def _both(name: str, kind: str, unit: str, meaning: str) -> tuple[Column, ...]:
     )
 
 
-COMPARISON = tuple(
-    column
-    for column in ACCURACY
-    if column.name.startswith("difference_")
-    or column.name in ("n_paired", "margin", "verdict", "seeds_to_decide", "flags")
-    or "look_" in column.name
-)
 OVER_BLOCKS = (
     Column("variant", "text", "", "the pooling, by the name that it has in the blocks"),
     Column("n_blocks", "count", "blocks", "blocks that the difference is averaged over: it holds for their mean alone"),
@@ -330,18 +374,15 @@ OVER_BLOCKS = (
     Column(
         "reference", "text", "", "the variant that the differences are taken to, joined by `; ` where blocks differ"
     ),
+    Column("score", "text", "", "what these blocks are judged by: only scores of one name and unit are averaged"),
 )
 STRATA = (
     *KEYS,
+    *SCORE_KEYS,
     Column("stratum", "text", "", "a stratum of the test set, such as a speaker or a motif's place"),
-    Column("test_images", "count", "images", "test examples in it"),
+    Column("test_examples", "count", "examples", "test examples in it"),
     Column("n_seeds", "count", "seeds", "finished cells whose outcomes are known"),
-    Column("test_accuracy_mean", "number", "fraction of 1", "their mean accuracy on these examples"),
-    Column("test_accuracy_std", "number", "fraction of 1", "its standard deviation over the seeds (n − 1)"),
-    Column(
-        "test_accuracy_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval over the seeds (Student)"
-    ),
-    Column("test_accuracy_ci95_high", "number", "fraction of 1", "upper end of that interval"),
+    *_statistics("score", "of the score", "mean score of these examples"),
     ARM_ID,
 )
 
@@ -369,6 +410,8 @@ VERSUS = (
 
 TABLES: dict[str, tuple[Column, ...]] = {
     "accuracy": ACCURACY,
+    "scores": SCORES,
+    "metrics": METRICS,
     "parameters": PARAMETERS,
     "throughput": THROUGHPUT,
     "summary": SUMMARY,

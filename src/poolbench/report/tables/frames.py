@@ -10,11 +10,13 @@ import pandas as pd
 
 from poolbench.report.reading.arms import Arm, Block, Record, first, number, section
 from poolbench.report.reading.comparability import METRICS
+from poolbench.report.reading.scores import of_arm
 from poolbench.report.statistics.comparison import Compared, geometry
 from poolbench.report.statistics.estimates import Estimate, Values, correlation, estimate
 from poolbench.report.statistics.over_blocks import OverBlocks
 from poolbench.report.statistics.prospects import SEEDS, Prospect
 from poolbench.report.tables.columns import ARM_ID, COMPARISON, KEYS, PROSPECTS, TABLES, names
+from poolbench.score import CLASSIFICATION, Score
 
 KEY_NAMES = [column.name for column in KEYS]
 # What makes two speed records comparable as absolute figures; a machine is measured in one of these at a time.
@@ -33,20 +35,23 @@ def build(
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return the four tables by name, and warnings about the speed records."""
     arms = [arm for block in blocks for arm in block.arms]
-    accuracy = _accuracy(arms, compared)
+    every = _accuracy(arms, compared)
+    classified = np.array([of_arm(arm)[0] == CLASSIFICATION for arm in arms], dtype=bool)
+    accuracy = _typed("accuracy", every[classified])
     parameters = frame("parameters", [_parameters_row(arm) for arm in arms])
     throughput, warnings = _throughput(arms, speeds)
     shown, more = _shown(throughput)
-    summary = accuracy.merge(parameters.drop(columns=KEY_NAMES), on=ARM_ID.name, how="left", sort=False)
+    summary = every.merge(parameters.drop(columns=KEY_NAMES), on=ARM_ID.name, how="left", sort=False)
     summary = summary.merge(shown.drop(columns=KEY_NAMES), on=ARM_ID.name, how="left", sort=False)
     summary = _typed("summary", summary)
     tables = {"accuracy": accuracy, "parameters": parameters, "throughput": throughput, "summary": summary}
+    tables |= {"scores": _typed("scores", every), "metrics": _metrics(arms)}
     return tables, warnings + more
 
 
 NAMES = (
-    *("accuracy", "parameters", "throughput", "summary", "published", "over_blocks", "across", "pairs"),
-    *("strata", "tuned"),
+    *("accuracy", "parameters", "throughput", "summary", "scores", "metrics", "published"),
+    *("over_blocks", "across", "pairs", "strata", "tuned"),
 )
 
 
@@ -77,9 +82,13 @@ def _keys(arm: Arm) -> dict[str, Any]:
     return {"backbone": arm.backbone, "dataset": arm.dataset, "variant": arm.variant, "arm_id": arm.arm_id}
 
 
-def values(arms: Sequence[Arm], metric: str) -> Values:
-    """Return the metric of the finished cells, a row an arm, a column a seed, NaN where there is none."""
-    seeds = {seed: column for column, seed in enumerate(sorted({seed for arm in arms for seed in arm.finished}))}
+def values(arms: Sequence[Arm], metric: str, among: Sequence[Arm] | None = None) -> Values:
+    """Return the metric of the finished cells, a row an arm, a column a seed, NaN where there is none.
+
+    Columns are the seeds of `among`, if given.
+    """
+    known = sorted({seed for arm in (among or arms) for seed in arm.finished})
+    seeds = {seed: column for column, seed in enumerate(known)}
     matrix = np.full((len(arms), len(seeds)), np.nan)
     for row, arm in enumerate(arms):
         for seed, record in arm.finished.items():
@@ -87,16 +96,25 @@ def values(arms: Sequence[Arm], metric: str) -> Values:
     return matrix
 
 
+def scores_of(arms: Sequence[Arm], part: str = "test") -> Values:
+    """Return the primary scores of the finished cells on a part, a row an arm, a column a seed, NaN where none is."""
+    found = [values([arm], f"{part}_{of_arm(arm)[1].name}", among=arms)[0] for arm in arms]
+    return np.stack(found) if found else np.empty((0, 0))
+
+
 def _accuracy(arms: Sequence[Arm], compared: Mapping[str, Compared]) -> pd.DataFrame:
+    """Return the columns of `accuracy`, and those of `scores`, for arms of every task."""
     columns: dict[str, Any] = {key: [_keys(arm)[key] for arm in arms] for key in (*KEY_NAMES, "arm_id")}
     matrices = {metric: values(arms, metric) for metric in METRICS}
     for metric, matrix in matrices.items():
-        found = estimate(matrix)
-        columns |= _statistics(metric, found)
-        if metric == "test_accuracy":
-            columns["n_seeds"] = found.n
-    accuracy = matrices["test_accuracy"]
-    columns |= _compared(arms, accuracy, compared)
+        columns |= _statistics(metric, estimate(matrix))
+    accuracy, scores = matrices["test_accuracy"], scores_of(arms)
+    of_scores = estimate(scores)
+    columns |= _statistics("score", of_scores) | {"n_seeds": of_scores.n}
+    told = [of_arm(arm) for arm in arms]
+    columns |= {"task": [task for task, _ in told]}
+    columns |= {column: [getattr(score, key) for _, score in told] for column, key in OF_SCORE}
+    columns |= _compared(arms, scores, compared)
     columns["identical_to"] = ["; ".join(arm.identical) for arm in arms]
     columns["geometry"] = [geometry(arm) for arm in arms]
     for status in ("failed", "diverged", "unsupported", "interrupted"):
@@ -104,12 +122,37 @@ def _accuracy(arms: Sequence[Arm], compared: Mapping[str, Compared]) -> pd.DataF
     images = np.array([_first_number(arm, "data", "test_images") for arm in arms])
     with np.errstate(invalid="ignore", divide="ignore"):
         errors = np.sqrt(accuracy * (1.0 - accuracy) / images[:, None])
-    columns["test_images"] = images
+    columns["test_images"] = columns["test_examples"] = images
     columns["test_accuracy_image_se"] = estimate(errors).mean
     columns["below_image_se"] = _below(columns["difference_mean"], columns["test_accuracy_image_se"])
     columns["reference"] = [arm.reference.variant if arm.reference else "" for arm in arms]
     columns |= _overfitting(arms, accuracy)
-    return _typed("accuracy", pd.DataFrame(columns))
+    return pd.DataFrame(columns)
+
+
+# Columns of a score, and its fields.
+OF_SCORE = (("score", "name"), ("unit", "unit"), ("better", "better"))
+
+
+def _metrics(arms: Sequence[Arm]) -> pd.DataFrame:
+    """Return what is reported beside the scores, a row for each arm and figure."""
+    rows = []
+    for arm in arms:
+        task, score = of_arm(arm)
+        # What training and validation reached is no figure of the test set, nor is how long it took.
+        known = {
+            name: None
+            for record in arm.finished.values()
+            for name, value in record["metrics"].items()
+            if name not in (f"test_{score.name}", "selected_epoch", "epochs")
+            and not name.startswith(("train_", "val_"))
+            and isinstance(value, int | float)
+        }
+        for name in known:
+            found = estimate(values([arm], name))
+            statistics = {key: value[0] for key, value in _statistics("value", found).items()}
+            rows.append(_keys(arm) | {"task": task, "metric": name, "n_seeds": int(found.n[0])} | statistics)
+    return frame("metrics", rows)
 
 
 def _statistics(name: str, found: Estimate) -> dict[str, Any]:
@@ -162,10 +205,12 @@ def comparison(one: Compared) -> dict[str, Any]:
     found, decision = one.found, one.decision
     if found is None or decision is None:
         return told
-    low, high = found.interval(0.95)
+    low, high = _turned(*found.interval(0.95), one.sign)
+    holm_low, holm_high = _turned(decision.low, decision.high, one.sign)
+    tie_low, tie_high = _turned(decision.tie_low, decision.tie_high, one.sign)
     return told | {
         "n_paired": found.n,
-        "difference_mean": found.mean,
+        "difference_mean": one.sign * found.mean,
         "difference_std": found.std,
         "difference_noise": one.noise,
         "difference_seed_variance": found.seed_variance,
@@ -177,14 +222,19 @@ def comparison(one: Compared) -> dict[str, Any]:
         "difference_p_seeds": found.p_seeds,
         "difference_p_holm": decision.p_holm,
         "difference_holm_level": decision.level,
-        "difference_holm_low": decision.low,
-        "difference_holm_high": decision.high,
+        "difference_holm_low": holm_low,
+        "difference_holm_high": holm_high,
         "margin": one.margin,
         "seeds_to_decide": decision.further_seeds,
-        "tie_low": decision.tie_low,
-        "tie_high": decision.tie_high,
+        "tie_low": tie_low,
+        "tie_high": tie_high,
         **_prospect(one.prospect),
     }
+
+
+def _turned(low: float, high: float, sign: int) -> tuple[float, float]:
+    """Return both ends of an interval of what is better as those of a difference of scores."""
+    return (low, high) if sign > 0 else (-high, -low)
 
 
 def _prospect(ahead: Prospect | None) -> dict[str, float]:
@@ -205,13 +255,19 @@ def over_blocks(found: Sequence[OverBlocks]) -> pd.DataFrame:
                 "n_blocks": len(one.blocks),
                 "n_seeds": len(one.seeds),
                 "blocks": "; ".join(
-                    f"{each.block} {each.difference * 100:+.2f} {each.verdict}".strip() for each in one.blocks
+                    f"{each.block} {_signed(each.difference, one.score)} {each.verdict}".strip() for each in one.blocks
                 ),
                 "reference": one.reference,
+                "score": one.score.name,
             }
             for one in found
         ],
     )
+
+
+def _signed(difference: float, score: Score) -> str:
+    """Return a difference with its sign, in points where the score is a fraction, else in its unit."""
+    return f"{difference * 100:+.2f}" if score.is_fraction else f"{difference:+.3g}"
 
 
 def _below(differences: Sequence[float | None], errors: Values) -> list[bool | None]:

@@ -5,16 +5,18 @@ from typing import Any
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, WORSE
+from poolbench.report.text.units import written_row
 from poolbench.report.text.views import (
     FLAGGED,
     NOTHING,
     View,
-    accuracy_text,
     count_text,
     difference_text,
     figure_text,
     given,
+    margin_text,
     millions_text,
+    score_text,
 )
 
 SPECIAL = {
@@ -70,10 +72,10 @@ def tables(
 
 def best(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the digest of the arm that may be called the best of a block; empty where the verdicts bear none."""
-    known = [row for row in rows if given(row["test_accuracy_mean"])]
+    known = [row for row in rows if given(row["score_mean"])]
     if not known:
         return ""
-    first = max(known, key=lambda row: row["test_accuracy_mean"])
+    first = max(known, key=lambda row: written_row(row).score.sign * row["score_mean"])
     if first["verdict"] == BETTER and not first["flags"]:
         return str(first["arm_id"])
     others = [row for row in known if row is not first and row["verdict"] != IDENTICAL]
@@ -89,9 +91,11 @@ def best(rows: Sequence[Mapping[str, Any]]) -> str:
 def _table(number: int, block: Block, view: View, rows: Sequence[Mapping[str, Any]]) -> str:
     differences = any(given(row["difference_mean"]) for row in rows)
     speeds = any(given(row["training_ratio"]) for row in rows)
-    headings = ["Pooling", "$n$", "Accuracy, \\%"]
+    how = written_row(rows[0])
+    headings = ["Pooling", "$n$", escaped(how.quantity[:1].upper() + how.quantity[1:])]
     if differences:
-        headings += [f"$\\Delta$ to {escaped(view.against)}, points", "Verdict"]
+        unit = f", {escaped(how.difference_unit)}" if how.difference_unit else ""
+        headings += [f"$\\Delta$ to {escaped(view.against)}{unit}", "Verdict"]
     headings += ["Parameters", "MACs, M"] + (["Training, ratio"] if speeds else [])
     bold = best(rows)
     marked = any(row["flags"] for row in rows)
@@ -106,7 +110,7 @@ def _table(number: int, block: Block, view: View, rows: Sequence[Mapping[str, An
         r"\midrule",
     ]
     for row in rows:
-        accuracy = escaped(accuracy_text(row))
+        accuracy = escaped(score_text(row))
         cells = [
             _first_cell(str(row["variant"])) + (MARK if row["flags"] else ""),
             count_text(row["n_seeds"]),
@@ -156,12 +160,17 @@ def _first_cell(name: str) -> str:
 
 
 def _caption(view: View, rows: Sequence[Mapping[str, Any]], differences: bool, marked: bool, bold: str) -> str:
-    parts = [f"{escaped(view.title)}. Test accuracy: mean over $n$ seeds $\\pm$ half its 95\\,\\% interval."]
+    how = written_row(rows[0])
+    parts = [
+        f"{escaped(view.title)}. Test {how.score.words}{how.direction}: mean over $n$ seeds $\\pm$ half its "
+        "95\\,\\% interval."
+    ]
     if differences:
-        margin = max((row["margin"] * 100 for row in rows if given(row["margin"])), default=0.0)
+        largest = max((row for row in rows if given(row["margin"])), key=lambda row: row["margin"], default=None)
+        margin = "0 points" if largest is None else margin_text(largest)
         parts.append(
             "$\\Delta$: paired difference $\\pm$ half the interval that decides the verdict (seeds and test images "
-            f"count as noise, Holm's correction for the arms); tie: within {margin:g} points."
+            f"count as noise, Holm's correction for the arms); tie: within {escaped(margin)}."
         )
     if bold:
         of_reference = any(row["verdict"] == "reference" and row["arm_id"] == bold for row in rows)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from poolbench.report.statistics.over_blocks import InBlock, OverBlocks
 from poolbench.report.statistics.verdicts import BETTER, WORSE
+from poolbench.report.text.units import written, written_row
 from poolbench.report.text.views import (
     FLAGGED,
     Heading,
@@ -14,10 +15,11 @@ from poolbench.report.text.views import (
     View,
     count_text,
     difference_text,
-    points_text,
+    estimate_text,
     verdict_text,
 )
 from poolbench.report.text.words import listing
+from poolbench.score import Score
 
 # More blocks than this are counted by their verdicts; accuracy.csv has each.
 MOST_BLOCKS = 8
@@ -30,7 +32,8 @@ def rows(found: Sequence[OverBlocks], table: pd.DataFrame) -> Rows:
     content: Sequence[Mapping[Any, Any]] = table.to_dict("records")
     return [
         {str(key): value for key, value in row.items()}
-        | {"mixed": _contradiction(one.blocks), "test_images": _images(one)}
+        | {"mixed": _contradiction(one.blocks, one.score), "test_images": _images(one)}
+        | {"unit": one.score.unit, "better": one.score.better}
         for row, one in zip(content, found, strict=True)
     ]
 
@@ -39,11 +42,17 @@ def _images(one: OverBlocks) -> int | None:
     return one.compared.found.images if one.compared.found else None
 
 
-def _contradiction(blocks: Sequence[InBlock]) -> str:
+def _change(each: InBlock, score: Score) -> str:
+    """Return a block's difference with its sign, in points or in the score's unit."""
+    how = written(score, each.difference)
+    return estimate_text(each.difference, None, None, scale=how.scale, decimals=how.decimals, signed=True)
+
+
+def _contradiction(blocks: Sequence[InBlock], score: Score) -> str:
     """Name the blocks in which an arm is worse and those in which it is better."""
     parts = []
     for verdict in (WORSE, BETTER):
-        those = [f"{each.block} {points_text(each.difference)}" for each in blocks if each.verdict == verdict]
+        those = [f"{each.block} {_change(each, score)}" for each in blocks if each.verdict == verdict]
         if those:
             parts.append(f"{verdict} on {', '.join(those)}")
     return "; ".join(parts)
@@ -85,8 +94,13 @@ def view(found: Sequence[OverBlocks], table: pd.DataFrame) -> View | None:
     ]
     if several:
         columns.append((Heading("blocks", "blocks"), [count_text(row["n_blocks"]) for row in content]))
+    scores = {(one.score.name, one.score.unit): written_row(row) for one, row in zip(found, content, strict=True)}
+    unit = next(iter(scores.values())).difference_unit if len(scores) == 1 else ""
+    if len(scores) > 1:
+        columns.append((Heading("score", "score"), [written_row(row).quantity for row in content]))
+    shown_unit = f", {unit}" if unit else ""
     columns += [
-        (Heading("Δ, points", "Δ over blocks, points"), [difference_text(row) for row in content]),
+        (Heading(f"Δ{shown_unit}", f"Δ over blocks{shown_unit}"), [difference_text(row) for row in content]),
         (Heading("verdict", "verdict over blocks"), [verdict_text(row) for row in content]),
     ]
     if len(names) <= MOST_BLOCKS:
@@ -114,7 +128,7 @@ def _inside(one: OverBlocks, name: str) -> str:
     """Return the difference in one block, with its verdict."""
     for each in one.blocks:
         if each.block == name:
-            return f"{points_text(each.difference)} {each.verdict}".strip()
+            return f"{_change(each, one.score)} {each.verdict}".strip()
     return "not run"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, FAILS, MIXED, TIE, TOO_FEW, UNDECIDED, WORSE
-from poolbench.report.text.views import given, points_text
+from poolbench.report.text.views import change_text, given, margin_text
 
 # Longer lists of names are counted.
 MOST_NAMED = 5
@@ -42,7 +42,7 @@ def _clear(rows: Sequence[Row], reference: str, where: str) -> str:
     parts = []
     for found, word in ((better, "better"), (worse, "worse")):
         if found:
-            names = _listed([f"{row['variant']} ({points_text(row['difference_mean'])} points)" for row in found])
+            names = _listed([f"{row['variant']} ({change_text(row)})" for row in found])
             parts.append(f"{names} {'is' if len(found) == 1 else 'are'} {word} than {reference}")
     if not parts:
         return f"{where or 'N'}{'n' * bool(where)}o pooling was shown to be better or worse than {reference}."
@@ -54,7 +54,7 @@ def _other(rows: Sequence[Row], reference: str) -> str:
     if mixed := _of(rows, MIXED):
         parts.append(f"Better in some blocks and worse in others: {_names(mixed)}")
     if ties := _of(rows, TIE):
-        parts.append(f"As good as {reference} within {ties[0]['margin'] * 100:g} points: {_names(ties)}")
+        parts.append(f"As good as {reference} within {margin_text(ties[0])}: {_names(ties)}")
     if fails := _of(rows, FAILS):
         parts.append(f"Failed in more runs than {reference}: {_names(fails)}")
     return f"{'. '.join(parts)}." if parts else ""

@@ -13,6 +13,8 @@ import pandas as pd
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, FAILS, TIE, UNDECIDED, WORSE
+from poolbench.report.text.units import Written, written_row
+from poolbench.score import ACCURACY, LOWER
 
 NOTHING = "–"
 
@@ -52,7 +54,9 @@ def given(value: Any) -> bool:
     return not (value is None or value is pd.NA or value != value or value == "")
 
 
-def estimate_text(mean: Any, low: Any, high: Any, *, scale: float = 100.0, signed: bool = False) -> str:
+def estimate_text(
+    mean: Any, low: Any, high: Any, *, scale: float = 100.0, decimals: int = 2, signed: bool = False
+) -> str:
     """Return mean ± half-width of the interval, times `scale`; the mean alone where there is no interval.
 
     >>> estimate_text(0.9712, 0.9678, 0.9746), estimate_text(-0.002, float("nan"), float("nan"), signed=True)
@@ -60,10 +64,10 @@ def estimate_text(mean: Any, low: Any, high: Any, *, scale: float = 100.0, signe
     """
     if not given(mean):
         return NOTHING
-    rounded = round(mean * scale, 2) + 0.0  # no negative zero
-    text = f"{rounded:{'+' if signed else ''}.2f}".replace("-", "−")
+    rounded = round(mean * scale, decimals) + 0.0  # no negative zero
+    text = f"{rounded:{'+' if signed else ''}.{decimals}f}".replace("-", "−")
     if given(low) and given(high):
-        text += f" ± {(high - low) / 2 * scale:.2f}"
+        text += f" ± {(high - low) / 2 * scale:.{decimals}f}"
     return text
 
 
@@ -158,15 +162,20 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
     unlike = unlike_arms(rows)
     speeds = any(given(row["training_ratio"]) or given(row["latency_ms"]) for row in rows)
     own_parameters = any(given(row["parameters_pooling"]) and row["parameters_pooling"] > 0 for row in rows)
+    how = written_row(rows[0]) if rows else Written()
+    of_score = (
+        Heading("test acc. %", how.axis) if how.score == ACCURACY else Heading(how.axis, how.axis + how.direction)
+    )
+    unit = f", {how.difference_unit}" if how.difference_unit else ""
     columns: list[tuple[Heading, list[str]]] = [
         (Heading("variant", "variant"), [str(row["variant"]) for row in rows]),
         (Heading("n", "n"), [_seeds_text(row) for row in rows]),
-        (Heading("test acc. %", "test accuracy, %"), [accuracy_text(row) for row in rows]),
+        (of_score, [score_text(row) for row in rows]),
     ]
     if any(given(row["difference_mean"]) for row in rows):
         columns += [
             (
-                Heading("Δ, points", f"Δ to {code(reference) if not several else reference}, points"),
+                Heading(f"Δ{unit}", f"Δ to {code(reference) if not several else reference}{unit}"),
                 [difference_text(row) for row in rows],
             ),
             (Heading("verdict", "verdict"), [verdict_text(row) for row in rows]),
@@ -212,13 +221,41 @@ def accuracy_text(row: Mapping[str, Any]) -> str:
     return estimate_text(*(row[f"test_accuracy_{part}"] for part in ("mean", "ci95_low", "ci95_high")))
 
 
+def score_text(row: Mapping[str, Any]) -> str:
+    """Return an arm's test score with its own interval, a fraction in per cent, others in their unit."""
+    parts = (row[f"score_{part}"] for part in ("mean", "ci95_low", "ci95_high"))
+    return estimate_text(*parts, **_style(row))
+
+
+def _style(row: Mapping[str, Any]) -> dict[str, Any]:
+    how = written_row(row)
+    return {"scale": how.scale, "decimals": how.decimals}
+
+
 def difference_text(row: Mapping[str, Any]) -> str:
     """Return the difference with the interval that decides the verdict; where nothing is decided, with its own."""
     if row["verdict"] == TIE and given(row.get("tie_low")):
-        return estimate_text(row["difference_mean"], row["tie_low"], row["tie_high"], signed=True)
+        return estimate_text(row["difference_mean"], row["tie_low"], row["tie_high"], signed=True, **_style(row))
     interval = "holm" if given(row["difference_holm_low"]) else "ci95"
     mean, low, high = (row[f"difference_{part}"] for part in ("mean", f"{interval}_low", f"{interval}_high"))
-    return estimate_text(mean, low, high, signed=True)
+    return estimate_text(mean, low, high, signed=True, **_style(row))
+
+
+def change_text(row: Mapping[str, Any], value: Any = None) -> str:
+    """Return a row's difference with its sign and unit: `+1.23 points`, `−0.012 degrees`; or that of `value`."""
+    unit = written_row(row).difference_unit
+    found = row["difference_mean"] if value is None else value
+    return f"{estimate_text(found, None, None, signed=True, **_style(row))} {unit}".rstrip()
+
+
+def margin_text(row: Mapping[str, Any]) -> str:
+    """Return the margin of a tie with its unit.
+
+    >>> margin_text({"margin": 0.005})
+    '0.5 points'
+    """
+    how = written_row(row)
+    return f"{row['margin'] * how.scale:.3g} {how.difference_unit}".rstrip()
 
 
 # Marks a verdict on arms that differ in more than the pooling, and a difference below the test set's own error.
@@ -288,8 +325,10 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
     seeds = summary.loc[summary["n_seeds"] > 0, "n_seeds"]
     low, high = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
     few = f"{low}" if low == high else f"{low} to {high}"
+    names = dict.fromkeys(written_row(row).score.words for row in rows_by_arm(summary).values())
+    words = " or ".join(names) or ACCURACY.words
     lines = [
-        f"Test accuracy: mean over the n = {few} seed{'s' * (high != 1)} of each variant"
+        f"Test {words}: mean over the n = {few} seed{'s' * (high != 1)} of each variant"
         + (
             " ± half the width of its 95 % interval (Student's t over the seeds)."
             if high > 1
@@ -311,11 +350,16 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
         lines += _further(summary)
         lines.append(SCOPE)
     errors = summary["test_accuracy_image_se"].dropna()
-    size = f": here up to {errors.max() * 100:.2f} points" if len(errors) else ""
-    lines.append(
-        "Not in the accuracies' own intervals: the test set is itself a sample, with a standard error of "
-        f"√(p(1−p)/images){size} on each."
-    )
+    if len(errors):
+        lines.append(
+            "Not in the accuracies' own intervals: the test set is itself a sample, with a standard error of "
+            f"√(p(1−p)/images): here up to {errors.max() * 100:.2f} points on each."
+        )
+    if (summary["better"] == LOWER).any():
+        lines.append(
+            "Where a lower score is better, such as an error, a difference below 0 is the better one; its margin is a "
+            "share of the reference's mean."
+        )
     if unlike_arms(rows_by_arm(summary).values()):
         lines.append(
             f"{UNLIKE}: only one of the two ran by compiled kernels, or more of it, so the ratio tells the "
@@ -349,11 +393,11 @@ def _noise(summary: pd.DataFrame) -> str:
 
 def _verdicts(summary: pd.DataFrame) -> str:
     """Say how a verdict comes about, and what its marks mean."""
-    margins = sorted(set(summary["margin"].dropna() * 100))
-    margin = " or ".join(f"{value:g}" for value in margins) or "0"
+    rows = [row for row in rows_by_arm(summary).values() if given(row["margin"])]
+    margin = " or ".join(dict.fromkeys(margin_text(row) for row in sorted(rows, key=lambda row: row["margin"])))
     text = (
-        f"Verdict: tie where the arm is shown to lie within the margin of {margin} points that was set beforehand (two "
-        "one-sided tests, each at 5 %); better or worse where the interval excludes zero; else undecided"
+        f"Verdict: tie where the arm is shown to lie within the margin of {margin or '0 points'} that was set beforehand "
+        "(two one-sided tests, each at 5 %); better or worse where the interval excludes zero; else undecided"
     )
     if (summary["verdict"] == FAILS).any():
         text += f"; {FAILS} where more of an arm's cells failed than of its reference's: what finished was lucky"

@@ -17,7 +17,7 @@ from poolbench.report.statistics.verdicts import (
     UNDECIDED,
     WORSE,
 )
-from poolbench.report.text.views import given, points_text
+from poolbench.report.text.views import change_text, given, margin_text
 
 ORDER = (FAILS, BETTER, WORSE, MIXED, TIE, UNDECIDED, TOO_FEW, IDENTICAL)
 # With a smaller chance than this, however many seeds, it is the test set that decides nothing.
@@ -109,7 +109,7 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
             continue
         heading = verdict
         if verdict == TIE:
-            heading = f"tie within {found[0]['margin'] * 100:g} points"
+            heading = f"tie within {margin_text(found[0])}"
         if verdict == UNDECIDED:
             # Of looks that were declared the next one decides, not a new run.
             looks = any(given(row.get("look_seeds")) or given(row.get("next_look_seeds")) for row in found)
@@ -130,9 +130,9 @@ def _named(row: Mapping[str, Any]) -> str:
     name, verdict = str(row["variant"]), row["verdict"]
     asides = []
     if verdict in (BETTER, WORSE):
-        asides.append(f"{points_text(row['difference_mean'])} points")
+        asides.append(change_text(row))
     if verdict == FAILS:
-        asides.append(f"{points_text(row['difference_mean'])} points where both finished")
+        asides.append(f"{change_text(row)} where both finished")
     if verdict == MIXED:
         asides.append(str(row["mixed"]))
     if verdict in (TIE, UNDECIDED) and same_outcomes(row):
@@ -145,7 +145,7 @@ def _named(row: Mapping[str, Any]) -> str:
 
 
 def same_outcomes(row: Mapping[str, Any]) -> str:
-    """Return that two arms were right on the same images with every seed; empty where they were not.
+    """Return that two arms had the same outcome on every test image with every seed; empty where they had not.
 
     >>> same_outcomes({"difference_p": 1.0, "difference_std": 0.0, "test_images": 600})
     'the same on all 600 images'

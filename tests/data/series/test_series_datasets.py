@@ -26,16 +26,16 @@ def test_ecg_beats_arguments_act_or_are_refused():
         EcgBeats(**{**small, key: 11}).fingerprint() for key in ("train_recordings", "test_recordings", "beats")
     }
     assert len(prints) == 4
-    with pytest.raises(ConfigurationError, match="`dataset.beats` must be a whole number of at least 10"):
+    with pytest.raises(ConfigurationError, match=r"`dataset.beats` must be a whole number of at least 10"):
         EcgBeats(beats=3)
-    with pytest.raises(ConfigurationError, match="`dataset.test_recordings` must be a whole number of at least 2"):
+    with pytest.raises(ConfigurationError, match=r"`dataset.test_recordings` must be a whole number of at least 2"):
         EcgBeats(test_recordings=1)
 
 
 def test_milliseconds_are_the_datasets_or_the_yamls():
     assert open_dataset(ECG).step_ms == 7.8125
     assert open_dataset({**ECG, "step_ms": 4}).step_ms == 4
-    with pytest.raises(ConfigurationError, match="`dataset.step_ms` must be a number above 0, got 0"):
+    with pytest.raises(ConfigurationError, match=r"`dataset.step_ms` must be a number above 0, got 0"):
         open_dataset({**ECG, "step_ms": 0})
 
 

@@ -142,7 +142,7 @@ def test_what_cannot_be_is_named_before_anything_is_computed(tree, arguments, er
 
 def test_a_folder_of_other_files_is_refused(tree):
     (tree / "train" / "low" / "notes.txt").write_text("")
-    with pytest.raises(DataError, match="holds what is no wav file: notes.txt"):
+    with pytest.raises(DataError, match=r"holds what is no wav file: notes.txt"):
         folder(tree)
 
 

@@ -55,7 +55,8 @@ def test_where_no_strata_are_named_there_is_no_table_and_no_section(results):
 
 
 def test_strata_of_other_examples_are_not_counted(results):
-    add(results, "max", 0, [True] * 10, [0, 1])
+    for variant in ("max", "avg"):
+        add(results, variant, 0, [True] * 10, [0, 1])
     content = gather(load(results.folder))
     assert "strata" not in content.tables
     assert any("names strata of other images" in warning for warning in content.warnings)

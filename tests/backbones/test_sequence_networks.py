@@ -32,7 +32,7 @@ def test_a_filter_sees_a_motif_at_either_end_whole():
 def test_the_last_map_sees_what_the_docstring_says(assemble, conf, stages):
     made = assemble(conf("backbone", "ecg_cnn", stages=stages), "max", shape=(1, 320))
     rows = audited(made, batch_size=2, device=torch.device("cpu"), step_ms=7.8125)[0]["sites"]
-    seen = 1 + 5 * (2**stages - 1)
+    seen = {1: 7, 3: 43, 5: 187}[stages]
     assert rows[-1]["receptive_field"] == [seen]
     assert rows[-1]["receptive_field_ms"] == seen * 7.8125
     assert "receptive_field_ms" not in audited(made, batch_size=2, device=torch.device("cpu"))[0]["sites"][0]
@@ -60,8 +60,8 @@ def test_windows_are_as_large_as_their_strides_and_none_where_nothing_is_reduced
     [
         (lambda: MotifCNN(4, 5, (18,)), UnsupportedError, "cannot serve sequences of 18 places: a filter covers 19"),
         (lambda: MotifCNN(3, 5, (32, 32)), UnsupportedError, "motif_cnn takes sequences .* 2 dimensions of 32x32"),
-        (lambda: EcgCNN(1, 5, (155,)), UnsupportedError, "its last map sees 156; set backbone.stages to 4 or less"),
-        (lambda: EcgCNN(1, 5, (5,)), UnsupportedError, "series must have at least 6 places"),
+        (lambda: EcgCNN(1, 5, (186,)), UnsupportedError, "its last map sees 187; set backbone.stages to 4 or less"),
+        (lambda: EcgCNN(1, 5, (6,)), UnsupportedError, "series must have at least 7 places"),
         (lambda: EcgCNN(1, 5, (32, 32)), UnsupportedError, "ecg_cnn takes sequences"),
         (lambda: EcgCNN(1, 5, (320,), stages=0), ConfigurationError, "`backbone.stages` must be a whole number"),
         (lambda: AudioCNN(1, 5, (320,)), UnsupportedError, "audio_cnn takes spectrograms"),

@@ -34,5 +34,5 @@ def test_patients_are_groups_in_the_outcomes(tmp_path, monkeypatch):
         assert outcomes["group"].tolist() == [0] * 20 + [1] * 20 + [2] * 20
         assert "stratum" not in outcomes
     (record,) = records(folder).values()
-    assert [site["receptive_field_ms"] for site in record["audit"]["sites"]] == [6 * 7.8125, 16 * 7.8125]
+    assert [site["receptive_field_ms"] for site in record["audit"]["sites"]] == [7 * 7.8125, 19 * 7.8125]
     assert "macro_f1" in " ".join(record["metrics"])

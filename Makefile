@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXPERIMENT ?= quickstart
 RESULTS ?= results/$(EXPERIMENT)
+# Of every experiment, unless one is named.
+ALL_OR_ONE = $(if $(filter filefile,$(origin EXPERIMENT)$(origin RESULTS)),results,$(RESULTS))
 TESTS ?= -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare sweep report status work bench docs site test test-all test-gpu test-faults check format lock clean
+.PHONY: help setup compare sweep report status work serve dashboard wandb-sync bench docs site test test-all test-gpu test-faults check format lock clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +33,17 @@ status: $(READY) ## how far a sweep is: make status EXPERIMENT=quickstart
 
 work: $(READY) ## one more worker at a sweep: make work EXPERIMENT=quickstart
 	$(BIN)/poolbench work $(RESULTS)
+
+##@ Dashboards
+
+serve: $(READY) ## the pages of all experiments on this machine, refreshed while workers run
+	$(BIN)/poolbench serve $(ALL_OR_ONE)
+
+dashboard: $(READY) ## a W&B workspace and report of an experiment: make dashboard EXPERIMENT=quickstart
+	$(BIN)/poolbench dashboard $(RESULTS)
+
+wandb-sync: $(READY) ## send the W&B runs that were kept offline (of all experiments, or of RESULTS=FOLDER)
+	$(BIN)/poolbench wandb-sync $(ALL_OR_ONE)
 
 ##@ Measure
 

@@ -16,8 +16,9 @@ from training.recipes import RECIPE, TRAINER, Blobs, network, run
 from poolbench.backbones import assemble
 from poolbench.data import Batches, StreamedImages, open_dataset
 from poolbench.errors import ConfigurationError, UnsupportedError
+from poolbench.loggers import Mirrors
 from poolbench.paths import conf_dir
-from poolbench.training import Mirrors, Protocol, fit
+from poolbench.training import Protocol, fit
 from poolbench.training.inert import inert_settings
 
 MAX = {"name": "max", "downsample": {"_target_": "poolbench.pooling.MaxPool2d"}, "head": None}
@@ -33,7 +34,7 @@ def keys_of(spec: Mapping[str, Any], before: str = "") -> Iterator[str]:
     for key, value in spec.items():
         if isinstance(value, Mapping):
             yield from keys_of(value, f"{before}{key}.")
-        elif key not in NO_ARGUMENTS:
+        elif key not in {*NO_ARGUMENTS, "defaults"}:
             yield f"{before}{key}"
 
 
@@ -224,7 +225,8 @@ def test_memory_format_is_the_weights(layout: str) -> None:
 
 
 # Of the batches and not of the fitting; and what changes no figure, but when a cell is kept, ended or given up.
-ELSEWHERE = {"batch_size", "eval_batch_size", "checkpoint_every_s", "time_limit", "attempts"}
+# What is written beside the figures: tests/cli/test_train.py.
+ELSEWHERE = {"batch_size", "eval_batch_size", "checkpoint_every_s", "time_limit", "attempts", "test_each_epoch"}
 TRIED = {"epochs", "label_smoothing", "precision", "select", "deterministic", "compile", "memory_format"}
 
 
@@ -254,5 +256,5 @@ def test_a_key_of_a_logger_acts(tmp_path: Path, logger: str, key: str, value: st
     assert set(keys_of(spec)) | {"name"} == {"name", "version"}
     mirrors = Mirrors({logger: {**spec, key: value}}, folder=tmp_path, run_id="run", experiment="e")
     mirrors.row({"loss": 1.0}, 0)
-    mirrors.close(ok=True)
+    mirrors.close()
     assert list(tmp_path.glob(seen))

@@ -100,6 +100,14 @@ class TestExperiment:
             ({"expected": ["max"]}, "`expected` must be a text, got ['max']"),
             ({"published": "max"}, "`published` must be a list, got 'max'"),
             ({"published": FIGURE}, "`published` must be a list, got {"),
+            (
+                {"published": [FIGURE | {"difference": 0.1}]},
+                "`published[0]`: `difference` stands in the place of `test_accuracy`",
+            ),
+            (
+                {"published": [{k: v for k, v in FIGURE.items() if k != "test_accuracy"} | {"difference": 4.3}]},
+                "`published[0]`: `difference` must be a fraction in -1..1, got 4.3",
+            ),
             ({"published": [FIGURE, FIGURE | {"recipe": ""}]}, "`published[1]`: `recipe` must be a text, got ''"),
         ],
     )
@@ -139,6 +147,7 @@ class TestSweep:
         assert "`name` must be one for the whole sweep, got 2" in capsys.readouterr().err
         assert not (tmp_path / "results").exists()
 
+    @pytest.mark.slow
     def test_a_question_is_never_cut_at_its_comma(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         # Hydra takes an unquoted comma for a list of two questions.
         assert self.train("question=Which, if any?") == 2
@@ -151,6 +160,7 @@ class TestSweep:
         assert not (folder / EXPERIMENT_FILE).exists()
         assert [record["margin"] for record in records(folder).values()] == [0.005]
 
+    @pytest.mark.quick(4)
     @pytest.mark.parametrize(
         ("override", "says"),
         [

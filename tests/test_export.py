@@ -72,6 +72,7 @@ def network(
     return Normalised(made, mean=[0.3], std=[0.4]) if normalised else made
 
 
+@pytest.mark.quick(3)
 @FORMATS
 @pytest.mark.parametrize(
     ("backbone", "variant"),
@@ -165,6 +166,7 @@ def test_networks_of_the_libraries_can_be_exported(
     assert exported.difference is not None
 
 
+@pytest.mark.slow
 def test_files_need_neither_poolbench_nor_the_paths_of_this_machine(tmp_path: Path) -> None:
     made = network("slides", "avg_topk").eval()
     x = torch.arange(3 * 256, dtype=torch.int64).remainder(251).to(torch.uint8).view(3, *SHAPE)
@@ -186,6 +188,7 @@ def test_files_need_neither_poolbench_nor_the_paths_of_this_machine(tmp_path: Pa
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (7, 9)])
 def test_cells_of_unequal_sizes_which_onnx_lacks(size: tuple[int, int], tmp_path: Path) -> None:
     done = export_network(Cells(size), (2, 5, 7), tmp_path / "a")
@@ -194,6 +197,7 @@ def test_cells_of_unequal_sizes_which_onnx_lacks(size: tuple[int, int], tmp_path
     assert done.difference == 0
 
 
+@pytest.mark.quick(1)
 @FORMATS
 @pytest.mark.parametrize("size", [(2, 3), (7, 9)])
 def test_means_of_cells_of_unequal_sizes(size: tuple[int, int], format: str, tmp_path: Path) -> None:
@@ -202,6 +206,7 @@ def test_means_of_cells_of_unequal_sizes(size: tuple[int, int], format: str, tmp
     assert done.difference < 1e-6
 
 
+@pytest.mark.quick(1)
 @FORMATS
 @pytest.mark.parametrize("variant", ["adaptive", "avg_max_concat"])
 def test_a_classifier_that_was_added_is_exported(variant: str, format: str, tmp_path: Path) -> None:
@@ -223,6 +228,7 @@ def test_normalisation_is_that_of_the_batches() -> None:
     assert torch.equal(found, expected)
 
 
+@pytest.mark.quick(1)
 @FORMATS
 def test_float_images_and_a_fixed_batch(format: str, tmp_path: Path) -> None:
     made = network("slides", "max", normalised=False)
@@ -235,6 +241,7 @@ def test_float_images_and_a_fixed_batch(format: str, tmp_path: Path) -> None:
         other(x)
 
 
+@pytest.mark.slow
 def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
     made = network("slides", "mixed").train()
     made.get_submodule("network").eval()
@@ -246,6 +253,7 @@ def test_the_network_is_left_as_it_was(tmp_path: Path) -> None:
     assert all(not module._forward_pre_hooks for module in made.modules())
 
 
+@pytest.mark.quick(1)
 @FORMATS
 def test_an_operator_that_cannot_be_exported_is_named_and_leaves_nothing(
     format: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -257,6 +265,7 @@ def test_an_operator_that_cannot_be_exported_is_named_and_leaves_nothing(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @FORMATS
 def test_what_takes_one_size_of_batch_is_exported_for_that_size_alone(format: str, tmp_path: Path) -> None:
     made = nn.Sequential(TakesTwo(2), nn.Flatten())
@@ -266,6 +275,7 @@ def test_what_takes_one_size_of_batch_is_exported_for_that_size_alone(format: st
     export_network(made, SHAPE, tmp_path / "a", format=format, batch=2)
 
 
+@pytest.mark.quick(2)
 @FORMATS
 @pytest.mark.parametrize("wrong", ["a little", "not a number", "its shape"])
 def test_a_difference_is_an_error_and_leaves_nothing(

@@ -18,12 +18,13 @@ from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_dige
 from poolbench.checks import is_whole, whole_number
 from poolbench.data import Datasets, OpenDataset, Task, sizes_of, step_ms, task_for
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
+from poolbench.loggers import Mirrors
 from poolbench.measure.matching import KINDS, Match, match
 from poolbench.own_code import own_code
 from poolbench.record import GROUPS, Identity, identify, title
 from poolbench.settings import Settings
 from poolbench.spec import TARGET, check_values, locate
-from poolbench.training import Mirrors, Protocol, resolve_device, trainer_arguments
+from poolbench.training import Protocol, resolve_device, trainer_arguments
 
 MATCH = "match"
 Shape = tuple[int, ...]

@@ -26,7 +26,8 @@ class Published:
         variant: the pooling, by the name that it has here.
         dataset: likewise.
         backbone: likewise.
-        test_accuracy: fraction of 1.
+        test_accuracy: fraction of 1; None: only a difference was published.
+        difference: to the experiment's reference, a fraction of 1, where that is what was published; None: it is not.
         test_accuracy_std: over runs, as published; None: not given.
         n_runs: runs behind it; None: not given.
         recipe: how their training differs from the one here.
@@ -36,8 +37,9 @@ class Published:
     variant: str
     dataset: str
     backbone: str
-    test_accuracy: float
     recipe: str
+    test_accuracy: float | None = None
+    difference: float | None = None
     test_accuracy_std: float | None = None
     n_runs: int | None = None
 
@@ -54,7 +56,15 @@ class Published:
             if not isinstance(row.get(key), str) or not row[key].strip():
                 raise ConfigurationError(f"{place}: `{key}` must be a text, got {row.get(key)!r}")
         accuracy, std, runs = (row.get(key) for key in ("test_accuracy", "test_accuracy_std", "n_runs"))
-        if not _fraction(accuracy):
+        difference = row.get("difference")
+        if difference is not None:
+            if accuracy is not None or std is not None:
+                raise ConfigurationError(
+                    f"{place}: `difference` stands in the place of `test_accuracy`: give one of the two"
+                )
+            if not is_number(difference) or not -1 <= difference <= 1:
+                raise ConfigurationError(f"{place}: `difference` must be a fraction in -1..1, got {difference!r}")
+        elif not _fraction(accuracy):
             raise ConfigurationError(f"{place}: `test_accuracy` must be a fraction in 0..1, got {accuracy!r}")
         if std is not None and not _fraction(std):
             raise ConfigurationError(f"{place}: `test_accuracy_std` must be a fraction in 0..1 or null, got {std!r}")

@@ -41,6 +41,8 @@ NOT_IDENTITY: dict[str, frozenset[str]] = {
     "protocol": frozenset({"checkpoint_every_s", "time_limit", "attempts"}),
     "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"}),
 }
+# Settings that came later: at these values a cell is what it was before there were any.
+CAME_LATER: dict[str, Mapping[str, Any]] = {"protocol": {"test_each_epoch": False}}
 # What a cell is configured by, each a folder of conf/.
 GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
 REQUIRED = ("schema", "run_id", "arm_id", "block_id", "status", "reason", "labels", "config", "metrics", "seed")
@@ -89,9 +91,7 @@ def identify(
     content of each file that the configuration names, by its key: trained weights are part of the backbone, so other
     ones are another block.
     """
-    what: dict[str, Any] = {
-        group: _without(config.get(group) or {}, NOT_IDENTITY.get(group, frozenset())) for group in GROUPS
-    }
+    what: dict[str, Any] = {group: identifying(group, config.get(group) or {}) for group in GROUPS}
     what["content"], what["device"] = fingerprint, device
     if config.get("match"):
         what["match"] = config["match"]
@@ -120,8 +120,18 @@ def title(labels: Mapping[str, str], seed: int | None = None) -> str:
     return " · ".join(parts if seed is None else [*parts, f"seed {seed}"])
 
 
-def _without(group: Mapping[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
-    return {key: value for key, value in group.items() if key not in left_out}
+def identifying(group: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group of the configuration that are part of a cell's identity.
+
+    >>> identifying("protocol", {"epochs": 3, "attempts": 2, "test_each_epoch": False})
+    {'epochs': 3}
+    """
+    left_out, later = NOT_IDENTITY.get(group, frozenset()), CAME_LATER.get(group, {})
+    return {
+        key: value
+        for key, value in settings.items()
+        if key not in left_out and not (key in later and value == later[key])
+    }
 
 
 def _slug(label: str, longest: int = 40) -> str:

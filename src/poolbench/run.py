@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from poolbench.arms import Arms
 from poolbench.cell import Cell
-from poolbench.data import Batches, LoadedImages, Task, batch_digest, split, split_digest
+from poolbench.data import Batches, LoadedImages, Task, batch_digest, resampled, split, split_digest
 from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError, WriteError
 from poolbench.kernels.compiled import COMPILED
+from poolbench.loggers import Mirrors, Session, exit_code
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.own_code import own_code
 from poolbench.paths import PACKAGE
@@ -31,7 +32,6 @@ from poolbench.source import training_code
 from poolbench.training import (
     Checkpoints,
     Fitted,
-    Mirrors,
     Progress,
     ShouldStop,
     fit,
@@ -67,6 +67,8 @@ def open_parts(cell: Cell) -> Parts:
     protocol = cell.protocol
     spec = cell.config["dataset"]
     train_indices, val_indices = split(cell.task.strata(images.train.labels), spec["val_fraction"], cell.seed)
+    if spec.get("resample"):
+        train_indices = resampled(train_indices, cell.seed)
     shared: dict[str, Any] = {
         "device": cell.device,
         "mean": images.mean,
@@ -98,6 +100,7 @@ class Under:
         may_write: asked before anything is written; false where another process has taken the cell over.
         attempts: those before whose process ended under them, for the record.
         over: told when the cell has ended and its record is about to be written.
+        session: what the mirrors of this process share; None: they share nothing.
     """
 
     progress: Progress | None = None
@@ -105,6 +108,7 @@ class Under:
     may_write: Callable[[], bool] = lambda: True
     attempts: Sequence[Mapping[str, Any]] = ()
     over: Callable[[], None] = lambda: None
+    session: Session | None = None
 
     def require(self) -> None:
         """Raise `ClaimLost` where nothing more may be written."""
@@ -134,18 +138,14 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
     began, compiled = time.perf_counter(), COMPILED.seconds
     mirrors, ended = None, None
     try:
-        mirrors = Mirrors(
-            cell.settings.loggers or {},
-            folder=cell.folder,
-            run_id=cell.identity.run_id,
-            experiment=cell.settings.name,
-            tags=list(cell.labels.values()),
-        )
-        mirrors.config({**cell.config, "labels": dict(cell.labels)})
+        mirrors = _mirrors(cell, under)
         _train_and_measure(cell, arms, record, mirrors, under)
     except (Stopped, KeyboardInterrupt) as stop:
         record |= {"status": "interrupted", "reason": f"ended by {getattr(stop, 'signal_name', 'SIGINT')}"}
         ended = stop
+    except ClaimLost:
+        _close_unsaid(mirrors)
+        raise
     except UnsupportedError as error:
         record |= {"status": "unsupported", "reason": str(error)}
     except Hung as error:
@@ -158,18 +158,21 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
         record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "traceback": trace}
         log.debug("%s failed:\n%s", cell.title, trace)
     under.over()
-    if mirrors:
-        figures = {key: value for key, value in record["metrics"].items() if isinstance(value, int | float)}
-        last = max(len(record["history"]) - 1, 0)
-        mirrors.final(figures, status=record["status"], step=int(figures.get("selected_epoch", last)))
-        mirrors.close(ok=record["status"] == "ok")
     record["times"] |= {
         "total_s": time.perf_counter() - began,
         "kernels_s": COMPILED.seconds - compiled,
         "ended": _now(),
     }
-    under.require()
+    try:
+        under.require()
+    except ClaimLost:
+        _close_unsaid(mirrors)
+        raise
     _leave(cell, record)
+    # After the record, which no mirror may delay.
+    if mirrors:
+        mirrors.final(record)
+        mirrors.close(exit_code=exit_code(record))
     if record["status"] in FINISHED:
         remove_checkpoints(cell.folder)
     if ended is not None:
@@ -203,7 +206,39 @@ def write_failed(cell: Cell, reason: str, *, trace: str, under: Under) -> dict[s
     record["times"]["ended"] = _now()
     under.require()
     write_record(cell.folder / RECORD_FILE, record)
+    _mirror_failed(cell, record, under)
     return record
+
+
+def _mirror_failed(cell: Cell, record: Mapping[str, Any], under: Under) -> None:
+    """Show a cell that cannot show itself: where it hangs in this process its loggers are open, and know its epochs."""
+    mirrors = under.session.open.get(cell.identity.run_id) if under.session else None
+    if mirrors is None:
+        mirrors = _mirrors(cell, under)
+        for row in record["history"]:
+            mirrors.row({name: value for name, value in row.items() if name != "epoch"}, step=int(row["epoch"]))
+    mirrors.final(record)
+    mirrors.close(exit_code=exit_code(record))
+
+
+def _close_unsaid(mirrors: Mirrors | None) -> None:
+    """End the runs of a cell that another process has taken over, and shows."""
+    if mirrors:
+        mirrors.close(exit_code=1)
+
+
+def _mirrors(cell: Cell, under: Under) -> Mirrors:
+    """Return the cell's loggers, told its configuration."""
+    mirrors = Mirrors(
+        cell.settings.loggers or {},
+        folder=cell.folder,
+        run_id=cell.identity.run_id,
+        experiment=cell.settings.name,
+        tags=list(cell.labels.values()),
+        session=under.session,
+    )
+    mirrors.config({**cell.config, "labels": dict(cell.labels)}, revision=_revision()[0])
+    return mirrors
 
 
 def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: Mirrors, under: Under) -> None:
@@ -238,6 +273,7 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
             network,
             parts.train,
             parts.val,
+            test=parts.test if protocol.test_each_epoch else None,
             protocol=protocol,
             trainer=cell.config.get("trainer") or {},
             seed=cell.seed,

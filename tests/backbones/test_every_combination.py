@@ -35,6 +35,7 @@ def combinations() -> Iterator[Any]:
                 yield pytest.param(backbone, variant, shape, id=f"{backbone}-{variant}-{shape[1]}", marks=marks)
 
 
+@pytest.mark.quick(30)
 @pytest.mark.parametrize(("backbone", "variant", "shape"), list(combinations()))
 def test_it_learns_or_says_why_not(
     assemble: Callable[..., Assembled], backbone: str, variant: str, shape: tuple[int, ...]
@@ -58,6 +59,7 @@ def test_it_learns_or_says_why_not(
     assert not bad
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "backbone", [pytest.param(name, marks=pytest.mark.slow if name == "resnet18" else ()) for name in BACKBONES]
 )

@@ -40,6 +40,29 @@ def test_an_experiments_sweep_is_narrowed_by_the_command_line() -> None:
     }
 
 
+def test_grids_are_swept_over_one_after_another_and_their_union_has_no_job_twice(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "ours.yaml").write_text(
+        "# @package _global_\ngrids:\n  - pooling: max,avg\n  - {pooling: avg_topk, pooling.downsample.k: '2,3'}\n"
+        "  - pooling: avg\nhydra: {sweeper: {params: {seed: 'range(0,2)'}}}\n"
+    )
+    given = ["experiment=ours", "--config-dir", str(tmp_path)]
+    found = [
+        (job.choices["pooling"], job.config["pooling"]["downsample"].get("k"), job.config["seed"])
+        for job in jobs(*given)
+    ]
+    arms = [("max", None), ("avg", None), ("avg_topk", 2), ("avg_topk", 3)]
+    assert sorted(found, key=str) == sorted([(*arm, seed) for arm in arms for seed in (0, 1)], key=str)
+    # The command line narrows every grid.
+    assert {job.config["seed"] for job in jobs(*given, "seed=7")} == {7}
+    assert {job.choices["pooling"] for job in jobs(*given[:1], "pooling=max,avg", "grids=null", *given[1:])} == {
+        "max",
+        "avg",
+    }
+    with pytest.raises(ConfigurationError, match=r"`grids` must be a list of mappings .* got \['a'\]"):
+        jobs("grids=[a]")
+
+
 def test_the_last_of_two_values_counts_and_interpolations_are_resolved(tmp_path: Path) -> None:
     (one,) = jobs("seed=1", "name=x", "question=${name}?", "seed=2")
     assert (one.config["seed"], one.config["question"]) == (2, "x?")

@@ -36,6 +36,7 @@ def export(results: Path, *arguments: str) -> int:
     return main(["export", record_of(results)["run_id"], "--results-dir", str(results), *arguments])
 
 
+@pytest.mark.slow
 def test_files_give_the_accuracy_of_the_record(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert export(trained) == 0
     record = record_of(trained)

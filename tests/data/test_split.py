@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from poolbench.data import split, split_digest, subset
+from poolbench.data import open_dataset, resampled, split, split_digest, subset
 from poolbench.errors import ConfigurationError
 
 LABELS = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
@@ -60,3 +60,19 @@ def test_subsets_are_balanced_and_nested():
 def test_a_subset_out_of_range_is_named(train_images):
     with pytest.raises(ConfigurationError, match=r"dataset\.train_images` must be null \(all\) or in 2\.\.100"):
         subset(LABELS, train_images)
+
+
+def test_a_bootstrap_sample_is_of_its_seed_and_takes_nothing_from_elsewhere():
+    train, val = split(LABELS, 0.1, seed=1)
+    drawn = resampled(train, seed=1)
+    assert len(drawn) == len(train)
+    assert set(drawn.tolist()) < set(train.tolist())
+    assert not set(drawn.tolist()) & set(val.tolist())
+    assert torch.equal(drawn, resampled(train, seed=1))
+    assert not torch.equal(drawn, resampled(train, seed=2))
+
+
+def test_only_the_training_images_can_be_drawn_anew():
+    spec = {"_target_": "poolbench.data.digits.Digits", "name": "digits", "val_fraction": 0.1, "resample": "test"}
+    with pytest.raises(ConfigurationError, match=r"`resample` must be null .* or train .*, got 'test'"):
+        open_dataset(spec)

@@ -43,6 +43,7 @@ def test_nothing_is_stale(fresh: Made) -> None:
     assert stale(DOCS, *fresh) == [], "`make docs` makes these anew"
 
 
+@pytest.mark.slow
 def test_a_second_run_gives_the_same(fresh: Made) -> None:
     texts, pictures = made(DOCS)
     assert texts == fresh[0]

@@ -43,6 +43,7 @@ def test_a_disk_that_is_full_harms_no_record_that_stood(
     assert {record["status"] for record in records(folder).values()} == {"ok"}
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["with spaces", "a=b", "größe-漢字", "it's"])
 def test_a_results_folder_of_any_name(train, tmp_path: Path, name: str) -> None:
     quoted = name.replace("'", "\\'")

@@ -23,6 +23,7 @@ def changed(plan: PlanFolder, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("run_id", ["../../escape", "/tmp/escape", "other"])
 def test_a_cell_of_another_name_is_refused(plan: PlanFolder, run_id: str) -> None:
     path = changed(plan, run_id=run_id)
@@ -30,6 +31,7 @@ def test_a_cell_of_another_name_is_refused(plan: PlanFolder, run_id: str) -> Non
         plan.cell(path.stem)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "elsewhere", ""])
 def test_a_plan_that_names_another_experiment_is_refused(plan: PlanFolder, name: str) -> None:
     (path,) = plan.cells.glob("*.json")

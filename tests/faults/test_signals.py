@@ -27,6 +27,7 @@ def until(found: Callable[[], object], limit_s: float = 240) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_asked_to_end_keeps_its_checkpoint_and_another_goes_on(
     tmp_path: Path, nursery: Nursery
 ) -> None:

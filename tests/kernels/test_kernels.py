@@ -71,6 +71,7 @@ GEOMETRIES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.quick(80)
 @layouts
 @dtypes
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)

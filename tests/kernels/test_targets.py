@@ -37,6 +37,7 @@ def assembly(kernel: str, triple: str, processor: str) -> str:
     return text
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("processor", PROCESSORS)
 @pytest.mark.parametrize(
     "dtype",

@@ -64,6 +64,7 @@ def check_compiled(operator: Any, *maps: Tensor, backend: str) -> None:
                 torch.testing.assert_close(one, two, rtol=1e-4, atol=3e-5 if backend == "inductor" else 1e-5)
 
 
+@pytest.mark.quick(9)
 @each(as_configured)
 def test_compiled_equals_eager(case: Case) -> None:
     check_compiled(case.operator(), example(case), backend="aot_eager")
@@ -83,6 +84,7 @@ def test_compiled_equals_eager_at_several_sizes(case: Case, training: bool) -> N
     check_compiled(case.operator().train(training), *maps, backend="aot_eager")
 
 
+@pytest.mark.quick(2)
 @each(lambda case: case.kind.is_random)
 def test_compiled_draws_are_those_of_eager_ones(case: Case) -> None:
     operator, x = case.operator().train(), example(case)
@@ -107,6 +109,7 @@ def check_exported(case: Case) -> None:
     assert torch.equal(program.module()(x), plainly(x))
 
 
+@pytest.mark.quick(9)
 @each(as_configured)
 def test_exported_equals_plain_torch_and_holds_no_operation_of_our_own(case: Case) -> None:
     check_exported(case)
@@ -139,6 +142,7 @@ def check_exported_for_any_size(case: Case, geometry: dict[str, Any]) -> None:
         torch.testing.assert_close(program.module()(x), operator(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.quick(2)
 @each(lambda case: case.name in (*SOME, "max_blur", "aps") and as_configured(case))
 def test_exported_once_for_any_size(case: Case) -> None:
     check_exported_for_any_size(case, case.usual)
@@ -150,6 +154,7 @@ def test_exported_once_for_any_size_in_every_geometry(case: Case, geometry: dict
     check_exported_for_any_size(case, geometry)
 
 
+@pytest.mark.quick(3)
 @each(lambda case: case.name in (*SOME, "max_blur", "aps") and as_configured(case))
 def test_traced_equals_eager(case: Case) -> None:
     check_traced(case)
@@ -169,6 +174,7 @@ def check_traced(case: Case) -> None:
     torch.testing.assert_close(traced(x), operator(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:FutureWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @each(lambda case: case.kind.is_random and as_configured(case))
@@ -202,6 +208,7 @@ def check_onnx(case: Case) -> None:
     torch.testing.assert_close(onnx_result(operator, x), operator(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.quick(1)
 @each(lambda case: case.name in SOME and as_configured(case))
 def test_onnx_equals_eager(case: Case) -> None:
     check_onnx(case)

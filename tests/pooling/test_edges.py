@@ -83,6 +83,7 @@ def test_log_sum_exp_of_the_largest_numbers_of_float64(implementation: str) -> N
     assert (x.grad == 0.25).all()
 
 
+@pytest.mark.quick(70)
 @each()
 def test_float64_stays_exact_whatever_the_default_dtype(case: Case, default_dtype: torch.dtype) -> None:
     check_float64(case, default_dtype)
@@ -112,6 +113,7 @@ def test_heads_in_float64_stay_exact_whatever_the_default_dtype(
     torch.testing.assert_close(head(x), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.quick(12)
 @each(as_configured)
 def test_a_meta_device_gives_the_shape(case: Case) -> None:
     x = case.images(2, CHANNELS, 12, 9)

@@ -36,11 +36,13 @@ def test_importing_an_operator_loads_no_other_part_of_the_project(imported: set[
     assert parts <= {"kernels", "pooling"}
 
 
+@pytest.mark.slow
 def test_what_torch_computes_needs_no_compiler() -> None:
     use = "import torch; AvgTopKPool2d(2, k=2, implementation='torch')(torch.zeros(1, 1, 4, 4))"
     assert "llvmlite" not in loaded_by(f"{IMPORT}\n{use}")
 
 
+@pytest.mark.slow
 def test_what_kernels_compute_loads_the_compiler_and_no_more(imported: set[str]) -> None:
     use = "import torch; AvgTopKPool2d(2, k=2)(torch.zeros(1, 1, 4, 4))"
     found = loaded_by(f"{IMPORT}\n{use}")

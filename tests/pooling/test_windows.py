@@ -227,6 +227,7 @@ def check_gradient(operator: nn.Module, x: Tensor, *, fast_mode: bool) -> None:
     assert torch.autograd.gradgradcheck(function, inputs, fast_mode=fast_mode)
 
 
+@pytest.mark.quick(90)
 @each_geometry()
 def test_gradient(case: Case, geometry: dict[str, Any]) -> None:
     operator = case.operator(**geometry).double()
@@ -260,6 +261,7 @@ def test_gradient_number_by_number(case: Case, geometry: dict[str, Any]) -> None
     check_gradient(operator, case.images(1, CHANNELS, 5, 4, dtype=torch.float64), fast_mode=False)
 
 
+@pytest.mark.quick(70)
 @each_geometry()
 def test_with_equal_values_the_gradient_is_still_whole(case: Case, geometry: dict[str, Any]) -> None:
     """Raising all values at once leaves equal ones equal, so there the result has a derivative whatever the ties are.
@@ -285,6 +287,7 @@ def gradient_and_its_formulas(case: Case, geometry: dict[str, Any], x: Tensor) -
     return torch.autograd.grad(pooled, x, above)[0], torch.autograd.grad(expected, x, above)[0]
 
 
+@pytest.mark.quick(70)
 @each_geometry()
 def test_of_equal_values_the_first_gets_the_gradient_where_the_formula_chooses(
     case: Case, geometry: dict[str, Any]
@@ -336,6 +339,7 @@ def chooses_in_the_window(case: Case) -> bool:
     return bool(case.kind.is_equivariant)
 
 
+@pytest.mark.quick(70)
 @each_geometry(chooses_in_the_window)
 def test_minus_infinity_is_told_from_padding(case: Case, geometry: dict[str, Any]) -> None:
     check_minus_infinity(case, geometry)
@@ -366,6 +370,7 @@ def test_a_map_of_zeros_keeps_the_whole_gradient(case: Case) -> None:
 # ---- memory layouts ----
 
 
+@pytest.mark.quick(70)
 @each_geometry()
 def test_channels_last_stays_and_changes_nothing(case: Case, geometry: dict[str, Any]) -> None:
     operator = case.operator(**geometry)
@@ -397,6 +402,7 @@ def test_a_view_of_a_larger_map_pools_as_its_copy(case: Case) -> None:
 # ---- half precision ----
 
 
+@pytest.mark.quick(70)
 @each()
 @halves_in_layouts
 def test_half_precision_is_close_and_stays(case: Case, dtype: torch.dtype, layout: torch.memory_format) -> None:
@@ -431,6 +437,7 @@ def check_half_precision(case: Case, maps: dict[str, Tensor], layout: torch.memo
         torch.testing.assert_close(gradient.double(), expected_gradient, rtol=16 * eps, atol=16 * eps)
 
 
+@pytest.mark.quick(70)
 @each()
 @halves
 def test_half_precision_at_its_extremes_is_what_float64_has(case: Case, dtype: torch.dtype) -> None:
@@ -454,6 +461,7 @@ def test_half_precision_at_its_extremes_is_what_float64_has(case: Case, dtype: t
             assert gradient.isfinite().all()
 
 
+@pytest.mark.quick(70)
 @each()
 @layouts
 def test_nan_spreads_as_in_max_pooling(case: Case, layout: torch.memory_format) -> None:
@@ -482,6 +490,7 @@ def test_nan_spreads_as_in_max_pooling(case: Case, layout: torch.memory_format) 
         assert not found[~spoilt_windows].any()
 
 
+@pytest.mark.quick(60)
 @each_geometry(lambda case: case.kind.geometries is None and case.kind.is_equivariant)
 def test_nan_spreads_from_every_place_of_a_window(case: Case, geometry: dict[str, Any]) -> None:
     """One image for each place of the map, with NaN there."""
@@ -545,6 +554,7 @@ def test_works_under_autocast(case: Case) -> None:
     assert x.grad.isfinite().all()
 
 
+@pytest.mark.quick(70)
 @each()
 @layouts
 def test_an_empty_batch_passes(case: Case, layout: torch.memory_format) -> None:

@@ -97,6 +97,7 @@ class TestReading:
         with pytest.raises(ConfigurationError, match=r"no record in .*not read: .*record\.json"):
             make_report(results.folder)
 
+    @pytest.mark.slow
     def test_speed_without_figures_is_a_problem(self, results: Any) -> None:
         record = results.add()
         results.speed(record, record, quantities=[1])
@@ -186,6 +187,7 @@ class TestWarnings:
 
 @pytest.mark.usefixtures("_no_pictures")
 class TestTerminal:
+    @pytest.mark.quick(2)
     @pytest.mark.parametrize("width", [70, 80, 100, 120])
     @pytest.mark.parametrize("variants", [SIX, TWELVE], ids=["six", "twelve"])
     def test_no_line_too_long_and_no_figure_cut(self, results: Any, width: int, variants: list[str]) -> None:
@@ -331,6 +333,7 @@ class TestFiles:
         assert contents[0].keys() == contents[1].keys()
         assert [name for name in contents[0] if contents[0][name] != contents[1][name]] == []
 
+    @pytest.mark.slow
     def test_two_reports_at_once(self, results: Any) -> None:
         results.grid(blocks=BLOCKS[:1], variants=SIX[:3], seeds=3)
         command = [sys.executable, "-c", REPORT, str(results.folder)]

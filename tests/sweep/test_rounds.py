@@ -86,6 +86,7 @@ def test_undecided_arms_go_on_and_the_same_command_goes_on_at_the_right_look(
     assert "8 trained in" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_cannot_be_declared_is_refused_before_anything_is_trained(
     until: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,21 +1,17 @@
 """Training on batches made here: selection, repeatability, divergence, interruption, progress, mirrors."""
 
+import copy
 import signal
-import struct
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import pytest
 import torch
-import yaml
-from lightning.pytorch.loggers import WandbLogger
-from tensorboardX.proto.event_pb2 import Event
 from torch import Tensor, nn
 from training.recipes import Blobs, network, protocol, run, weights
 
 from poolbench.errors import ConfigurationError, Stopped
-from poolbench.training import Mirrors, predict, resolve_device, seen_again
+from poolbench.training import predict, resolve_device, seen_again
 
 CPU = torch.device("cpu")
 
@@ -43,6 +39,17 @@ def test_what_was_trained_on_is_seen_again_as_evaluation_sees_it() -> None:
     assert accuracy == pytest.approx((logits.argmax(1) == target).double().mean().item())
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, target).item(), rel=1e-5)
     assert (loss, accuracy) == seen_again(net, blobs, protocol=protocol(), device=CPU)
+
+
+def test_each_epochs_test_accuracy_is_written_and_changes_nothing_else() -> None:
+    net = network(dropout=0.5)
+    plain = run(copy.deepcopy(net))
+    tested = run(net, test=Blobs(seed=2))
+    shown = [row.pop("test_accuracy") for row in tested.history]
+    assert plain.history == tested.history
+    assert all(map(torch.equal, weights(plain.network), weights(tested.network)))
+    _, accuracy = seen_again(tested.network, Blobs(seed=2), protocol=protocol(), device=CPU)
+    assert shown[tested.selected_epoch] == accuracy
 
 
 def test_select_last() -> None:
@@ -131,113 +138,6 @@ def test_progress_is_told_each_epoch() -> None:
     told = Told()
     run(progress=told)
     assert told.epochs == [(1, 3), (2, 3), (3, 3)]
-
-
-def mirrors(folder: Path, **specs: Any) -> Mirrors:
-    return Mirrors(specs, folder=folder, run_id="run-1", experiment="test", tags=["a"])
-
-
-def test_the_csv_mirror_holds_every_epoch(tmp_path: Path) -> None:
-    spec = {"_target_": "lightning.pytorch.loggers.CSVLogger", "name": "", "version": "csv"}
-    mirror = mirrors(tmp_path, csv=spec)
-    run(mirrors=mirror)
-    mirror.close(ok=True)
-    lines = (tmp_path / "csv" / "metrics.csv").read_text().splitlines()
-    assert len(lines) == 4
-    assert "val_accuracy" in lines[0]
-
-
-def test_the_csv_mirror_ends_with_a_summary_and_no_further_row(tmp_path: Path) -> None:
-    mirror = mirrors(tmp_path, csv={"_target_": "lightning.pytorch.loggers.CSVLogger", "name": "", "version": "csv"})
-    mirror.config({"seed": 0})
-    run(mirrors=mirror)
-    mirror.final({"test_accuracy": 0.75, "selected_epoch": 1}, status="ok", step=1)
-    mirror.close(ok=True)
-    rows = (tmp_path / "csv" / "metrics.csv").read_text().splitlines()
-    assert "test_accuracy" not in rows[0]
-    assert len(rows) == 4  # names, and one for each epoch
-    told = yaml.safe_load((tmp_path / "csv" / "hparams.yaml").read_text())
-    assert told == {"seed": 0, "final": {"status": "ok", "test_accuracy": 0.75, "selected_epoch": 1}}
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return the curves in a folder of TensorBoard's: steps and values by name."""
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for path in folder.glob("events*"):
-        content, begin = path.read_bytes(), 0
-        while begin < len(content):
-            # A record: its length, a check of that, the event, a check of that.
-            end = begin + 12 + struct.unpack_from("<Q", content, begin)[0]
-            event = Event.FromString(content[begin + 12 : end])
-            begin = end + 4
-            for value in event.summary.value:
-                if value.HasField("simple_value"):
-                    curves.setdefault(value.tag, []).append((event.step, value.simple_value))
-    return curves
-
-
-def test_tensorboard_gets_no_figure_that_is_none(tmp_path: Path) -> None:
-    spec = {"_target_": "lightning.pytorch.loggers.TensorBoardLogger", "name": "", "version": "tensorboard"}
-    mirror = mirrors(tmp_path, tensorboard=spec)
-    mirror.config({"seed": 0, "protocol": {"epochs": 3}})
-    fitted = run(mirrors=mirror)
-    mirror.final({"test_accuracy": 0.75, "val_accuracy": 0.5}, status="ok", step=1)
-    mirror.close(ok=True)
-    curves = scalars(tmp_path / "tensorboard")
-    assert curves["final/test_accuracy"] == [(1, 0.75)]
-    assert curves["final/val_accuracy"] == [(1, 0.5)]
-    assert curves["val_accuracy"] == [
-        (row["epoch"], pytest.approx(row["val_accuracy"], rel=1e-6)) for row in fitted.history
-    ]
-    assert set(curves) == {f"final/{name}" for name in ("test_accuracy", "val_accuracy")} | {
-        name for name in fitted.history[0] if name != "epoch"
-    }
-
-
-def test_wandb_ends_with_a_summary_and_no_further_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    spec = {"_target_": "lightning.pytorch.loggers.WandbLogger", "project": "p", "offline": True, "group": "mine"}
-    mirror = mirrors(tmp_path, wandb=spec)
-    mirror.config({"seed": 0})
-    run(mirrors=mirror)
-    logger = mirror.loggers["wandb"]
-    assert isinstance(logger, WandbLogger)
-    one = logger.experiment
-    rows = one.step
-    mirror.final({"test_accuracy": 0.75, "val_accuracy": 0.5}, status="ok", step=1)
-    assert one.step == rows == 3
-    assert (one.summary["test_accuracy"], one.summary["val_accuracy"], one.summary["status"]) == (0.75, 0.5, "ok")
-    assert one.group == "mine"  # what the user gave is not overwritten
-    mirror.close(ok=True)
-
-
-@pytest.mark.parametrize("argument", ["log_graph", "log_model", "checkpoint_name"])
-def test_a_logger_argument_that_does_nothing_here_is_refused(argument: str) -> None:
-    spec = {"_target_": "lightning.pytorch.loggers.WandbLogger", argument: True}
-    with pytest.raises(ConfigurationError, match=rf"`logger\.own\.{argument}` does nothing here.*leave it out"):
-        Mirrors.check({"own": spec})
-
-
-class Broken(L.loggers.CSVLogger):
-    def log_metrics(self, metrics: Any, step: Any = None) -> None:
-        raise OSError("server down")
-
-
-def test_a_logger_that_fails_is_dropped_and_the_cell_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lightning.pytorch.loggers.Broken", Broken, raising=False)
-    mirror = mirrors(tmp_path, broken={"_target_": "lightning.pytorch.loggers.Broken"})
-    fitted = run(mirrors=mirror)
-    assert len(fitted.history) == 3
-    assert "broken dropped" in caplog.text
-    assert "server down" in caplog.text
-
-
-def test_a_misspelt_logger_argument_is_told_before_training() -> None:
-    with pytest.raises(ConfigurationError, match="did you mean version"):
-        Mirrors.check({"csv": {"_target_": "lightning.pytorch.loggers.CSVLogger", "verzion": "x"}})
 
 
 @pytest.mark.parametrize(

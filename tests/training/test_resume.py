@@ -20,7 +20,8 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from poolbench.errors import Stopped, TimeLimitError
-from poolbench.training import Fitted, Mirrors, Protocol, fit
+from poolbench.loggers import Mirrors
+from poolbench.training import Fitted, Protocol, fit
 from poolbench.training.protocol import LIGHTNING_PRECISION
 
 NEVER = 1e9
@@ -49,6 +50,7 @@ def in_pieces(folder: Path, steps: int, every_s: float = 0.0, **arguments: Any) 
     raise AssertionError("it never ends")
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("stop", range(1, 4 * STEPS + 1))
 def test_stopped_at_any_step(tmp_path: Path, whole: dict[str, Any], stop: int) -> None:
     with pytest.raises(Stopped, match="SIGTERM"):
@@ -69,6 +71,7 @@ def test_a_stop_writes_the_checkpoint_that_was_not_due(tmp_path: Path, whole: di
     assert same(result(train(checkpoints=checkpoints(tmp_path, NEVER))), whole)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("pool", POOLS)
 def test_every_random_pooling(tmp_path: Path, pool: str) -> None:
     assert same(result(in_pieces(tmp_path, STEPS + 3, pool=pool)), result(train(pool=pool)))
@@ -90,6 +93,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 RECIPES["cyclic"]["optimizer"] = SGD["optimizer"]
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 def test_every_recipe(tmp_path: Path, recipe: dict[str, Any]) -> None:
     pieces = in_pieces(tmp_path, STEPS + 2, recipe=recipe)
@@ -300,7 +304,7 @@ def test_a_mirror_holds_every_epoch_after_an_interruption(tmp_path: Path) -> Non
         except Stopped:
             pass
         finally:
-            mirror.close(ok=True)
+            mirror.close()
     assert len((tmp_path / "csv" / "metrics.csv").read_text().splitlines()) == 5
 
 
@@ -355,6 +359,7 @@ def check_killed(found: dict[str, Any], trials: int) -> None:
     assert found["resumed"] >= trials, found
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments() -> None:
     check_killed(killed(3, seed=0), 3)
 

@@ -18,13 +18,15 @@ from poolbench.backbones.fill_head import fill_head, give_map
 from poolbench.backbones.fill_sites import fill_sites
 from poolbench.backbones.left_alone import Left
 from poolbench.backbones.native import Native
-from poolbench.backbones.trace import trace
+from poolbench.backbones.trace import calls_reached, trace
 from poolbench.backbones.widen import OWN_WIDTH, Width
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.spec import TARGET
 from poolbench.streams import drawing
 
 SLOTS = ("downsample", "head")
+# Whether a variant's window operator may give another size than the network's own pooling.
+RESIZES = "resizes"
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,11 @@ class Assembled:
 
     def audit(self) -> dict[str, Any]:
         """Return sites, head and the network's digest, the same for every seed and for arms of equal networks."""
-        # Starting values that are drawn would differ from seed to seed.
-        drawn = any(True for part in self.placed for _ in part.module.parameters())
-        made = self.again(seed=0) if drawn else self
+        # Starting values, and what a random operator draws, would differ from seed to seed.
+        parts = [part.module for part in self.placed]
+        drawn = any(True for part in parts for _ in part.parameters())
+        random = any(getattr(module, "is_random", False) for part in parts for module in part.modules())
+        made = self.again(seed=0) if drawn or random else self
         digest = arm_digest(made.network, made.placed)
         found = {"sites": self.sites, "head": self.head, "left_alone": self.left, "network_digest": digest}
         further = {"starting_weights": self.weights, "match": self.match}
@@ -90,7 +94,8 @@ def assemble(
     Args:
         backbone: specification of a network; its constructor may take `in_channels`, `num_classes`, `image_size`.
         pooling: the variant: specifications `downsample` (of a window operator, for every site) and `head`; a slot
-            that is null has the reference's filling, max pooling and the network's own head.
+            that is null has the reference's filling, max pooling and the network's own head. With `resizes: true`
+            the operator may give maps of another size than the network's own pooling does; the classifier follows.
         head: specification of a head that goes before the variant's.
         in_channels: channels of an image.
         image_size: (H, W) of an image, (L,) of a sequence.
@@ -105,7 +110,7 @@ def assemble(
     """
     images: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size, "num_classes": num_classes}
     again = partial(assemble, backbone, pooling, head, **images, width=width, output_shape=output_shape)
-    unknown = [key for key in pooling if key not in (NAME, *SLOTS)]
+    unknown = [key for key in pooling if key not in (NAME, RESIZES, *SLOTS)]
     if TARGET in unknown:
         raise ConfigurationError(
             f"`pooling` has `{TARGET}` at its top; a variant says what fills which slot: put `{TARGET}` and its "
@@ -115,20 +120,25 @@ def assemble(
         raise unknown_name("slot in `pooling`", unknown[0], SLOTS)
     downsample = _slot(pooling.get("downsample"), "pooling.downsample")
     chosen_head = _slot(head, "head")
+    resizes, shape = pooling.get(RESIZES, False), (in_channels, *image_size)
+    if not isinstance(resizes, bool):
+        raise ConfigurationError(f"`pooling.{RESIZES}` must be true or false, got {resizes!r}")
     # Trial passes may draw, be it in a layer that takes its shape from its first input.
     with drawing(seed, "assemble"):
         native = Native.of(backbone, **images, seed=seed, width=width)
         before = dict(native.network.named_parameters())
         left = [_shown(row) for row in native.left]
         own_head = native.anatomy.head and native.network.get_submodule(native.anatomy.head)
-        sites, filled = fill_sites(native, downsample, seed=seed)
+        sites, filled = fill_sites(native, downsample, seed=seed, resizes=shape if resizes else None)
+        met = calls_reached(native.network, shape).get(native.anatomy.head or "", [None])[0] if resizes else None
         if chosen_head is None:
             chosen, where = _slot(pooling.get("head"), "pooling.head"), "pooling.head"
         else:
             chosen, where = chosen_head, "head"
-        described, heads, exchanged = fill_head(native, chosen, where=where, num_classes=num_classes, seed=seed)
+        described, heads, exchanged = fill_head(
+            native, chosen, where=where, num_classes=num_classes, seed=seed, met=met
+        )
         _check_lost(native, before, exchanged)
-        shape = (in_channels, *image_size)
         try:
             logits = trace(native.network, shape, name=native.name).out
         except ConfigurationError as error:

@@ -26,7 +26,7 @@ from poolbench.streams import drawing
 
 
 def fill_head(
-    native: Native, spec: Spec | None, *, where: str, num_classes: int, seed: int
+    native: Native, spec: Spec | None, *, where: str, num_classes: int, seed: int, met: Call | None = None
 ) -> tuple[dict[str, Any], list[Placed], list[str]]:
     """Put the head of `spec` before the classifier.
 
@@ -34,7 +34,8 @@ def fill_head(
         the audit's row, what stands there, if anything, and the modules behind it that were exchanged for its width.
 
     The head's starting weights are drawn from (seed, "head"). Its constructor may ask for `channels`, `map_size`
-    and `num_classes`. `where` names the slot for messages.
+    and `num_classes`. `where` names the slot for messages; `met` are the shapes that the network's own head takes and
+    gives now, where sites changed them.
 
     Where the network's own head gives the logits of class maps, and this one another width, a linear classifier from
     its features to the classes is added behind it; the row's `note` says so, and what the head has to remark on its
@@ -49,13 +50,16 @@ def fill_head(
         if spec is None:
             return _row("", "", "", "", None, gives_logits=False, note=native.why_no_head), [], []
         raise UnsupportedError(f"`{where}`: {native.name} has no head to act on: {native.why_no_head}")
-    own, call = native.network.get_submodule(part), native.calls[part][0]
-    width = math.prod(call.out)
+    own, call = native.network.get_submodule(part), met or native.calls[part][0]
+    # What the layer behind the head was made for.
+    width = math.prod(native.calls[part][0].out)
     if spec is None:
+        features = math.prod(call.out)
+        exchanged = _follow_width(native, part, width, features, seed=seed)
         placed = [Placed(part, own, call.into, None)] if is_map(call.into, native.spatial) else []
         kind = type(own).__name__
-        row = _row(part, kind, kind, "", width, gives_logits=False, note=_own_note(own, call))
-        return row, placed, []
+        row = _row(part, kind, kind, "", features, gives_logits=False, note=_own_note(own, call))
+        return row, placed, exchanged
     if not is_map(call.into, native.spatial):
         raise UnsupportedError(
             f"`{where}`: {part!r} of {native.name} must be given a map (C, H, W), or (C, L) in 1-D, to be exchanged, "
@@ -86,8 +90,7 @@ def fill_head(
         native.replace(part, _classified(head, part, features, num_classes, to_map, seed=seed))
     else:
         native.replace(part, nn.Sequential(head, *to_map) if to_map else head)
-    exchanged: list[str] = []
-    classifier = 0
+    exchanged, classifier = [], 0
     if follow.consumer is not None and gives_logits:
         native.replace(part, head)
         exchanged = [*follow.norms, native.anatomy.classifier or follow.consumer]
@@ -102,6 +105,20 @@ def fill_head(
     note = _note(own, head, map_size, features if added else None, classifier)
     row = _row(part, type(own).__name__, kind, shown_arguments(spec), features, gives_logits=gives_logits, note=note)
     return row, [Placed(part, head, call.into, None)], exchanged
+
+
+def _follow_width(native: Native, part: str, width: int, features: int, *, seed: int) -> list[str]:
+    """Let what is behind the network's own head take `features` instead of `width`; return what was exchanged."""
+    if features == width:
+        return []
+    consumer = _Follow.of(native, part).consumer
+    if consumer is None:
+        raise UnsupportedError(
+            f"`pooling.resizes`: the head of {native.name} gives {features} features instead of {width}, and no "
+            "classifier follows that could take them"
+        )
+    _widen(native, consumer, features, seed=seed)
+    return [consumer]
 
 
 def give_map(native: Native, head: nn.Module) -> bool:

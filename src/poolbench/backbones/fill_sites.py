@@ -11,7 +11,7 @@ from poolbench.backbones.dimensions import form_for
 from poolbench.backbones.left_alone import Left
 from poolbench.backbones.native import Native
 from poolbench.backbones.site import GEOMETRY, Geometry, Site, site_of
-from poolbench.backbones.trace import pass_zeros, refusal, shown_size
+from poolbench.backbones.trace import calls_reached, pass_zeros, refusal, shown_size
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.spec import TARGET, locate
 
@@ -20,12 +20,17 @@ SLOT = "pooling.downsample"
 REFERENCE: Spec = {TARGET: "poolbench.pooling.MaxPool2d"}
 
 
-def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[dict[str, Any]], list[Placed]]:
+def fill_sites(
+    native: Native, spec: Spec | None, *, seed: int, resizes: Sequence[int] | None = None
+) -> tuple[list[dict[str, Any]], list[Placed]]:
     """Put the operator of `spec` into every site; return the audit's rows and the operators in their places.
 
     A new operator's starting weights are drawn from (seed, "site NAME"). Where the network itself reduces by a strided
     convolution and the operator is one, the network is left as it is; where the operator names another to
     stand behind a convolution (`behind_convolution`), that one is put there.
+
+    Every operator must give the shape that the network has at the site. With `resizes`, the shape (C, H, W) of an
+    image, it may give another, which the next site is then given.
 
     Raises:
         ConfigurationError: an argument is wrong, or it is no window operator.
@@ -46,7 +51,8 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
         )
     rows, placed = list[dict[str, Any]](), list[Placed]()
     for name in native.anatomy.sites:
-        site = site_of(name, native.network.get_submodule(name), native.calls[name])
+        calls = native.calls if resizes is None else calls_reached(native.network, resizes)
+        site = site_of(name, native.network.get_submodule(name), calls[name])
         own = form_for(chosen, site.spatial, where=SLOT, place=f"site {name} of {native.name}")
         operator = _operator(site, own, seed)
         # Only now, so that a wrong argument is found on every network.
@@ -58,11 +64,12 @@ def fill_sites(native: Native, spec: Spec | None, *, seed: int) -> tuple[list[di
             operator = _operator(site, put, seed)
         geometry = _geometry(site, put)
         filled = site.with_operator(operator)
-        _check_shapes(native.name, site, filled, operator, geometry, put)
+        out = _out(native.name, site, filled, operator, geometry, put, may_resize=resizes is not None)
         native.replace(name, filled)
         arguments = shown_arguments(put, without=GEOMETRY)
-        rows.append(_row(site, operator, arguments, geometry, own=geometry != site.geometry))
-        sides = zip(site.calls[0].out[1:], geometry.stride, geometry.kernel_size, strict=True)
+        row = _row(site, operator, arguments, geometry, own=geometry != site.geometry)
+        rows.append(row | {"output_shape": list(out)})
+        sides = zip(out[1:], geometry.stride, geometry.kernel_size, strict=True)
         shape = (site.channels, *(max(out * stride, kernel) for out, stride, kernel in sides))
         placed.append(Placed(name, operator, shape, geometry.kernel_size))
     return rows, placed
@@ -125,11 +132,19 @@ def _geometry(site: Site, spec: Spec) -> Geometry:
         raise ConfigurationError(f"`{SLOT}` ({spec[TARGET]}): {error}") from error
 
 
-def _check_shapes(
-    network: str, site: Site, filled: nn.Module, operator: nn.Module, geometry: Geometry, spec: Spec
-) -> None:
-    """Raise unless what now stands at the site gives the shapes that the network had there."""
+def _out(
+    network: str,
+    site: Site,
+    filled: nn.Module,
+    operator: nn.Module,
+    geometry: Geometry,
+    spec: Spec,
+    *,
+    may_resize: bool,
+) -> tuple[int, ...]:
+    """Return the shape that what now stands at the site gives; raise where it is not the network's and must be."""
     kind = type(operator).__name__
+    shapes = []
     for call in site.calls:
         try:
             output = pass_zeros(filled, call.into)
@@ -139,10 +154,13 @@ def _check_shapes(
             ) from error
         if not isinstance(output, Tensor):
             raise ConfigurationError(f"`{SLOT}` ({spec[TARGET]}) must give a tensor, got {type(output).__name__}")
-        if tuple(output.shape[1:]) != call.out:
+        shapes.append(tuple(output.shape[1:]))
+        if shapes[-1] != call.out and not may_resize:
             untaken = [key for key in GEOMETRY if not takes(spec, key)]
             hint = f"; its constructor takes no {' and no '.join(f'`{key}`' for key in untaken)}" if untaken else ""
             raise UnsupportedError(
                 f"site {site.name} of {network}: {kind} ({geometry}) makes {shown_size(output.shape[1:])} of the map "
-                f"{shown_size(call.into)}, but every operator must give {shown_size(call.out)} there{hint}"
+                f"{shown_size(call.into)}, but every operator must give {shown_size(call.out)} there{hint}; "
+                "`pooling.resizes=true` allows another size"
             )
+    return shapes[0]

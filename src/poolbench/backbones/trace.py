@@ -43,6 +43,28 @@ def trace(network: nn.Module, image_shape: Sequence[int], *, name: str) -> Trace
         ConfigurationError: anything else is wrong in the network.
     """
     calls: dict[str, list[Call]] = {}
+    channels, *sizes = image_shape
+    kind = f"images of {shown_size(sizes)}" if len(sizes) == 2 else f"sequences of length {shown_size(sizes)}"
+    where = f"{name} cannot serve {kind} with {channels} channels; the last layer reached was"
+    output, reached, error = _pass(network, image_shape, calls)
+    if error is not None:
+        raise refusal(error, f"{where} {reached}") from error
+    if not isinstance(output, Tensor):
+        raise ConfigurationError(f"{name} must give a tensor of logits (B, num_classes), got {type(output).__name__}")
+    return Trace(calls, tuple(output.shape[1:]))
+
+
+def calls_reached(network: nn.Module, image_shape: Sequence[int]) -> dict[str, list[Call]]:
+    """Return the calls of a network's modules, as `trace` does, as far as a pass of zeros goes."""
+    calls: dict[str, list[Call]] = {}
+    _pass(network, image_shape, calls)
+    return calls
+
+
+def _pass(
+    network: nn.Module, image_shape: Sequence[int], calls: dict[str, list[Call]]
+) -> tuple[Any, str, Exception | None]:
+    """Pass zeros and fill `calls`; return what came out, the last layer that was reached, and what ended it early."""
     reached = "its input"
 
     def enter(part: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -56,17 +78,11 @@ def trace(network: nn.Module, image_shape: Sequence[int], *, name: str) -> Trace
         if part and inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
             calls.setdefault(part, []).append(Call(tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
 
-    channels, *sizes = image_shape
-    kind = f"images of {shown_size(sizes)}" if len(sizes) == 2 else f"sequences of length {shown_size(sizes)}"
     try:
         with watching_calls(network, enter, leave):
-            output = pass_zeros(network, image_shape)
+            return pass_zeros(network, image_shape), reached, None
     except Exception as error:  # a custom network or operator may raise anything
-        place = f"{name} cannot serve {kind} with {channels} channels; the last layer reached was"
-        raise refusal(error, f"{place} {reached}") from error
-    if not isinstance(output, Tensor):
-        raise ConfigurationError(f"{name} must give a tensor of logits (B, num_classes), got {type(output).__name__}")
-    return Trace(calls, tuple(output.shape[1:]))
+        return None, reached, error
 
 
 @torch.no_grad()

@@ -12,15 +12,20 @@ from poolbench.cli import (
     choices,
     completion,
     cost,
+    dashboard,
     evaluate,
     export,
     inspect,
     power,
     report,
+    serve,
     status,
     train,
+    wandb_sweep,
+    wandb_sync,
     work,
 )
+from poolbench.cli.mirrored import is_override
 from poolbench.errors import ConfigurationError
 from poolbench.output import lasting_output
 
@@ -32,6 +37,7 @@ EXAMPLES = """examples:
   poolbench status results/quickstart       what is done, who is at what, what failed
   poolbench work results/quickstart         one more worker, on any machine that sees the folder
   poolbench report results/quickstart       tables and figures from its records
+  poolbench serve results                   the pages of all experiments, in the browser
   poolbench power experiment=quickstart     before the runs: seeds and images that a difference takes
   poolbench inspect backbone=torchvision backbone.model=resnet50 pooling=avg   sites, shapes, what is left alone
   poolbench cost backbone=slides pooling=max,avg,lip                           parameters, work, memory
@@ -40,6 +46,10 @@ EXAMPLES = """examples:
 
 exit status: 0 all well, 1 some cell failed (the others finished), 2 usage"""
 
+COMMANDS = (
+    *(train, status, work, report, serve, power, inspect, cost, bench, choices, evaluate, export),
+    *(dashboard, wandb_sync, wandb_sweep, completion),
+)
 WITH_OVERRIDES: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train.train,
     "inspect": inspect.inspect,
@@ -57,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"poolbench {version('poolbench')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, status, work, report, power, inspect, cost, bench, choices, evaluate, export, completion):
+    for command in COMMANDS:
         command.add_to(commands)
     return top
 
@@ -73,7 +83,10 @@ def _answered(arguments: list[str]) -> int:
         if arguments[:1] and arguments[0] in WITH_OVERRIDES and not {"-h", "--help"} & set(arguments[1:]):
             # What follows is Hydra's, in part: argparse would stumble over its flags.
             return WITH_OVERRIDES[arguments[0]](arguments[1:])
-        known = parser().parse_args(arguments)
+        # Overrides may stand anywhere among flags, which argparse takes in one order alone.
+        overrides = [word for word in arguments[1:] if is_override(word)] if arguments[:1] == ["report"] else []
+        known = parser().parse_args([word for word in arguments if word not in overrides])
+        known.loggers = overrides
         return known.run(known)
     except ConfigurationError as error:
         print(f"poolbench: error: {error}", file=sys.stderr)

@@ -21,6 +21,8 @@ WITHOUT = {
 CHOSEN = "one must be chosen; see `poolbench list {group}`"
 # Only what is plainly a list of names is checked here; glob(*), choice(...) and quotes are Hydra's to read.
 PLAIN = re.compile(r"[\w/-]+(,[\w/-]+)*")
+# Several at once, for a group that takes them: logger=[csv,wandb].
+SEVERAL = re.compile(rf"\[({PLAIN.pattern})\]")
 
 
 def add_to(commands: Any) -> None:
@@ -72,6 +74,8 @@ def check(overrides: Sequence[str], further: Sequence[Path] = ()) -> None:
     for override in overrides:
         key, equals, value = override.partition("=")
         group = key.lstrip("+")
+        if several := SEVERAL.fullmatch(value.replace(" ", "")):
+            value = several[1]
         if not equals or group not in GROUPS or not PLAIN.fullmatch(value):
             continue
         known = names(group, further)

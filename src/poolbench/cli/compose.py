@@ -21,6 +21,8 @@ from poolbench.record import GROUPS
 
 SEARCH_PATH = "hydra.searchpath"
 PARAMS = "hydra.sweeper.params"
+# Further mappings like PARAMS, each swept over together with it: the sweep is the union.
+GRIDS = "grids"
 # Of Hydra's own configuration, what has a meaning here.
 OF_HYDRA = (SEARCH_PATH, PARAMS)
 
@@ -124,15 +126,38 @@ class Composer:
         except Exception as error:
             raise _with_near_name(error, name, given) from error
         of_all = list(whole.hydra.overrides.hydra)
-        params = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items()]
         globbing: Any = _Globbing(loader, name, of_all)
         parser = OverridesParser.create(config_loader=globbing)
-        swept = parser.parse_overrides([*params, *whole.hydra.overrides.task])
-        return cls(name, tuple(of_all), tuple(itertools.product(*_values(swept).values())))
+        params, task = _as_overrides(whole.hydra.sweeper.params or {}), whole.hydra.overrides.task
+        jobs: dict[tuple[str, ...], None] = {}
+        for grid in _grids(whole.get(GRIDS)):
+            swept = parser.parse_overrides([*params, *_as_overrides(grid), *task])
+            jobs.update(dict.fromkeys(itertools.product(*_values(swept).values())))
+        return cls(name, tuple(of_all), tuple(jobs))
 
     def job(self, overrides: Sequence[str]) -> Job:
         """Compose one job; raises what Hydra raises, which `composing` turns into a `ConfigurationError`."""
         return _composed(self.name, list(self.of_all), list(overrides))
+
+
+def _as_overrides(params: Mapping[str, Any]) -> list[str]:
+    """Return what a mapping sweeps over as overrides, written as on the command line."""
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def _grids(value: Any) -> list[Mapping[str, Any]]:
+    """Return the grids whose union is swept over; without any, one that adds nothing."""
+    from omegaconf import OmegaConf
+
+    grids = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    if grids is None:
+        return [{}]
+    if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
+        raise ConfigurationError(
+            f"`{GRIDS}` must be a list of mappings from a key to the values that it is swept over, as "
+            f"hydra.sweeper.params is one, got {grids!r}"
+        )
+    return grids
 
 
 def _in_a_line(error: Exception) -> str:

@@ -38,6 +38,8 @@ def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
         if not isinstance(config[group], Mapping):
             raise ConfigurationError(f"`{group}` must be chosen: {group}=NAME, got {config[group]!r}")
     written = written_groups(job)
+    if job.config.get("resample") is not None:
+        config["dataset"] = {**(config["dataset"] or {}), "resample": job.config["resample"]}
     config["backbone"] = own_network(config["backbone"] or {}, written.get("backbone", {}))
     config["pooling"] = own_class(config["pooling"] or {}, written.get("pooling", {}), job.overrides)
     names = labels(config, written, job.choices)
@@ -143,6 +145,9 @@ def _variant(config: Mapping[str, Any], written: Mapping[str, Mapping[str, Any]]
     if name != before.get("name", name):
         return name
     differences = dict(_differences(pooling, before))
+    if len(differences) > 1:
+        # Leave to give another size; the window that does is named.
+        differences.pop("resizes", None)
     for slot in ("downsample", "head"):
         target = differences.pop(f"{slot}.{TARGET}", None)
         if target and target != (before.get(slot) or {}).get(TARGET):

@@ -6,13 +6,16 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
+from poolbench.cli.mirrored import asked_loggers, show
 from poolbench.errors import ConfigurationError
 
 
 def add_to(commands: Any) -> None:
     """Add `poolbench report`."""
     command = commands.add_parser(
-        "report", help="tables, figures and a page from an experiment's records; two compared"
+        "report",
+        help="tables, figures and a page from an experiment's records; two compared",
+        epilog="logger=wandb beside the folder also shows the report in W&B, and its columns at each cell's run",
     )
     command.add_argument("folder", type=Path, help="the experiment's folder, such as results/quickstart")
     command.add_argument(
@@ -27,13 +30,18 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--quiet", action="store_true", help="print the verdict alone")
     command.add_argument("--open", action="store_true", help="open report.html in the browser")
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, loggers=())
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the report."""
     if arguments.quiet and arguments.explain:
         raise ConfigurationError("--quiet and --explain exclude each other: choose one")
+    if arguments.other and arguments.loggers:
+        raise ConfigurationError(
+            f"{arguments.loggers[0]}: the comparison of two folders is shown by no logger; leave it out"
+        )
+    loggers = asked_loggers("report", arguments.loggers)
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
@@ -54,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         shown = Shown.VERDICT if arguments.quiet else Shown.ALL if arguments.explain else Shown.TABLES
         report = make_report(arguments.folder, console=console, shown=shown)
+        if loggers:
+            show(loggers, report, lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True))
         if arguments.open:
             webbrowser.open((report.folder / PAGE).resolve().as_uri())
     if arguments.svg:

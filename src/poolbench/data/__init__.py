@@ -6,7 +6,7 @@ from poolbench.data.dataset import Dataset, Datasets, InMemory, OpenDataset, ope
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, Strata, StreamedImages
 from poolbench.data.in_memory import InMemoryExamples, held, loaded
 from poolbench.data.sizes import sizes_of
-from poolbench.data.split import split, split_digest, subset
+from poolbench.data.split import resampled, split, split_digest, subset
 from poolbench.data.task import Task, task_for
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "held",
     "loaded",
     "open_dataset",
+    "resampled",
     "shape_of",
     "sizes_of",
     "split",

@@ -14,13 +14,13 @@ from poolbench.data.augment import Augment
 from poolbench.data.decoding import channel_sums, digest_of, require_finite
 from poolbench.data.images import HeldImages, LoadedImages
 from poolbench.data.sizes import sizes_of
-from poolbench.data.split import check_val_fraction, subset
+from poolbench.data.split import check_resample, check_val_fraction, subset
 from poolbench.data.task import Task, made_task, task_for
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.spec import TARGET, accepts, build, locate
 
 # What a benchmark does with a dataset, and what describes it: passed to a class that takes them, which none need do.
-SHARED = ("name", "train_images", "val_fraction", "augment", "mean", "std", "task", "step_ms")
+SHARED = ("name", "train_images", "val_fraction", "resample", "augment", "mean", "std", "task", "step_ms")
 DESCRIBING = ("channels", "image_size", "num_classes")
 
 
@@ -170,9 +170,9 @@ def step_ms(spec: Mapping[str, Any], dataset: Any = None) -> float | None:
 def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenDataset:
     """Open the dataset of a `conf/dataset` YAML; no example is read.
 
-    `name`, `task`, `train_images`, `val_fraction`, `augment`, `mean` and `std` say what is done with the dataset and
-    are seen to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has, unless they are
-    null. These are arguments of `_target_` only where it has such a parameter; every other key is one.
+    `name`, `task`, `train_images`, `val_fraction`, `resample`, `augment`, `mean` and `std` say what is done with the
+    dataset and are seen to here; `channels`, `image_size` and `num_classes` must agree with what the dataset has,
+    unless they are null. These are arguments of `_target_` only where it has such a parameter; every other key is one.
 
     `load` of what is returned loads once; with `held`, once for all equal specifications and fingerprints there.
 
@@ -189,6 +189,7 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenD
     if "val_fraction" not in spec:
         raise ConfigurationError("`dataset.val_fraction` is missing: the share of the training images that validates")
     check_val_fraction(spec["val_fraction"])
+    check_resample(spec.get("resample"))
     count = spec.get("train_images")
     if count is not None and (not is_whole(count) or count < 2):
         raise ConfigurationError(
@@ -218,16 +219,16 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenD
         _check_channel_values(key, spec.get(key), dataset.channels)
     Augment.of(spec.get("augment"), shape[1:])
     task = task_for(spec, target)
-    own = getattr(dataset, "task", None)
-    if own is not None:
-        found, asked = made_task(own), spec.get("task")
+    of_dataset: Any = getattr(dataset, "task", None)
+    if of_dataset is not None:
+        found, wanted = made_task(of_dataset), spec.get("task")
         if found.name != task.name:
             raise ConfigurationError(
-                f"`dataset.task` is {task.name}{'' if asked else ' (where it is not given)'}, but the dataset is for "
+                f"`dataset.task` is {task.name}{'' if wanted else ' (where it is not given)'}, but the dataset is for "
                 f"{found.name}: give `task: {found.name}` in its YAML, or dataset.task={found.name}"
             )
         # What the dataset says of its task holds where the YAML only names it.
-        task = task if isinstance(asked, Mapping) else found
+        task = task if isinstance(wanted, Mapping) else found
     return OpenDataset(dataset, spec, held, task)
 
 

@@ -9,6 +9,9 @@ from poolbench.checks import is_whole
 from poolbench.errors import ConfigurationError
 from poolbench.streams import stream
 
+# What can be drawn anew for each seed.
+RESAMPLE = "train"
+
 
 def check_val_fraction(val_fraction: float) -> None:
     """Raise `ConfigurationError` unless `val_fraction` is a number strictly between 0 and 1."""
@@ -70,6 +73,31 @@ def subset(labels: Tensor, train_images: int) -> Tensor:
     order = torch.randperm(count, generator=stream(0, "train_images"))
     turns = torch.argsort(_rank_in_class(labels[order]), stable=True)
     return order[turns[:train_images]].sort().values
+
+
+def check_resample(resample: object) -> None:
+    """Raise `ConfigurationError` unless `resample` is None or `train`."""
+    if resample not in (None, RESAMPLE):
+        raise ConfigurationError(
+            f"`resample` must be null (every seed trains on the same images) or {RESAMPLE} (each seed on a sample of "
+            f"its own), got {resample!r}"
+        )
+
+
+def resampled(indices: Tensor, seed: int) -> Tensor:
+    """Return as many sorted indices drawn with replacement from `indices`, from the stream `resample` of `seed`.
+
+    A bootstrap sample stands for another training set of this size: about 63 % of its examples are distinct. Arms of
+    equal seed train on equal ones.
+
+    Source: Bouthillier et al., Accounting for Variance in Machine Learning Benchmarks (2021), section 3.
+
+    >>> drawn = resampled(torch.arange(100, 1100), seed=0)
+    >>> len(drawn), bool((drawn >= 100).all()), 600 < len(drawn.unique()) < 660
+    (1000, True, True)
+    """
+    drawn = torch.randint(len(indices), (len(indices),), generator=stream(seed, "resample"))
+    return indices[drawn.sort().values]
 
 
 def split_digest(indices: Tensor) -> str:

@@ -19,6 +19,7 @@ from poolbench.report.reading.comparability import NotCompared, not_compared, wa
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
+from poolbench.report.statistics.best_test_epoch import best_test_epochs
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
 from poolbench.report.statistics.over_blocks import over_blocks, shared_images
@@ -122,6 +123,7 @@ def gather(loaded: Loaded) -> Content:
         | {"over_blocks": over_table}
         | over_all.tables()
         | ({"strata": by_stratum} if len(by_stratum) else {})
+        | _best_test_epoch(blocks)
         | ({"tuned": tuning.table} if tuning else {}),
         over_blocks=over,
         across=over_all,
@@ -149,6 +151,11 @@ def _tuned(folder: Path, blocks: list[Block], compared: dict[str, Compared]) -> 
 
 def _published(experiment: Experiment, accuracy: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {"published": published.beside(experiment, accuracy)} if experiment.published else {}
+
+
+def _best_test_epoch(blocks: list[Block]) -> dict[str, pd.DataFrame]:
+    rows = best_test_epochs(blocks)
+    return {"best_test_epoch": tables.frame("best_test_epoch", rows)} if rows else {}
 
 
 def _without_outcomes(compared: dict[str, Compared]) -> list[str]:

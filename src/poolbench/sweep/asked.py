@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from poolbench.checks import is_number, number_above, true_or_false, whole_numbe
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.experiment import Experiment
 from poolbench.force import Force
+from poolbench.loggers.secrets import require_no_named_secret, require_no_secret
+from poolbench.record import GROUPS
 from poolbench.settings import Settings
 from poolbench.sweep.threads import checked_threads
 from poolbench.tuning import Tune
@@ -20,7 +21,6 @@ LAUNCHERS = ("local", "processes", "slurm")
 # Their other names.
 ALSO = {"serial": "local", "joblib": "processes"}
 ON_FAILURE = ("continue", "stop")
-SECRET = re.compile(r"api_?key|password|passwd|secret|credential|(^|_)token$", re.IGNORECASE)
 # One value for the whole sweep: a cell has no part in them.
 OF_THE_WHOLE = (
     *("name", "results_dir", "question", "expected", "published", "reference", "margin", "force", "strict"),
@@ -166,8 +166,10 @@ class SweepSettings:
             raise unknown_name("`on_failure`", str(config["on_failure"]), ON_FAILURE)
         if config.get("until") not in (None, DECIDED):
             raise unknown_name("`until`", str(config["until"]), (DECIDED,))
-        for spec in (config.get("logger") or {}).values():
-            _check_no_secret(spec)
+        require_no_secret(config.get("logger") or {})
+        for one in configs:
+            for group in GROUPS:
+                require_no_named_secret(one.get(group), group)
         settings = Settings(
             results_dir=Path(str(config["results_dir"])).expanduser(),
             name=name,
@@ -195,17 +197,6 @@ class SweepSettings:
 def _check_place(results_dir: Any) -> None:
     if not isinstance(results_dir, str) or not results_dir:
         raise ConfigurationError(f"`results_dir` must be the path of a folder, got {results_dir!r}")
-
-
-def _check_no_secret(spec: Any, where: str = "logger") -> None:
-    """Raise for a key or password among a logger's settings: they stand in plans, records and process lists."""
-    for key, value in spec.items() if isinstance(spec, Mapping) else ():
-        if value is not None and SECRET.search(str(key)):
-            raise ConfigurationError(
-                f"`{where}.{key}` would stand in the plan and in every record; give it to the logger by its own "
-                "environment variable (WANDB_API_KEY) or its own login"
-            )
-        _check_no_secret(value, f"{where}.{key}")
 
 
 def _check_one(key: str, configs: Sequence[Mapping[str, Any]]) -> None:

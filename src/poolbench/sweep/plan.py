@@ -99,6 +99,7 @@ class PlannedSweep:
         again: cells that are trained anew: the digest of the record that is to be replaced, by run.
         code: digest of the code and versions that the cells were planned with.
         command: the command line.
+        mirrors: how loggers with a server work in this sweep (`online`, `offline`), by name, where that was found out.
         name: of its file; empty: by what it holds.
     """
 
@@ -110,6 +111,7 @@ class PlannedSweep:
     again: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    mirrors: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
 
     @property
@@ -158,7 +160,7 @@ class PlanFolder:
         """Return what a command asked for."""
         found = _read(self.sweeps / f"{sweep_id}.json")
         found |= {"run_ids": tuple(found["run_ids"]), "command": tuple(found["command"]), "name": sweep_id}
-        return PlannedSweep(**{key: found[key] for key in PlannedSweep.__dataclass_fields__})
+        return PlannedSweep(**{key: found[key] for key in PlannedSweep.__dataclass_fields__ if key in found})
 
     def newest_sweep(self) -> PlannedSweep:
         """Return what the last command asked for; raise `ConfigurationError` where nothing was planned."""

@@ -1,8 +1,9 @@
 """A sweep from its plan to its report: plan all cells, run what is to do, measure speed, report, say how it ended."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from rich.console import Console
@@ -10,10 +11,13 @@ from rich.console import Console
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, Stopped
 from poolbench.experiment import write_experiment
+from poolbench.loggers import Session, decided, mirror_report
 from poolbench.paths import PACKAGE
 from poolbench.record import RECORD_FILE
 from poolbench.report import make_report
+from poolbench.report.make import Report
 from poolbench.report.reading.trials import TRIALS, TUNED, Trials
+from poolbench.report.shown import reported
 from poolbench.run import write_unsupported
 from poolbench.source import training_code
 from poolbench.sweep.asked import Asked, SweepSettings
@@ -26,7 +30,7 @@ from poolbench.sweep.process import log
 from poolbench.sweep.processes import Nursery
 from poolbench.sweep.rounds import Rounds
 from poolbench.sweep.speed import measure_speeds
-from poolbench.sweep.tune import trials_of, tuned, with_tuned, written
+from poolbench.sweep.tune import trials_of, tuned, with_reference, with_tuned, written
 from poolbench.writable import require_inside, require_replaceable, require_writable
 
 
@@ -45,29 +49,62 @@ def run_sweep(
         ConfigurationError: what is wrong in any of the cells, before the first one runs.
         Stopped, KeyboardInterrupt: a signal ended it.
     """
+    mirrors = _Mirrored(settings, console)
     if settings.tune is None:
-        return _sweep(asked, settings, launch, console, nursery).status
+        return _sweep(asked, settings, launch, console, nursery, mirrors).status
     # What is wrong in the space is said before anything is trained.
     tried = trials_of(settings.tune, asked)
-    shared = _sweep(asked, settings, launch, console, nursery, reports=False)
+    shared = _sweep(asked, settings, launch, console, nursery, mirrors, reports=False)
     if shared.stopped:
-        make_report(settings.folder)
+        mirrors.show(make_report(settings.folder))
         return shared.status
     console.print(f"tune: {settings.tune.points} points for each arm, scored on validation", highlight=False)
     beside = replace(settings.beside(TRIALS), until="")
-    ended = _sweep([one.asked for one in tried], beside, launch, console, nursery, reports=False)
+    ended = _sweep([one.asked for one in tried], beside, launch, console, nursery, mirrors, reports=False)
     trials = written(tried, ended.plan, shared.plan, Trials.read(settings.folder))
     trials.write(settings.folder)
     cells = tuned(asked, shared.plan, trials, settings.folder)
+    if settings.until:
+        cells, alone = with_reference(cells, settings.cell.reference)
+        for block in alone:
+            console.print(
+                f"tune: {block}: no trial of the reference has a score, so its tuned arms have nothing to be decided "
+                "against and are not trained",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
     status = max(shared.status, ended.status)
     if cells and not ended.stopped:
         console.print("tune: every arm at its best point", highlight=False)
         beside = settings.beside(TUNED)
-        ended = _sweep([one for one, _ in cells], beside, launch, console, nursery, reports=False)
+        ended = _sweep([one for one, _ in cells], beside, launch, console, nursery, mirrors, reports=False)
         with_tuned(trials, cells, ended.plan).write(settings.folder)
         status = max(status, ended.status)
-    make_report(settings.folder)
+    mirrors.show(make_report(settings.folder))
     return status
+
+
+class _Mirrored:
+    """How loggers with a server work in this sweep and what belongs to it, found out when the first cell is to run."""
+
+    def __init__(self, settings: SweepSettings, console: Console) -> None:
+        self._settings, self._console = settings, console
+
+    @cached_property
+    def decided(self) -> Mapping[str, str]:
+        """`online` or `offline` by logger; looked for and said once."""
+        return decided(self._settings.cell.loggers or {}, self._settings.folder, self._say)
+
+    def show(self, report: Report) -> None:
+        """Let the loggers show a report, and its columns at the cells."""
+        specs = self._settings.cell.loggers or {}
+        if specs:
+            with Session(report.folder, self.decided, self._say) as session:
+                mirror_report(specs, reported(report), session)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -85,6 +122,7 @@ def _sweep(
     launch: Launch,
     console: Console,
     nursery: Nursery | None,
+    mirrors: _Mirrored,
     *,
     reports: bool = True,
 ) -> _Ended:
@@ -94,17 +132,17 @@ def _sweep(
     experiment = rounds.experiment(settings.experiment)
     if experiment.says_something:
         write_experiment(settings.folder, experiment)
-    ran = _run(part, settings, launch, console, nursery)
+    ran = _run(part, settings, launch, console, nursery, mirrors)
     while not ran.stopped and (further := rounds.further(plan)):
         if part.to_do:
             console.print(rounds.said(plan), highlight=False, soft_wrap=True)
         part = plan_cells(further, settings.cell.without_named_runs(), datasets)
         _require_places(part, settings)
         plan = plan.extended(part)
-        ran = ran.then(_run(part, settings, launch, console, nursery))
+        ran = ran.then(_run(part, settings, launch, console, nursery, mirrors))
     if settings.speed.measure and not ran.stopped:
         measure_speeds(plan.cells, settings.speed, console)
-    unreported = _unreported(settings.folder) if reports else None
+    unreported = _unreported(settings.folder, mirrors) if reports else None
     if rounds.declared is not None and not ran.stopped:
         console.print(rounds.said(plan), highlight=False, soft_wrap=True)
     status = conclude(plan, ran.sweep, ran.trained, ran.trained_s, console, stopped=ran.stopped, strict=settings.strict)
@@ -115,12 +153,13 @@ def _sweep(
     return _Ended(status, ran.stopped, plan)
 
 
-def _unreported(folder: Path) -> ConfigurationError | None:
+def _unreported(folder: Path, mirrors: _Mirrored) -> ConfigurationError | None:
     """Make the report; return why there is none: how the sweep ended is said all the same."""
     try:
-        make_report(folder)
+        report = make_report(folder)
     except ConfigurationError as error:
         return error
+    mirrors.show(report)
     return None
 
 
@@ -138,14 +177,21 @@ class _Ran:
         return replace(after, trained=self.trained + after.trained, trained_s=self.trained_s + after.trained_s)
 
 
-def _run(plan: Plan, settings: SweepSettings, launch: Launch, console: Console, nursery: Nursery | None) -> _Ran:
+def _run(
+    plan: Plan,
+    settings: SweepSettings,
+    launch: Launch,
+    console: Console,
+    nursery: Nursery | None,
+    mirrors: _Mirrored,
+) -> _Ran:
     """Write the plan, let the launcher run what is to do, and wait for it."""
     for planned in plan.cells:
         if planned.unsupported:
             write_unsupported(planned.cell, planned.unsupported)
     announce(plan, launch, console, settings.folder)
     load_data(plan.to_do)
-    folder, sweep = PlanFolder(settings.folder), _planned(plan, settings, launch)
+    folder, sweep = PlanFolder(settings.folder), _planned(plan, settings, launch, mirrors)
     folder.write(sweep, [planned.frozen() for planned in plan.cells])
     ran, began = _Ran(sweep), time.monotonic()
     if plan.to_do:
@@ -169,7 +215,7 @@ def _require_places(plan: Plan, settings: SweepSettings) -> None:
         require_inside(folder, settings.folder)
 
 
-def _planned(plan: Plan, settings: SweepSettings, launch: Launch) -> PlannedSweep:
+def _planned(plan: Plan, settings: SweepSettings, launch: Launch, mirrors: _Mirrored) -> PlannedSweep:
     to_do = plan.to_do
     return PlannedSweep(
         run_ids=tuple(planned.run_id for planned in to_do),
@@ -180,4 +226,5 @@ def _planned(plan: Plan, settings: SweepSettings, launch: Launch) -> PlannedSwee
         again={planned.run_id: planned.replaces for planned in to_do if planned.replaces},
         code=training_code(PACKAGE),
         command=settings.cell.command,
+        mirrors=mirrors.decided if to_do else {},
     )

@@ -82,3 +82,14 @@ def with_tuned(trials: Trials, cells: Sequence[tuple[Asked, str]], plan: Plan) -
     arm_of = {one.arm: arm_id for one, arm_id in cells}
     runs = {cell.run_id: arm_of[cell.asked.arm] for cell in plan.cells}
     return Trials(trials.seed, trials.runs, {**trials.tuned, **runs})
+
+
+def with_reference(cells: Sequence[tuple[Asked, str]], reference: str) -> tuple[list[tuple[Asked, str]], list[str]]:
+    """Return the tuned cells of the blocks that hold their reference, and the names of the blocks that do not."""
+    there = {_block(one) for one, _ in cells if one.labels["variant"] == reference}
+    alone = dict.fromkeys(" on ".join(_block(one)) for one, _ in cells if _block(one) not in there)
+    return [(one, arm) for one, arm in cells if _block(one) in there], list(alone)
+
+
+def _block(one: Asked) -> tuple[str, str]:
+    return one.labels["backbone"], one.labels["dataset"]

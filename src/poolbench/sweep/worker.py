@@ -17,6 +17,7 @@ from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Datasets
 from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped
+from poolbench.loggers import Session
 from poolbench.run import Under, run_cell, write_failed
 from poolbench.sweep.claims import Attempt, Claim, Claims
 from poolbench.sweep.heart import HANGS, Heart, Pulse
@@ -78,6 +79,7 @@ class Worker:
         # Cells that this process cannot be at, with the reason.
         self.refused: dict[str, str] = {}
         self.trained = 0
+        self._session = Session(self.plan.folder, self.sweep.mirrors)
 
     def run(self) -> None:
         """Work until no cell is left.
@@ -86,7 +88,7 @@ class Worker:
             Stopped: a signal, or the sweep, asks to end; the cell at hand is interrupted, its claim given back.
         """
         try:
-            with _alarms(self.heart), _stacks(self.claims):
+            with self._session, _alarms(self.heart), _stacks(self.claims):
                 self._work()
         except OSError as error:  # what a cell raises is in its record: this is the plan's folder, or the record's
             raise Stopped(f"the results folder could not be written: {error}") from error
@@ -186,7 +188,7 @@ class Worker:
             self.heart.attach(pulse)
             try:
                 under = replace(
-                    _under(claim),
+                    self._under(claim),
                     progress=_Progress(self.display, pulse),
                     should_stop=self.heart.reason,
                     over=pulse.end,
@@ -212,21 +214,21 @@ class Worker:
             f"{last.process}: {last.end}: killed, out of memory, or ended by its own code"
         )
         trace = next((attempt.trace for attempt in reversed(in_vain) if attempt.trace), "")
-        record = write_failed(cell, reason, trace=trace, under=_under(claim))
+        record = write_failed(cell, reason, trace=trace, under=self._under(claim))
         self.display.end(cell.title, record)
 
     def _hangs(self, cell: Cell, claim: Claim, reason: str) -> None:
         """Write the record of a cell that hangs; called by the heart, the process ends after it."""
-        record = write_failed(cell, reason, trace=_all_stacks(), under=_under(claim))
+        record = write_failed(cell, reason, trace=_all_stacks(), under=self._under(claim))
         claim.release()
         self.display.end(cell.title, record)
 
+    def _under(self, claim: Claim) -> Under:
+        attempts = [asdict(attempt) for attempt in claim.attempts]
+        return Under(may_write=claim.is_held, attempts=attempts, session=self._session)
+
     def _folder(self, run_id: str) -> Any:
         return self._done.folder / run_id
-
-
-def _under(claim: Claim) -> Under:
-    return Under(may_write=claim.is_held, attempts=[asdict(attempt) for attempt in claim.attempts])
 
 
 class _Progress:

@@ -1,10 +1,9 @@
-"""Training one cell with Lightning: device, optimisation, the module, the fit, its checkpoints and mirrors."""
+"""Training one cell with Lightning: device, optimisation, the module, the fit, its checkpoints."""
 
 from poolbench.training.checkpoint import Checkpoints, history_kept, newest_epoch, remove_checkpoints
 from poolbench.training.device import resolve_device
 from poolbench.training.fit import fit, judge, predict, seen_again
 from poolbench.training.history import Fitted, Progress
-from poolbench.training.mirrors import Mirrors
 from poolbench.training.protocol import Protocol
 from poolbench.training.trainer_arguments import trainer_arguments
 from poolbench.training.watch import ShouldStop
@@ -12,7 +11,6 @@ from poolbench.training.watch import ShouldStop
 __all__ = [
     "Checkpoints",
     "Fitted",
-    "Mirrors",
     "Progress",
     "Protocol",
     "ShouldStop",

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as L
@@ -18,12 +19,12 @@ from torch import Tensor, nn
 
 from poolbench.data import Task
 from poolbench.errors import ConfigurationError, Stopped
+from poolbench.loggers import Mirrors
 from poolbench.streams import drawing
 from poolbench.tasks import Classification
 from poolbench.training.checkpoint import Checkpoints
 from poolbench.training.device import resolve_device
 from poolbench.training.history import Diverged, EpochBatches, Fitted, History, Progress
-from poolbench.training.mirrors import Mirrors
 from poolbench.training.module import EpochSums, Learner
 from poolbench.training.protocol import LIGHTNING_PRECISION, Protocol
 from poolbench.training.resume import MEMORY, Memory, Resume
@@ -51,6 +52,7 @@ def fit(
     train: EpochBatches,
     val: Iterable[tuple[Tensor, Tensor]],
     *,
+    test: Iterable[tuple[Tensor, Tensor]] | None = None,
     protocol: Protocol,
     trainer: Mapping[str, Any],
     seed: int,
@@ -71,6 +73,7 @@ def fit(
         network: gives what the task judges for examples (B, C, …), with its starting weights; trained in place.
         train: batches of the training part, `set_epoch` called before each pass.
         val: batches of the validation part.
+        test: batches of the test set, for `protocol.test_each_epoch` alone.
         protocol: the recipe.
         trainer: `accelerator`, and any further argument of `lightning.Trainer`.
         seed: the cell's seed, for dropout's stream.
@@ -89,7 +92,9 @@ def fit(
     """
     device = resolve_device(trainer)
     fitted = fitted or Fitted(network)
-    history = History(fitted, train, protocol, mirrors, progress)
+    again = partial(seen_again, protocol=protocol, device=device, task=task)
+    tested = partial(again, batches=test) if test is not None else None
+    history = History(fitted, train, protocol, mirrors, progress, tested)
     module = Learner(network.to(memory_format=protocol.torch_memory_format), protocol, seed=seed, task=task)
     further = trainer_arguments(trainer, protocol)
     protocol.check_device(device)

@@ -1,7 +1,7 @@
 """The history of a cell's epochs and the weights of the selected one, kept through interruptions."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from typing import Protocol as TypingProtocol
@@ -9,7 +9,7 @@ from typing import Protocol as TypingProtocol
 import lightning.pytorch as L
 from torch import Tensor, nn
 
-from poolbench.training.mirrors import Mirrors
+from poolbench.loggers import Mirrors
 from poolbench.training.module import Learner
 from poolbench.training.protocol import Protocol
 
@@ -83,6 +83,7 @@ class History(L.Callback):
         protocol: Protocol,
         mirrors: Mirrors | None,
         progress: Progress | None,
+        tested: Callable[[nn.Module], tuple[float, float]] | None = None,
     ) -> None:
         self.fitted = fitted
         self.train = train
@@ -90,6 +91,8 @@ class History(L.Callback):
         self.protocol = protocol
         self.mirrors = mirrors
         self.progress = progress
+        # Gives loss and accuracy on the test set, where each epoch's are wanted.
+        self.tested = tested
         self.best: tuple[float, float] | None = None
         self.weights: dict[str, Tensor] = {}
 
@@ -127,6 +130,11 @@ class History(L.Callback):
             f"val_{score}": val_score,
             "learning_rate": float(self.rate),
         }
+        if self.tested is not None:
+            modes = [(part, part.training) for part in module.network.modules()]
+            _, row[f"test_{score}"] = self.tested(module.network)
+            for part, mode in modes:
+                part.training = mode
         self.fitted.history.append(row)
         self._tell(row)
 

@@ -38,6 +38,8 @@ class Protocol:
         deterministic: let torch use deterministic algorithms alone; an operation that has none is an error.
         compile: run the network through `torch.compile` (its cost is in the training time).
         eval_batch_size: examples a batch in validation and test; changes no figure but rounding.
+        test_each_epoch: write the test set's score of each epoch into the history, as `test_accuracy` where it is one,
+            for what a choice on the test set would have given. Nothing is chosen by it.
         checkpoint_every_s: seconds between two checkpoints of an unfinished cell, at least; one is written where an
             epoch begins, so 0 writes one at each.
         time_limit: seconds that training may take, those before an interruption included; null for no limit.
@@ -58,6 +60,7 @@ class Protocol:
     deterministic: bool
     compile: bool
     eval_batch_size: int
+    test_each_epoch: bool = False
     checkpoint_every_s: float = 60.0
     time_limit: float | None = None
     attempts: int = 3
@@ -86,7 +89,7 @@ class Protocol:
         ):
             if getattr(self, name) not in known:
                 raise unknown_name(f"`protocol.{name}`", str(getattr(self, name)), known)
-        for name in ("deterministic", "compile"):
+        for name in ("deterministic", "compile", "test_each_epoch"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"`protocol.{name}` must be true or false, got {getattr(self, name)!r}")
         smoothing = self.label_smoothing

@@ -54,6 +54,7 @@ def check_whole_matrices(operator: nn.Module, x: Tensor) -> None:
     torch.testing.assert_close(func.hessian(energy)(x), hessian)
 
 
+@pytest.mark.quick(60)
 @each()
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_window_operators(case: Case, layout: torch.memory_format) -> None:

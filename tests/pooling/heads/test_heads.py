@@ -76,6 +76,7 @@ def test_equals_its_formula(spec: dict[str, Any], size: tuple[int, int]) -> None
         torch.testing.assert_close(features, REFERENCES[type(head)](head, x), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.quick(25)
 @each
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["first", "second"])
 def test_gradient(spec: dict[str, Any], check: Callable[..., bool]) -> None:

@@ -54,6 +54,7 @@ def plainly(head: HeadPool2d) -> HeadPool2d:
     return plain
 
 
+@pytest.mark.quick(30)
 @each_with_kernels
 @sizes
 @layouts
@@ -190,6 +191,7 @@ def test_infinite_values_and_nan(
     assert all(each.isfinite().all() for each in gradients), "no image sees another's"
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("p", [-3.0, 0.1, 3.0, 30.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @layouts
@@ -233,6 +235,7 @@ def test_second_derivatives(kind: type[HeadPool2d], own: dict[str, Any]) -> None
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.quick(1)
 @each_with_kernels
 @layouts
 def test_compiled_by_kernels(kind: type[HeadPool2d], own: dict[str, Any], layout: torch.memory_format) -> None:
@@ -252,6 +255,7 @@ def test_the_least_value_of_a_power_mean_has_a_rule(eps: Any) -> None:
         PowerMeanPool2d(2, eps=eps)
 
 
+@pytest.mark.slow
 def test_less_than_the_least_value_counts_as_that() -> None:
     for implementation in ("fast", "torch"):
         x = torch.tensor([[[[0.1, 0.5], [-3.0, 0.5]]]], requires_grad=True)

@@ -107,6 +107,7 @@ class TestFiles:
             results.write(record)
         assert {"accuracy.png", "forest.png", "cost.png", "curves.png"} <= set(figures.files(content(results)))
 
+    @pytest.mark.slow
     def test_what_a_record_holds_in_another_form(self, results: Any) -> None:
         for name in ("max", "_avg", "平均"):
             record = results.add(name)
@@ -114,6 +115,7 @@ class TestFiles:
             results.write(record)
         assert "curves.png" in figures.files(content(results))
 
+    @pytest.mark.slow
     def test_a_speed_that_only_arms_beyond_the_room_have(self, results: Any) -> None:
         known = {"parameters": None, "kept_bytes": None}
         for index in range(panels.MOST_ARMS + 2):
@@ -124,6 +126,7 @@ class TestFiles:
 
 
 class TestWords:
+    @pytest.mark.quick(3)
     @pytest.mark.usefixtures("styled")
     @pytest.mark.parametrize("name", ["accuracy", "forest", "tradeoff", "cost", "curves"])
     @pytest.mark.parametrize("blocks", [1, 3])

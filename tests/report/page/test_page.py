@@ -108,7 +108,7 @@ class TestWhatIsSaid:
         write_json(results.folder / "experiment.json", {"published": [row]})
         found = parsed(small(results))
         assert "98.76" in found.text
-        assert found.text.index("Published figures") < found.text.index("98.76") < found.text.index("Doe 2019")
+        assert found.text.index("Beside published figures") < found.text.index("98.76") < found.text.index("Doe 2019")
         assert "0.9876" not in json.dumps(found.data)
 
     def test_origin(self, results: Any) -> None:
@@ -167,6 +167,7 @@ class TestStructure:
         own = found.scripts[-1][1]
         assert not re.search(r"https?:|fetch\(|XMLHttpRequest|WebSocket|import\(|sendBeacon", own)
 
+    @pytest.mark.slow
     def test_policy_lets_only_these_scripts_run(self, results: Any) -> None:
         found = parsed(small(results))
         policy = next(
@@ -261,6 +262,7 @@ class TestData:
 
 
 class TestSize:
+    @pytest.mark.slow
     def test_two_hundred_cells(self, results: Any) -> None:
         variants = ["max", *(f"variant_{index}" for index in range(9))]
         results.grid(blocks=[("slides", f"data_{index}") for index in range(4)], variants=variants, seeds=5)

@@ -131,6 +131,7 @@ class TestTable:
         assert opened.heading("difference_mean").get_attribute("aria-sort") is None
         assert opened.column("difference_mean") == before
 
+    @pytest.mark.slow
     def test_sorts_by_keyboard(self, opened: Page) -> None:
         button = opened.heading("parameters").find_element(By.TAG_NAME, "button")
         opened.js("arguments[0].focus()", button)
@@ -143,6 +144,7 @@ class TestTable:
         button.send_keys(Keys.SPACE)
         assert opened.heading("parameters").get_attribute("aria-sort") == "descending"
 
+    @pytest.mark.slow
     def test_filters_and_says_how_many(self, opened: Page) -> None:
         assert len(opened.column("variant")) == 8
         opened.one("#find").send_keys("GAP")
@@ -157,10 +159,12 @@ class TestTable:
         # The plots follow the block.
         assert Select(opened.one("#plot-block")).first_selected_option.text == "resnet18 on digits"
 
+    @pytest.mark.slow
     def test_names_stay_texts(self, opened: Page) -> None:
         assert HOSTILE in opened.column("variant")
         assert opened.all("main img") == []
 
+    @pytest.mark.slow
     def test_flag_is_explained_by_keyboard(self, opened: Page) -> None:
         flag = opened.one("#arms .flag")
         assert "recipe" in (flag.get_attribute("aria-label") or "")
@@ -171,6 +175,7 @@ class TestTable:
         flag.send_keys(Keys.ESCAPE)
         assert not opened.one("#flag-note").is_displayed()
 
+    @pytest.mark.slow
     def test_all_columns(self, opened: Page) -> None:
         usual = len(opened.all("#arms thead th"))
         opened.one("#chooser > summary").click()
@@ -181,6 +186,7 @@ class TestTable:
 
 
 class TestPlots:
+    @pytest.mark.slow
     def test_values_on_hover(self, opened: Page) -> None:
         mark = opened.mark("forest", "gap")
         opened.js("arguments[0].scrollIntoView({block: 'center'})", mark)
@@ -205,6 +211,7 @@ class TestPlots:
         opened.until(lambda: opened.opacity("forest", "avg") == 1)
         assert opened.all("#arms tr.chosen") == []
 
+    @pytest.mark.slow
     def test_choosing_in_the_table_by_keyboard(self, opened: Page) -> None:
         button = opened.all("#arms .name")[opened.column("variant").index("avg")]
         opened.js("arguments[0].focus()", button)
@@ -213,6 +220,7 @@ class TestPlots:
         opened.until(lambda: opened.opacity("trade", "gap") < 0.5)
         assert opened.opacity("forest", "avg") == 1
 
+    @pytest.mark.slow
     def test_another_cost(self, opened: Page) -> None:
         chooser = Select(opened.one("#plot-cost"))
         assert len(chooser.options) >= 4
@@ -236,6 +244,7 @@ class TestCell:
         # Back where one came from.
         assert opened.js("return document.activeElement.className") == "seed"
 
+    @pytest.mark.slow
     def test_configuration_unfolds(self, opened: Page) -> None:
         opened.one("#list .name").click()
         next(e for e in opened.all("#cell summary") if e.text == "Configuration").click()
@@ -243,12 +252,14 @@ class TestCell:
         opened.one("#cell-close").click()
         assert not opened.one("#cell").is_displayed()
 
+    @pytest.mark.slow
     def test_a_failed_cell_says_why(self, opened: Page) -> None:
         Select(opened.one("#filter-status")).select_by_visible_text("failed")
         assert opened.one("#count-cells").text == "1 of 20 cells match."
         opened.one("#list .name").click()
         assert "RuntimeError: no memory\nTraceback" in opened.one("#cell pre").text
 
+    @pytest.mark.slow
     def test_next_and_before(self, opened: Page) -> None:
         opened.one("#list .name").click()
         first = opened.one("#cell-h").text
@@ -272,6 +283,7 @@ class TestPage:
                 asked.append(message["params"]["request"]["url"])
         assert {url for url in asked if not url.startswith("data:")} == {opened.address}
 
+    @pytest.mark.slow
     def test_follows_the_systems_theme_and_the_button(self, opened: Page) -> None:
         ground = "return getComputedStyle(document.body).backgroundColor"
         ink = "return document.querySelector('#forest svg .role-axis-label text').getAttribute('fill')"
@@ -298,6 +310,7 @@ class TestPage:
         opened.one("#list .name").click()
         assert opened.js("return document.querySelector('dialog').getBoundingClientRect().right <= innerWidth")
 
+    @pytest.mark.slow
     def test_every_control_has_a_name(self, opened: Page) -> None:
         nameless = opened.js("""
             const labelled = (one) => one.labels && one.labels.length;

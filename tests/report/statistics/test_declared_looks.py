@@ -105,6 +105,7 @@ def test_the_rule_is_told() -> None:
     assert rule(LOOKS, 21).endswith("the 1 seed beyond the last look counts in no verdict")
 
 
+@pytest.mark.slow
 def test_false_alarms_with_looks_and_one_by_one() -> None:
     """400 families of 5 equal arms: 5 % at most with looks (9 % has a probability below .001), far more one by one."""
     draw = np.random.default_rng(2026)

@@ -211,6 +211,7 @@ class TestByHand:
         assert pd.Series(shown.rows[0].cells).str.contains("10 ").any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [(1.0, 1.0, 1.0, 1.0), (0.2, 0.2, 0.2, 4.0)], ids=["even", "uneven"])
 def test_false_alarms_over_even_and_uneven_blocks(spread: tuple[float, ...]) -> None:
     """1,500 families of 5 equal arms and 3 seeds: 5 % in the long run; 7 % has a probability below .001."""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -16,6 +16,7 @@ def arm(mean: float, std: float, n: int = 5, image_variance: float = math.nan, i
     return Paired(n, mean, std, std**2 / n, image_variance, images)
 
 
+@settings(max_examples=10)  # each call of statsmodels collects all garbage
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holms_p_is_that_of_statsmodels(p: list[float]) -> None:
     corrected, levels = holm(p)
@@ -130,6 +131,7 @@ class TestFurtherSeeds:
         assert decide([arm(0.02, 0.005)], margin=0.005)[0].further_seeds is None
 
 
+@pytest.mark.slow
 def test_the_family_wise_error_is_kept_with_seeds_and_images() -> None:
     """600 families of 6 equal arms: about 5 % get a verdict; more than 8 % in 600 has a probability below .001."""
     draw = np.random.default_rng(2026)

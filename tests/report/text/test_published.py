@@ -127,3 +127,18 @@ def test_the_question_stands_at_the_top(results: Any) -> None:
     write_experiment(results.folder, Experiment.of("example", "Which *one*?", "The first.", None))
     text = markdown.summary(gather(load(results.folder)))
     assert text.startswith("# example\n\n**Question.** Which \\*one\\*?\n\n**Expected.** The first.\n\n")
+
+
+def test_a_published_difference_stands_beside_the_difference_here(results: Any) -> None:
+    for seed, (own, reference) in enumerate(((0.93, 0.90), (0.94, 0.92), (0.95, 0.94))):
+        results.add("max", seed, reference)
+        results.add("avg", seed, own)
+    claim = {key: value for key, value in figure("avg", n_runs=6).items() if key != "test_accuracy"}
+    content = reported(results, [claim | {"difference": 0.0432}])
+    row = first(content)
+    assert row["difference_mean"] == pytest.approx(0.02)
+    assert row["gap"] == pytest.approx(0.02 - 0.0432)
+    (cells,) = published.cells(content.tables["published"])
+    assert cells[3] == "+4.32 points over the reference, 6 runs"
+    assert cells[4].startswith("+2.00 ± ")
+    assert cells[5] == "−2.32"

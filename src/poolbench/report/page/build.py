@@ -32,7 +32,8 @@ from poolbench.report.statistics.verdicts import (
     UNDECIDED,
     WORSE,
 )
-from poolbench.report.text import over_blocks, published
+from poolbench.report.text import over_blocks
+from poolbench.report.text.asides import asides
 from poolbench.report.text.units import written, written_row
 from poolbench.report.text.views import (
     NOTHING,
@@ -42,7 +43,6 @@ from poolbench.report.text.views import (
     estimate_text,
     given,
     points_text,
-    score_text,
 )
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
@@ -127,9 +127,8 @@ def html(content: Content) -> bytes:
         unequal=any(content.tables["summary"]["flags"]),
         not_compared=[str(entry) for entry in content.not_compared],
         problems=[_problem(problem, content) for problem in content.problems],
-        published=_published(content),
+        asides=asides(content),
         across=_across(content),
-        strata=_strata(content),
         environments=environments(records),
         commands=commands(records),
         views=content.views if len(arms) <= MOST_STATIC else (),
@@ -244,33 +243,6 @@ def _glances(block: Block, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, G
         if not arm.finished:
             verdict, difference = "no finished cell", ""
         found[arm.variant] = Glance(verdict, MARKS.get(verdict, ""), difference, str(row["flags"] or ""))
-    return found
-
-
-def _published(content: Content) -> dict[str, Any] | None:
-    """Return the published figures beside those here, and how to read them; None where there are none."""
-    table = content.tables.get("published")
-    if table is None or not len(table):
-        return None
-    return {"headings": published.HEADINGS, "rows": published.cells(table), "told": published.told(table)}
-
-
-def _strata(content: Content) -> list[StaticTable]:
-    """Return a table for each block whose data set names strata: the score, variants × strata."""
-    table = content.tables.get("strata")
-    if table is None:
-        return []
-    found = []
-    for (backbone, dataset), rows in table.groupby(["backbone", "dataset"], sort=False):
-        names = list(dict.fromkeys(rows["stratum"]))
-        lines = [
-            (
-                str(variant),
-                *(score_text({str(key): value for key, value in row.items()}) for row in own.to_dict("records")),
-            )
-            for (variant, _), own in rows.groupby(["variant", "arm_id"], sort=False)
-        ]
-        found.append(StaticTable(f"{backbone} on {dataset}", ("variant", *names), tuple(lines)))
     return found
 
 

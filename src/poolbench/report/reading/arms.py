@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from poolbench.record import NOT_IDENTITY, STATUSES
+from poolbench.record import STATUSES, identifying
 
 Record = Mapping[str, Any]
 Settings = dict[str, str]
@@ -195,7 +195,7 @@ def settings(record: Record, groups: Sequence[str]) -> Settings:
     for name in groups:
         content = record["config"].get(name)
         if isinstance(content, Mapping):
-            content = {k: v for k, v in content.items() if k not in NOT_IDENTITY.get(name, frozenset())}
+            content = identifying(name, content)
         _flatten(name, content, flat)
     return flat
 

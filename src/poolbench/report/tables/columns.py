@@ -344,14 +344,42 @@ PUBLISHED = (
     *KEYS,
     Column("published_test_accuracy", "number", "fraction of 1", "top-1 accuracy on the test set, as published"),
     Column("published_test_accuracy_std", "number", "fraction of 1", "its standard deviation over runs, as published"),
+    Column("published_difference", "number", "fraction of 1", "published in its place: accuracy less the reference's"),
     Column("published_n_runs", "count", "runs", "the runs behind it, as published"),
     Column("n_seeds", "count", "seeds", "finished cells of the arm of these names here; empty: there is none"),
     Column("test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy"),
     Column("test_accuracy_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval, as in accuracy.csv"),
     Column("test_accuracy_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval"),
-    Column("gap", "number", "fraction of 1", "test_accuracy_mean − published_test_accuracy; no test is made of it"),
+    Column("difference_mean", "number", "fraction of 1", "the difference to the reference here, as in accuracy.csv"),
+    Column("difference_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval"),
+    Column("difference_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval"),
+    Column(
+        "gap",
+        "number",
+        "fraction of 1",
+        "the figure here less the published one, of accuracies or of differences; no test is made of it",
+    ),
     Column("recipe", "text", "", "how the training behind the published figure differs"),
     Column("source", "text", "", "where it was published"),
+)
+
+BEST_TEST_EPOCH = (
+    *KEYS,
+    Column("n_seeds", "count", "seeds", "finished cells whose history holds the test accuracy of each epoch"),
+    Column("test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy, the epoch chosen on validation"),
+    Column(
+        "best_test_epoch_accuracy_mean",
+        "number",
+        "fraction of 1",
+        "mean of each cell's highest test accuracy over its epochs: chosen on the test set, too high by construction",
+    ),
+    Column("best_test_epoch_accuracy_std", "number", "fraction of 1", "its sample standard deviation over the seeds"),
+    Column("gain", "number", "fraction of 1", "what that choice adds: the one mean less the other"),
+    Column("n_paired", "count", "seeds", "of these, seeds that the reference has, too"),
+    Column("difference_mean", "number", "fraction of 1", "mean difference to the reference over these seeds"),
+    Column("best_test_epoch_difference_mean", "number", "fraction of 1", "the same of the best test epochs"),
+    Column("reference", "text", "", "the variant that the differences are taken to"),
+    ARM_ID,
 )
 
 
@@ -404,6 +432,10 @@ VERSUS = (
     Column("latency_ratio", "number", "1", "second / first in ms; likewise"),
     *_both("arm_id", "text", "", "digest of all that determines the result but the seed"),
     *PROSPECTS,
+    *SCORE_KEYS,
+    *_both("score_mean", "number", "of the score", "mean primary score on the test set"),
+    *_both("score_ci95_low", "number", "of the score", "lower end of its 95 % interval"),
+    *_both("score_ci95_high", "number", "of the score", "upper end of its 95 % interval"),
 )
 
 TABLES: dict[str, tuple[Column, ...]] = {
@@ -414,6 +446,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "throughput": THROUGHPUT,
     "summary": SUMMARY,
     "published": PUBLISHED,
+    "best_test_epoch": BEST_TEST_EPOCH,
     "over_blocks": OVER_BLOCKS,
     "across": ACROSS,
     "pairs": PAIRS,

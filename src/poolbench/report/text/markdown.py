@@ -7,7 +7,7 @@ from poolbench.record import Problem
 from poolbench.report.content import Content
 from poolbench.report.reading.arms import Record
 from poolbench.report.reading.origins import commands, environments
-from poolbench.report.text import published
+from poolbench.report.text.asides import Aside, asides
 from poolbench.report.text.views import View, code
 
 
@@ -48,7 +48,8 @@ def summary(content: Content) -> str:
         "Dots are single seeds, the marker their mean with its 95 % interval, the vertical line the reference's mean.",
         "![Test accuracy of every variant, a panel a block](accuracy.svg)",
     ]
-    parts += _published(content)
+    for aside in asides(content):
+        parts += _aside(aside)
     if content.not_compared:
         parts += ["## Not compared", bullets(plain(str(entry)) for entry in content.not_compared)]
     if content.problems:
@@ -62,13 +63,13 @@ def summary(content: Content) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _published(content: Content) -> list[str]:
-    found = content.tables.get("published")
-    if found is None:
-        return []
-    lines = [" | ".join(("", *published.HEADINGS, "")).strip(), "|" + " --- |" * len(published.HEADINGS)]
-    lines += [f"| {' | '.join(map(plain, cells))} |" for cells in published.cells(found)]
-    return ["## Beside published figures", *published.told(found), "\n".join(lines)]
+def _aside(aside: Aside) -> list[str]:
+    lines = [
+        " | ".join(("", *(heading for heading, _ in aside.columns), "")).strip(),
+        "|" + " --- |" * len(aside.columns),
+    ]
+    lines += [f"| {' | '.join(map(plain, cells))} |" for cells in aside.rows]
+    return [f"## {aside.title}", *map(plain, aside.told), "\n".join(lines)]
 
 
 def bullets(lines: Iterable[str]) -> str:

@@ -14,7 +14,10 @@ from poolbench.report.tables.columns import KEYS, PUBLISHED
 from poolbench.report.text.views import accuracy_text, count_text, estimate_text, given, points_text
 
 NAMES = [column.name for column in PUBLISHED]
-OWN = ("n_seeds", "test_accuracy_mean", "test_accuracy_ci95_low", "test_accuracy_ci95_high")
+OWN = (
+    *("n_seeds", "test_accuracy_mean", "test_accuracy_ci95_low", "test_accuracy_ci95_high"),
+    *("difference_mean", "difference_ci95_low", "difference_ci95_high"),
+)
 HEADINGS = ("backbone", "dataset", "variant", "published, %", "here, %", "gap, points", "their recipe", "source")
 
 
@@ -30,15 +33,17 @@ def beside(experiment: Experiment, accuracy: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for figure in experiment.published:
         row: Mapping[Any, Any] = own.get((figure.backbone, figure.dataset, figure.variant), {})
-        mean: Any = row.get("test_accuracy_mean")
+        theirs = figure.test_accuracy if figure.difference is None else figure.difference
+        mean: Any = row.get("test_accuracy_mean" if figure.difference is None else "difference_mean")
         rows.append(
             {
                 **{key: getattr(figure, key) for key in (*keys, "source", "recipe")},
                 "published_test_accuracy": figure.test_accuracy,
                 "published_test_accuracy_std": figure.test_accuracy_std,
+                "published_difference": figure.difference,
                 "published_n_runs": figure.n_runs,
                 **{key: row.get(key) for key in OWN},
-                "gap": mean - figure.test_accuracy if given(mean) else None,
+                "gap": mean - theirs if given(mean) and theirs is not None else None,
             }
         )
     kinds = {"text": "object", "count": "Int64", "number": "float64"}
@@ -52,13 +57,17 @@ def cells(table: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    is_difference = given(row["published_difference"])
     published = estimate_text(row["published_test_accuracy"], None, None)
+    if is_difference:
+        published = f"{points_text(row['published_difference'])} points over the reference"
     if given(row["published_test_accuracy_std"]):
         published += f" (std {row['published_test_accuracy_std'] * 100:.2f})"
     if given(row["published_n_runs"]):
         runs = int(row["published_n_runs"])
         published += f", {runs} run{'s' * (runs != 1)}"
-    here = accuracy_text(row)
+    ends = (row[f"difference_{part}"] for part in ("mean", "ci95_low", "ci95_high"))
+    here = estimate_text(*ends, signed=True) if is_difference else accuracy_text(row)
     if given(row["n_seeds"]):
         here += f", n = {count_text(row['n_seeds'])}"
     names = tuple(str(row[key]) for key in ("backbone", "dataset", "variant"))

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poolbench.report.content import Content
-from poolbench.report.text import published
+from poolbench.report.text.asides import asides
 from poolbench.report.text.views import FLAGGED, SMALL, UNLIKE, View
 
 # In a pipe or a log there is no width to ask for.
@@ -65,10 +65,8 @@ def show(console: Console, content: Content, shown: Shown = Shown.TABLES) -> Non
         write.line(line, "dim")
     if shown is Shown.ALL:
         write.listing("How to read the figures", content.head, "", most=None)
-    table = content.tables.get("published")
-    if table is not None:
-        write.listing("Beside published figures", [_published(cells) for cells in published.cells(table)], "")
-    write.listing("Tuned", content.tuning, "")
+    for aside in asides(content):
+        write.listing(aside.title, aside.lines, "")
     write.listing("Warnings", content.warnings, "yellow")
     write.listing("Not compared", [str(entry) for entry in content.not_compared], "yellow")
     told = [f"{_within(problem.path, content.folder)}: {problem.reason}" for problem in content.problems]
@@ -120,11 +118,6 @@ def legend(content: Content) -> list[str]:
         lines.append(f"Speed: {'; '.join(sorted(speeds))}. Above 1, train × is faster and latency × slower.")
     lines.append("All columns are in summary.csv; `poolbench report --explain` says how each figure is computed.")
     return lines
-
-
-def _published(cells: Sequence[str]) -> str:
-    backbone, dataset, variant, theirs, here, gap, recipe, source = cells
-    return f"{backbone} on {dataset}, {variant}: published {theirs}, here {here}, gap {gap} ({recipe}; {source})"
 
 
 def show_views(

@@ -411,8 +411,9 @@ def _verdicts(summary: pd.DataFrame) -> str:
 
 SCOPE = (
     "A verdict is about these settings on this training set: other seeds, and other test images like these. Another "
-    "training set can matter as much as the seeds; images that come in groups count as independent unless the data "
-    "names the groups; and a failure of one seed in ten stays unseen in five seeds more often than not (59 %)."
+    "training set can matter as much as the seeds, unless `resample=train` draws one for each; images that come in "
+    "groups count as independent unless the data names the groups; and a failure of one seed in ten stays unseen in "
+    "five seeds more often than not (59 %)."
 )
 
 

@@ -1,0 +1,151 @@
+"""Make docs/findings.md from the committed records' tables: sentences by hand, every figure from `results/reference`.
+
+The sentences stand in docs/findings_page/NAME.md.j2, one file an experiment; `a` below is what they can name.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+DOCS = Path(__file__).resolve().parent
+PAGE = DOCS / "findings.md"
+SECTIONS = DOCS / "findings_page"
+REFERENCE = DOCS.parent / "results" / "reference"
+# In the order of the page.
+NAMES = ("verdict", "verdict_again", "verdict_resnet20", "t_max_avg", "keras_tutorial", "windows", "heads", "all_conv")
+HEAD = """# Findings
+
+Claims about pooling, run again by one set of rules: equal recipes, several seeds, the epoch chosen on validation,
+paired differences with their intervals over seeds and test images, Holm's correction, verdicts with a margin of half a
+point that was set before. All figures are in points of test accuracy; an interval is a verdict's own, 95 % for the
+family of arms. The images are **CIFAR-10's re-encoded as JPEG** (`cifar10-jpeg75`): no figure here is a CIFAR-10
+figure. Each experiment also runs with `dataset=cifar10`.
+
+`python docs/make_findings.py` makes this page from the tables in `results/reference`; `poolbench report` makes those
+from the records beside them.
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One arm's row of accuracy.csv, as sentences name it."""
+
+    row: Mapping[str, str]
+
+    def number(self, column: str) -> float:
+        """Return a column as a number; raises `ValueError` where it is empty."""
+        return float(self.row[column])
+
+    @property
+    def accuracy(self) -> str:
+        """Mean test accuracy in per cent, with its own 95 % interval."""
+        low, high = (100 * self.number(f"test_accuracy_ci95_{end}") for end in ("low", "high"))
+        return f"{100 * self.number('test_accuracy_mean'):.2f} % ({low:.2f} … {high:.2f})"
+
+    @property
+    def difference(self) -> str:
+        """Difference to the reference in points, with the interval that decides, and the verdict."""
+        ends = ("tie_low", "tie_high") if self.verdict == "tie" else ("difference_holm_low", "difference_holm_high")
+        if not self.row[ends[0]]:
+            ends = ("difference_ci95_low", "difference_ci95_high")
+        low, high = (points(self.number(end)) for end in ends)
+        return f"{points(self.number('difference_mean'))} ({low} … {high}; {self.verdict})"
+
+    @property
+    def verdict(self) -> str:
+        """The verdict's word."""
+        return self.row["verdict"]
+
+    @property
+    def chances(self) -> str:
+        """The chance of a verdict with 5, 10 and 20 seeds; nothing where it is decided."""
+        values = [self.row[f"chance_{seeds}_seeds"] for seeds in (5, 10, 20)]
+        if not all(values):
+            return ""
+        shown = ", ".join(f"{100 * float(value):.0f} %" for value in values)
+        return f"a fresh run of 5, 10 or 20 seeds would decide with a chance of {shown}"
+
+
+def points(value: float) -> str:
+    """Return a difference in points.
+
+    >>> points(-0.0123)
+    '−1.23'
+    """
+    return f"{100 * value:+.2f}".replace("-", "−")
+
+
+class Arms:
+    """The arms of an experiment by variant, and by backbone where there are several."""
+
+    def __init__(self, folder: Path) -> None:
+        self.rows = list(read(folder / "accuracy.csv"))
+
+    def __call__(self, variant: str, backbone: str = "") -> Figure:
+        """Return one arm; raises `LookupError` where there is none, or several."""
+        (found,) = [
+            row
+            for row in self.rows
+            if row["variant"] == variant and backbone in ("", row["backbone"].partition("[")[0])
+        ]
+        return Figure(found)
+
+    def best(self, count: int, backbone: str = "") -> list[Figure]:
+        """Return the arms of the highest validation accuracy."""
+        rows = [row for row in self.rows if backbone in ("", row["backbone"].partition("[")[0])]
+        return [Figure(row) for row in sorted(rows, key=lambda row: -float(row["val_accuracy_mean"]))[:count]]
+
+    def of(self, verdict: str) -> list[Figure]:
+        """Return the arms of a verdict, the largest difference first."""
+        rows = [row for row in self.rows if row["verdict"] == verdict]
+        return [Figure(row) for row in sorted(rows, key=lambda row: -float(row["difference_mean"]))]
+
+
+def read(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table."""
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def table(folder: Path) -> str:
+    """Return every arm of an experiment as a Markdown table, block by block, ordered by its difference."""
+    rows = list(read(folder / "accuracy.csv"))
+    blocks = dict.fromkeys((row["backbone"], row["dataset"]) for row in rows)
+    text = []
+    for block in blocks:
+        own = [row for row in rows if (row["backbone"], row["dataset"]) == block]
+        own.sort(key=lambda row: (row["verdict"] != "reference", -float(row["difference_mean"] or 0)))
+        text.append(f"`{block[0]}` on `{block[1]}`:\n\n| variant | seeds | test accuracy | difference | verdict |")
+        text[-1] += "\n| --- | --- | --- | --- | --- |"
+        for row in own:
+            arm = Figure(row)
+            difference = "–" if not row["difference_mean"] else arm.difference.rpartition(";")[0] + ")"
+            text[-1] += f"\n| {row['variant']} | {row['n_seeds']} | {arm.accuracy} | {difference} | {arm.verdict} |"
+    return "\n\n".join(text)
+
+
+def section(name: str, environment: jinja2.Environment) -> str:
+    """Return an experiment's section of the page."""
+    folder = REFERENCE / name
+    given: dict[str, Any] = {"a": Arms(folder), "name": name, "table": table(folder), "points": points}
+    for extra in ("best_test_epoch", "published", "parameters"):
+        path = folder / f"{extra}.csv"
+        given[extra] = list(read(path)) if path.is_file() else []
+    return environment.get_template(f"{name}.md.j2").render(given).strip()
+
+
+def page() -> str:
+    """Return the page: a section for each experiment that was run and has its sentences."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(SECTIONS), undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False
+    )
+    found = [name for name in NAMES if (REFERENCE / name / "accuracy.csv").is_file()]
+    return "\n\n".join([HEAD.strip(), *(section(name, environment) for name in found)]) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,19 @@
+"""A report as loggers take it: plain tables, texts and files."""
+
+from poolbench.experiment import read_experiment
+from poolbench.loggers.reported import Reported
+from poolbench.report.make import PAGE, Report
+
+
+def reported(report: Report) -> Reported:
+    """Return what loggers show of a report that was written."""
+    experiment = read_experiment(report.folder)
+    return Reported(
+        folder=report.folder,
+        experiment=experiment.name,
+        question=experiment.question,
+        words=report.words,
+        tables=report.tables,
+        figures={path.stem: path for path in report.files if path.suffix == ".png"},
+        page=report.folder / PAGE,
+    )

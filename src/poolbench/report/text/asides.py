@@ -1,0 +1,147 @@
+"""Tables beside the report's own, each shown alike in the terminal, in Markdown and on the page: published figures,
+scores by stratum, tuned arms, the choice of the best test epoch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from poolbench.report.content import Content
+from poolbench.report.text import published
+from poolbench.report.text.views import estimate_text, given, points_text, score_text
+
+# How the cells of a column are set on the page.
+TEXT, NUMBER, LONG = "", "number", "long"
+KEYS = (("backbone", TEXT), ("dataset", TEXT), ("variant", TEXT))
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A table beside the report's own.
+
+    Args:
+        name: of the table, and of its place on the page.
+        title: heading.
+        link: in the page's navigation.
+        columns: heading and kind of each column.
+        rows: cells as text.
+        told: how it is to be read, a paragraph each.
+        lines: what the terminal says in its place.
+    """
+
+    name: str
+    title: str
+    link: str
+    columns: tuple[tuple[str, str], ...]
+    rows: list[tuple[str, ...]]
+    told: Sequence[str]
+    lines: Sequence[str]
+
+
+def asides(content: Content) -> list[Aside]:
+    """Return the tables beside the report's own that there is something in."""
+    made = {"strata": _strata, "published": _published, "best_test_epoch": _best_test_epoch, "tuned": _tuned}
+    return [
+        make(table, content)
+        for name, make in made.items()
+        if (table := content.tables.get(name)) is not None and len(table)
+    ]
+
+
+def _strata(table: pd.DataFrame, content: Content) -> Aside:
+    strata = list(dict.fromkeys(table["stratum"]))
+    scores: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in _records(table):
+        keys = (*(str(row[key]) for key, _ in KEYS), str(row["arm_id"]))
+        scores.setdefault(keys, {})[str(row["stratum"])] = score_text(row)
+    rows = [(*keys[:-1], *(own.get(stratum, "–") for stratum in strata)) for keys, own in scores.items()]
+    told = [
+        "The score on the examples of each stratum of the test set alone (accuracy in per cent), mean and 95 % interval "
+        "over the seeds (Student). No verdict is drawn from them."
+    ]
+    lines = [
+        f"{backbone} on {dataset}, {variant}: {'; '.join(f'{name} {score}' for name, score in own.items())}"
+        for (backbone, dataset, variant, _), own in scores.items()
+    ]
+    columns = (*KEYS, *((stratum, NUMBER) for stratum in strata))
+    return Aside("strata", "By stratum of the test set", "By stratum", columns, rows, told, lines)
+
+
+def _published(table: pd.DataFrame, content: Content) -> Aside:
+    kinds = (TEXT, TEXT, TEXT, NUMBER, NUMBER, NUMBER, LONG, LONG)
+    rows = published.cells(table)
+    lines = [
+        f"{backbone} on {dataset}, {variant}: published {theirs}, here {here}, gap {gap} ({recipe}; {source})"
+        for backbone, dataset, variant, theirs, here, gap, recipe, source in rows
+    ]
+    columns = tuple(zip(published.HEADINGS, kinds, strict=True))
+    return Aside("published", "Beside published figures", "Published", columns, rows, published.told(table), lines)
+
+
+def _best_test_epoch(table: pd.DataFrame, content: Content) -> Aside:
+    headings = ("chosen on validation, %", "best test epoch, %", "gain", "difference", "difference by best test epoch")
+    rows = [
+        (
+            *(str(row[key]) for key, _ in KEYS),
+            _percent(row["test_accuracy_mean"]),
+            _percent(row["best_test_epoch_accuracy_mean"]),
+            *(points_text(row[key]) for key in ("gain", "difference_mean", "best_test_epoch_difference_mean")),
+        )
+        for row in _records(table)
+    ]
+    told = [
+        "What choosing each cell's epoch by its test accuracy would have given. Such a figure is too high by "
+        "construction; it stands beside published ones that were chosen so, and enters no verdict."
+    ]
+    lines = [
+        f"{backbone} on {dataset}, {variant}: {best} instead of {chosen} (gain {gain}); difference {by_best} instead "
+        f"of {difference}"
+        for backbone, dataset, variant, chosen, best, gain, difference, by_best in rows
+    ]
+    columns = (*KEYS, *((heading, NUMBER) for heading in headings))
+    title = "By the best test epoch (too high by construction)"
+    return Aside("best_test_epoch", title, "Best test epoch", columns, rows, told, [*told, *lines])
+
+
+def _tuned(table: pd.DataFrame, content: Content) -> Aside:
+    numbers = ("points tried", "validation over the space, %", "at the shared recipe, %", "tuned, %", "gain")
+    rows = [
+        (
+            *(str(row[key]) for key, _ in KEYS),
+            f"{row['n_points_finished']} of {row['n_points']}",
+            f"{_percent(row['val_accuracy_low'])} … {_percent(row['val_accuracy_high'])}",
+            _percent(row["shared_test_accuracy_mean"]),
+            _percent(row["tuned_test_accuracy_mean"]),
+            points_text(row["gain"]),
+            _verdict(row, "shared"),
+            _verdict(row, "tuned"),
+            str(row["best_point"] or "–"),
+        )
+        for row in _records(table)
+    ]
+    columns = (
+        *KEYS,
+        *((heading, NUMBER) for heading in numbers),
+        ("verdict at the shared recipe", TEXT),
+        ("verdict, tuned", TEXT),
+        ("best point", LONG),
+    )
+    return Aside("tuned", "Tuned with an equal budget", "Tuned", columns, rows, content.tuning, content.tuning)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _percent(value: Any) -> str:
+    return estimate_text(value, None, None)
+
+
+def _verdict(row: dict[str, Any], side: str) -> str:
+    verdict = row[f"{side}_verdict"]
+    if not given(verdict) or not verdict:
+        return "–"
+    difference = row[f"{side}_difference_mean"]
+    return f"{verdict} {points_text(difference)}" if given(difference) else str(verdict)

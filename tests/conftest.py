@@ -1,0 +1,39 @@
+"""What all tests share: how the collected tests are kept in memory, and which of a test's many cases are quick."""
+
+import gc
+from collections import defaultdict
+from zlib import crc32
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line(
+        "markers", "quick(n): of the test's cases n are quick, spread over all; the others are slow"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all but n cases of a test marked `quick(n)` as slow, chosen by their names: the same ones everywhere."""
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("quick") is not None:
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for own in cases.values():
+        quick = own[0].get_closest_marker("quick")
+        assert quick is not None
+        for item in sorted(own, key=lambda item: crc32(item.nodeid.encode()))[quick.args[0] :]:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Take what collection made, some million objects that stay, out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Give it back, so that what ends with the process is taken apart in order."""
+    gc.unfreeze()

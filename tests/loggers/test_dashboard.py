@@ -1,0 +1,149 @@
+"""The dashboard's specification, field by field: it asks the questions, about the right runs, and computes nothing."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loggers.conftest import clean
+from loggers.server import serving
+from report.conftest import Results
+
+from poolbench.cli import main
+from poolbench.experiment import Experiment, write_experiment
+from poolbench.loggers.wandb_report import VERDICTS
+
+
+@pytest.fixture(scope="module")
+def specification(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Made without a key; whatever asks a network is heard, and nothing must."""
+    top = tmp_path_factory.mktemp("dashboard")
+    results = Results(top / "results" / "it's mine")
+    for seed in range(3):
+        results.add("max", seed, 0.90 + seed / 100)
+        results.add("avg", seed, 0.85 + seed / 90)
+    results.add("gap", 0, None, status="failed", reason="it broke")
+    write_experiment(results.folder, Experiment("it's mine", question="Does it matter?"))
+    with pytest.MonkeyPatch.context() as patch, serving("html") as server:
+        clean(patch, top / "home")
+        patch.chdir(top)
+        for name in ("WANDB_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            patch.setenv(name, server.url)
+        printed: list[str] = []
+        patch.setattr("sys.stdout.write", printed.append)
+        assert main(["dashboard", "it's mine", "--dry-run", "--project", "pools"]) == 0
+        assert server.asked == []
+    found: dict[str, Any] = json.loads("".join(printed)) | {"results": results}
+    return found
+
+
+@pytest.fixture(scope="module")
+def panels(specification: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    bank = specification["workspace"]["spec"]["section"]["panelBankConfig"]["sections"]
+    return {section["name"]: section["panels"] for section in bank if section["panels"]}
+
+
+def test_it_is_about_the_experiments_runs_with_the_reference_as_baseline(specification: dict[str, Any]) -> None:
+    workspace = specification["workspace"]
+    assert workspace["project"] == "pools"
+    assert workspace["displayName"] == "poolbench: it's mine"
+    (runset,) = workspace["spec"]["section"]["runSets"]
+    (found,) = runset["filters"]["filters"]
+    assert (found["key"], found["op"], found["value"]) == ({"section": "run", "name": "group"}, "=", "it's mine")
+    records = specification["results"].folder.glob("records/*-max-*-s0-*")
+    (baseline,) = [path.name for path in records]
+    for pinned in (runset["baselineRunId"], *runset["pinnedRunIds"]):
+        assert base64.b64decode(pinned).decode() == f"Run:v1:{baseline}:pools:"
+    assert runset["sort"]["keys"][0]["key"] == {"section": "summary", "name": "test_accuracy"}
+
+
+def test_accuracy_by_variant_with_its_spread(panels: dict[str, Any]) -> None:
+    bar, told = panels["Accuracy by variant, with its spread over seeds"]
+    assert bar["viewType"] == "Bar Chart"
+    config = bar["config"]
+    assert config["metrics"] == ["summary_metrics.test_accuracy"]
+    assert (config["groupBy"], config["groupAgg"], config["groupArea"]) == ("labels.value.variant", "mean", "stddev")
+    assert "no interval of the comparison" in told["config"]["value"]
+
+
+def test_the_paired_difference_is_the_projects_own(panels: dict[str, Any]) -> None:
+    chart, bar = panels["Paired difference to the reference"]
+    assert chart["viewType"] == "Vega2"
+    assert chart["config"]["panelDefId"] == "wandb/bar/v0"
+    assert chart["config"]["fieldSettings"] == {"label": "arm", "value": "difference_mean"}
+    (query,) = chart["config"]["userQuery"]["queryFields"]
+    tables = [one["args"] for one in query["fields"] if one["name"] == "summaryTable"]
+    assert [[arg["name"], arg["value"]] for (arg,) in tables] == [["tableKey", "difference_table"]]
+    assert bar["config"]["metrics"] == ["summary_metrics.difference_mean"]
+    assert bar["config"]["groupArea"] == "none"
+    assert "difference_mean" in VERDICTS
+
+
+def test_accuracy_against_cost(panels: dict[str, Any]) -> None:
+    speed, parameters = panels["Accuracy against speed and parameters"]
+    assert "Speed was not measured" in speed["config"]["value"]
+    assert parameters["viewType"] == "Scatter Plot"
+    config = parameters["config"]
+    assert (config["xAxis"], config["yAxis"], config["xAxisLogScale"]) == (
+        *("summary:parameters", "summary:test_accuracy"),
+        True,
+    )
+
+
+def test_learning_curves_by_variant_with_standard_error(panels: dict[str, Any]) -> None:
+    curves = panels["Learning curves by variant, with standard error"]
+    assert [one["config"]["metrics"] for one in curves] == [["val_accuracy"], ["train_loss"]]
+    for one in curves:
+        config = one["config"]
+        assert config["xAxis"] == "epoch"
+        assert (config["groupBy"], config["groupAgg"], config["groupArea"]) == (
+            "labels.value.variant",
+            "mean",
+            "stderr",
+        )
+
+
+def test_failed_cells_and_the_verdict_in_words(panels: dict[str, Any]) -> None:
+    failed, _ = panels["Failed cells"]
+    assert "gap" in failed["config"]["value"]
+    assert "it broke" in failed["config"]["value"]
+    words, table = panels["Verdicts"]
+    assert "against max" in words["config"]["value"]
+    assert '"verdicts"' in json.dumps(table)
+
+
+def test_the_report_says_question_and_verdict_and_holds_the_panels(
+    specification: dict[str, Any], panels: dict[str, Any]
+) -> None:
+    blocks = specification["report"]["spec"]["blocks"]
+    texts = json.dumps(blocks)
+    assert "Does it matter?" in texts
+    assert "against max" in texts
+    grids = [block for block in blocks if block["type"] == "panel-grid"]
+    assert len(grids) == len(panels)
+    for grid in grids:
+        (runset,) = grid["metadata"]["runSets"]
+        assert runset["filters"]["filters"][0]["value"] == "it's mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothing", "--dry-run"], "no experiment 'nothing': neither nothing nor results/nothing holds records"),
+        (["mine"], r"cannot be saved \(no API key\).*--dry-run"),
+    ],
+)
+@pytest.mark.usefixtures("offline")
+def test_what_cannot_be_made_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Results(tmp_path / "results" / "mine").add("max", 0, 0.9)
+    assert main(["dashboard", *arguments]) == 2
+    assert re.search(says, capsys.readouterr().err)

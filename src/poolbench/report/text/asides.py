@@ -58,8 +58,8 @@ def _strata(table: pd.DataFrame, content: Content) -> Aside:
         scores.setdefault(keys, {})[str(row["stratum"])] = score_text(row)
     rows = [(*keys[:-1], *(own.get(stratum, "–") for stratum in strata)) for keys, own in scores.items()]
     told = [
-        "The score on the examples of each stratum of the test set alone (accuracy in per cent), mean and 95 % interval "
-        "over the seeds (Student). No verdict is drawn from them."
+        "The score on the examples of each stratum of the test set alone (accuracy in per cent), mean and 95 % "
+        "interval over the seeds (Student). No verdict is drawn from them."
     ]
     lines = [
         f"{backbone} on {dataset}, {variant}: {'; '.join(f'{name} {score}' for name, score in own.items())}"

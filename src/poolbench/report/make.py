@@ -24,6 +24,7 @@ from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
 from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
+from poolbench.report.statistics.strata import strata
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
@@ -112,6 +113,7 @@ def gather(loaded: Loaded) -> Content:
     rule = said(declared, (record["seed"] for record in loaded.records)) if declared else ""
     rows = rows_by_arm(summary)
     tuning, untold = _tuned(loaded.folder, blocks, compared)
+    by_stratum = strata(blocks, loaded.outcomes)
     return Content(
         folder=loaded.folder,
         experiment=loaded.experiment,
@@ -120,6 +122,7 @@ def gather(loaded: Loaded) -> Content:
         | _published(loaded.experiment, made["accuracy"])
         | {"over_blocks": over_table}
         | over_all.tables()
+        | ({"strata": by_stratum} if len(by_stratum) else {})
         | _best_test_epoch(blocks)
         | ({"tuned": tuning.table} if tuning else {}),
         over_blocks=over,

@@ -35,7 +35,15 @@ from poolbench.report.statistics.verdicts import (
 from poolbench.report.text import over_blocks
 from poolbench.report.text.asides import asides
 from poolbench.report.text.units import written, written_row
-from poolbench.report.text.views import NOTHING, View, change_text, count_text, estimate_text, given, points_text
+from poolbench.report.text.views import (
+    NOTHING,
+    View,
+    change_text,
+    count_text,
+    estimate_text,
+    given,
+    points_text,
+)
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.

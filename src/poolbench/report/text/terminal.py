@@ -1,5 +1,6 @@
 """The tables in the terminal. Text goes to rich as text, never as markup: a variant's name may hold brackets."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -262,8 +263,21 @@ def _table(view: View, columns: Sequence[int], widths: Sequence[int]) -> Table:
 
 
 def _foldable(variant: str) -> str:
-    """Break a long name where a reader would: before its settings."""
+    """Break a long name where a reader would: before its settings, and between these.
+
+    >>> print(_foldable("avg[kernel_size=3,stride=2,padding=1]"))
+    avg
+      [kernel_size=3,stride=2,
+       padding=1]
+    """
     if len(variant) <= ONE_LINE:
         return variant
     name, bracket, rest = variant.partition("[")
-    return f"{name}\n  {bracket}{rest}" if bracket else variant
+    if not bracket:
+        return variant
+    lines = [f"  {bracket}"]
+    for part in re.split(r"(?<=,)", rest):
+        if len(lines[-1]) + len(part) > LONGEST_LINE and lines[-1].strip(" ["):
+            lines.append("   ")
+        lines[-1] += part
+    return "\n".join([name, *lines])

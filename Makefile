@@ -53,8 +53,9 @@ bench: $(READY) ## every benchmark of docs/performance.md, kept there (over an h
 
 ##@ Documents
 
-docs: $(READY) ## docs/operators.md and its pictures, from docstrings and YAML
+docs: $(READY) ## docs/operators.md and its pictures, from docstrings and YAML; docs/findings.md from committed tables
 	OMP_NUM_THREADS=1 $(BIN)/python docs/make_operators.py
+	$(BIN)/python docs/make_findings.py
 
 site: $(READY) ## the documentation as a site, in site/: open site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -28,6 +28,8 @@ figure. Each experiment also runs with `dataset=cifar10`.
 `python docs/make_findings.py` makes this page from the tables in `results/reference`; `poolbench report` makes those
 from the records beside them.
 """
+HEADINGS = """| variant | seeds | test accuracy | difference | verdict | chance that 5 / 10 / 20 new seeds decide, % |
+| --- | --- | --- | --- | --- | --- |"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Figure:
         if not self.row[ends[0]]:
             ends = ("difference_ci95_low", "difference_ci95_high")
         low, high = (points(self.number(end)) for end in ends)
-        return f"{points(self.number('difference_mean'))} ({low} … {high}; {self.verdict})"
+        return f"{points(self.number('difference_mean'))} points ({low} … {high}; {self.verdict})"
 
     @property
     def verdict(self) -> str:
@@ -62,12 +64,9 @@ class Figure:
 
     @property
     def chances(self) -> str:
-        """The chance of a verdict with 5, 10 and 20 seeds; nothing where it is decided."""
+        """The chance that a new run of 5, 10 or 20 seeds decides, in per cent; nothing where it is decided."""
         values = [self.row[f"chance_{seeds}_seeds"] for seeds in (5, 10, 20)]
-        if not all(values):
-            return ""
-        shown = ", ".join(f"{100 * float(value):.0f} %" for value in values)
-        return f"a fresh run of 5, 10 or 20 seeds would decide with a chance of {shown}"
+        return " / ".join(f"{100 * float(value):.0f}" for value in values) if all(values) else ""
 
 
 def points(value: float) -> str:
@@ -119,12 +118,12 @@ def table(folder: Path) -> str:
     for block in blocks:
         own = [row for row in rows if (row["backbone"], row["dataset"]) == block]
         own.sort(key=lambda row: (row["verdict"] != "reference", -float(row["difference_mean"] or 0)))
-        text.append(f"`{block[0]}` on `{block[1]}`:\n\n| variant | seeds | test accuracy | difference | verdict |")
-        text[-1] += "\n| --- | --- | --- | --- | --- |"
+        text.append(f"`{block[0]}` on `{block[1]}`:\n\n{HEADINGS}")
         for row in own:
             arm = Figure(row)
             difference = "–" if not row["difference_mean"] else arm.difference.rpartition(";")[0] + ")"
-            text[-1] += f"\n| {row['variant']} | {row['n_seeds']} | {arm.accuracy} | {difference} | {arm.verdict} |"
+            cells = [row["variant"], row["n_seeds"], arm.accuracy, difference, arm.verdict, arm.chances or "–"]
+            text[-1] += f"\n| {' | '.join(cells)} |"
     return "\n\n".join(text)
 
 

@@ -1,0 +1,21 @@
+"""docs/findings.md is what docs/make_findings.py makes of the committed tables."""
+
+import make_findings
+import pytest
+
+
+def test_the_page_is_made_from_the_committed_tables() -> None:
+    assert make_findings.PAGE.read_text(encoding="utf-8") == make_findings.page(), "run `make docs`"
+
+
+def test_every_section_has_its_experiment_and_its_sentences() -> None:
+    experiments = {path.stem for path in (make_findings.DOCS.parent / "experiments").glob("*.yaml")}
+    sections = {path.name.partition(".")[0] for path in make_findings.SECTIONS.glob("*.md.j2")}
+    assert sections <= set(make_findings.NAMES)
+    assert sections <= experiments
+
+
+def test_an_arm_that_is_not_there_is_an_error(tmp_path) -> None:
+    (tmp_path / "accuracy.csv").write_text("backbone,variant\nslides,max\n")
+    with pytest.raises(ValueError, match="not enough values"):
+        make_findings.Arms(tmp_path)("avg")

@@ -55,7 +55,7 @@ class Arms:
 
 def _found(cell: Cell) -> Facts:
     protocol, assembled = cell.protocol, cell.assemble()
-    audit, cost = audited(assembled, batch_size=protocol.batch_size, device=cell.device)
+    audit, cost = audited(assembled, batch_size=protocol.batch_size, device=cell.device, step_ms=cell.step_ms)
     ran = implementations(
         assembled.network,
         cell.input_shape,

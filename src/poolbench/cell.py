@@ -16,7 +16,7 @@ import torch
 
 from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_digests
 from poolbench.checks import is_whole, whole_number
-from poolbench.data import Datasets, OpenDataset, Task, sizes_of, task_for
+from poolbench.data import Datasets, OpenDataset, Task, sizes_of, step_ms, task_for
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.loggers import Mirrors
 from poolbench.measure.matching import KINDS, Match, match
@@ -83,6 +83,11 @@ class Design:
     def title(self) -> str:
         """The design in a line."""
         return title(self.labels)
+
+    @property
+    def step_ms(self) -> float | None:
+        """Milliseconds between neighbouring values along the example's last dimension, where the YAML says so."""
+        return step_ms(self.config["dataset"])
 
     def assemble(
         self, input_shape: Shape | None = None, num_classes: int | None = None, task: Task | None = None
@@ -175,6 +180,11 @@ class Cell:
     def task(self) -> Task:
         """What targets are and how outputs are judged."""
         return self.dataset.task
+
+    @property
+    def step_ms(self) -> float | None:
+        """Milliseconds between neighbouring values along the example's last dimension; None where that is no time."""
+        return self.dataset.step_ms
 
     @property
     def folder(self) -> Path:

@@ -257,6 +257,7 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
         "std": list(parts.images.std),
         "notes": list(parts.images.notes),
         **_of_examples(cell, parts.images),
+        **({} if parts.images.test_strata is None else {"strata": list(parts.images.test_strata.names)}),
     }
     network = cell.assemble().network
     record |= arms.facts(cell)
@@ -306,10 +307,16 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
     under.require()
     record["files"] = {
         WEIGHTS_FILE: _save(cell, WEIGHTS_FILE, _weights(fitted.network)),
-        OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(task.outcomes(kept))),
+        OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(task.outcomes(kept) | _origins(parts.images))),
         "split.npz": _save(cell, "split.npz", split_file),
     }
     record["status"] = "ok"
+
+
+def _origins(images: LoadedImages) -> dict[str, np.ndarray]:
+    """Return group and stratum of each test example, where they are known, under names that the report reads."""
+    known = {"group": images.test_groups, "stratum": None if images.test_strata is None else images.test_strata.of}
+    return {name: values.numpy().astype(np.int32) for name, values in known.items() if values is not None}
 
 
 def _checkpoints(cell: Cell, parts: Parts, provenance: Mapping[str, Any], under: Under) -> Checkpoints:

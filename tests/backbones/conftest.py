@@ -34,7 +34,7 @@ def assemble(conf: Callable[..., Spec]) -> Callable[..., Assembled]:
         pooling: str | Spec,
         head: str | Spec | None = None,
         *,
-        shape: tuple[int, int, int] = (3, 32, 32),
+        shape: tuple[int, ...] = (3, 32, 32),
         num_classes: int = 10,
         seed: int = 0,
     ) -> Assembled:

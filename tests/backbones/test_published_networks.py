@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from backbones.shapes import shapes_for
 
 from poolbench.backbones import Anatomy, Assembled, discover
 from poolbench.backbones.flow import following
@@ -51,11 +52,12 @@ def test_parameters_are_the_published_ones(
 def test_anatomy_is_declared_as_it_would_be_found(conf: Callable[..., dict[str, Any]], backbone: str) -> None:
     surgerys = ("name", "strided_convolutions")
     spec = {key: value for key, value in conf("backbone", backbone).items() if key not in surgerys}
-    network = build(spec, {"in_channels": 3, "num_classes": 10, "image_size": (32, 32)}, where="backbone")
+    (shape,) = shapes_for(backbone, [SMALL])
+    network = build(spec, {"in_channels": shape[0], "num_classes": 10, "image_size": shape[1:]}, where="backbone")
     assert isinstance(network.anatomy, Anatomy)
     with following(network) as flow:
-        calls = trace(network, (3, 32, 32), name=backbone).calls
-    found = discover(network, calls, flow).anatomy
+        calls = trace(network, shape, name=backbone).calls
+    found = discover(network, calls, flow, len(shape) - 1).anatomy
     assert (set(found.sites), found.head, found.classifier) == (
         set(network.anatomy.sites),
         network.anatomy.head,

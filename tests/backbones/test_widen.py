@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from backbones.shapes import shapes_for
 from torch import nn
 
 from poolbench.backbones import Assembled, CifarResNet
@@ -19,12 +20,13 @@ BACKBONES = sorted(path.stem for path in (conf_dir() / "backbone").glob("*.yaml"
 
 
 def widened(conf: Conf, backbone: str, factor: float, *, seed: int = 0, **changes: Any) -> nn.Module:
-    context = {"in_channels": 3, "num_classes": 10, "image_size": (32, 32)}
+    (shape,) = shapes_for(backbone, [(3, 32, 32)])
+    context = {"in_channels": shape[0], "num_classes": 10, "image_size": shape[1:]}
     spec = conf("backbone", backbone, **changes)
     spec.pop("strided_convolutions", None)  # the surgery's, not the constructor's
     network = construct(spec, context, where="backbone", seed=seed, stream="backbone")
-    calls = trace(network, (3, 32, 32), name=str(spec.get("model") or backbone)).calls
-    widen(network, calls, Width(factor), (3, 32, 32), seed=seed, name=str(spec.get("model") or backbone))
+    calls = trace(network, shape, name=str(spec.get("model") or backbone)).calls
+    widen(network, calls, Width(factor), shape, seed=seed, name=str(spec.get("model") or backbone))
     return network
 
 
@@ -47,7 +49,7 @@ def test_every_number_keeps_its_place_at_factor_one_and_grows_with_the_factor(ph
 @pytest.mark.parametrize("factor", [0.4, 1.0, 1.7])
 def test_widened_networks_learn(conf: Conf, backbone: str, factor: float) -> None:
     network, own = widened(conf, backbone, factor), widened(conf, backbone, 1.0)
-    network(torch.randn(2, 3, 32, 32)).logsumexp(1).sum().backward()
+    network(torch.randn(2, *shapes_for(backbone, [(3, 32, 32)])[0])).logsumexp(1).sum().backward()
     assert all(p.grad is not None for p in network.parameters())
     assert (count(network) > count(own)) == (factor > 1)
     assert (count(network) == count(own)) == (factor == 1)

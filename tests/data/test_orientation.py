@@ -84,8 +84,7 @@ def test_only_a_folder_that_holds_such_images_changes_its_identity(tmp_path: Pat
     expected = hashlib.sha256("".join(f"{path}\0{size}\n" for path, size in files).encode()).hexdigest()
     assert ImageFolder(root=plain, image_size=SIZE).fingerprint() == expected
     upright_too = tree(tmp_path / "upright", 1)
-    listed = ImageFolder(root=upright_too, image_size=SIZE).listing
-    assert listed.turned == {}
+    assert ImageFolder(root=upright_too, image_size=SIZE).turned == {}
     prints = [
         ImageFolder(root=tree(tmp_path / str(orientation), orientation), image_size=SIZE).fingerprint()
         for orientation in (1, 3, 6)
@@ -117,4 +116,4 @@ def test_a_broken_file_is_named_in_loading_and_not_here(tmp_path: Path) -> None:
     root = tree(tmp_path / "broken", None, "jpg")
     (root / "train" / "cat" / "c.jpg").write_bytes(b"\xff\xd8 no picture")
     (root / "train" / "cat" / "d.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\x04eXIf")
-    assert ImageFolder(root=root, image_size=SIZE).listing.turned == {}
+    assert ImageFolder(root=root, image_size=SIZE).turned == {}

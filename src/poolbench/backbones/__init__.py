@@ -3,11 +3,14 @@
 from poolbench.backbones.allcnn import AllCNN
 from poolbench.backbones.anatomy import Anatomy
 from poolbench.backbones.assemble import Assembled, assemble
+from poolbench.backbones.audio_cnn import AudioCNN
 from poolbench.backbones.cifar_resnet import CifarResNet
 from poolbench.backbones.digest import network_digest
 from poolbench.backbones.discover import discover
+from poolbench.backbones.ecg_cnn import EcgCNN
 from poolbench.backbones.keras_cnn import KerasCNN
 from poolbench.backbones.lenet5 import LeNet5
+from poolbench.backbones.motif_cnn import MotifCNN
 from poolbench.backbones.slides import Slides
 from poolbench.backbones.subsample import Subsample1d, Subsample2d
 from poolbench.backbones.weight_files import file_digests
@@ -20,9 +23,12 @@ __all__ = [
     "AllCNN",
     "Anatomy",
     "Assembled",
+    "AudioCNN",
     "CifarResNet",
+    "EcgCNN",
     "KerasCNN",
     "LeNet5",
+    "MotifCNN",
     "Slides",
     "Subsample1d",
     "Subsample2d",

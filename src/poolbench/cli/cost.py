@@ -56,7 +56,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
     for design, assembled in designs:
         batch_size = known.batch_size or design.protocol.batch_size
         try:
-            audit, figures = audited(assembled, batch_size=batch_size, device=design.device)
+            audit, figures = audited(assembled, batch_size=batch_size, device=design.device, step_ms=design.step_ms)
         except Exception as error:  # a custom network may raise anything: the other designs are shown
             refused[design.title] = failure(error)
             continue

@@ -53,7 +53,9 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
     same: dict[Any, list[str]] = defaultdict(list)
     for design, assembled in designs:
         try:
-            audit, cost = audited(assembled, batch_size=design.protocol.batch_size, device=design.device)
+            audit, cost = audited(
+                assembled, batch_size=design.protocol.batch_size, device=design.device, step_ms=design.step_ms
+            )
         except Exception as error:  # a custom network may raise anything: the other designs are shown
             refused[design.title] = failure(error)
             continue
@@ -119,10 +121,14 @@ def _site(row: Mapping[str, Any]) -> list[str]:
         *("×".join(map(str, row[key])) for key in ("kernel_size", "stride", "padding")),
         "yes" if row["ceil_mode"] else "",
         *("×".join(map(str, row[key])) for key in ("input_shape", "output_shape")),
-        "" if field is None else "×".join(map(str, field)),
+        "" if field is None else "×".join(map(str, field)) + _in_time(row),
         f"{row['parameters']:,}",
         f"{row['multiply_adds'] / 1e6:,.1f}",
     ]
+
+
+def _in_time(row: Mapping[str, Any]) -> str:
+    return f" ({row['receptive_field_ms']:,.0f} ms)" if "receptive_field_ms" in row else ""
 
 
 def _called(row: Mapping[str, Any]) -> str:

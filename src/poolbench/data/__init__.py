@@ -2,8 +2,8 @@
 
 from poolbench.data.augment import Augment
 from poolbench.data.batches import Batches, batch_digest
-from poolbench.data.dataset import Dataset, Datasets, InMemory, OpenDataset, open_dataset, shape_of
-from poolbench.data.images import HeldImages, ImageSource, LoadedImages, StreamedImages
+from poolbench.data.dataset import Dataset, Datasets, InMemory, OpenDataset, open_dataset, shape_of, step_ms
+from poolbench.data.images import HeldImages, ImageSource, LoadedImages, Strata, StreamedImages
 from poolbench.data.in_memory import InMemoryExamples, held, loaded
 from poolbench.data.sizes import sizes_of
 from poolbench.data.split import resampled, split, split_digest, subset
@@ -20,6 +20,7 @@ __all__ = [
     "InMemoryExamples",
     "LoadedImages",
     "OpenDataset",
+    "Strata",
     "StreamedImages",
     "Task",
     "batch_digest",
@@ -31,6 +32,7 @@ __all__ = [
     "sizes_of",
     "split",
     "split_digest",
+    "step_ms",
     "subset",
     "task_for",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from poolbench.checks import is_whole
+from poolbench.checks import is_whole, number_above
 from poolbench.data.augment import Augment
 from poolbench.data.decoding import channel_sums, digest_of, require_finite
 from poolbench.data.images import HeldImages, LoadedImages
@@ -20,7 +20,7 @@ from poolbench.errors import ConfigurationError, DataError
 from poolbench.spec import TARGET, accepts, build, locate
 
 # What a benchmark does with a dataset, and what describes it: passed to a class that takes them, which none need do.
-SHARED = ("name", "train_images", "val_fraction", "resample", "augment", "mean", "std", "task")
+SHARED = ("name", "train_images", "val_fraction", "resample", "augment", "mean", "std", "task", "step_ms")
 DESCRIBING = ("channels", "image_size", "num_classes")
 
 
@@ -112,6 +112,7 @@ class OpenDataset:
         self.image_size = dataset.image_size
         self.shape = shape_of(dataset)
         self.num_classes = dataset.num_classes
+        self.step_ms = step_ms(spec, dataset)
         self.task = task
         self._spec = dict(spec)
 
@@ -147,6 +148,23 @@ class OpenDataset:
             mean=images.mean if mean is None else tuple(map(float, mean)),
             std=images.std if std is None else tuple(map(float, std)),
         )
+
+
+def step_ms(spec: Mapping[str, Any], dataset: Any = None) -> float | None:
+    """Return the milliseconds between neighbouring values along an example's last dimension, where they are known.
+
+    Args:
+        spec: a dataset's specification; its `step_ms` says so where it is given and not null.
+        dataset: what is opened of it; its attribute `step_ms` says so otherwise.
+
+    Raises:
+        ConfigurationError: it is no number above 0.
+
+    >>> step_ms({"step_ms": 7.8125}), step_ms({})
+    (7.8125, None)
+    """
+    asked = spec.get("step_ms")
+    return getattr(dataset, "step_ms", None) if asked is None else number_above("dataset.step_ms", asked)
 
 
 def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenDataset:

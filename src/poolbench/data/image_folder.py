@@ -1,9 +1,7 @@
 """A folder of images: `train/CLASS/…` and `test/CLASS/…`, jpeg or png, grey or colour, of any sizes."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from poolbench.data.cache import DecodedCache, SourceFile
+from poolbench.data.cache import DecodedCache
+from poolbench.data.class_folders import PARTS, Kind, list_classes
 from poolbench.data.content import Content
 from poolbench.data.fit_size import fit_size
 from poolbench.data.image_dataset import ImageDataset
@@ -19,9 +18,7 @@ from poolbench.data.images import UnreadableImage
 from poolbench.data.orientation import UPRIGHT, orientation_of, turned_files, upright
 from poolbench.errors import ConfigurationError, DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
-PARTS = ("train", "test")
-NAMED = 5
+IMAGES = Kind("images", (".jpg", ".jpeg", ".png"), "jpeg or png", "neither a jpeg nor a png file")
 
 
 class ImageFolder(ImageDataset):
@@ -60,7 +57,7 @@ class ImageFolder(ImageDataset):
                 "(dataset.root=PATH), got null"
             )
         self.root = Path(root).expanduser()
-        self.listing = _listing(self.root)
+        self.listing = list_classes(self.root, IMAGES)
         classes = self.listing.classes
         if num_classes is not None and num_classes != len(classes):
             raise ConfigurationError(
@@ -79,12 +76,22 @@ class ImageFolder(ImageDataset):
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over paths below `root` and sizes of all images, and the orientation of those turned."""
-        return self.listing.fingerprint
+        digest = hashlib.sha256()
+        for file in sorted(self.listing.files):
+            digest.update(f"{file.path}\0{file.size}\n".encode())
+        for path, found in sorted(self.turned.items()):
+            digest.update(f"{path}\0orientation {found}\n".encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def turned(self) -> dict[str, int]:
+        """EXIF orientation of those images that do not stand upright, by path."""
+        return turned_files(self.listing.root, self.listing.files)
 
     def cache(self) -> DecodedCache:
         """Return the cache beside the images."""
         # Where none is turned, the key is that of versions that turned none.
-        turned = "-upright" if self.listing.turned else ""
+        turned = "-upright" if self.turned else ""
         key = f"images-{self.channels}x{self.image_size}x{self.image_size}{turned}"
         return DecodedCache(self.root, key, self.listing.files)
 
@@ -173,123 +180,3 @@ def _pixels(image: Image.Image, channels: int) -> np.ndarray:
     if channels == 1:
         return np.asarray(image.convert("L"))[..., None]
     return np.asarray(image.convert("RGB"))
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The files of a tree by part and class, as they were when it was listed."""
-
-    root: Path
-    classes: tuple[str, ...]
-    parts: dict[str, list[list[SourceFile]]]
-
-    @cached_property
-    def files(self) -> list[SourceFile]:
-        """All files, training images first, by class and name."""
-        return [file for part in PARTS for files in self.parts[part] for file in files]
-
-    @cached_property
-    def turned(self) -> dict[str, int]:
-        """EXIF orientation of those images that do not stand upright, by path."""
-        return turned_files(self.root, self.files)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over sorted paths and sizes, and over the orientation of images that are turned."""
-        digest = hashlib.sha256()
-        for file in sorted(self.files):
-            digest.update(f"{file.path}\0{file.size}\n".encode())
-        for path, found in sorted(self.turned.items()):
-            digest.update(f"{path}\0orientation {found}\n".encode())
-        return digest.hexdigest()
-
-
-def _listing(root: Path) -> Listing:
-    """List a tree."""
-    root = root.absolute()
-    try:
-        if not root.is_dir():
-            raise DataError(
-                f"`dataset.root`: {root} is no folder; it must hold train/CLASS/… and test/CLASS/… with jpeg or png "
-                "images"
-            )
-        folders = {part: _class_folders(root, part) for part in PARTS}
-        _require_equal_classes(root, *(folders[part] for part in PARTS))
-        parts = {part: [_images(root, part, name) for name in sorted(folders[part])] for part in PARTS}
-        return Listing(root, tuple(sorted(folders["train"])), parts)
-    except OSError as error:
-        raise DataError(
-            f"`dataset.root`: {error.filename or root} cannot be read: {error.strerror or error}; change its "
-            "permissions, or remove it"
-        ) from error
-
-
-def _class_folders(root: Path, part: str) -> dict[str, str]:
-    folder = root / part
-    if not folder.is_dir():
-        raise DataError(f"`dataset.root`: {folder} is missing; {root} must hold train/CLASS/… and test/CLASS/…")
-    entries = _entries(folder)
-    loose = [entry.name for entry in entries if entry.is_file() and entry.name.lower().endswith(SUFFIXES)]
-    if loose:
-        raise DataError(f"{folder} holds images outside class folders: {_some(loose)}; move them to {part}/CLASS/")
-    found = {entry.name: entry.path for entry in entries if entry.is_dir()}
-    if not found:
-        raise DataError(f"{folder} is empty: it must hold a folder of images for each class")
-    return found
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what a folder holds, by name, without what begins with a dot.
-
-    Raises `DataError` for links that lead nowhere, and for names that no table, page or record could hold.
-    """
-    with os.scandir(folder) as found:
-        entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    strange = [entry.name for entry in entries if not _is_utf8(entry.name)]
-    if strange:
-        raise DataError(f"{folder} holds names that are not UTF-8: {_some(strange)}; rename them")
-    dangling = [entry.name for entry in entries if entry.is_symlink() and not Path(entry.path).exists()]
-    if dangling:
-        raise DataError(f"{folder} holds links that lead nowhere: {_some(dangling)}; mend or remove them")
-    return entries
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _require_equal_classes(root: Path, train: dict[str, str], test: dict[str, str]) -> None:
-    if set(train) != set(test):
-        differences = [
-            f"only in {part}: {', '.join(sorted(names))}"
-            for part, names in (("train", set(train) - set(test)), ("test", set(test) - set(train)))
-            if names
-        ]
-        raise DataError(f"the classes of {root / 'train'} and {root / 'test'} differ; {'; '.join(differences)}")
-    if len(train) < 2:
-        raise DataError(f"{root / 'train'} has one class, {next(iter(train))}; there must be at least two")
-
-
-def _images(root: Path, part: str, name: str) -> list[SourceFile]:
-    folder = root / part / name
-    entries = _entries(folder)
-    strange = [entry.name for entry in entries if not entry.is_file() or not entry.name.lower().endswith(SUFFIXES)]
-    if strange:
-        raise DataError(
-            f"{folder} holds what is neither a jpeg nor a png file: {_some(strange)}; remove it, or let its name begin "
-            f"with a dot"
-        )
-    if not entries:
-        raise DataError(f"{folder} has no images; remove the class from train and test, or put jpeg or png files there")
-    states = ((entry.name, entry.stat()) for entry in entries)
-    return [SourceFile(f"{part}/{name}/{file}", state.st_size, state.st_mtime_ns) for file, state in states]
-
-
-def _some(names: Sequence[str]) -> str:
-    names = [name.encode(errors="backslashreplace").decode() for name in names]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -209,6 +209,19 @@ class StreamedImages:
         return self
 
 
+@dataclass(frozen=True, eq=False)
+class Strata:
+    """Named strata of a test set, by which accuracy is also reported: places of a motif, speakers.
+
+    Args:
+        names: of the strata, in the order in which they are shown.
+        of: the stratum of each test example as a place among the names, int64 (N,).
+    """
+
+    names: tuple[str, ...]
+    of: Tensor
+
+
 @dataclass(frozen=True)
 class LoadedImages:
     """A dataset that is ready to be trained on.
@@ -222,6 +235,9 @@ class LoadedImages:
         digest: SHA-256 of the decoded content, before a subset was taken.
         streaming: whether images are decoded anew in each pass.
         notes: what a reader of the log or of the record should know, a line each.
+        test_groups: the origin of each test example where several have one (a speaker, a patient), int64 (N,): the
+            statistics take groups for what varies independently. None: each example stands for itself.
+        test_strata: into what the test set falls, for a table of accuracy by stratum; None: it is not parted.
     """
 
     train: ImageSource
@@ -232,3 +248,5 @@ class LoadedImages:
     digest: str
     streaming: bool = False
     notes: tuple[str, ...] = ()
+    test_groups: Tensor | None = None
+    test_strata: Strata | None = None

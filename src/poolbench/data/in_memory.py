@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from poolbench.data.decoding import channel_sums, digest_of
-from poolbench.data.images import HeldImages, LoadedImages
+from poolbench.data.images import HeldImages, LoadedImages, Strata
 from poolbench.data.memory import MIB
 from poolbench.errors import DataError
 
@@ -110,8 +110,24 @@ def loaded(
     *,
     digest: str | None = None,
     notes: Sequence[str] = (),
+    test_groups: Tensor | None = None,
+    test_strata: Strata | None = None,
 ) -> LoadedImages:
-    """Return a dataset of examples in memory, ready to be trained on: with mean, standard deviation and digest."""
+    """Return a dataset of examples in memory, ready to be trained on: with mean, standard deviation and digest.
+
+    Args:
+        train: training examples.
+        test: test examples.
+        class_names: a name for each class.
+        digest: of both parts, where it is known.
+        notes: what a reader of the log or of the record should know.
+        test_groups: see `LoadedImages`; where all test examples are of one group, they are taken for independent, which
+            a note says: what varies between groups cannot be seen in one.
+        test_strata: see `LoadedImages`.
+    """
+    if test_groups is not None and len(test_groups.unique()) < 2:
+        test_groups = None
+        notes = (*notes, "all test examples are of one group: intervals hold for it alone, not for others of its kind")
     sums = channel_sums(train)
     said = f"held in memory: {(train.images.nbytes + test.images.nbytes) / MIB:.0f} MiB"
     return LoadedImages(
@@ -122,4 +138,6 @@ def loaded(
         sums.std(),
         digest or digest_of(train, test),
         notes=(*notes, said),
+        test_groups=test_groups,
+        test_strata=test_strata,
     )

@@ -10,18 +10,21 @@ from poolbench.measure.cost import Part, costs
 from poolbench.measure.memory import peak_on_gpu
 
 
-def audited(assembled: Assembled, *, batch_size: int, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+def audited(
+    assembled: Assembled, *, batch_size: int, device: torch.device, step_ms: float | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the audit and the cost of an arm.
 
     The audit is that of `Assembled.audit`; each site's row has further: `parameters` and `multiply_adds` of what
     stands there, the convolution included where a strided one was parted; `pooling_operations`, `pooling_bytes_read`
     and `pooling_bytes_written`, its operator's own work; and `receptive_field`, the side in pixels (rows, columns) of
-    the patch of the image that a value behind the site sees. The cost is that of
-    `poolbench.measure.cost.cost` with `parameters_pooling`.
+    the patch of the image that a value behind the site sees; with `step_ms`, also `receptive_field_ms`, the last of
+    these sides in milliseconds. The cost is that of `poolbench.measure.cost.cost` with `parameters_pooling`.
 
     Args:
         assembled: the network with the variant in it.
         batch_size: images of the training step whose memory is counted.
+        step_ms: milliseconds between neighbouring values along the example's last dimension; None: it is no time.
         device: of the training; on a GPU the peak is what its allocator says of a step that is run.
     """
     audit = assembled.audit()
@@ -29,7 +32,7 @@ def audited(assembled: Assembled, *, batch_size: int, device: torch.device) -> t
     found = costs(
         assembled.network, assembled.input_shape, operators=assembled.operators, parts=names, batch_size=batch_size
     )
-    audit["sites"] = [row | _cost_of(found.parts[row["name"]]) for row in audit["sites"]]
+    audit["sites"] = [row | _cost_of(found.parts[row["name"]], step_ms) for row in audit["sites"]]
     figures = found.figures | {"parameters_pooling": assembled.parameters_pooling}
     if device.type == "cuda":
         figures |= {
@@ -39,10 +42,12 @@ def audited(assembled: Assembled, *, batch_size: int, device: torch.device) -> t
     return audit, figures
 
 
-def _cost_of(part: Part) -> Mapping[str, Any]:
+def _cost_of(part: Part, step_ms: float | None) -> Mapping[str, Any]:
+    in_time = {} if step_ms is None or part.sight is None else {"receptive_field_ms": part.sight.size[-1] * step_ms}
     return {
         "parameters": part.parameters,
         "multiply_adds": part.multiply_adds,
         **part.pooling,
         "receptive_field": None if part.sight is None else [round(side) for side in part.sight.size],
+        **in_time,
     }

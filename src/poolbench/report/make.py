@@ -24,6 +24,7 @@ from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
 from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
+from poolbench.report.statistics.strata import strata
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
@@ -112,6 +113,7 @@ def gather(loaded: Loaded) -> Content:
     summary = made["summary"]
     rows = rows_by_arm(summary)
     tuning, untold = _tuned(loaded.folder, blocks, compared)
+    by_stratum = strata(blocks, loaded.outcomes)
     return Content(
         folder=loaded.folder,
         experiment=loaded.experiment,
@@ -121,6 +123,7 @@ def gather(loaded: Loaded) -> Content:
         | {"over_blocks": over_table}
         | over_all.tables()
         | _best_test_epoch(blocks)
+        | ({"strata": by_stratum} if len(by_stratum) else {})
         | ({"tuned": tuning.table} if tuning else {}),
         over_blocks=over,
         across=over_all,

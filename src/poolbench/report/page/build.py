@@ -33,7 +33,7 @@ from poolbench.report.statistics.verdicts import (
 )
 from poolbench.report.text import over_blocks
 from poolbench.report.text.asides import asides
-from poolbench.report.text.views import NOTHING, View, count_text, given, points_text
+from poolbench.report.text.views import NOTHING, View, count_text, given, points_text, score_text
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.
@@ -119,6 +119,7 @@ def html(content: Content) -> bytes:
         problems=[_problem(problem, content) for problem in content.problems],
         asides=asides(content),
         across=_across(content),
+        strata=_strata(content),
         environments=environments(records),
         commands=commands(records),
         views=content.views if len(arms) <= MOST_STATIC else (),
@@ -222,6 +223,22 @@ def _glances(block: Block, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, G
         if not arm.finished:
             verdict, difference = "no finished cell", ""
         found[arm.variant] = Glance(verdict, MARKS.get(verdict, ""), difference, str(row["flags"] or ""))
+    return found
+
+
+def _strata(content: Content) -> list[StaticTable]:
+    """Return a table for each block whose data set names strata: the score, variants × strata."""
+    table = content.tables.get("strata")
+    if table is None:
+        return []
+    found = []
+    for (backbone, dataset), rows in table.groupby(["backbone", "dataset"], sort=False):
+        names = list(dict.fromkeys(rows["stratum"]))
+        lines = [
+            (str(variant), *(score_text(row) for row in own.to_dict("records")))
+            for (variant, _), own in rows.groupby(["variant", "arm_id"], sort=False)
+        ]
+        found.append(StaticTable(f"{backbone} on {dataset}", ("variant", *names), tuple(lines)))
     return found
 
 

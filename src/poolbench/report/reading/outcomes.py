@@ -16,6 +16,8 @@ from poolbench.report.reading.arms import Record, section
 Scores = NDArray[np.bool_] | NDArray[np.float64]
 # Name of the array that says which images have one origin.
 GROUP = "group"
+# Name of the array that says into which stratum of the test set each falls.
+STRATUM = "stratum"
 
 
 class UnknownOutcomesError(Exception):
@@ -33,12 +35,14 @@ class Outcomes:
             those of other images.
         groups: a number for each image, (N,), equal where images have one origin (a writer, a patient, a volume); None
             where the file names no groups.
+        strata: the stratum of each, (N,), by its place among the names that the record has; None where it has none.
     """
 
     score: Scores
     target: bytes
     ordered: bool = False
     groups: NDArray[np.int64] | None = None
+    strata: NDArray[np.int64] | None = None
 
 
 def read_outcomes(folder: Path, record: Record) -> Outcomes:
@@ -64,7 +68,7 @@ def read_outcomes(folder: Path, record: Record) -> Outcomes:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             target, score = arrays["target"], _scores(arrays)
-            group = arrays.get(GROUP)
+            group, stratum = arrays.get(GROUP), arrays.get(STRATUM)
     except Exception as error:  # whatever a damaged archive makes numpy and zipfile raise
         # Numpy's own words advise to unpickle what nobody knows.
         reason = f"{OUTCOMES_FILE} is not an archive of plain arrays ({type(error).__name__})"
@@ -73,14 +77,16 @@ def read_outcomes(folder: Path, record: Record) -> Outcomes:
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds no image's outcome")
     if not np.isfinite(score).all():
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds scores that are no numbers")
-    if group is not None and group.shape != score.shape:
-        raise UnknownOutcomesError(f"{OUTCOMES_FILE} names groups of other images than it has outcomes of")
+    for found, what in ((group, "groups"), (stratum, "strata")):
+        if found is not None and found.shape != score.shape:
+            raise UnknownOutcomesError(f"{OUTCOMES_FILE} names {what} of other images than it has outcomes of")
     return Outcomes(
         score=score,
         target=sha256(np.ascontiguousarray(target).tobytes()).digest(),
         # Of numbers and class maps, equal ones are those of equal examples.
         ordered=score.dtype == np.bool_ and bool((target[1:] >= target[:-1]).all()),
         groups=None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64),
+        strata=None if stratum is None else stratum.astype(np.int64),
     )
 
 

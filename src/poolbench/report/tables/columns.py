@@ -404,6 +404,16 @@ OVER_BLOCKS = (
     ),
     Column("score", "text", "", "what these blocks are judged by: only scores of one name and unit are averaged"),
 )
+STRATA = (
+    *KEYS,
+    *SCORE_KEYS,
+    Column("stratum", "text", "", "a stratum of the test set, such as a speaker or a motif's place"),
+    Column("test_examples", "count", "examples", "test examples in it"),
+    Column("n_seeds", "count", "seeds", "finished cells whose outcomes are known"),
+    *_statistics("score", "of the score", "mean score of these examples"),
+    ARM_ID,
+)
+
 TUNED = (*KEYS, *OF_TUNED, ARM_ID)
 
 VERSUS = (
@@ -438,6 +448,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "over_blocks": OVER_BLOCKS,
     "across": ACROSS,
     "pairs": PAIRS,
+    "strata": STRATA,
     "tuned": TUNED,
     "versus": VERSUS,
 }

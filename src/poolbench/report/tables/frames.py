@@ -51,7 +51,7 @@ def build(
 
 NAMES = (
     *("accuracy", "parameters", "throughput", "summary", "scores", "metrics", "published", "best_test_epoch"),
-    *("over_blocks", "across", "pairs", "tuned"),
+    *("over_blocks", "across", "pairs", "strata", "tuned"),
 )
 
 

@@ -1,0 +1,1 @@
+"""Sequences of letters as examples (4, L): planted motifs, and labelled sequences from files."""

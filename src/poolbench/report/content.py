@@ -14,6 +14,7 @@ from poolbench.report.reading.arms import Block, Record
 from poolbench.report.reading.comparability import NotCompared
 from poolbench.report.statistics.across import Across
 from poolbench.report.statistics.over_blocks import OverBlocks
+from poolbench.report.tables.frames import with_scores
 from poolbench.report.text.views import View, rows_by_arm
 
 
@@ -63,8 +64,8 @@ class Content:
 
     @cached_property
     def rows(self) -> dict[str, dict[str, Any]]:
-        """The rows of the summary by the digest of their arm."""
-        return rows_by_arm(self.tables["summary"])
+        """The rows of the summary, with their scores, by the digest of their arm."""
+        return rows_by_arm(with_scores(self.tables))
 
     @property
     def records(self) -> list[Record]:

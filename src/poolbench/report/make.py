@@ -108,9 +108,9 @@ def gather(loaded: Loaded) -> Content:
     over = over_blocks(blocks, compared, loaded.outcomes, declared=declared)
     over_table = tables.over_blocks(over)
     over_all = across(blocks, shared_images(blocks, loaded.outcomes))
-    words = verdict_words(blocks, rows_by_arm(made["summary"]))
+    summary = tables.with_scores(made)
+    words = verdict_words(blocks, rows_by_arm(summary))
     rule = said(declared, (record["seed"] for record in loaded.records)) if declared else ""
-    summary = made["summary"]
     rows = rows_by_arm(summary)
     tuning, untold = _tuned(loaded.folder, blocks, compared)
     by_stratum = strata(blocks, loaded.outcomes)

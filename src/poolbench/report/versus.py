@@ -70,7 +70,7 @@ class Side:
         blocks, _ = group(loaded.records)
         nothing = {arm.arm_id: Compared("") for block in blocks for arm in block.arms}
         made, _ = tables.build(blocks, loaded.speeds, nothing)
-        return cls(loaded, blocks, rows_by_arm(made["summary"]))
+        return cls(loaded, blocks, rows_by_arm(tables.with_scores(made)))
 
     @property
     def arms(self) -> dict[tuple[str, str, str], Arm]:

@@ -1,4 +1,4 @@
-"""The accuracies: for each block a line an arm, with mean, interval and single seeds.
+"""The scores: for each block a line an arm, with mean, interval and single seeds.
 
 Single seeds are small hollow rings, means filled marks, the reference a square and a dashed line.
 """
@@ -18,6 +18,7 @@ from poolbench.report.figures.panels import (
     capped,
     column,
     label,
+    limits,
     name_axes,
     name_rows,
     row_panels,
@@ -27,7 +28,8 @@ from poolbench.report.figures.panels import (
 from poolbench.report.figures.style import INK
 from poolbench.report.looks import GREY, REFERENCE, Mark, marks
 from poolbench.report.reading.arms import Arm, Block
-from poolbench.report.tables.frames import values
+from poolbench.report.tables.frames import scores_of
+from poolbench.report.text.units import written_row
 
 PANEL_INCH = 4.85
 
@@ -70,8 +72,9 @@ def _legend() -> list[Line2D]:
 def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], look: Mapping[str, Mark]) -> None:
     labels = [label(arm.variant) for arm in arms]
     positions, _ = row_positions(labels)
-    mean, low, high = (column(rows, f"test_accuracy_{part}", 100) for part in ("mean", "ci95_low", "ci95_high"))
-    seeds = values(arms, "test_accuracy") * 100
+    how = written_row(rows[0])
+    mean, low, high = (column(rows, f"score_{part}", how.scale) for part in ("mean", "ci95_low", "ci95_high"))
+    seeds = scores_of(arms) * how.scale
     several = np.isfinite(low)
     reference = np.array([arm.is_reference for arm in arms])
 
@@ -85,9 +88,10 @@ def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]], l
     axes.scatter(seeds, y, s=11, facecolors="none", edgecolors=GREY, linewidths=0.8, zorder=3)
 
     name_rows(axes, labels, reference.tolist())
-    axes.set_xlim(*_limits(mean, low, high, seeds))
+    found = (mean, low, high, seeds)
+    axes.set_xlim(*(_limits(*found) if how.score.is_fraction else limits(*found)))
     rules(axes)
-    name_axes(axes, "test accuracy, %")
+    name_axes(axes, how.axis + how.direction)
 
 
 def _title(block: Block, arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]]) -> str:
@@ -98,7 +102,7 @@ def _title(block: Block, arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]])
 
 
 def _limits(*figures: np.ndarray) -> tuple[float, float]:
-    """Return the axis' ends: all that there is to see, with some air, hardly beyond what an accuracy can be."""
+    """Return the axis' ends: all that there is to see, with some air, hardly beyond what a fraction can be."""
     found = np.concatenate([np.ravel(figure) for figure in figures])
     found = found[np.isfinite(found)]
     if not len(found):

@@ -35,6 +35,8 @@ from poolbench.report.figures.panels import (
 from poolbench.report.figures.style import LIGHT
 from poolbench.report.looks import GREY, MOST_MARKS, OTHER, REFERENCE, Mark, marks
 from poolbench.report.reading.arms import Arm, Block, number
+from poolbench.report.reading.scores import of_arm
+from poolbench.report.text.units import written
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 4.1, 2.2
 Y_INCH, BELOW_INCH, GAP_INCH = 0.62, 0.5, 0.12
@@ -44,7 +46,8 @@ MOST_CURVES = MOST_MARKS
 MARKS_A_LINE = 5
 # The rise of the first epochs would press all later differences together: their accuracies may lie below the panel.
 RISE = 0.25
-QUANTITIES = (("val_accuracy", "validation accuracy, %", 100.0), ("train_loss", "training loss, nats", 1.0))
+# The validation's score, and the training's loss.
+QUANTITIES = 2
 
 
 def draw(content: Content) -> Figure | None:
@@ -60,28 +63,38 @@ def draw(content: Content) -> Figure | None:
     found_here = {arm.variant for _, arms in shown for arm in arms}
     look = {name: mark for name, mark in marks(content.blocks).items() if name in found_here}
 
-    width = 2 * EDGE_INCH + len(QUANTITIES) * (Y_INCH + PANEL_WIDTH_INCH + GAP_INCH)
+    width = 2 * EDGE_INCH + QUANTITIES * (Y_INCH + PANEL_WIDTH_INCH + GAP_INCH)
     titles = [wrapped(_title(block, arms), width - 2 * EDGE_INCH, 10) for block, arms in shown]
     tops = [(title.count("\n") + 1) * (TEXT_INCH + 0.02) + 0.09 for title in titles]
     row_inch = PANEL_HEIGHT_INCH + BELOW_INCH + 0.08
     several = any(len(arm.finished) > 1 for _, arms in shown for arm in arms)
-    notes = [f"Accuracies of the first {RISE:.0%} of the epochs may lie below the panel.".replace("%", " %")]
+    notes = [f"Scores of the first {RISE:.0%} of the epochs may lie below the panel.".replace("%", " %")]
     foot = Foot(_legend(look, several), [*notes, further], width)
     figure = Figure(figsize=(width, EDGE_INCH + sum(tops) + row_inch * len(shown) + foot.height))
     top = EDGE_INCH
     for (_, arms), title, title_inch in zip(shown, titles, tops, strict=True):
         write(figure, EDGE_INCH, top, title, fontsize=10)
-        for index, (name, words, scale) in enumerate(QUANTITIES):
+        for index, (name, words, scale) in enumerate(_quantities(arms)):
             curves = {arm.variant: by_epoch(_records(arm), name) * scale for arm in arms}
             if not any(np.isfinite(curve).any() for curve in curves.values()):
                 continue
             left = EDGE_INCH + Y_INCH + index * (PANEL_WIDTH_INCH + Y_INCH + GAP_INCH)
             axes = panel(figure, left, top + title_inch, PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH)
-            _panel(axes, curves, look, logarithmic=name.endswith("loss"))
+            least = 0.5 if scale != 1.0 else 1e-9
+            _panel(axes, curves, look, logarithmic=name.endswith("loss"), least=least)
             name_axes(axes, "epoch", words)
         top += title_inch + row_inch
     foot.draw(figure)
     return figure
+
+
+def _quantities(arms: Sequence[Arm]) -> tuple[tuple[str, str, float], ...]:
+    """Return what is drawn of a block: name in the history, words, and what it is multiplied by."""
+    task, score = of_arm(arms[0])
+    how = written(score)
+    loss = "training loss" if task == "regression" else "training loss, nats"
+    shown = wrapped(f"validation {how.quantity}", PANEL_HEIGHT_INCH)
+    return (f"val_{score.name}", shown, how.scale), ("train_loss", loss, 1.0)
 
 
 def by_epoch(records: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
@@ -113,7 +126,9 @@ def _title(block: Block, arms: Sequence[Arm]) -> str:
     return f"{block.title}  (n = {few})"
 
 
-def _panel(axes: Axes, curves: Mapping[str, np.ndarray], look: Mapping[str, Mark], *, logarithmic: bool) -> None:
+def _panel(
+    axes: Axes, curves: Mapping[str, np.ndarray], look: Mapping[str, Mark], *, logarithmic: bool, least: float
+) -> None:
     lows, highs, bands, colours = [], [], [], []
     for index, (variant, curve) in enumerate(curves.items()):
         curve = np.where(curve > 0, curve, np.nan) if logarithmic else curve
@@ -151,7 +166,7 @@ def _panel(axes: Axes, curves: Mapping[str, np.ndarray], look: Mapping[str, Mark
         axes.set_ylim(*(10**end for end in limits(*map(np.log10, (*lows, *highs)), air=0.04, least=0.05)))
         plain_log_ticks(axes, "y")
     else:
-        axes.set_ylim(*limits(*lows, *highs, air=0.04, least=0.5))
+        axes.set_ylim(*limits(*lows, *highs, air=0.04, least=least))
         plain_ticks(axes, "y", 5)
     plain_ticks(axes, "x", 6, whole=True)
     rules(axes, "both")

@@ -43,6 +43,7 @@ from poolbench.report.looks import GREY, Mark, marks
 from poolbench.report.reading.arms import Arm, Block
 from poolbench.report.statistics.verdicts import TIE
 from poolbench.report.text import over_blocks
+from poolbench.report.text.units import written_row
 from poolbench.report.text.views import given
 
 PANEL_INCH = 4.3
@@ -73,7 +74,8 @@ def draw(content: Content) -> Figure | None:
     if not compared:
         return None
     over = over_blocks.rows(content.over_blocks, content.tables["over_blocks"])[:MOST_ARMS]
-    over = [row for row in over if given(row["difference_mean"])]
+    # A panel has one axis, so one score: the first; the table has all.
+    over = [row for row in over if given(row["difference_mean"]) and row["score"] == over[0]["score"]]
     shown, further = capped(compared, panels=MOST_PANELS - bool(over))
     rows = [[by_arm[arm.arm_id] for arm in arms] for _, arms in shown]
     titles = [_title(block.title, block.reference, own) for (block, _), own in zip(shown, rows, strict=True)]
@@ -114,14 +116,17 @@ def _panel(axes: Axes, rows: Sequence[Row], look: Mapping[str, Mark]) -> None:
     labels = [label(str(row["variant"])) for row in rows]
     positions, heights = row_positions(labels)
     name_rows(axes, labels, [False] * len(rows))
+    how = written_row(rows[0])
     mean, low, high, holm_low, holm_high, margin = (
-        column(rows, name, 100)
+        column(rows, name, how.scale)
         for name in (
             *("difference_mean", "difference_ci95_low", "difference_ci95_high"),
             *("difference_holm_low", "difference_holm_high", "margin"),
         )
     )
-    left, right = _limits(mean, low, high, holm_low, holm_high, margin)
+    # In points no difference below a tenth is worth a whole panel.
+    least = 0.1 if how.score.is_fraction else 1e-9
+    left, right = _limits(mean, low, high, holm_low, holm_high, margin, least=least)
     axes.set_xlim(left, right)
     _margins(axes, margin, positions, heights)
     axes.axvline(0, color=INK, linewidth=0.9, zorder=1.5)
@@ -142,7 +147,7 @@ def _panel(axes: Axes, rows: Sequence[Row], look: Mapping[str, Mark]) -> None:
         )
     tie = np.array([row["verdict"] == TIE and given(row.get("tie_low")) for row in rows])
     if tie.any():
-        tie_low, tie_high = (column(rows, name, 100)[tie] for name in ("tie_low", "tie_high"))
+        tie_low, tie_high = (column(rows, name, how.scale)[tie] for name in ("tie_low", "tie_high"))
         axes.hlines(positions[tie], tie_low, tie_high, color=INK, linewidth=2.6, zorder=3.5)
     drawn = [replace(VERDICTS.get(str(row["verdict"]), NONE), colour=look[str(row["variant"])].colour) for row in rows]
     draw_marks(axes, mean, positions, drawn, size=8.5)
@@ -152,7 +157,8 @@ def _panel(axes: Axes, rows: Sequence[Row], look: Mapping[str, Mark]) -> None:
         row_text(axes, beside, y, word, fontweight="bold" if word in ("better", "worse") else "normal")
     rules(axes)
     plain_ticks(axes, "x", 6)
-    name_axes(axes, "difference in test accuracy, points")
+    unit = f", {how.difference_unit}" if how.difference_unit else ""
+    name_axes(axes, f"difference in test {how.score.words}{unit}{how.direction}")
 
 
 def _margins(axes: Axes, margin: np.ndarray, positions: np.ndarray, heights: np.ndarray) -> None:
@@ -174,6 +180,8 @@ def _limits(
     holm_low: np.ndarray,
     holm_high: np.ndarray,
     margin: np.ndarray,
+    *,
+    least: float,
 ) -> tuple[float, float]:
     """Return the axis' ends: every mean, the margin, and every interval that is not much wider than the usual."""
     own = np.concatenate([high - low, holm_high - holm_low]) / 2
@@ -181,7 +189,7 @@ def _limits(
     widest = WIDEST * float(np.median(known)) if len(known) else math.inf
     lows = [np.maximum(end, mean - widest) for end in (low, holm_low)]
     highs = [np.minimum(end, mean + widest) for end in (high, holm_high)]
-    return limits(mean, -margin, margin, [0.0], *lows, *highs, air=0.06, least=0.1)
+    return limits(mean, -margin, margin, [0.0], *lows, *highs, air=0.06, least=least)
 
 
 def _legend(rows: Sequence[Row]) -> list[Artist]:

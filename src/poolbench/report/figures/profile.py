@@ -17,6 +17,7 @@ from poolbench.report.figures.style import LIGHT
 from poolbench.report.looks import OTHER, REFERENCE, Mark
 from poolbench.report.statistics.across import Across
 from poolbench.report.statistics.profiles import steps
+from poolbench.report.text.units import written
 
 WIDTH_INCH, HEIGHT_INCH = 6.4, 3.2
 LEFT_INCH, AXIS_INCH = 0.75, 0.5
@@ -26,15 +27,16 @@ MOST_NAMED = 6
 
 
 def draw(across: Across, look: Mapping[str, Mark]) -> Figure | None:
-    """Return the figure; None where nothing is compared over data sets.
+    """Return the figure; None where nothing is compared over data sets, or these are judged by unlike scores.
 
     Args:
         across: what holds over the data sets.
         look: how each variant is drawn.
     """
-    if not across.variants:
+    if not across.variants or across.score is None:
         return None
-    gaps = 100 * across.gaps
+    how = written(across.score, float(across.gaps.max()))
+    gaps = how.scale * across.gaps
     strong = set(across.reference.split("; "))
     nearest = sorted(range(len(across.variants)), key=lambda at: (round(float(gaps[:, at].mean()), 9), at))
     named = [at for at in nearest if across.variants[at] not in strong][:MOST_NAMED]
@@ -48,14 +50,15 @@ def draw(across: Across, look: Mapping[str, Mark]) -> Figure | None:
     ]
     if others:
         handles.append(Line2D([], [], color=LIGHT, linewidth=1, label=f"{len(others)} further variants"))
+    unit = f", in {how.difference_unit}" if how.difference_unit else ""
     note = (
-        "Beside each name: its mean gap to the best, in points, which is the area above its line. "
+        f"Beside each name: its mean gap to the best{unit}, which is the area above its line. "
         f"{len(across.datasets)} data sets, the backbones of each averaged."
     )
     foot = Foot(handles, [note], WIDTH_INCH)
     figure = Figure(figsize=(WIDTH_INCH, EDGE_INCH + HEIGHT_INCH + AXIS_INCH + foot.height))
     axes = panel(figure, LEFT_INCH, EDGE_INCH, WIDTH_INCH - LEFT_INCH - EDGE_INCH, HEIGHT_INCH)
-    end = max(1.06 * float(gaps[:, shown].max()), 0.1)
+    end = max(1.06 * float(gaps[:, shown].max()), 0.1 if how.score.is_fraction else 1e-9)
     for at in others:
         axes.step(*steps(gaps[:, at], max(end, gaps.max())), where="post", color=LIGHT, linewidth=1, zorder=1)
     # The nearest is drawn last: where lines lie on one another, it is the one that is seen.
@@ -69,7 +72,9 @@ def draw(across: Across, look: Mapping[str, Mark]) -> Figure | None:
             corners, heights, s=26, marker=mark.shape, facecolors=mark.face, edgecolors=mark.colour, zorder=20 + order
         )
     axes.set(xlim=(-0.015 * end, end), ylim=(-0.03, 1.05))
-    axes.set_xlabel("points of test accuracy below the best")
+    worse = "below" if how.score.sign > 0 else "above"
+    counted = f"{how.difference_unit} of " if how.difference_unit else ""
+    axes.set_xlabel(f"{counted}test {how.score.words} {worse} the best")
     axes.set_ylabel("share of data sets")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0, symbol=" %"))
     plain_ticks(axes, "x", 8)

@@ -38,6 +38,8 @@ from poolbench.report.figures.panels import (
 from poolbench.report.figures.style import LIGHT
 from poolbench.report.looks import GREY, OTHER, REFERENCE, Mark, marks
 from poolbench.report.reading.arms import Arm, Block
+from poolbench.report.reading.scores import of_arm
+from poolbench.report.text.units import written, written_row
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 2.65, 2.0
 Y_INCH, BELOW_INCH, GAP_INCH = 0.62, 0.55, 0.3
@@ -71,7 +73,7 @@ PEAK = Price("peak_bytes", "memory at its peak, {unit}B (less is better)", binar
 
 
 def draw(content: Content) -> Figure | None:
-    """Return the figure; None where no block has two arms of which accuracy and a cost are known."""
+    """Return the figure; None where no block has two arms of which score and a cost are known."""
     by_arm = content.rows
     blocks = []
     for block in content.blocks:
@@ -91,7 +93,7 @@ def draw(content: Content) -> Figure | None:
     places = sorted({place for _, _, prices in shown for place in prices})
     width = 2 * EDGE_INCH + Y_INCH + len(places) * (PANEL_WIDTH_INCH + GAP_INCH)
     width = max(width, 5.0)
-    titles = [wrapped(block.title, width - 2 * EDGE_INCH, 10) for block, _, _ in shown]
+    titles = [wrapped(_title(block, arms), width - 2 * EDGE_INCH, 10) for block, arms, _ in shown]
     foot = Foot(_legend(look), [_speed(content, shown), further], width)
     tops = [(title.count("\n") + 1) * (TEXT_INCH + 0.02) + 0.09 for title in titles]
     row_inch = PANEL_HEIGHT_INCH + BELOW_INCH + 0.08
@@ -106,12 +108,18 @@ def draw(content: Content) -> Figure | None:
             left = EDGE_INCH + Y_INCH + index * (PANEL_WIDTH_INCH + GAP_INCH)
             axes = panel(figure, left, top + title_inch, PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH)
             unit = _panel(axes, arms, [rows[arm.arm_id] for arm in arms], prices[place], look)
-            name_axes(axes, _words(prices[place], unit), "test accuracy, %" * first)
+            how = written_row(rows[arms[0].arm_id])
+            name_axes(axes, _words(prices[place], unit), wrapped(how.axis, PANEL_HEIGHT_INCH) * first)
             axes.tick_params(axis="y", labelleft=first)
             first = False
         top += title_inch + row_inch
     foot.draw(figure)
     return figure
+
+
+def _title(block: Block, arms: Sequence[Arm]) -> str:
+    """Return the block's name, and which score is better where it is not the higher one."""
+    return block.title + written(of_arm(arms[0])[1]).direction
 
 
 def front(good: np.ndarray, cost: np.ndarray) -> np.ndarray:
@@ -137,7 +145,7 @@ def _prices(rows: Sequence[Row]) -> dict[int, Price | None]:
 
     The two kinds of memory are never mixed in one block.
     """
-    accurate = np.isfinite(column(rows, "test_accuracy_mean"))
+    accurate = np.isfinite(column(rows, "score_mean"))
 
     def known(price: Price) -> int:
         figures = column(rows, price.name)
@@ -149,14 +157,15 @@ def _prices(rows: Sequence[Row]) -> dict[int, Price | None]:
 
 def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Row], price: Price, look: Mapping[str, Mark]) -> str:
     """Draw a panel and return the prefix in which its cost is given."""
-    accuracy, low, high = (column(rows, f"test_accuracy_{part}", 100) for part in ("mean", "ci95_low", "ci95_high"))
+    how = written_row(rows[0])
+    score, low, high = (column(rows, f"score_{part}", how.scale) for part in ("mean", "ci95_low", "ci95_high"))
     cost = column(rows, price.name)
     cost = np.where(cost > 0, cost, np.nan)
     divisor, unit = scaled(float(np.nanmax(cost)), binary=price.binary) if "{unit}" in price.title else (1.0, "")
     cost = cost / divisor
     # Only speeds are measured, the others counted.
     cost_low, cost_high = (column(rows, f"{price.name}_ci95_{end}", 1 / divisor) for end in ("low", "high"))
-    both = np.isfinite(cost) & np.isfinite(accuracy)
+    both = np.isfinite(cost) & np.isfinite(score)
 
     logarithmic = bool(np.nanmax(cost[both]) > LOGARITHMIC * np.nanmin(cost[both]))
     if logarithmic:
@@ -169,16 +178,16 @@ def _panel(axes: Axes, arms: Sequence[Arm], rows: Sequence[Row], price: Price, l
         least = 0.03 * float(np.nanmax(cost[both]))
         axes.set_xlim(*limits(cost[both], cost_low[both], cost_high[both], least=least))
         plain_ticks(axes, "x", 4)
-    axes.set_ylim(*limits(accuracy, low, high, least=0.3))
+    axes.set_ylim(*limits(score, low, high, least=0.3 if how.score.is_fraction else 1e-9))
     plain_ticks(axes, "y", 5)
     rules(axes, "both")
 
-    _front_line(axes, accuracy, cost, price)
+    _front_line(axes, score, cost, price, sign=how.score.sign)
     several, timed = both & np.isfinite(low), both & np.isfinite(cost_low)
     axes.vlines(cost[several], low[several], high[several], color=LIGHT, linewidth=1, zorder=2)
-    axes.hlines(accuracy[timed], cost_low[timed], cost_high[timed], color=LIGHT, linewidth=1, zorder=2)
+    axes.hlines(score[timed], cost_low[timed], cost_high[timed], color=LIGHT, linewidth=1, zorder=2)
     order = sorted(np.flatnonzero(both), key=lambda index: _depth(look[arms[int(index)].variant]))
-    draw_marks(axes, cost[order], accuracy[order], [look[arms[int(index)].variant] for index in order])
+    draw_marks(axes, cost[order], score[order], [look[arms[int(index)].variant] for index in order])
     axes.spines["left"].set_visible(True)
     return unit
 
@@ -193,13 +202,13 @@ def _words(price: Price, unit: str) -> str:
     return price.title.format(unit=unit if price.binary else counted.get(unit, unit))
 
 
-def _front_line(axes: Axes, accuracy: np.ndarray, cost: np.ndarray, price: Price) -> None:
-    """Draw the edge of what is reached: nothing lies beyond it, towards more accuracy at less cost."""
-    on = front(accuracy, -cost if price.more_is_better else cost)
-    (left, right), bottom = axes.get_xlim(), axes.get_ylim()[0]
+def _front_line(axes: Axes, score: np.ndarray, cost: np.ndarray, price: Price, *, sign: int) -> None:
+    """Draw the edge of what is reached: nothing lies beyond it, towards a better score at less cost."""
+    on = front(sign * score, -cost if price.more_is_better else cost)
+    (left, right), bottom = axes.get_xlim(), axes.get_ylim()[0 if sign > 0 else 1]
     dear = left if price.more_is_better else right
     x = np.concatenate([[cost[on[0]]], cost[on], [dear]])
-    y = np.concatenate([[bottom], accuracy[on], [accuracy[on[-1]]]])
+    y = np.concatenate([[bottom], score[on], [score[on[-1]]]])
     # Between two of its points one has paid for the better of them only at its own price.
     axes.step(x, y, where="post", color=GREY, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1.5)
 

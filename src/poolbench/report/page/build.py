@@ -20,6 +20,7 @@ from poolbench.report.page.data import MOST_DETAILED, compact, script_json
 from poolbench.report.page.library import vega
 from poolbench.report.reading.arms import Block
 from poolbench.report.reading.origins import commands, environments
+from poolbench.report.statistics.across import Across
 from poolbench.report.statistics.verdicts import (
     BETTER,
     FAILS,
@@ -33,7 +34,17 @@ from poolbench.report.statistics.verdicts import (
 )
 from poolbench.report.text import over_blocks
 from poolbench.report.text.asides import asides
-from poolbench.report.text.views import NOTHING, View, count_text, given, points_text, score_text
+from poolbench.report.text.units import written, written_row
+from poolbench.report.text.views import (
+    NOTHING,
+    View,
+    change_text,
+    count_text,
+    estimate_text,
+    given,
+    points_text,
+    score_text,
+)
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.
@@ -200,7 +211,13 @@ def _over_glances(content: Content) -> dict[str, Glance]:
     for one in content.over_blocks:
         verdict = one.compared.verdict
         mean = one.compared.found.mean if one.compared.found else None
-        found[one.variant] = Glance(verdict, MARKS.get(verdict, ""), points_text(mean), "; ".join(one.compared.flags))
+        if mean is not None:
+            how = written(one.score, mean)
+            turned = one.score.sign * mean
+            text = estimate_text(turned, None, None, scale=how.scale, decimals=how.decimals, signed=True)
+        else:
+            text = points_text(None)
+        found[one.variant] = Glance(verdict, MARKS.get(verdict, ""), text, "; ".join(one.compared.flags))
     return found
 
 
@@ -209,7 +226,12 @@ def _by_effect(content: Content) -> list[str]:
     found: dict[str, list[float]] = {}
     for block in content.blocks:
         for arm in block.arms:
-            value = math.inf if arm.is_reference else content.rows[arm.arm_id]["difference_mean"]
+            row = content.rows[arm.arm_id]
+            # Scores of several kinds have no common scale: what differs by how much of itself has.
+            size = 1.0 if written_row(row).score.is_fraction else abs(float(row.get("score_mean") or 1.0))
+            sign = written_row(row).score.sign
+            value = math.inf if arm.is_reference else row["difference_mean"]
+            value = sign * value / size if given(value) and not arm.is_reference else value
             found.setdefault(arm.variant, []).extend([float(value)] if given(value) else [])
     return sorted(found, key=lambda name: -statistics.mean(found[name]) if found[name] else math.inf)
 
@@ -219,7 +241,7 @@ def _glances(block: Block, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, G
     for arm in block.arms:
         row = rows[arm.arm_id]
         verdict = str(row["verdict"] or "")
-        difference = points_text(row["difference_mean"])
+        difference = change_text(row, unit=False)
         if not arm.finished:
             verdict, difference = "no finished cell", ""
         found[arm.variant] = Glance(verdict, MARKS.get(verdict, ""), difference, str(row["flags"] or ""))
@@ -249,19 +271,42 @@ def _problem(problem: Problem, content: Content) -> str:
     return f"{path}: {problem.reason.replace(str(problem.path), path.name)}"
 
 
+Shown = Mapping[str, Callable[[Mapping[str, Any]], str]]
+
+
 def _across(content: Content) -> dict[str, Any]:
     """Return what the page says of all data sets together: sentences, tables, and what is left out."""
     found = content.across
     tables = []
     if found.variants:
         made = found.tables()
-        tables.append(_table("Variants over all data sets, the best average rank first", made["across"], ACROSS_SHOWN))
+        tables.append(
+            _table(
+                "Variants over all data sets, the best average rank first",
+                made["across"],
+                _of_score(ACROSS_SHOWN, found),
+            )
+        )
         if made["pairs"][["p_nemenyi", "p_wilcoxon"]].notna().any(axis=None):
-            tables.append(_table("Every two variants", made["pairs"].head(MOST_PAIRS), PAIRS_SHOWN))
+            tables.append(_table("Every two variants", made["pairs"].head(MOST_PAIRS), _of_score(PAIRS_SHOWN, found)))
     return {"sentences": found.words(), "tables": tables, "left_out": list(found.left_out)}
 
 
-def _table(caption: str, frame: pd.DataFrame, shown: Mapping[str, Callable[[Mapping[str, Any]], str]]) -> StaticTable:
+def _of_score(shown: Shown, found: Across) -> Shown:
+    """Return headings with what stands under them for the score of the data sets, where that is no fraction of 1."""
+    if found.score is None or found.score.is_fraction:
+        return shown
+    how = written(found.score, float(found.accuracy.mean()))
+    unit = f", {how.difference_unit}" if how.difference_unit else ""
+    counted = {"mean gap to the best, points": "gap_mean", "largest gap, points": "gap_max"}
+    counted |= {"mean difference, points": "difference_mean"}
+    return {
+        heading.replace(", points", unit): _fixed(counted[heading], how.decimals) if heading in counted else write
+        for heading, write in shown.items()
+    }
+
+
+def _table(caption: str, frame: pd.DataFrame, shown: Shown) -> StaticTable:
     rows = [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
     cells = [tuple(write(row) for write in shown.values()) for row in rows]
     # A column that is empty throughout was not tested or not measured.

@@ -12,8 +12,8 @@ const cellsTable = new Sortable(byId("list"), byId("more-cells"), [
   ...(DATA.blocks.length > 1 ? [{ key: "block", title: "block", kind: "block", value: (cell) => cell.arm.title, cell: (cell) => cell.arm.title }] : []),
   { key: "seed", title: "seed", number: true, value: (cell) => cell.seed, cell: (cell) => String(cell.seed) },
   { key: "status", title: "ended", value: statusText, cell: (cell) => (cell.status === "ok" ? "finished" : element("strong", { class: "dirty" }, `✕ ${cell.status}`)) },
-  { key: "accuracy", title: "test accuracy, %", number: true, value: (cell) => cell.test_accuracy, cell: (cell) => percent(cell.test_accuracy) },
-  { key: "val", title: "validation accuracy, %", number: true, value: (cell) => cell.val_accuracy, cell: (cell) => percent(cell.val_accuracy) },
+  { key: "accuracy", title: `test ${oneQuantity((score) => score.quantity) || "score"}`, number: true, value: (cell) => cell.test_score, cell: (cell) => scored(cell.arm, cell.test_score) },
+  { key: "val", title: `validation ${oneQuantity((score) => score.quantity) || "score"}`, number: true, value: (cell) => cell.val_score, cell: (cell) => scored(cell.arm, cell.val_score) },
   { key: "loss", title: "test loss", number: true, value: (cell) => cell.test_loss, cell: (cell) => fixed(cell.test_loss, 4) },
   { key: "epochs", title: "epochs", number: true, value: (cell) => cell.epochs, cell: (cell) => count(cell.epochs) },
   ...(CELLS.some((cell) => cell.reason) ? [{ key: "reason", title: "reason", kind: "long", value: (cell) => cell.reason, cell: (cell) => cell.reason }] : []),
@@ -53,7 +53,7 @@ const measured = (key, value) => {
   if (typeof value !== "number") return value === null ? NOTHING : String(value);
   // Records count epochs from 0, people from 1.
   if (key === "selected_epoch") return count(value + 1);
-  if (/accuracy|^ece$/.test(key)) return `${percent(value)} %`;
+  if (/accuracy|^ece$|_iou$|^macro_f1$/.test(key)) return `${percent(value)} %`;
   return Number.isInteger(value) ? count(value) : figure(value);
 };
 
@@ -74,10 +74,10 @@ function auditTable(audit) {
 }
 
 /** The learning curves as Vega-Lite, or null where the cell has none. */
-function curve(history, what, title, selected) {
+function curve(history, what, title, selected, scale = 1) {
   const values = [];
   for (const [name, label] of [[`train_${what}`, "training"], [`val_${what}`, "validation"]]) {
-    (history[name] || []).forEach((value, index) => { if (given(value)) values.push({ epoch: ((history.epoch || [])[index] ?? index) + 1, value: what === "accuracy" ? value * 100 : value, part: label }); });
+    (history[name] || []).forEach((value, index) => { if (given(value)) values.push({ epoch: ((history.epoch || [])[index] ?? index) + 1, value: value * scale, part: label }); });
   }
   if (!values.length) return null;
   const x = { field: "epoch", type: "quantitative", title: "epoch", scale: { nice: false, zero: false }, axis: { tickMinStep: 1, format: "d" } };
@@ -128,10 +128,11 @@ function showCell() {
   if (cell.status !== "ok" && epochs.length) parts.push(element("p", { class: "note" }, `It ended in or after epoch ${count(epochs[epochs.length - 1] + 1)}.`));
   opened.plots = [];
   if (!detail) {
-    parts.push(pairs([["test accuracy", `${percent(cell.test_accuracy)} %`], ["validation accuracy", `${percent(cell.val_accuracy)} %`], ["test loss", fixed(cell.test_loss, 4)]]),
+    parts.push(pairs([[`test ${scoreOf(cell.arm).words}`, reachedText(cell.arm, cell.test_score)], [`validation ${scoreOf(cell.arm).words}`, reachedText(cell.arm, cell.val_score)], ["test loss", fixed(cell.test_loss, 4)]]),
       element("p", { class: "note" }, "This page holds more cells than it can in detail; the rest of this one is in its record."));
   } else {
-    const curves = [["accuracy", "accuracy, %"], ["loss", "loss"]].map(([what, title]) => curve(detail.history, what, title, detail.metrics.selected_epoch)).filter(Boolean);
+    const score = scoreOf(cell.arm);
+    const curves = [[score.name, score.quantity, score.scale], ["loss", "loss", 1]].map(([what, title, scale]) => curve(detail.history, what, title, detail.metrics.selected_epoch, scale)).filter(Boolean);
     opened.plots = curves.map((spec) => [element("div", { class: "plot" }), spec]);
     const metrics = Object.entries(detail.metrics).map(([key, value]) => [key, measured(key, value)]);
     const provenance = shared(detail.provenance), command = shared(detail.command);

@@ -13,8 +13,10 @@ import pandas as pd
 
 from poolbench.report.content import Content
 from poolbench.report.looks import colours
-from poolbench.report.reading.arms import Arm, Record, section
+from poolbench.report.reading.arms import Arm, Block, Record, section
+from poolbench.report.reading.scores import of_block, reached
 from poolbench.report.tables.columns import ACCURACY, PARAMETERS, TABLES, THROUGHPUT, Column
+from poolbench.report.text.units import written
 from poolbench.report.text.views import given
 
 # Beyond so many cells only some are held in detail: the page is to open at once, and the records lie beside it.
@@ -23,6 +25,8 @@ MOST_DETAILED = 1000
 MOST_EPOCHS = 100
 LONGEST_REASON, LONGEST_LINE = 4000, 300
 SHOWN_METRICS = ("test_accuracy", "val_accuracy", "test_loss")
+# What a cell reached by its own score, whatever that is called.
+PARTS = ("test", "val")
 
 
 class Shared:
@@ -73,11 +77,37 @@ def compact(content: Content) -> dict[str, Any]:
     return {
         "columns": [_column(column, summary[column.name]) for column in TABLES["summary"]],
         "colours": dict(colours(content.blocks)),
-        "blocks": [{"title": block.title, "reference": block.reference} for block in content.blocks],
+        "blocks": [
+            {"title": block.title, "reference": block.reference, "score": _score(block, content)}
+            for block in content.blocks
+        ],
+        "scores": {
+            f"score_{part}": [plain(_figure(content.rows[arm.arm_id].get(f"score_{part}"), "number")) for arm in arms]
+            for part in ("mean", "ci95_low", "ci95_high")
+        },
         "armBlocks": [index for index, block in enumerate(content.blocks) for _ in block.arms],
         "cells": cells,
         "details": details,
         "shared": shared.values,
+    }
+
+
+def _score(block: Block, content: Content) -> dict[str, Any]:
+    """Return how a block's score is written: its name in records and in words, scale, digits, units, direction."""
+    task, score = of_block(block)
+    rows = [content.rows[arm.arm_id] for arm in block.arms if arm.finished]
+    means = [float(row["score_mean"]) for row in rows if given(row.get("score_mean"))]
+    how = written(score, means[0] if means else math.nan)
+    return {
+        "name": score.name,
+        "words": score.words,
+        "quantity": how.quantity,
+        "scale": how.scale,
+        "decimals": how.decimals,
+        "unit": "%" if score.is_fraction else score.unit,
+        "difference": how.difference_unit,
+        "sign": score.sign,
+        "task": task,
     }
 
 
@@ -117,7 +147,12 @@ def _group(column: Column) -> str:
 def _cells(arms: Sequence[Arm], shared: Shared) -> tuple[dict[str, list[Any]], dict[str, Any]]:
     """Return all cells by columns, and by their place the details of those that are held in detail."""
     cells: dict[str, list[Any]] = {
-        name: [] for name in ("arm", "seed", "status", "run", "reason", "epochs", *SHOWN_METRICS)
+        name: []
+        for name in (
+            *("arm", "seed", "status", "run", "reason", "epochs"),
+            *SHOWN_METRICS,
+            *(f"{part}_score" for part in PARTS),
+        )
     }
     order = []
     for index, arm in enumerate(arms):
@@ -132,6 +167,8 @@ def _cells(arms: Sequence[Arm], shared: Shared) -> tuple[dict[str, list[Any]], d
             cells["epochs"].append(plain(record["metrics"].get("epochs")))
             for name in SHOWN_METRICS:
                 cells[name].append(_number(record["metrics"].get(name)))
+            for part in PARTS:
+                cells[f"{part}_score"].append(plain(reached(record, part)))
     # What failed first, then a seed of every arm before a second of any.
     chosen = sorted(order, key=lambda entry: entry[0])[:MOST_DETAILED]
     details = {str(place): _detail(record, shared) for _, place, record in sorted(chosen, key=lambda entry: entry[1])}

@@ -1,4 +1,4 @@
-// The plots of one block: paired differences, and accuracy against a cost. Both in Vega-Lite.
+// The plots of one block: paired differences, and the score against a cost. Both in Vega-Lite.
 
 const MIB = 2 ** 20;
 // `less`: whether less of it is better, which turns the Pareto front.
@@ -15,7 +15,7 @@ const MOST_LABELLED = 14;
 const MOST_LINES = 60;
 const shown = { block: 0, cost: COSTS[0], views: [] };
 
-const finished = (arm) => given(arm.test_accuracy_mean);
+const finished = (arm) => given(arm.score_mean);
 const armsOf = (block) => ARMS.filter((arm) => arm.block === block && finished(arm));
 
 /** What plots take over from the style sheet. */
@@ -65,29 +65,30 @@ const looks = () => {
   };
 };
 // What a tip shows: the field of the datum and its title. A title may hold any character, a field may not.
-const TIPS = { variant: "variant", verdict: "verdict", tipDifference: "difference", tip95: "95 % interval", tipHolm: "corrected interval", tipAccuracy: "test accuracy, %", tipCost: "cost", tipSeeds: "seeds", tipFlags: "unequal" };
+const TIPS = { variant: "variant", verdict: "verdict", tipDifference: "difference", tip95: "95 % interval", tipHolm: "corrected interval", tipAccuracy: "test score", tipCost: "cost", tipSeeds: "seeds", tipFlags: "unequal" };
 const tips = (fields, titles = {}) => fields.map((field) => ({ field, type: "nominal", title: titles[field] || TIPS[field] }));
 
 /** The values of an arm for both plots, and the texts of its tip. */
 function datum(arm) {
-  const reference = arm.variant === arm.reference;
+  const reference = arm.variant === arm.reference, score = scoreOf(arm);
+  const shown = (value) => (given(value) ? value * score.scale : null), write = (value) => changed(arm, value);
   return {
     variant: arm.variant,
     verdict: arm.verdict,
     colour: colourOf(arm.variant),
     fill: verdictOf(arm).hollow ? theme.colour("paper") : colourOf(arm.variant),
-    diff: reference ? 0 : given(arm.difference_mean) ? arm.difference_mean * 100 : null,
-    low: given(arm.difference_ci95_low) ? arm.difference_ci95_low * 100 : null,
-    high: given(arm.difference_ci95_high) ? arm.difference_ci95_high * 100 : null,
-    holmLow: given(arm.difference_holm_low) ? arm.difference_holm_low * 100 : null,
-    holmHigh: given(arm.difference_holm_high) ? arm.difference_holm_high * 100 : null,
-    acc: arm.test_accuracy_mean * 100,
-    accLow: given(arm.test_accuracy_ci95_low) ? arm.test_accuracy_ci95_low * 100 : null,
-    accHigh: given(arm.test_accuracy_ci95_high) ? arm.test_accuracy_ci95_high * 100 : null,
-    tipDifference: reference ? "reference" : `${points(arm.difference_mean)} points`,
-    tip95: interval(arm.difference_ci95_low, arm.difference_ci95_high),
-    tipHolm: interval(arm.difference_holm_low, arm.difference_holm_high),
-    tipAccuracy: estimate(arm, "test_accuracy"),
+    diff: reference ? 0 : shown(arm.difference_mean),
+    low: shown(arm.difference_ci95_low),
+    high: shown(arm.difference_ci95_high),
+    holmLow: shown(arm.difference_holm_low),
+    holmHigh: shown(arm.difference_holm_high),
+    acc: shown(arm.score_mean),
+    accLow: shown(arm.score_ci95_low),
+    accHigh: shown(arm.score_ci95_high),
+    tipDifference: reference ? "reference" : withUnit(changed(arm, arm.difference_mean), score.difference),
+    tip95: interval(arm.difference_ci95_low, arm.difference_ci95_high, write),
+    tipHolm: interval(arm.difference_holm_low, arm.difference_holm_high, write),
+    tipAccuracy: withUnit(estimate(arm), score.unit === "%" ? "" : score.unit),
     tipSeeds: count(arm.n_seeds),
     tipFlags: arm.flags || "nothing but the pooling",
   };
@@ -95,13 +96,14 @@ function datum(arm) {
 
 /** The differences of the shown block. */
 function forest(width) {
-  const compared = armsOf(shown.block).map(datum).filter((row) => row.diff !== null).sort((a, b) => b.diff - a.diff);
+  const score = DATA.blocks[shown.block].score;
+  const compared = armsOf(shown.block).map(datum).filter((row) => row.diff !== null).sort((a, b) => score.sign * (b.diff - a.diff));
   const values = compared.filter((row, place) => place < MOST_LINES || row.verdict === "reference");
   byId("forest-more").textContent = values.length < compared.length ? ` Of ${count(compared.length)} variants the ${MOST_LINES} best; all are in the table.` : "";
   if (values.length < 2) return null;
   const arm = armsOf(shown.block).find((one) => given(one.margin) && one.margin > 0);
-  const margin = arm ? arm.margin * 100 : 0;
-  byId("forest-margin").textContent = margin ? ` Grey band: the margin of ± ${margin.toFixed(2)} points, within which a difference was called a tie beforehand.` : "";
+  const margin = arm ? arm.margin * score.scale : 0;
+  byId("forest-margin").textContent = margin ? ` Grey band: the margin of ± ${withUnit(score.unit === "%" ? margin.toFixed(2) : figure(margin), score.difference)}, within which a difference was called a tie beforehand.` : "";
   const scales = looks();
   // An interval of two seeds may be so wide that no other can be read: the axis then ends, and an arrow says so.
   const means = values.map((row) => row.diff), ends = values.flatMap((row) => [row.low, row.high]).filter(given).map(Math.abs);
@@ -111,7 +113,7 @@ function forest(width) {
   const domain = [Math.max(Math.min(...all, -margin), -edge), Math.min(Math.max(...all, margin), edge)];
   const rows = values.map((row) => ({ ...row, cut: (row.holmLow < domain[0] || row.low < domain[0]) ? domain[0] : null, cutHigh: (row.holmHigh > domain[1] || row.high > domain[1]) ? domain[1] : null }));
   const y = { field: "variant", type: "nominal", sort: values.map((row) => row.variant), title: null, axis: { labelLimit: Math.max(80, Math.min(260, width * 0.38)), grid: false, ticks: false, domain: false, labelPadding: 8 } };
-  const title = `difference to ${DATA.blocks[shown.block].reference}, points`;
+  const title = `difference to ${DATA.blocks[shown.block].reference}${score.difference ? `, ${score.difference}` : ""}${score.sign < 0 ? " (left is better)" : ""}`;
   const x = { field: "diff", type: "quantitative", title, scale: { domain, nice: true, clamp: true }, axis: { tickCount: Math.max(3, Math.floor(width / 90)) } };
   const tooltip = tips(["variant", "verdict", "tipDifference", "tip95", "tipHolm", "tipAccuracy", "tipSeeds", "tipFlags"]);
   // A layer without a row would have no scale.
@@ -128,7 +130,7 @@ function forest(width) {
   });
   return {
     width: "container", height: values.length * Math.max(26, Math.min(44, 340 / values.length)), autosize: { type: "fit-x", contains: "padding" },
-    description: `Differences in test accuracy of ${values.length} variants, block ${DATA.blocks[shown.block].title}.`,
+    description: `Differences in test ${score.words} of ${values.length} variants, block ${DATA.blocks[shown.block].title}.`,
     params: [{ name: "chosen", value: choice.variant }],
     data: { values: rows },
     layer: [
@@ -142,11 +144,11 @@ function forest(width) {
   };
 }
 
-/** The variants that no other beats in cost and accuracy at once, by cost. */
-function front(values, less) {
-  const ordered = [...values].sort((a, b) => (less ? a.cost - b.cost : b.cost - a.cost) || b.acc - a.acc);
+/** The variants that no other beats in cost and score at once, by cost. */
+function front(values, less, sign) {
+  const ordered = [...values].sort((a, b) => (less ? a.cost - b.cost : b.cost - a.cost) || sign * (b.acc - a.acc));
   let best = -Infinity;
-  return ordered.filter((row) => row.acc > best && (best = row.acc, true));
+  return ordered.filter((row) => sign * row.acc > best && (best = sign * row.acc, true));
 }
 
 /** The range of values with room around it. */
@@ -185,7 +187,7 @@ function placed(named, points, xScale, yDomain, width, height) {
   });
 }
 
-/** Accuracy against the chosen cost in the shown block. */
+/** Score against the chosen cost in the shown block. */
 function tradeoff(width) {
   const cost = shown.cost, scale = cost.scale || 1;
   const values = armsOf(shown.block).filter((arm) => given(arm[cost.key])).map((arm) => ({
@@ -196,13 +198,13 @@ function tradeoff(width) {
     tipCost: cost.write(arm[cost.key] / scale) + (cost.ends && given(arm[`${cost.key}_ci95_low`]) ? ` (${interval(arm[`${cost.key}_ci95_low`], arm[`${cost.key}_ci95_high`], cost.write)})` : ""),
   }));
   if (!values.length) return null;
-  const best = front(values, cost.less);
+  const score = DATA.blocks[shown.block].score, best = front(values, cost.less, score.sign);
   const named = values.length <= MOST_LABELLED ? values : values.filter((row) => best.includes(row) || row.verdict === "reference");
   const scales = looks();
   const costs = values.map((row) => row.cost), ends = values.flatMap((row) => [row.cost, row.costLow, row.costHigh]).filter(given);
   const wide = Math.min(...costs) > 0 && Math.max(...costs) / Math.min(...costs) > 10;
   const x = { field: "cost", type: "quantitative", title: `${cost.title} (${cost.less ? "left" : "right"} is better)`, scale: { zero: false, type: wide ? "log" : "linear", nice: true, padding: 24 }, axis: { tickCount: Math.max(3, Math.floor(width / 110)), grid: true } };
-  const y = { field: "acc", type: "quantitative", title: "test accuracy, %", scale: { zero: false, padding: 12 } };
+  const y = { field: "acc", type: "quantitative", title: `test ${score.quantity}${score.sign < 0 ? " (lower is better)" : ""}`, scale: { zero: false, padding: 12 } };
   const tooltip = tips(["variant", "verdict", "tipAccuracy", "tipCost", "tipDifference", "tipSeeds"], { tipCost: cost.title });
   const across = (low, high, size, channel) => values.some((row) => row[low] !== null) && ({
     mark: { type: "rule", strokeWidth: size, strokeCap: "round" },
@@ -225,7 +227,7 @@ function tradeoff(width) {
   });
   return {
     width: "container", height: 360, autosize: { type: "fit-x", contains: "padding" },
-    description: `Test accuracy against ${cost.title} of ${values.length} variants, block ${DATA.blocks[shown.block].title}.`,
+    description: `Test ${score.words} against ${cost.title} of ${values.length} variants, block ${DATA.blocks[shown.block].title}.`,
     params: [{ name: "chosen", value: choice.variant }],
     data: { values },
     layer: [
@@ -239,17 +241,17 @@ function tradeoff(width) {
   };
 }
 
-/** Validation accuracy by epoch in the shown block: a line a variant, the mean of the seeds that this page holds in detail. */
+/** Validation score by epoch in the shown block: a line a variant, the mean of the seeds that this page holds in detail. */
 function learning() {
-  const arms = armsOf(shown.block).slice(0, MOST_LINES), values = [], names = [];
+  const score = DATA.blocks[shown.block].score, arms = armsOf(shown.block).slice(0, MOST_LINES), values = [], names = [];
   for (const arm of arms) {
     const sums = new Map();
     for (const cell of arm.cells) {
       const history = cell.detail && cell.status === "ok" ? cell.detail.history : {};
-      (history.val_accuracy || []).forEach((value, index) => {
+      (history[`val_${score.name}`] || []).forEach((value, index) => {
         if (!given(value)) return;
         const epoch = (history.epoch || [])[index] + 1, sum = sums.get(epoch) || [0, 0];
-        sums.set(epoch, [sum[0] + value * 100, sum[1] + 1]);
+        sums.set(epoch, [sum[0] + value * score.scale, sum[1] + 1]);
       });
     }
     if (sums.size > 1) names.push(arm.variant);
@@ -261,15 +263,15 @@ function learning() {
   const colour = { field: "variant", type: "nominal", scale: { domain: names, range: names.map(colourOf) }, legend: { symbolType: "stroke", symbolStrokeWidth: 3, columns: 4, labelLimit: 140 } };
   return {
     width: "container", height: 320, autosize: { type: "fit-x", contains: "padding" },
-    description: `Validation accuracy by epoch of ${names.length} variants, block ${DATA.blocks[shown.block].title}.`,
+    description: `Validation ${score.words} by epoch of ${names.length} variants, block ${DATA.blocks[shown.block].title}.`,
     params: [{ name: "chosen", value: choice.variant }],
     data: { values },
     mark: { type: "line", strokeWidth: 1.8, clip: true },
     encoding: {
       x: { field: "epoch", type: "quantitative", title: "epoch", scale: { nice: false, zero: false }, axis: { tickMinStep: 1, format: "d" } },
-      y: { field: "value", type: "quantitative", title: "validation accuracy, %", scale: { domain: padded(later), nice: true, zero: false } },
+      y: { field: "value", type: "quantitative", title: `validation ${score.quantity}`, scale: { domain: padded(later), nice: true, zero: false } },
       color: colour, opacity: faded,
-      tooltip: [{ field: "variant", type: "nominal" }, { field: "epoch", type: "quantitative" }, { field: "value", type: "quantitative", title: "validation accuracy, %", format: ".2f" }],
+      tooltip: [{ field: "variant", type: "nominal" }, { field: "epoch", type: "quantitative" }, { field: "value", type: "quantitative", title: `validation ${score.quantity}`, format: `.${score.decimals}f` }],
     },
   };
 }

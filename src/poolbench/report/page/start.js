@@ -18,13 +18,14 @@ function element(tag, properties = {}, ...children) {
 }
 
 const isReference = (arm) => arm.variant === arm.reference;
-const effect = (arm) => (given(arm.difference_mean) ? arm.difference_mean : -Infinity);
+const effect = (arm) => (given(arm.difference_mean) ? DATA.blocks[arm.block].score.sign * arm.difference_mean : -Infinity);
 
 // An arm: the row of the summary as an object, with its block and its cells.
 const ARMS = DATA.armBlocks.map((block, index) => ({ index, block, title: DATA.blocks[block].title, cells: [] }));
 for (const column of DATA.columns) {
   column.values.forEach((value, index) => { ARMS[index][column.name] = column.words ? column.words[value] : value; });
 }
+for (const [name, values] of Object.entries(DATA.scores)) values.forEach((value, index) => { ARMS[index][name] = value; });
 const byPlace = [...ARMS];
 // Block by block, the reference first, then by effect.
 ARMS.sort((a, b) => a.block - b.block || isReference(b) - isReference(a) || effect(b) - effect(a));
@@ -43,6 +44,16 @@ const minus = (text) => text.replace("-", "−");
 const fixed = (value, digits) => (given(value) ? minus(value.toFixed(digits)) : NOTHING);
 const percent = (value) => (given(value) ? fixed(value * 100, 2) : NOTHING);
 const points = (value) => (given(value) ? (value * 100 > 0.005 ? "+" : "") + percent(value).replace(/^−0\.00$/, "0.00") : NOTHING);
+// Each block's score as it is written: a fraction in per cent and points, an error in its unit.
+const scoreOf = (arm) => DATA.blocks[arm.block].score;
+const scored = (arm, value) => (given(value) ? fixed(value * scoreOf(arm).scale, scoreOf(arm).decimals) : NOTHING);
+const withUnit = (text, unit) => (unit && text !== NOTHING ? `${text} ${unit}` : text);
+const reachedText = (arm, value) => withUnit(scored(arm, value), scoreOf(arm).unit);
+const changed = (arm, value) => {
+  if (!given(value)) return NOTHING;
+  const text = scored(arm, value), least = 0.5 * 10 ** -scoreOf(arm).decimals;
+  return value * scoreOf(arm).scale > least ? `+${text}` : text.replace(/^−(0(\.0*)?)$/, "$1");
+};
 const interval = (low, high, write = points) => (given(low) && given(high) ? `${write(low)} to ${write(high)}` : NOTHING);
 const count = (value) => (given(value) ? value.toLocaleString("en-US", { maximumFractionDigits: 0 }) : NOTHING);
 
@@ -54,11 +65,13 @@ function figure(value) {
   return minus(value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 }
 
-/** Mean ± half the interval's width. */
-function estimate(arm, name) {
-  const mean = arm[`${name}_mean`], low = arm[`${name}_ci95_low`], high = arm[`${name}_ci95_high`];
-  return given(low) && given(high) ? `${percent(mean)} ± ${percent((high - low) / 2)}` : percent(mean);
+/** The score's mean ± half the interval's width. */
+function estimate(arm) {
+  const mean = arm.score_mean, low = arm.score_ci95_low, high = arm.score_ci95_high;
+  return given(low) && given(high) ? `${scored(arm, mean)} ± ${scored(arm, (high - low) / 2)}` : scored(arm, mean);
 }
+const oneQuantity = (write) => { const found = [...new Set(DATA.blocks.map((block) => write(block.score)))]; return found.length === 1 ? found[0] : ""; };
+const classified = DATA.blocks.every((block) => block.score.task === "classification");
 
 // The same marks as in the figures beside this page.
 const VERDICTS = {

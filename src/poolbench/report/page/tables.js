@@ -126,7 +126,7 @@ function seedButtons(arm) {
   const buttons = arm.cells.slice(0, MOST_SEEDS).map((cell) => element("button", {
     type: "button", class: cell.status === "ok" ? "seed" : "seed bad", onclick: () => openCell(cell, [...arm.cells]),
     "aria-label": `Open ${arm.variant}, seed ${cell.seed}, ${cell.status === "ok" ? "finished" : cell.status}`,
-    title: cell.status === "ok" ? `seed ${cell.seed}: ${percent(cell.test_accuracy)} %` : `seed ${cell.seed}: ${cell.status}. ${cell.reason}`,
+    title: cell.status === "ok" ? `seed ${cell.seed}: ${reachedText(arm, cell.test_score)}` : `seed ${cell.seed}: ${cell.status}. ${cell.reason}`,
   }, cell.status === "ok" ? String(cell.seed) : `${cell.seed} ✕`));
   if (arm.cells.length > MOST_SEEDS) buttons.push(element("span", { class: "small" }, `and ${arm.cells.length - MOST_SEEDS} more below`));
   return element("span", {}, ...buttons);
@@ -161,9 +161,9 @@ const MAIN = [
       arm.below_image_se ? element("span", { title: "the difference is smaller than the test set's own standard error" }, " ≈", element("span", { class: "unseen" }, " below the test set's own standard error")) : null,
       arm.flags ? flagButton(arm) : null),
   },
-  number("difference_mean", `Δ to ${against}, points`, (arm) => points(arm.difference_mean)),
-  { ...number("difference_holm_low", "interval that decides", (arm) => interval(arm.difference_holm_low, arm.difference_holm_high)), tip: "interval of the difference, corrected for the number of arms in the block; sorts by its lower end" },
-  number("test_accuracy_mean", "test accuracy, %", (arm) => estimate(arm, "test_accuracy")),
+  number("difference_mean", `Δ to ${against}${oneQuantity((score) => score.difference) ? `, ${oneQuantity((score) => score.difference)}` : ""}`, (arm) => changed(arm, arm.difference_mean)),
+  { ...number("difference_holm_low", "interval that decides", (arm) => interval(arm.difference_holm_low, arm.difference_holm_high, (value) => changed(arm, value))), tip: "interval of the difference, corrected for the number of arms in the block; sorts by its lower end" },
+  number(classified ? "test_accuracy_mean" : "score_mean", oneQuantity((score) => score.quantity) ? `test ${oneQuantity((score) => score.quantity)}` : "test score", (arm) => estimate(arm), "the primary score on the test set: mean over the seeds ± half its 95 % interval"),
   number("n_seeds", "n", (arm) => count(arm.n_seeds)),
   number("parameters", "parameters", (arm) => count(arm.parameters)),
   number("multiply_adds", "multiply-adds, M", (arm) => figure(given(arm.multiply_adds) ? arm.multiply_adds / 1e6 : null)),

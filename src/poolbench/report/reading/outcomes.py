@@ -44,6 +44,11 @@ class Outcomes:
     groups: NDArray[np.int64] | None = None
     strata: NDArray[np.int64] | None = None
 
+    @property
+    def right(self) -> Scores:
+        """The scores of a classification, by what they say: whether each example was classified right."""
+        return self.score
+
 
 def read_outcomes(folder: Path, record: Record) -> Outcomes:
     """Return the outcomes of one cell, checked against its record.
@@ -73,7 +78,7 @@ def read_outcomes(folder: Path, record: Record) -> Outcomes:
         # Numpy's own words advise to unpickle what nobody knows.
         reason = f"{OUTCOMES_FILE} is not an archive of plain arrays ({type(error).__name__})"
         raise UnknownOutcomesError(reason) from error
-    if score.ndim != 1 or len(target) != len(score) or not len(score):
+    if score.ndim != 1 or target.shape[:1] != score.shape or not len(score):
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds no image's outcome")
     if not np.isfinite(score).all():
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds scores that are no numbers")

@@ -337,8 +337,6 @@ SUMMARY = (
     *_without_arm(ACCURACY),
     *_without_arm(PARAMETERS),
     *_without_arm(THROUGHPUT),
-    *SCORE_KEYS,
-    *_statistics("score", "of the score", "primary score on the test set"),
     ARM_ID,
 )
 

@@ -60,6 +60,15 @@ def csv(table: pd.DataFrame) -> str:
     return str(table.to_csv(index=False, float_format="%.10g", lineterminator="\n"))
 
 
+def with_scores(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the summary with what `scores` says of each arm's score: what a reader is shown."""
+    summary = tables["summary"]
+    if "scores" not in tables:
+        return summary
+    further = [name for name in names("scores") if name not in names("summary") or name == ARM_ID.name]
+    return summary.merge(tables["scores"][further], on=ARM_ID.name, how="left", sort=False)
+
+
 def _typed(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with exactly the table's columns, in order, each of its kind."""
     kinds = {"text": "object", "count": "Int64", "number": "float64", "flag": "boolean"}

@@ -5,7 +5,7 @@ from typing import Any
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, WORSE
-from poolbench.report.text.units import written_row
+from poolbench.report.text.units import of_score, written_row
 from poolbench.report.text.views import (
     FLAGGED,
     NOTHING,
@@ -72,10 +72,10 @@ def tables(
 
 def best(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the digest of the arm that may be called the best of a block; empty where the verdicts bear none."""
-    known = [row for row in rows if given(row["score_mean"])]
+    known = [row for row in rows if given(of_score(row, "mean"))]
     if not known:
         return ""
-    first = max(known, key=lambda row: written_row(row).score.sign * row["score_mean"])
+    first = max(known, key=lambda row: written_row(row).score.sign * of_score(row, "mean"))
     if first["verdict"] == BETTER and not first["flags"]:
         return str(first["arm_id"])
     others = [row for row in known if row is not first and row["verdict"] != IDENTICAL]

@@ -64,6 +64,11 @@ def written(score: Score, size: float = math.nan) -> Written:
     return Written(score, 1.0, min(max(DIGITS - 1 - math.floor(math.log10(abs(size))), 0), 9))
 
 
+def of_score(row: Mapping[str, Any], part: str) -> Any:
+    """Return a part (`mean`, `ci95_low`, …) of a row's score; a row that names none has an accuracy's."""
+    return row[f"score_{part}"] if f"score_{part}" in row else row.get(f"test_accuracy_{part}")
+
+
 def written_row(row: Mapping[str, Any]) -> Written:
     """Return how the score of a table's row is written; a row that names none is of an accuracy."""
     unit = row.get("unit")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, FAILS, TIE, UNDECIDED, WORSE
-from poolbench.report.text.units import Written, written_row
+from poolbench.report.text.units import Written, of_score, written_row
 from poolbench.score import ACCURACY, LOWER
 
 NOTHING = "–"
@@ -223,7 +223,7 @@ def accuracy_text(row: Mapping[str, Any]) -> str:
 
 def score_text(row: Mapping[str, Any]) -> str:
     """Return an arm's test score with its own interval, a fraction in per cent, others in their unit."""
-    parts = (row[f"score_{part}"] for part in ("mean", "ci95_low", "ci95_high"))
+    parts = (of_score(row, part) for part in ("mean", "ci95_low", "ci95_high"))
     return estimate_text(*parts, **_style(row))
 
 
@@ -241,11 +241,10 @@ def difference_text(row: Mapping[str, Any]) -> str:
     return estimate_text(mean, low, high, signed=True, **_style(row))
 
 
-def change_text(row: Mapping[str, Any], value: Any = None) -> str:
-    """Return a row's difference with its sign and unit: `+1.23 points`, `−0.012 degrees`; or that of `value`."""
-    unit = written_row(row).difference_unit
-    found = row["difference_mean"] if value is None else value
-    return f"{estimate_text(found, None, None, signed=True, **_style(row))} {unit}".rstrip()
+def change_text(row: Mapping[str, Any], *, unit: bool = True) -> str:
+    """Return a row's difference with its sign, and with its unit: `+1.23 points`, `−0.012 degrees`."""
+    text = estimate_text(row["difference_mean"], None, None, signed=True, **_style(row))
+    return f"{text} {written_row(row).difference_unit}".rstrip() if unit else text
 
 
 def margin_text(row: Mapping[str, Any]) -> str:
@@ -355,7 +354,7 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
             "Not in the accuracies' own intervals: the test set is itself a sample, with a standard error of "
             f"√(p(1−p)/images): here up to {errors.max() * 100:.2f} points on each."
         )
-    if (summary["better"] == LOWER).any():
+    if "better" in summary and (summary["better"] == LOWER).any():
         lines.append(
             "Where a lower score is better, such as an error, a difference below 0 is the better one; its margin is a "
             "share of the reference's mean."

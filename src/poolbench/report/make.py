@@ -80,7 +80,7 @@ def make_report(
         from poolbench.report import figures, page
 
         files |= figures.files(content, [name for name in figures.DRAWINGS if name not in painter.share])
-        files[PAGE] = page.html(content)
+        files[PAGE] = page.html(content, files.get("pictures.png"))
         files |= painter.files()
     optional = {*figures.NAMES, *(f"{name}.{form}" for name in tables.NAMES for form in ("csv", "parquet"))}
     written = write_files(folder, files, optional)

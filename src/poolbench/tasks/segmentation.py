@@ -132,6 +132,10 @@ class Segmentation(Task):
             "place_accuracy": float(common.sum() / size.sum()),
         }
 
+    def shown(self, output: Tensor) -> Tensor | None:
+        """Return the class that each place is given, uint8."""
+        return output.argmax(dim=1).to(torch.uint8)
+
     def outcomes(self, kept: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         """Return each example's counts by class, int32, its scores, and a digest of its class map for a target."""
         counts = {name: kept[name].numpy().astype(np.int32) for name in ("intersection", "union", "size")}

@@ -27,7 +27,7 @@ INK = 128
 LEAST_SIZE = 2 * SIZES[-1]
 # Bright and dark levels of canvases, of ink; coarse grid and grain of the texture.
 GROUND, SWING, GRAIN = (40, 120), 50, 12
-BRIGHTER = (80, 135)
+BRIGHTER = (100, 150)
 GRID = 6
 
 

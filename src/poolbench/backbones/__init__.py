@@ -12,6 +12,7 @@ from poolbench.backbones.fpn import FPN
 from poolbench.backbones.hypercolumn import Hypercolumn
 from poolbench.backbones.keras_cnn import KerasCNN
 from poolbench.backbones.lenet5 import LeNet5
+from poolbench.backbones.line_cnn import LineCNN
 from poolbench.backbones.motif_cnn import MotifCNN
 from poolbench.backbones.slides import Slides
 from poolbench.backbones.subsample import Subsample1d, Subsample2d
@@ -33,6 +34,7 @@ __all__ = [
     "Hypercolumn",
     "KerasCNN",
     "LeNet5",
+    "LineCNN",
     "MotifCNN",
     "Slides",
     "Subsample1d",

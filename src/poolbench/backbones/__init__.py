@@ -5,6 +5,7 @@ from poolbench.backbones.anatomy import Anatomy
 from poolbench.backbones.assemble import Assembled, assemble
 from poolbench.backbones.audio_cnn import AudioCNN
 from poolbench.backbones.cifar_resnet import CifarResNet
+from poolbench.backbones.codon_cnn import CodonCNN
 from poolbench.backbones.digest import network_digest
 from poolbench.backbones.discover import discover
 from poolbench.backbones.ecg_cnn import EcgCNN
@@ -30,6 +31,7 @@ __all__ = [
     "Assembled",
     "AudioCNN",
     "CifarResNet",
+    "CodonCNN",
     "EcgCNN",
     "Hypercolumn",
     "KerasCNN",

@@ -82,6 +82,12 @@ DATASET: dict[str, tuple[Any, Callable[[Mapping[str, Any], str, Any], bool]]] = 
 }
 # Where files lie, and the split: tests/data/test_downloaded.py and test_split.py see to them.
 DATASET_ELSEWHERE = {"root", "download", "val_fraction"}
+# tests/data/sequences, tests/data/series and tests/data/sounds try these, each of a dataset of its own.
+OF_SEQUENCES_AND_SOUNDS = {
+    *("train_sequences", "test_sequences", "pair", "crop", "train_recordings", "test_recordings", "beats", "step_ms"),
+    *("series", "missing", "train_clips", "test_clips", "rate_hz", "length_s", "bands", "fft", "hop", "range_db"),
+    *("group", "leave_out", "device"),
+}
 DESCRIBING = {"channels": 3, "num_classes": 11}
 
 
@@ -103,14 +109,17 @@ def test_a_key_of_a_dataset_acts_or_is_refused(key: str) -> None:
 
 
 def test_datasets_have_no_key_that_is_not_tried() -> None:
-    known = {*DATASET, *DESCRIBING, *DATASET_ELSEWHERE}
+    known = {*DATASET, *DESCRIBING, *DATASET_ELSEWHERE, *OF_SEQUENCES_AND_SOUNDS}
     for path in (conf_dir() / "dataset").glob("*.yaml"):
         assert set(keys_of(yaml.safe_load(path.read_text()))) <= known, path
 
 
 # --- backbones
 
-BACKBONES = {
+BACKBONES: dict[str, dict[str, Any]] = {
+    "audio_cnn": {"strides": [[2, 1], [2, 2], [2, 2]], "width": 4},
+    "ecg_cnn": {"stages": 2, "width": 4},
+    "motif_cnn": {"filters": 4, "motif": 5, "pool": 3},
     "allcnn": {"width": 8, "dropout_input": 0.9, "dropout": 0.9},
     "keras_cnn": {"last_convolution": False},
     "lenet5": {"padding": 0},
@@ -123,8 +132,9 @@ LIBRARIES = {"timm", "torchvision"}
 
 
 def shown(spec: Mapping[str, Any]) -> str:
+    image_size = (200,) if spec["name"] in ("ecg_cnn", "motif_cnn") else (32, 32)
     try:
-        made = assemble(spec, MAX, in_channels=1, image_size=(32, 32), num_classes=10, seed=0)
+        made = assemble(spec, MAX, in_channels=1, image_size=image_size, num_classes=10, seed=0)
     except UnsupportedError as error:  # without a strided place there is no site
         return str(error)
     return f"{made.network}\n{made.sites}"

@@ -1,6 +1,6 @@
 """Examples that the networks of the project serve: images, unless they are for sequences."""
 
-OF_SEQUENCES = {"motif_cnn": [(4, 64), (1, 40)], "ecg_cnn": [(1, 160), (3, 200)]}
+OF_SEQUENCES = {"motif_cnn": [(4, 64), (1, 40)], "ecg_cnn": [(1, 190), (3, 200)]}
 
 
 def shapes_for(backbone: str, images: list[tuple[int, ...]]) -> list[tuple[int, ...]]:

@@ -19,12 +19,11 @@ class AudioCNN(nn.Module):
         in_channels: channels of a spectrogram.
         num_classes: number of classes.
         image_size: (frequencies, frames) of a spectrogram.
-        frequency_strides: by how much each stage's pooling reduces frequency.
-        time_strides: likewise time. A stage with 1 in both has no pooling.
+        strides: of each stage's pooling, [frequency, time]; a stage with [1, 1] has none.
         width: channels of the first convolution; each further one has twice as many, up to four times.
 
     Raises:
-        ConfigurationError: strides are not whole numbers of at least 1, or not equally many.
+        ConfigurationError: `strides` is no list of pairs of whole numbers of at least 1.
         UnsupportedError: examples are no spectrograms, or are used up before the last stage.
     """
 
@@ -33,43 +32,37 @@ class AudioCNN(nn.Module):
         in_channels: int,
         num_classes: int,
         image_size: tuple[int, int],
-        frequency_strides: Sequence[int] = (2, 2, 2),
-        time_strides: Sequence[int] = (2, 2, 2),
+        strides: Sequence[Sequence[int]] = ((2, 2), (2, 2), (2, 2)),
         width: int = 16,
     ) -> None:
         super().__init__()
-        for name, strides in (("frequency_strides", frequency_strides), ("time_strides", time_strides)):
-            if not strides or not all(is_whole(stride) and stride >= 1 for stride in strides):
-                raise ConfigurationError(
-                    f"`backbone.{name}` must be a list of whole numbers of at least 1, one a stage, got {strides!r}"
-                )
-        if len(frequency_strides) != len(time_strides):
+        if not _are_pairs(strides):
             raise ConfigurationError(
-                f"`backbone.time_strides` must have one number for each of the {len(frequency_strides)} of "
-                f"`backbone.frequency_strides`, got {list(time_strides)!r}"
+                "`backbone.strides` must be a list of one pair [frequency, time] for each stage, whole numbers of at "
+                f"least 1, got {strides!r}"
             )
         if len(image_size) != 2:
             raise UnsupportedError(f"audio_cnn takes spectrograms (C, H, W), got sequences of length {image_size[0]}")
         sizes = image_size
-        for stage, stride in enumerate(zip(frequency_strides, time_strides, strict=True)):
+        for stage, stride in enumerate(strides):
             if any(size < step for size, step in zip(sizes, stride, strict=True)):
                 raise UnsupportedError(
                     f"audio_cnn cannot serve spectrograms of {image_size[0]} frequencies, {image_size[1]} frames: at "
                     f"stage {stage + 1} the map is {sizes[0]}x{sizes[1]}, and the pooling {stride[0]}x{stride[1]}; "
-                    "lower backbone.frequency_strides or backbone.time_strides"
+                    "lower backbone.strides"
                 )
             sizes = (output_size(sizes[0], stride[0], stride[0], 0), output_size(sizes[1], stride[1], stride[1], 0))
         self.stages = nn.ModuleList()
         channels, sites = in_channels, []
-        for stage, stride in enumerate(zip(frequency_strides, time_strides, strict=True)):
+        for stage, stride in enumerate(strides):
             out = width * min(4, 2**stage)
-            pooled = stride != (1, 1)
+            pooled = tuple(stride) != (1, 1)
             self.stages.append(
                 nn.ModuleDict(
                     {
                         "conv": nn.Conv2d(channels, out, 3, padding=1, bias=False),
                         "norm": nn.BatchNorm2d(out),
-                        "pool": nn.MaxPool2d(stride) if pooled else nn.Identity(),
+                        "pool": nn.MaxPool2d((stride[0], stride[1])) if pooled else nn.Identity(),
                     }
                 )
             )
@@ -84,3 +77,14 @@ class AudioCNN(nn.Module):
         for stage in self.stages:
             x_BCHW = stage["pool"](torch.relu(stage["norm"](stage["conv"](x_BCHW))))  # type: ignore[index]
         return self.classifier(self.head(x_BCHW))
+
+
+def _are_pairs(strides: object) -> bool:
+    return (
+        isinstance(strides, Sequence)
+        and bool(strides)
+        and all(
+            isinstance(pair, Sequence) and len(pair) == 2 and all(is_whole(step) and step >= 1 for step in pair)
+            for pair in strides
+        )
+    )

@@ -7,14 +7,13 @@ from poolbench.backbones.anatomy import Anatomy
 from poolbench.backbones.motif_cnn import one_dimension
 from poolbench.checks import whole_number
 from poolbench.errors import UnsupportedError
-from poolbench.pooling import output_size
 
 
 class EcgCNN(nn.Module):
-    """Stages of conv-5, batch norm, ReLU and max of two places, then the mean over all places and a linear layer.
+    """Stages of conv-5, batch norm, ReLU and max-3 at stride 2, then the mean over all places and a linear layer.
 
-    Each stage doubles how far the next one sees: the last map sees 1 + 5·(2ⁿ − 1) places with n stages (6, 16, 36, 76,
-    156, 316 for 1 to 6), and since its mean does not know of places, what lies further apart than that cannot be told
+    Each stage doubles how far the next one sees: the last map sees 1 + 6·(2ⁿ − 1) places with n stages (7, 19, 43, 91,
+    187, 379 for 1 to 6), and since its mean does not know of places, what lies further apart than that cannot be told
     by its distance.
 
     Args:
@@ -36,12 +35,12 @@ class EcgCNN(nn.Module):
         (length,) = one_dimension("ecg_cnn", image_size)
         whole_number("backbone.stages", stages)
         whole_number("backbone.width", width)
-        seen = 1 + 5 * (2**stages - 1)
+        seen = sight(stages)
         if length < seen:
-            most = max((n for n in range(1, stages) if 1 + 5 * (2**n - 1) <= length), default=0)
+            most = max((n for n in range(1, stages) if sight(n) <= length), default=0)
             raise UnsupportedError(
                 f"ecg_cnn with {stages} stages cannot serve series of {length} places: its last map sees {seen}; "
-                + (f"set backbone.stages to {most} or less" if most else "series must have at least 6 places")
+                + (f"set backbone.stages to {most} or less" if most else "series must have at least 7 places")
             )
         self.stages = nn.ModuleList()
         for stage in range(stages):
@@ -50,11 +49,10 @@ class EcgCNN(nn.Module):
                     {
                         "conv": nn.Conv1d(width if stage else in_channels, width, 5, padding=2, bias=False),
                         "norm": nn.BatchNorm1d(width),
-                        "pool": nn.MaxPool1d(2),
+                        "pool": nn.MaxPool1d(3, stride=2, padding=1),
                     }
                 )
             )
-            length = output_size(length, 2, 2, 0)
         self.head: nn.Module = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten())
         self.classifier: nn.Module = nn.Linear(width, num_classes)
         self.anatomy = Anatomy(
@@ -66,3 +64,12 @@ class EcgCNN(nn.Module):
         for stage in self.stages:
             x_BCL = stage["pool"](torch.relu(stage["norm"](stage["conv"](x_BCL))))  # type: ignore[index]
         return self.classifier(self.head(x_BCL))
+
+
+def sight(stages: int) -> int:
+    """Return how many places a value of the last map sees.
+
+    >>> sight(1), sight(2)  # 5 and 3 in steps of 1; then 4 and 2 more in steps of 2
+    (7, 19)
+    """
+    return 1 + 6 * (2**stages - 1)

@@ -9,7 +9,7 @@ from poolbench.pooling import output_size
 
 
 class MotifCNN(nn.Module):
-    """conv-19 with 32 filters, max of four places, flatten, classes, with ReLU behind the convolution.
+    """conv-19 with 32 filters, max of two places, flatten, classes, with ReLU behind the convolution.
 
     Filters are as long as a motif, one layer of them: each is a matrix that a motif is compared with, as in DeepBind
     (Alipanahi et al., Nature Biotechnology 33, 2015, 831-838), whose head is the maximum over all places: the head
@@ -34,7 +34,7 @@ class MotifCNN(nn.Module):
         image_size: tuple[int],
         filters: int = 32,
         motif: int = 19,
-        pool: int = 4,
+        pool: int = 2,
     ) -> None:
         super().__init__()
         (length,) = one_dimension("motif_cnn", image_size)

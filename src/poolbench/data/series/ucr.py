@@ -23,7 +23,7 @@ class Ucr:
     Args:
         root: the folder.
         series: NAME, where `root` holds several; None: there is one.
-        name: what tables call it; None: NAME.
+        name: what tables call it.
         missing: `error`, or `interpolate` where values are missing.
 
     Raises:
@@ -36,7 +36,7 @@ class Ucr:
         *,
         root: str | Path | None,
         series: str | None = None,
-        name: str | None = None,
+        name: str = "ucr",
         missing: str = "error",
     ) -> None:
         if root is None:
@@ -48,7 +48,7 @@ class Ucr:
             raise ConfigurationError(f"`dataset.missing` must be one of {', '.join(MISSING)}, got {missing!r}")
         self.root = Path(root).expanduser()
         found, train, test = pair_of_files(self.root, series)
-        self.name = name or found
+        self.name = name
         self.missing = missing
         self.train, self.test = read_series(train), read_series(test)
         if self.train.values.shape[1:] != self.test.values.shape[1:]:

@@ -262,7 +262,10 @@ def _strata(content: Content) -> list[StaticTable]:
     for (backbone, dataset), rows in table.groupby(["backbone", "dataset"], sort=False):
         names = list(dict.fromkeys(rows["stratum"]))
         lines = [
-            (str(variant), *(score_text(row) for row in own.to_dict("records")))
+            (
+                str(variant),
+                *(score_text({str(key): value for key, value in row.items()}) for row in own.to_dict("records")),
+            )
             for (variant, _), own in rows.groupby(["variant", "arm_id"], sort=False)
         ]
         found.append(StaticTable(f"{backbone} on {dataset}", ("variant", *names), tuple(lines)))

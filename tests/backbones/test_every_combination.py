@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from backbones.shapes import shapes_for
+from backbones.shapes import output_for, shapes_for
 
 from poolbench.backbones import Assembled
 from poolbench.errors import UnsupportedError
@@ -53,7 +53,7 @@ def test_it_learns_or_says_why_not(
     assert made.network.training
     assert all(row.keys() == AUDIT_KEYS for row in made.sites)
     logits = made.network(torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)))
-    assert logits.shape == (2, 10)
+    assert logits.shape == (2, *output_for(backbone, 10, shape))
     logits.logsumexp(1).sum().backward()
     bad = [n for n, p in made.network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not bad

@@ -78,36 +78,41 @@ class CodonCNN(nn.Module):
             )
         self.frames, self.padding = frames, padding
         self.frame_pool = frame_pool
-        self.step = 1 if frames == "equivariant" else CODON
-        mode = {"padding_mode": padding}
-        self.read = nn.Conv1d(in_channels, width, CODON, stride=self.step)
-        self.join = nn.Conv1d(
-            width, width, codons, padding=codons // 2 * (CODON // self.step), dilation=CODON // self.step, **mode
-        )
+        apart = CODON if frames == "equivariant" else 1  # from one codon of a frame to the next, in places of the map
+        letters = (in_channels, CODON) if frames == "equivariant" else (in_channels * CODON, 1)
+        self.read = nn.Conv1d(letters[0], width, letters[1])
+        self.join = nn.Conv1d(width, width, codons, padding=codons // 2 * apart, dilation=apart, padding_mode=padding)
         self.head: nn.Module = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten())
         self.classifier: nn.Module = nn.Linear(width, num_classes)
         self.anatomy = Anatomy(sites=(), head="head", classifier="classifier")
 
     def forward(self, x_BCL: Tensor) -> Tensor:
         """Return the logits (B, num_classes) of sequences (B, C, L)."""
-        if self.frames != "symmetrised":
-            # Read at every letter, the last codons end behind the sequence.
-            return self._logits(self._further(x_BCL, CODON - 1) if self.frames == "equivariant" else x_BCL)
-        turned = torch.cat([self._shifted(x_BCL, shift) for shift in range(CODON)])
-        x_BKF = self._logits(turned).unflatten(0, (CODON, -1)).permute(1, 2, 0)
+        if self.frames == "equivariant":  # read at every letter, the last codons end behind the sequence
+            return self._logits(self._further(x_BCL, CODON - 1))
+        if self.frames == "none":
+            return self._logits(_codons(x_BCL))
+        turned = torch.cat([self._further(x_BCL, shift)[..., shift:] for shift in range(CODON)])
+        x_BKF = self._logits(_codons(turned)).unflatten(0, (CODON, -1)).permute(1, 2, 0)
         if isinstance(self.frame_pool, nn.Module):
             return cast(Tensor, self.frame_pool(x_BKF.contiguous()))
         return FRAME_POOLS[self.frame_pool](x_BKF)
+
+    def extra_repr(self) -> str:
+        """Return what a printed network shows."""
+        pool = f", frame_pool={self.frame_pool}" if isinstance(self.frame_pool, str) else ""
+        return f"frames={self.frames}, padding={self.padding}{pool}"
 
     def _logits(self, x_BCL: Tensor) -> Tensor:
         maps = torch.relu(self.join(torch.relu(self.read(x_BCL))))
         return self.classifier(self.head(maps))
 
-    def _shifted(self, x_BCL: Tensor, shift: int) -> Tensor:
-        """Return sequences from letter `shift` on, those before it behind the end, or nothing there."""
-        return self._further(x_BCL, shift)[..., shift:]
-
     def _further(self, x_BCL: Tensor, letters: int) -> Tensor:
         """Return sequences with so many letters more at the end: their first ones, or none."""
         first = x_BCL[..., :letters]
         return torch.cat([x_BCL, first if self.padding == "circular" else torch.zeros_like(first)], dim=2)
+
+
+def _codons(x_BCL: Tensor) -> Tensor:
+    """Return sequences (B, C, L) with a codon at each place, (B, 3·C, L / 3)."""
+    return x_BCL.unflatten(2, (-1, CODON)).transpose(2, 3).flatten(1, 2)

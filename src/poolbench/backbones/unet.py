@@ -77,6 +77,10 @@ class UNet(nn.Module):
             deep_BCHW = self.join[level](torch.cat([maps[level], raised], dim=1))
         return cropped(self.classify(deep_BCHW), sizes(x_BCHW), before)
 
+    def extra_repr(self) -> str:
+        """Return what a printed network shows."""
+        return f"up={self.up}"
+
     def _rise(self, level: int, deep_BCHW: Tensor, own_BCHW: Tensor) -> Tensor:
         """Return the map of a deeper level at the size of this one's, with its channels."""
         narrowed = self.rise[level](deep_BCHW)

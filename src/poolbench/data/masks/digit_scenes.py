@@ -18,7 +18,7 @@ from poolbench.streams import stream
 
 CLASS_NAMES = ("canvas", *DIGITS)
 # Of a digit's box in pixels: all digits of a scene have one size, so that scenes can be told apart by it.
-SIZES = (16, 20, 24)
+SIZES = (14, 18, 24)
 SIZE_NAMES = ("small digits", "middle digits", "large digits")
 DIGITS_A_SCENE = 3
 # A pixel belongs to the digit where at least so much of it is ink, in levels of 255.
@@ -49,7 +49,7 @@ class Scenes:
 class DigitScenes:
     """Which pixel belongs to which digit: three real digits a scene on a textured canvas.
 
-    Digits are those of `poolbench.data.digits`, enlarged to boxes of 16, 20 or 24 pixels, one size a scene; each lies
+    Digits are those of `poolbench.data.digits`, enlarged to boxes of 14, 18 or 24 pixels, one size a scene; each lies
     in a quarter of the canvas of its own, anywhere in it. Canvases are smooth clouds with grain, and ink is brighter
     than what lies below it, by an amount that differs from digit to digit. Test scenes hold digits of writers whom the
     training has not. What is drawn comes from a stream that no seed changes, and is computed in whole numbers: the set

@@ -160,7 +160,7 @@ def _made(folder: Path, version: str) -> Made:
         content = gather(load(folder))
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
-            PAGE: page.html(content, _pictures(content)),
+            PAGE: page.html(content, *_pictures(content)),
         }
     except (ConfigurationError, OSError) as error:
         return Made(version, without=str(error))
@@ -170,13 +170,15 @@ def _made(folder: Path, version: str) -> Made:
     return Made(version, files, " ".join(said))
 
 
-def _pictures(content: "Content") -> bytes | None:
-    """Return what the page shows of test images; None where no cell left any, and matplotlib need not be imported."""
+def _pictures(content: "Content") -> list[bytes]:
+    """Return what the page shows of test images; without any, matplotlib need not be imported."""
     if not content.has_pictures:
-        return None
+        return []
     from poolbench.report import figures
+    from poolbench.report.make import PICTURES
 
-    return figures.files(content, ["pictures"]).get("pictures.png")
+    drawn = figures.files(content, ["pictures"])
+    return [drawn[name] for name in PICTURES if name in drawn]
 
 
 def experiments(folder: Path) -> dict[str, Path]:

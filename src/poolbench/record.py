@@ -39,7 +39,7 @@ ENDED = ("ok", "failed", "diverged", "unsupported")
 
 # Where a dataset lies and how it is fed changes no image; how often a cell is checkpointed, no weight.
 NOT_IDENTITY: dict[str, frozenset[str]] = {
-    "dataset": frozenset({"root", "download", "streaming", "memory_limit_mib", "workers"}),
+    "dataset": frozenset({"root", "download", "streaming", "memory_limit_mib", "workers", "step_ms"}),
     "protocol": frozenset({"checkpoint_every_s", "time_limit", "attempts"}),
     "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"}),
 }

@@ -50,6 +50,12 @@ def test_it_does_not_depend_on_the_cells_seed(assemble: Assemble) -> None:
     assert not torch.equal(first.network.get_parameter("conv1.weight"), second.network.get_parameter("conv1.weight"))
 
 
+@pytest.mark.parametrize("variant", ["stochastic", "rank_stochastic", "mixed_random", "s3pool", "fractional_max"])
+def test_nor_on_what_the_cells_seed_draws(assemble: Assemble, variant: str) -> None:
+    first, second = (assemble("slides", variant, seed=seed).audit()["network_digest"] for seed in (0, 1))
+    assert first == second is not None
+
+
 def test_equal_functions_with_other_parameters_differ() -> None:
     plain, named = nn.Flatten(), nn.Flatten()
     named.scale = nn.Parameter(torch.ones(1))  # used by nothing

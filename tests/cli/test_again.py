@@ -170,6 +170,7 @@ def test_code_of_ones_own_is_in_the_record_with_all_that_it_imports(
         (["pooling=glob(zzz*)"], "gives no value: there is nothing to run"),
         (["head=null"], "~head"),
         (["logger=null"], "logger=none is the record alone"),
+        (["logger=[csv,wand]"], "unknown logger 'wand'; did you mean wandb"),
         (["pooling=null"], "one must be chosen; see `poolbench list pooling`"),
         (["~pooling"], "`pooling` must be chosen: pooling=NAME"),
         (["~dataset"], "`dataset` must be chosen: dataset=NAME"),

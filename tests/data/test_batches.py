@@ -169,6 +169,6 @@ def test_sources_gather_and_take(held, images):
 
 def test_held_images_are_checked():
     with pytest.raises(ConfigurationError, match="must be uint8"):
-        HeldImages(torch.zeros(2, 4, 4, 3), torch.zeros(2, dtype=torch.int64))
+        HeldImages(torch.zeros(2, 4, 4, 3, dtype=torch.int16), torch.zeros(2, dtype=torch.int64))
     with pytest.raises(ConfigurationError, match="`labels` must be int64"):
         HeldImages(torch.from_numpy(np.zeros((2, 4, 4, 3), np.uint8)), torch.zeros(3, dtype=torch.int64))

@@ -113,3 +113,16 @@ def test_the_digest_of_a_dataset_follows_values_and_targets():
     moved = np.roll(labels, 1)
     x[0, 0, 0] -= 1
     assert InMemoryExamples(x, moved, y, test.labels, list("abcd")).fingerprint() != dataset.fingerprint()
+
+
+def test_images_that_are_not_square_are_fitted_by_covering_their_size():
+    spec = {"_target_": "poolbench.data.digits.Digits", "name": "digits", "val_fraction": 0.1}
+    wide = open_dataset(spec | {"image_size": [12, 20]})
+    assert wide.shape == (1, 12, 20)
+    loaded = wide.load()
+    assert loaded.train.shape == (1, 12, 20)
+    # Each 8×8 digit becomes 20×20, of which the middle 12 rows stay.
+    whole = open_dataset(spec | {"image_size": 20}).load().train.gather(torch.arange(3))
+    assert torch.equal(loaded.train.gather(torch.arange(3)), whole[:, :, 4:16])
+    with pytest.raises(ConfigurationError, match=r"one number or two for images, got \[12\]"):
+        open_dataset(spec | {"image_size": [12]})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from loggers.conftest import clean
-from loggers.counting_server import serving
+from loggers.server import serving
 from report.conftest import Results
 
 from poolbench.cli import main

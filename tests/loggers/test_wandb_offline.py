@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from cells import SHORT
 from loggers.conftest import Run, clean, read_runs
-from loggers.counting_server import serving
+from loggers.server import serving
 
 from poolbench.cli import main
 from poolbench.report import figures, page
@@ -213,3 +213,37 @@ def test_all_runs_below_a_folder_are_sent_by_one_command(sweep: Sweep, runs: dic
     )
     listed = set(re.findall(r"run-([^/\s]+)\.wandb", done.stdout + done.stderr))
     assert listed == {*runs, "report-adhoc", "report-bad"}
+
+
+def test_a_copied_folder_is_sent_whole(sweep: Sweep, runs: dict[str, Run], tmp_path: Path) -> None:
+    """The place where the runs were made is gone: each table, picture and page arrives all the same."""
+    copy, away = tmp_path / "copied", sweep.folder.with_name("away")
+    shutil.copytree(sweep.folder, copy)
+    sweep.folder.rename(away)
+    try:
+        with serving("right") as server:
+            environment = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
+            done = subprocess.run(
+                [sys.executable, "-m", "poolbench", "wandb-sync", str(copy)],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=os.environ | environment,
+            )
+    finally:
+        away.rename(sweep.folder)
+    assert done.returncode == 0, done.stderr
+    mine = {run_id: run for run_id, run in runs.items() if run.run["run_group"] == "adhoc"}
+    assert server.runs.keys() == {*mine, "report-adhoc"}
+    for folder in copy.glob("wandb/offline-run-*"):
+        (log,) = folder.glob("run-*.wandb")
+        sent = server.files[log.stem.removeprefix("run-")]
+        media = [path for path in folder.rglob("files/media/**/*") if path.is_file()]
+        assert media
+        for path in media:
+            assert sent[path.relative_to(folder / "files").as_posix()] == path.read_bytes()
+    for run_id, run in mine.items():
+        rows = [server.history[run_id][number] for number in sorted(server.history[run_id])]
+        assert [row["val_accuracy"] for row in rows] == [row["val_accuracy"] for row in run.history]
+        assert server.runs[run_id]["groupName"] == "adhoc"
+        assert server.runs[run_id]["jobType"] == "train"

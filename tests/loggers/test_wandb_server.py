@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from cells import SHORT
-from loggers.conftest import read_runs
-from loggers.counting_server import serving
+from loggers.conftest import Run, read_runs
+from loggers.server import serving
 
 from poolbench.cli import main
 from poolbench.loggers import Mirrors, Session, decided
@@ -27,7 +27,7 @@ def cell(session: Session, folder: Path, run_id: str = "run-1", epochs: int = 3,
     mirrors = Mirrors(
         {"wandb": SPEC | spec}, folder=folder / "records" / run_id, run_id=run_id, experiment="e", session=session
     )
-    mirrors.config({"seed": 0})
+    mirrors.config({"seed": 0}, revision="0" * 40)
     for epoch in range(epochs):
         mirrors.row({"train_loss": 1.0 / (epoch + 1)}, step=epoch)
     mirrors.final(RECORD | {"run_id": run_id})
@@ -38,7 +38,7 @@ def cell(session: Session, folder: Path, run_id: str = "run-1", epochs: int = 3,
     ("answer", "reason"),
     [
         ("dead", ""),
-        ("viewer alone", ""),
+        pytest.param("viewer alone", "", marks=pytest.mark.slow),
         pytest.param("slow", "", marks=pytest.mark.slow),
         pytest.param("500", "", marks=pytest.mark.slow),
         pytest.param("401", "no", marks=pytest.mark.slow),
@@ -71,6 +71,67 @@ def test_a_server_that_does_not_serve_is_looked_at_once_and_all_is_kept(
     assert KEY not in said[0]
     runs = read_runs(tmp_path)
     assert {run_id: len(run.history) for run_id, run in runs.items()} == {"run-0": 3, "run-1": 3}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_with_a_server_runs_are_sent_and_kept_offline_from_where_it_went_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with serving("right") as server:
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        with Session(tmp_path, say=said.append) as session:
+            cell(session, tmp_path, "run-0", epochs=2)
+            cell(session, tmp_path, "run-0", epochs=3)  # run again: written over, from the first line
+            assert session.decided == {"wandb": "online"}
+            rows = server.history["run-0"]
+            assert [rows[number]["epoch"] for number in sorted(rows)] == [0, 1, 2]
+            assert server.runs.keys() == {"run-0"}
+            assert server.runs["run-0"]["commit"] == "0" * 40
+            assert said == []
+            server.answer = "500"
+            began = time.monotonic()
+            cell(session, tmp_path, "run-1")
+            assert time.monotonic() - began < 15
+    assert len(said) == 1
+    assert "kept offline" in said[0]
+    (run,) = read_runs(tmp_path).values()
+    assert (run.run["run_id"], len(run.history)) == ("run-1", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_a_server_that_goes_away_under_a_run_costs_a_bounded_time_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with serving("right") as server:
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        with Session(tmp_path, {"wandb": "online"}, said.append) as session:
+            mirrors = Mirrors({"wandb": SPEC}, folder=tmp_path, run_id="run-0", experiment="e", session=session)
+            mirrors.config({"seed": 0})
+            end = time.monotonic() + 30
+            while "run-0" not in server.runs and time.monotonic() < end:
+                time.sleep(0.05)
+            server.answer = "500"
+            for epoch in range(3):
+                mirrors.row({"train_loss": 1.0}, step=epoch)
+            mirrors.final(RECORD | {"run_id": "run-0"})
+            began = time.monotonic()
+            mirrors.close()
+            assert time.monotonic() - began < 15
+            cell(session, tmp_path, "run-1")
+            assert not session.hung
+    assert len(said) == 1, said
+    assert "kept offline" in said[0]
+    assert read_runs(tmp_path).keys() == {"run-1"}
+    # What was begun with the server is on disk, and sent by the same command.
+    (folder,) = (tmp_path / "wandb").glob("run-*-run-0")
+    assert [row["epoch"] for row in Run(folder).history] == [0, 1, 2]
+    assert "--include-online" in said[0]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from torch import nn
 
 from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS
 from poolbench.backbones.flow import Flow
-from poolbench.backbones.subsample import SUBSAMPLES
+from poolbench.backbones.subsample import ONE_DIMENSIONAL, SUBSAMPLES
 from poolbench.backbones.trace import Call
 
 # A convolution whose kernel is its stride and at least so large cuts the image into patches.
@@ -62,18 +62,19 @@ def behind(network: nn.Module, calls: Calls, head: str) -> list[str]:
     ]
 
 
-def sites_of(network: nn.Module, calls: Calls, head: str | None, flow: Flow) -> tuple[str, ...]:
+def sites_of(network: nn.Module, calls: Calls, head: str | None, flow: Flow, spatial: int) -> tuple[str, ...]:
     """Return where a window operator can go.
 
     These are, outside the head: max and average poolings with a stride above 1, strided convolutions, and
-    `Subsample2d`, each in 1-D as well; but no convolution that cuts the image into patches.
+    `Subsample2d`, each in 1-D as well where examples are sequences (`spatial` is 1); but no convolution that cuts the
+    image into patches.
     """
     modules = dict(network.named_modules())
     patches = patch_embeddings(network, calls, flow)
     return tuple(
         name
         for name in calls
-        if is_site(modules[name]) and name not in patches and (head is None or not within(name, head))
+        if is_site(modules[name], spatial) and name not in patches and (head is None or not within(name, head))
     )
 
 
@@ -93,8 +94,13 @@ def patch_embeddings(network: nn.Module, calls: Calls, flow: Flow) -> tuple[str,
     )
 
 
-def is_site(module: nn.Module) -> bool:
-    """Whether a window operator can stand for a module."""
+def is_site(module: nn.Module, spatial: int) -> bool:
+    """Whether a window operator can stand for a module, in a network whose examples extend in so many dimensions.
+
+    In one for images a pooling in 1-D sees tokens, or channels, and no map.
+    """
+    if spatial == 2 and isinstance(module, ONE_DIMENSIONAL):
+        return False
     return isinstance(module, SUBSAMPLES) or (
         isinstance(module, (*WINDOWS, *CONVOLUTIONS)) and max(stride_of(module)) > 1 and not why_no_site(module)
     )

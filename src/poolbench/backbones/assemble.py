@@ -66,9 +66,11 @@ class Assembled:
 
     def audit(self) -> dict[str, Any]:
         """Return sites, head and the network's digest, the same for every seed and for arms of equal networks."""
-        # Starting values that are drawn would differ from seed to seed.
-        drawn = any(True for part in self.placed for _ in part.module.parameters())
-        made = self.again(seed=0) if drawn else self
+        # Starting values, and what a random operator draws, would differ from seed to seed.
+        parts = [part.module for part in self.placed]
+        drawn = any(True for part in parts for _ in part.parameters())
+        random = any(getattr(module, "is_random", False) for part in parts for module in part.modules())
+        made = self.again(seed=0) if drawn or random else self
         digest = arm_digest(made.network, made.placed)
         found = {"sites": self.sites, "head": self.head, "left_alone": self.left, "network_digest": digest}
         further = {"starting_weights": self.weights, "match": self.match}

@@ -33,4 +33,4 @@ def discover(network: nn.Module, calls: Calls, flow: Flow, spatial: int) -> Disc
     """
     head = find_head(network, calls, flow, spatial)
     classifier = None if head.name is None else find_classifier(network, calls, head.name)
-    return Discovered(Anatomy(sites_of(network, calls, head.name, flow), head.name, classifier), head)
+    return Discovered(Anatomy(sites_of(network, calls, head.name, flow, spatial), head.name, classifier), head)

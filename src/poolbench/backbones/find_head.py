@@ -11,7 +11,8 @@ from poolbench.backbones.anatomy import Calls, behind, first_linear, within
 from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS, is_map, places_of
 from poolbench.backbones.flow import WEIGHTED, Flow
 from poolbench.backbones.function_chains import MapMax1d, MapMax2d, MapMean1d, MapMean2d
-from poolbench.backbones.site import ONE_DIMENSIONAL, each
+from poolbench.backbones.site import each
+from poolbench.backbones.subsample import ONE_DIMENSIONAL
 from poolbench.backbones.trace import shown_size
 from poolbench.streams import stream
 

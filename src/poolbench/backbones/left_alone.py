@@ -11,6 +11,7 @@ from poolbench.backbones.anatomy import Anatomy, Calls, is_site, patch_embedding
 from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS
 from poolbench.backbones.find_head import WHOLE
 from poolbench.backbones.flow import Flow, Step
+from poolbench.backbones.subsample import ONE_DIMENSIONAL
 
 PATCHES = "it cuts the image into patches: a pooling in the place of its stride would pool none of the network's maps"
 OWN_CODE = "it makes the map smaller in the network's own code: no module stands there that an operator could replace"
@@ -49,6 +50,7 @@ def left_alone(
     given: Mapping[str, str],
     not_head: Mapping[str, str],
     unreadable: Mapping[str, str],
+    spatial: int,
 ) -> list[Left]:
     """Return what pools or strides in a network, or makes a map smaller, but is neither site nor head.
 
@@ -60,6 +62,7 @@ def left_alone(
         name: what messages call the network.
         given: modules that were chosen to be left, and why.
         not_head: why modules are not the head.
+        spatial: in how many dimensions its examples extend.
         unreadable: why calls of poolings in a module's code could not be made modules, by the module.
     """
     modules = dict(network.named_modules())
@@ -67,7 +70,7 @@ def left_alone(
     in_head = [] if anatomy.head is None else [id(module) for module in network.get_submodule(anatomy.head).modules()]
     reasons = dict(given) | {
         part: why
-        for part, why in _modules(network, anatomy, calls, flow, not_head)
+        for part, why in _modules(network, anatomy, calls, flow, not_head, spatial)
         if part not in given and id(modules[part]) not in in_head
     }
     scripts = [part for part, why in reasons.items() if why == SCRIPT and part not in calls]
@@ -103,7 +106,7 @@ def left_alone(
 
 
 def _modules(
-    network: nn.Module, anatomy: Anatomy, calls: Calls, flow: Flow, not_head: Mapping[str, str]
+    network: nn.Module, anatomy: Anatomy, calls: Calls, flow: Flow, not_head: Mapping[str, str], spatial: int
 ) -> Iterator[tuple[str, str]]:
     """Yield the poolings and convolutions that are modules but no site, and why."""
     patches, scripts = patch_embeddings(network, calls, flow), list[str]()
@@ -119,11 +122,13 @@ def _modules(
             continue
         if name in patches:
             yield name, PATCHES
-        elif isinstance(module, (*WINDOWS, *CONVOLUTIONS)) and not is_site(module):
+        elif spatial == 2 and isinstance(module, ONE_DIMENSIONAL):
+            continue  # of tokens, or of channels
+        elif isinstance(module, (*WINDOWS, *CONVOLUTIONS)) and not is_site(module, spatial):
             why = why_no_site(module)
             if why:
                 yield name, why
-        elif is_site(module):
+        elif is_site(module, spatial):
             yield name, "the network's anatomy leaves it out"
         elif isinstance(module, WHOLE):
             around = next((why for part, why in not_head.items() if within(name, part)), None)
@@ -143,7 +148,8 @@ def _why(module: nn.Module) -> str:
     """Return why a module without parts of its own that makes a map smaller is left alone."""
     if isinstance(module, CONVOLUTIONS) and max(module.stride) == 1:
         return BORDER
-    return (why_no_site(module) if isinstance(module, WINDOWS) else "") or OTHER_KIND
+    is_window = isinstance(module, WINDOWS) and not isinstance(module, ONE_DIMENSIONAL)
+    return (why_no_site(module) if is_window else "") or OTHER_KIND
 
 
 def _merged(flow: Flow, end: int) -> dict[int, Step]:

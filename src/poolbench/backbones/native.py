@@ -104,6 +104,7 @@ class Native:
             given=dict.fromkeys(kept, f"strided convolutions are kept (backbone.{STRIDED}={KEPT})"),
             not_head=not_head,
             unreadable=reasons,
+            spatial=len(image_size),
         )
         return cls(network, name, anatomy, calls, left, why_no_head, weights, len(image_size))
 

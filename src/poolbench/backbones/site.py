@@ -8,13 +8,11 @@ from torch import nn
 
 from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS
 from poolbench.backbones.pooled_conv import PooledConv1d, PooledConv2d
-from poolbench.backbones.subsample import SUBSAMPLES, Subsample1d
+from poolbench.backbones.subsample import ONE_DIMENSIONAL, SUBSAMPLES
 from poolbench.backbones.trace import Call
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.pooling import pair
 from poolbench.pooling.bases.arguments import whole
-
-ONE_DIMENSIONAL = (nn.MaxPool1d, nn.AvgPool1d, nn.Conv1d, Subsample1d)
 
 
 @dataclass(frozen=True)

@@ -36,3 +36,5 @@ class Subsample2d(nn.Module):
 
 
 SUBSAMPLES = (Subsample2d, Subsample1d)
+# What reduces sequences (C, L).
+ONE_DIMENSIONAL = (nn.MaxPool1d, nn.AvgPool1d, nn.Conv1d, Subsample1d)

@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,30 +45,27 @@ def run(arguments: argparse.Namespace) -> int:
     asked = _asked(folder)
     entity = arguments.entity or asked.get("entity") or os.environ.get("WANDB_ENTITY") or ""
     project = arguments.project or asked.get("project") or os.environ.get("WANDB_PROJECT") or "poolbench"
-    with warnings.catch_warnings():
-        # wandb-workspaces uses pydantic in a way that newer pydantic deprecates.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        try:
-            from poolbench.loggers.saving import dashboard_of, save
-        except ImportError as error:
-            raise ConfigurationError(
-                f"poolbench dashboard needs wandb-workspaces ({error}): pip install 'poolbench[dashboard]'"
-            ) from error
-        made = dashboard_of(
-            experiment=content.experiment.name,
-            question=content.experiment.question,
-            words=content.words,
-            failed=[str(one) for one in content.not_compared],
-            records=content.records,
-            project=project,
-            entity=entity,
-            measured=bool(content.tables["summary"]["training_ratio"].notna().any()),
-        )
-        if arguments.dry_run:
-            json.dump(made.specification(), sys.stdout, indent=1)
-            sys.stdout.write("\n")
-        else:
-            print("\n".join(save(made, folder)))
+    try:
+        from poolbench.loggers.saving import dashboard_of, save
+    except ImportError as error:
+        raise ConfigurationError(
+            f"poolbench dashboard needs wandb-workspaces ({error}): pip install 'poolbench[dashboard]'"
+        ) from error
+    made = dashboard_of(
+        experiment=content.experiment.name,
+        question=content.experiment.question,
+        words=content.words,
+        failed=[str(one) for one in content.not_compared],
+        records=content.records,
+        project=project,
+        entity=entity,
+        measured=bool(content.tables["summary"]["training_ratio"].notna().any()),
+    )
+    if arguments.dry_run:
+        json.dump(made.specification(), sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        print("\n".join(save(made, folder)))
     return 0
 
 

@@ -71,7 +71,7 @@ class Batches:
         channels, *sizes = source.shape
         whole_number("batch_size", batch_size)
         if len(indices) == 0:
-            raise ConfigurationError("`indices` must name at least one example, got none")
+            raise ConfigurationError("`indices` must name at least one image (or other example), got none")
         if shuffle and batch_size > len(indices):
             raise ConfigurationError(
                 f"`protocol.batch_size` must be at most {len(indices)}, the number of examples to train on, "

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from poolbench.data.fit_size import fit_size
 from poolbench.data.images import Reader
+from poolbench.data.sizes import sizes_of
 
 
 @dataclass(frozen=True)
@@ -43,32 +44,32 @@ class ArrayReader:
 
     Args:
         images: uint8 (N, H, W, C).
-        size: height and width that are read.
+        size: height and width that are read: one number for both, or two.
     """
 
-    def __init__(self, images: np.ndarray, size: int) -> None:
+    def __init__(self, images: np.ndarray, size: int | Sequence[int]) -> None:
         self.images = images
-        self.size = size
+        self.sizes = sizes_of(size, where="size")
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Channels, height and width of an image as read."""
-        return self.images.shape[3], self.size, self.size
+        return self.images.shape[3], *self.sizes
 
     def __len__(self) -> int:
         return len(self.images)
 
     def read(self, index: int) -> np.ndarray:
-        """Return image `index` as uint8 (size, size, C)."""
-        return fit_size(self.images[index], self.size)
+        """Return image `index` as uint8 (H, W, C)."""
+        return fit_size(self.images[index], self.sizes)
 
     def take(self, rows: Sequence[int]) -> "ArrayReader":
         """Return a reader of the images at `rows` alone."""
-        return ArrayReader(self.images[np.asarray(rows)], self.size)
+        return ArrayReader(self.images[np.asarray(rows)], self.sizes)
 
     def notes(self) -> tuple[str, ...]:
         """Say from which size images are fitted."""
         height, width = self.images.shape[1:3]
-        if (height, width) == (self.size, self.size):
+        if (height, width) == self.sizes:
             return ()
-        return (f"fitted from {height}×{width} to {self.size}×{self.size}",)
+        return (f"fitted from {height}×{width} to {'×'.join(map(str, self.sizes))}",)

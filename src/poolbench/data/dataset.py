@@ -116,6 +116,11 @@ class OpenDataset:
         self.task = task
         self._spec = dict(spec)
 
+    @property
+    def kind(self) -> str:
+        """What messages call its examples."""
+        return "images" if len(self.shape) == 3 else "sequences"
+
     def fingerprint(self) -> str:
         """Return the dataset's own."""
         return self.dataset.fingerprint()
@@ -130,17 +135,17 @@ class OpenDataset:
         for part, source in (("train", images.train), ("test", images.test)):
             if tuple(source.shape) != self.shape:
                 raise DataError(
-                    f"{self.name}: {part} examples have shape {tuple(source.shape)}, announced: {self.shape}"
+                    f"{self.name}: {part} {self.kind} have shape {tuple(source.shape)}, announced: {self.shape}"
                 )
             if len(source) == 0:
-                raise DataError(f"{self.name}: no {part} examples")
+                raise DataError(f"{self.name}: no {part} {self.kind}")
             require_finite(source, f"{self.name}: {part} example")
             self.task.check_targets(source.labels, self.shape, self.num_classes, f"{self.name}: {part}")
         count = self._spec.get("train_images")
         if count is not None:
             train = images.train.take(subset(self.task.strata(images.train.labels), count))
             sums = channel_sums(train)
-            said = f"a stated subset: {count:,} of {len(images.train):,} training examples"
+            said = f"a stated subset: {count:,} of {len(images.train):,} training {self.kind}"
             images = replace(images, train=train, mean=sums.mean(), std=sums.std(), notes=(*images.notes, said))
         mean, std = self._spec.get("mean"), self._spec.get("std")
         return replace(
@@ -219,16 +224,16 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenD
         _check_channel_values(key, spec.get(key), dataset.channels)
     Augment.of(spec.get("augment"), shape[1:])
     task = task_for(spec, target)
-    own = getattr(dataset, "task", None)
-    if own is not None:
-        found, asked = made_task(own), spec.get("task")
+    of_dataset: Any = getattr(dataset, "task", None)
+    if of_dataset is not None:
+        found, wanted = made_task(of_dataset), spec.get("task")
         if found.name != task.name:
             raise ConfigurationError(
-                f"`dataset.task` is {task.name}{'' if asked else ' (where it is not given)'}, but the dataset is for "
+                f"`dataset.task` is {task.name}{'' if wanted else ' (where it is not given)'}, but the dataset is for "
                 f"{found.name}: give `task: {found.name}` in its YAML, or dataset.task={found.name}"
             )
         # What the dataset says of its task holds where the YAML only names it.
-        task = task if isinstance(asked, Mapping) else found
+        task = task if isinstance(wanted, Mapping) else found
     return OpenDataset(dataset, spec, held, task)
 
 

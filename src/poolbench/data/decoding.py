@@ -68,7 +68,7 @@ def dtype_of(reader: Reader) -> np.dtype:
 
 def decode(reader: Reader) -> np.ndarray:
     """Return all examples of `reader`, (N, H, W, C) or (N, L, C); raise `DataError` as `read_in_order` does."""
-    if isinstance(reader, ArrayReader) and reader.images.shape[1:3] == (reader.size, reader.size):
+    if isinstance(reader, ArrayReader) and reader.images.shape[1:3] == reader.sizes:
         return np.ascontiguousarray(reader.images)
     channels, *sizes = reader.shape
     images = np.empty((len(reader), *sizes, channels), dtype_of(reader))

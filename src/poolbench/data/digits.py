@@ -5,6 +5,8 @@ Digits' (E. Alpaydin and C. Kaynak, 1998, https://doi.org/10.24432/C50P49). They
 so that neighbours come from one writer: the last 597 are the test set, whose writers the first 1,200 have not.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -44,7 +46,7 @@ class Digits(ImageDataset):
         *,
         name: str = "digits",
         channels: int = 1,
-        image_size: int = 16,
+        image_size: int | Sequence[int] = 16,
         num_classes: int = 10,
         streaming: bool | str = "auto",
         memory_limit_mib: float | None = None,
@@ -67,7 +69,8 @@ class Digits(ImageDataset):
 
     def content(self) -> Content:
         """Return the images at `image_size`."""
-        repeat = self.image_size // NATIVE_SIZE if self.image_size % NATIVE_SIZE == 0 else 1
+        height, width = self.sizes
+        repeat = height // NATIVE_SIZE if height == width and height % NATIVE_SIZE == 0 else 1
         images, labels = originals(repeat)
         return Content(
             ArrayReader(images[:TRAIN_IMAGES], self.image_size),
@@ -98,7 +101,7 @@ class TranslatedDigits(ImageDataset):
         *,
         name: str = "translated_digits",
         channels: int = 1,
-        image_size: int = 32,
+        image_size: int | Sequence[int] = 32,
         num_classes: int = 10,
         streaming: bool | str = "auto",
         memory_limit_mib: float | None = None,

@@ -47,7 +47,7 @@ class Downloaded(ImageDataset):
         *,
         name: str,
         channels: int,
-        image_size: int,
+        image_size: int | Sequence[int],
         num_classes: int,
         root: str | Path = "data",
         download: bool = False,
@@ -113,7 +113,7 @@ class Downloaded(ImageDataset):
         for path in self._present():
             state = path.stat()
             files.append(SourceFile(path.name, state.st_size, state.st_mtime_ns))
-        return DecodedCache(self.root, f"{self.kind}-{self.channels}x{self.image_size}x{self.image_size}", files)
+        return DecodedCache(self.root, f"{self.kind}-{self.channels}x{self.sizes[0]}x{self.sizes[1]}", files)
 
     def content(self) -> Content:
         """Check the files and read them."""

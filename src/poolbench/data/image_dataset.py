@@ -2,6 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from poolbench.data.decoding import (
 )
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, StreamedImages
 from poolbench.data.memory import MIB, limit_bytes
+from poolbench.data.sizes import sizes_of
 from poolbench.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ class ImageDataset(ABC):
     Args:
         name: what tables call it.
         channels: 1 (grey) or 3 (colour).
-        image_size: height and width that the network sees.
+        image_size: height and width that the network sees: one number for square images, or a list of two.
         num_classes: number of classes.
         streaming: `auto` holds the decoded images in memory where they fit, `True` always decodes anew in each pass,
             `False` always holds them.
@@ -53,16 +55,16 @@ class ImageDataset(ABC):
         *,
         name: str,
         channels: int,
-        image_size: int,
+        image_size: int | Sequence[int],
         num_classes: int,
         streaming: bool | str = "auto",
         memory_limit_mib: float | None = None,
         workers: int = 2,
     ) -> None:
-        for argument, value in (("image_size", image_size), ("num_classes", num_classes)):
-            if not is_whole(value) or value < (2 if argument == "num_classes" else 1):
-                least = "at least 2" if argument == "num_classes" else "at least 1"
-                raise ConfigurationError(f"`dataset.{argument}` must be a whole number, {least}, got {value!r}")
+        if len(sizes_of(image_size)) != 2:
+            raise ConfigurationError(f"`dataset.image_size` must be one number or two for images, got {image_size!r}")
+        if not is_whole(num_classes) or num_classes < 2:
+            raise ConfigurationError(f"`dataset.num_classes` must be a whole number, at least 2, got {num_classes!r}")
         if channels not in (1, 3):
             raise ConfigurationError(f"`dataset.channels` must be 1 (grey) or 3 (colour), got {channels!r}")
         if streaming not in ("auto", True, False):
@@ -75,6 +77,7 @@ class ImageDataset(ABC):
         self.name = name
         self.channels = channels
         self.image_size = image_size
+        self.sizes = sizes_of(image_size)
         self.num_classes = num_classes
         self.streaming = streaming
         self.memory_limit_mib = memory_limit_mib

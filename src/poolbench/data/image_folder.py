@@ -17,6 +17,7 @@ from poolbench.data.image_dataset import ImageDataset
 from poolbench.data.images import UnreadableImage
 from poolbench.data.orientation import UPRIGHT, orientation_of, turned_files, upright
 from poolbench.data.pixels import pixels_of
+from poolbench.data.sizes import sizes_of
 from poolbench.errors import ConfigurationError, DataError
 
 IMAGES = Kind("images", (".jpg", ".jpeg", ".png"), "jpeg or png", "neither a jpeg nor a png file")
@@ -45,7 +46,7 @@ class ImageFolder(ImageDataset):
         *,
         name: str = "image_folder",
         channels: int = 3,
-        image_size: int,
+        image_size: int | Sequence[int],
         num_classes: int | None = None,
         root: str | Path | None,
         streaming: bool | str = "auto",
@@ -93,7 +94,7 @@ class ImageFolder(ImageDataset):
         """Return the cache beside the images."""
         # Where none is turned, the key is that of versions that turned none.
         turned = "-upright" if self.turned else ""
-        key = f"images-{self.channels}x{self.image_size}x{self.image_size}{turned}"
+        key = f"images-{self.channels}x{self.sizes[0]}x{self.sizes[1]}{turned}"
         return DecodedCache(self.root, key, self.listing.files)
 
     def content(self) -> Content:
@@ -124,24 +125,24 @@ class FileReader:
         size: height and width that images are fitted to.
     """
 
-    def __init__(self, root: Path, paths: Sequence[str], channels: int, size: int) -> None:
+    def __init__(self, root: Path, paths: Sequence[str], channels: int, size: int | Sequence[int]) -> None:
         self.root = root
         self.paths = list(paths)
         self.channels = channels
-        self.size = size
+        self.sizes = sizes_of(size, where="size")
         self._fitted: set[int] = set()
         self._turned: set[int] = set()
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         """Channels, height and width of an image as read."""
-        return self.channels, self.size, self.size
+        return self.channels, *self.sizes
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, index: int) -> np.ndarray:
-        """Return image `index` as uint8 (size, size, channels); raise `UnreadableImage`."""
+        """Return image `index` as uint8 (H, W, channels); raise `UnreadableImage`."""
         path = self.root / self.paths[index]
         try:
             with Image.open(path) as image:
@@ -151,13 +152,13 @@ class FileReader:
             raise UnreadableImage(str(path), f"{type(error).__name__}: {error}") from error
         if turned:
             self._turned.add(index)
-        if pixels.shape[:2] != (self.size, self.size):
+        if pixels.shape[:2] != self.sizes:
             self._fitted.add(index)
-        return fit_size(pixels, self.size)
+        return fit_size(pixels, self.sizes)
 
     def take(self, rows: Sequence[int]) -> "FileReader":
         """Return a reader of the files at `rows` alone."""
-        return FileReader(self.root, [self.paths[row] for row in rows], self.channels, self.size)
+        return FileReader(self.root, [self.paths[row] for row in rows], self.channels, self.sizes)
 
     def notes(self) -> tuple[str, ...]:
         """Say how many of the images read so far were turned upright, and how many fitted."""
@@ -165,7 +166,7 @@ class FileReader:
         if self._turned:
             said.append(f"{len(self._turned):,} of {len(self):,} images were turned upright by their EXIF orientation")
         if self._fitted:
-            size = f"{self.size}×{self.size}"
+            size = "×".join(map(str, self.sizes))
             said.append(
                 f"{len(self._fitted):,} of {len(self):,} images were of another size than {size} and fitted to it"
             )

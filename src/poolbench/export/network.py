@@ -60,7 +60,7 @@ class Exported:
 
 def export_network(
     network: nn.Module,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     path: str | Path,
     *,
     format: str = "onnx",
@@ -71,8 +71,8 @@ def export_network(
     """Write `network` to `path` and return what was written; nothing is written where anything went wrong.
 
     Args:
-        network: images (B, C, H, W) → logits (B, K), float32, on the CPU; it is exported as it is in evaluation.
-        input_shape: (C, H, W) of an image.
+        network: examples (B, C, H, W) or (B, C, L) → outputs, float32, on the CPU; exported as in evaluation.
+        input_shape: (C, H, W) of an image, (C, L) of a sequence.
         path: of the file; its folder must exist.
         format: `"onnx"`, or `"torch"` for a program of `torch.export`.
         input_dtype: of the images; uint8 for a network that normalises (`Normalised`).
@@ -92,7 +92,7 @@ def export_network(
 
 def exported(
     network: nn.Module,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     *,
     format: str,
     input_dtype: torch.dtype = torch.float32,
@@ -138,8 +138,8 @@ def require(format: str, *, check: bool) -> None:
             ) from error
 
 
-def images(count: int, shape: tuple[int, int, int], dtype: torch.dtype, *, seed: int) -> Tensor:
-    """Return random images (count, C, H, W): levels 0..255 in an integer dtype, else standard normal values."""
+def images(count: int, shape: tuple[int, ...], dtype: torch.dtype, *, seed: int) -> Tensor:
+    """Return random examples (count, C, …): levels 0..255 in an integer dtype, else standard normal values."""
     generator = torch.Generator().manual_seed(seed)
     if dtype.is_floating_point:
         return torch.randn(count, *shape, generator=generator).to(dtype)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.cell import Design
-from poolbench.data import open_dataset
+from poolbench.data import open_dataset, task_for
 from poolbench.errors import ConfigurationError
 from poolbench.export.network import (
     INPUT,
@@ -30,17 +30,22 @@ from poolbench.export.network import (
     write,
 )
 from poolbench.run import WEIGHTS_FILE
+from poolbench.score import task_of
+from poolbench.spec import TARGET, locate
 
 
 class Normalised(nn.Module):
     """A network behind the normalisation that it was trained with, `(x − 255·mean) / (255·std)` for each channel.
 
-    Takes images (B, C, H, W) of levels 0..255, uint8; returns logits (B, K).
+    Takes examples (B, C, H, W) or (B, C, L): levels 0..255, uint8, or numbers of floating point, of which `(x − mean) /
+    std` is taken; returns what the network gives, such as logits (B, K).
 
     Args:
-        network: takes normalised images (B, C, H, W), float32.
-        mean: of each channel, as a fraction of 255.
+        network: takes normalised examples, float32.
+        mean: of each channel, as a fraction of 255 where examples are levels.
         std: likewise.
+        spatial: in how many dimensions examples extend: 2, or 1 of sequences.
+        levels: whether examples are levels.
 
     >>> images = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
     >>> Normalised(nn.Flatten(), mean=[0.5], std=[0.25])(images)
@@ -50,18 +55,21 @@ class Normalised(nn.Module):
     centre: Tensor
     scale: Tensor
 
-    def __init__(self, network: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, network: nn.Module, *, mean: Sequence[float], std: Sequence[float], spatial: int = 2, levels: bool = True
+    ) -> None:
         super().__init__()
         self.network = network
         # The arithmetic of `poolbench.data.Batches`, to the last bit.
-        centre = torch.tensor([255 * value for value in mean], dtype=torch.float32)
-        scale = torch.tensor([1 / (255 * value) for value in std], dtype=torch.float32)
-        self.register_buffer("centre", centre.view(-1, 1, 1))
-        self.register_buffer("scale", scale.view(-1, 1, 1))
+        whole = 255 if levels else 1
+        centre = torch.tensor([whole * value for value in mean], dtype=torch.float32)
+        scale = torch.tensor([1 / (whole * value) for value in std], dtype=torch.float32)
+        self.register_buffer("centre", centre.view(-1, *[1] * spatial))
+        self.register_buffer("scale", scale.view(-1, *[1] * spatial))
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, K) of images (B, C, H, W), uint8."""
+        """Return the network's output for examples that are not normalised."""
         return self.network((images.to(torch.float32) - self.centre) * self.scale)
 
 
@@ -70,8 +78,8 @@ class Trained:
     """A trained cell's network, ready to be exported, and what belongs beside its files.
 
     Args:
-        network: images (B, C, H, W) of levels 0..255, uint8 → logits (B, K); with the kept weights, in evaluation.
-        input_shape: (C, H, W) of an image.
+        network: examples that are not normalised → outputs; with the kept weights, in evaluation.
+        input_shape: (C, H, W) of an image, (C, L) of a sequence.
         num_classes: K.
         record: the cell's.
     """
@@ -100,23 +108,30 @@ class Trained:
                 f"the weights of {record['run_id']} do not fit the network of its configuration: was its code changed "
                 f"since? {' '.join(str(error).split())}"
             ) from error
-        normalised = Normalised(network.float(), mean=data["mean"], std=data["std"])
+        kind: dict[str, Any] = {"spatial": len(design.input_shape) - 1, "levels": "dtype" not in data}
+        normalised = Normalised(network.float(), mean=data["mean"], std=data["std"], **kind)
         return cls(normalised, design.input_shape, design.num_classes, record)
 
     def exported(self, format: str, *, batch: int | None = None, check: bool = True) -> Exported:
         """Return the network in a format, as `export_network` makes it."""
-        return exported(
-            self.network, self.input_shape, format=format, input_dtype=torch.uint8, batch=batch, check=check
-        )
+        dtype = torch.uint8 if self.levels else torch.float32
+        return exported(self.network, self.input_shape, format=format, input_dtype=dtype, batch=batch, check=check)
+
+    @property
+    def levels(self) -> bool:
+        """Whether examples are levels of uint8, not numbers of floating point."""
+        return "dtype" not in self.record["data"]
 
     def description(self, made: Mapping[str, Exported], *, batch: int | None) -> dict[str, Any]:
         """Return what a user of the files must know of them; `made` is what was exported, by file name."""
         data, labels = self.record["data"], self.record["labels"]
-        channels, height, width = self.input_shape
+        task, score = task_of(self.record)
+        spec = self.record["config"]["dataset"]
+        output = task_for(spec, locate(spec[TARGET])).output_shape(self.input_shape, self.num_classes)
         open_or_fixed: str | int = "batch" if batch is None else batch
         compared = {
             "sizes_of_batches": list(sizes_compared(batch)),
-            "images": "random levels",
+            "images": "random levels" if self.levels else "random normal values",
             "tolerance": f"{TOLERANCE:g} of the largest logit of a batch",
         }
         return {
@@ -134,22 +149,21 @@ class Trained:
             },
             "input": {
                 "name": INPUT,
-                "shape": [open_or_fixed, channels, height, width],
-                "dtype": "uint8",
-                "meaning": f"levels 0..255 of {'grey' if channels == 1 else 'RGB' if channels == 3 else 'the'} images, "
-                f"{height} x {width}, resized as {labels['dataset']} does; not normalised",
+                "shape": [open_or_fixed, *self.input_shape],
+                "dtype": "uint8" if self.levels else "float32",
+                "meaning": self._meaning(str(labels["dataset"])),
             },
             "output": {
                 "name": OUTPUT,
-                "shape": [open_or_fixed, self.num_classes],
+                "shape": [open_or_fixed, *output],
                 "dtype": "float32",
-                "meaning": "logits, no softmax",
+                "meaning": "logits, no softmax" if task != "regression" else f"numbers, {score.unit}".rstrip(", "),
                 "classes": list(data["classes"]),
             },
             "num_classes": self.num_classes,
             "normalisation": {
                 "where": "in the graph: the caller does nothing",
-                "formula": "(x - 255 mean) / (255 std)",
+                "formula": "(x - 255 mean) / (255 std)" if self.levels else "(x - mean) / std",
                 "mean": list(data["mean"]),
                 "std": list(data["std"]),
             },
@@ -157,6 +171,15 @@ class Trained:
             "comparison": compared if any(one.difference is not None for one in made.values()) else None,
             "versions": versions(sorted({one.format for one in made.values()})),
         }
+
+    def _meaning(self, dataset: str) -> str:
+        """Return what an example is."""
+        channels, *sizes = self.input_shape
+        if len(sizes) == 2 and self.levels:
+            kind = "grey" if channels == 1 else "RGB" if channels == 3 else "the"
+            return f"levels 0..255 of {kind} images, {sizes[0]} x {sizes[1]}, resized as {dataset} does; not normalised"
+        what = "levels 0..255" if self.levels else "numbers"
+        return f"{what} of {channels} channels, {' x '.join(map(str, sizes))}, as {dataset} gives them; not normalised"
 
 
 def versions(formats: Sequence[str]) -> dict[str, str]:

@@ -6,12 +6,16 @@ the project's own tables: as the table `verdicts` and a chart of it in the run o
 """
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import wandb_workspaces.reports.v2 as wr
-import wandb_workspaces.workspaces as ws
+with warnings.catch_warnings():
+    # wandb-workspaces uses pydantic in a way that newer pydantic deprecates.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
 
 VARIANT = "labels.variant"
 WIDTH, HEIGHT = 12, 8
@@ -68,7 +72,7 @@ class Dashboard:
 
     def report(self) -> wr.Report:
         """Return the report: question, verdict in words, then the same panels."""
-        where = {"entity": self.entity, "project": self.project} if self.entity else {}
+        where: dict[str, Any] = {"entity": self.entity, "project": self.project} if self.entity else {}
         runset = wr.Runset(name=self.experiment, filters=self._group(), **where)
         blocks: list[Any] = []
         if self.question:
@@ -99,8 +103,8 @@ class Dashboard:
         return f"Metric('Group') == {self.experiment!r}"
 
     def _sections(self) -> Mapping[str, list[Any]]:
-        spread = {"groupby": wr.Config(VARIANT), "groupby_aggfunc": "mean"}
-        curve = {"x": "epoch", **spread, "groupby_rangefunc": "stderr", "smoothing_factor": 0.0}
+        spread: dict[str, Any] = {"groupby": wr.Config(VARIANT), "groupby_aggfunc": "mean"}
+        curve: dict[str, Any] = {"x": "epoch", **spread, "groupby_rangefunc": "stderr", "smoothing_factor": 0.0}
         verdict = "\n".join(f"- {line}" for line in self.words) or "Nothing was compared."
         failed = "\n".join(f"- {line}" for line in self.failed) or "No cell failed."
         return {

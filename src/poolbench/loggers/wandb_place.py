@@ -14,7 +14,7 @@ from poolbench.loggers.session import Session
 WANDB = "wandb"
 ONLINE, OFFLINE, DISABLED = "online", "offline", "disabled"
 # The server must answer within this, in seconds; init and finish of a run take at most their own.
-LOOK_S, INIT_S, FINISH_S, END_S = 10.0, 8.0, 10.0, 10.0
+LOOK_S, INIT_S, FINISH_S, END_S = 10.0, 8.0, 6.0, 5.0
 KEY = re.compile(r"\b(?:wandb_v1_\w+|[0-9a-fA-F]{32,})\b")
 
 
@@ -79,7 +79,7 @@ def kept_offline(runs: Path, reason: str) -> str:
     folder = runs.parent
     return (
         f"W&B: runs are kept offline ({reason}) in {runs}; to send them later: make wandb-sync RESULTS={folder} "
-        f"(or, without make: wandb sync --yes {runs})"
+        f"(or, without make: wandb sync --yes --include-online {runs})"
     )
 
 

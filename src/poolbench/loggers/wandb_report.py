@@ -80,7 +80,7 @@ def _table(frame: Any) -> Any:
     import wandb
 
     kept = frame.head(MOST_ROWS)
-    rows = [
+    rows: list[Any] = [
         [None if value is None or value != value else plain(value) for value in row]
         for row in kept.astype(object).where(kept.notna(), None).itertuples(index=False)
     ]

@@ -158,9 +158,12 @@ class WandbRun:
         """End the run; what could not be sent in time stays on disk."""
         if self.run is not None:
             run, self.run = self.run, None
-            run.finish(exit_code=exit_code)
+            try:
+                run.finish(exit_code=exit_code)
+            except TimeoutError as error:  # all of it is on disk, and sent later
+                go_offline(self.session, error)
 
-    def _begin(self, chosen: str, config: dict[str, Any], revision: str | None) -> None:
+    def _begin(self, chosen: Any, config: dict[str, Any], revision: str | None) -> None:
         runs = prepare(self.session)
         import wandb
 
@@ -172,6 +175,7 @@ class WandbRun:
             silent=True,
             init_timeout=INIT_S,
             finish_timeout=FINISH_S,
+            finish_timeout_raises=True,
             git_commit=revision,
             disable_git=True,
             disable_code=True,

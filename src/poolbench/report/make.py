@@ -124,8 +124,8 @@ def gather(loaded: Loaded) -> Content:
         | _published(loaded.experiment, made["accuracy"])
         | {"over_blocks": over_table}
         | over_all.tables()
-        | _best_test_epoch(blocks)
         | ({"strata": by_stratum} if len(by_stratum) else {})
+        | _best_test_epoch(blocks)
         | ({"tuned": tuning.table} if tuning else {}),
         over_blocks=over,
         across=over_all,

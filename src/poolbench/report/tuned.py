@@ -15,6 +15,7 @@ import pandas as pd
 from poolbench.errors import ConfigurationError
 from poolbench.report.reading.arms import Arm, Block, Record, group, number, section
 from poolbench.report.reading.loading import load
+from poolbench.report.reading.scores import reached
 from poolbench.report.reading.trials import TUNED, Trial, Trials, best_points, score, trial_records
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.tables.frames import frame
@@ -100,7 +101,7 @@ def _row(
 
 
 def _of(arm: Arm, one: Compared, side: str) -> dict[str, Any]:
-    values = [number(record["metrics"].get("test_accuracy")) for record in arm.finished.values()]
+    values = [reached(record) for record in arm.finished.values()]
     found = {
         f"{side}_n_seeds": len(values),
         f"{side}_test_accuracy_mean": float(np.mean(values)) if values else None,
@@ -109,9 +110,9 @@ def _of(arm: Arm, one: Compared, side: str) -> dict[str, Any]:
     if one.found is None or one.decision is None:
         return found
     return found | {
-        f"{side}_difference_mean": one.found.mean,
-        f"{side}_difference_holm_low": one.decision.low,
-        f"{side}_difference_holm_high": one.decision.high,
+        f"{side}_difference_mean": one.sign * one.found.mean,
+        f"{side}_difference_holm_low": one.decision.low if one.sign > 0 else -one.decision.high,
+        f"{side}_difference_holm_high": one.decision.high if one.sign > 0 else -one.decision.low,
     }
 
 

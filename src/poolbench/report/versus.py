@@ -17,24 +17,25 @@ from poolbench.errors import ConfigurationError
 from poolbench.report.make import check_writable, table_files, write_files
 from poolbench.report.reading.arms import Arm, Block, group
 from poolbench.report.reading.loading import Loaded, load
-from poolbench.report.reading.margins import margin_of
+from poolbench.report.reading.margins import margin_beside
 from poolbench.report.statistics.comparison import Compared, compare_pairs
 from poolbench.report.statistics.verdicts import BETTER, WORSE
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import terminal
 from poolbench.report.text.markdown import bullets, environments_table, plain
 from poolbench.report.text.markdown import table as markdown_table
+from poolbench.report.text.units import written_row
 from poolbench.report.text.views import (
     FLAGGED,
     Heading,
     View,
-    accuracy_text,
+    change_text,
     count_text,
     difference_text,
     figure_text,
     given,
-    points_text,
     rows_by_arm,
+    score_text,
     verdict_text,
 )
 from poolbench.report.text.views import Row as ViewRow
@@ -45,11 +46,14 @@ BOTH = (
     *("arm_id", "n_seeds", "test_accuracy_mean", "test_accuracy_ci95_low", "test_accuracy_ci95_high"),
     *("parameters", "multiply_adds", "kept_bytes"),
     *("training_images_per_s", "training_ratio", "latency_ms", "machine_id"),
+    *("score_mean", "score_ci95_low", "score_ci95_high"),
 )
+# What both have in common: arms of another task are not of the same name.
+ALIKE = ("task", "score", "unit", "better")
 COSTS = ("parameters", "multiply_adds", "kept_bytes")
 CHANGED = (BETTER, WORSE)
 HOW = (
-    "Δ: mean of the second's test accuracy less the first's, seed by seed, ± half the width of the interval that "
+    "Δ: mean of the second's test score less the first's, seed by seed, ± half the width of the interval that "
     "decides (seeds and test images count as noise, Holm's procedure corrects better and worse for the arms of a "
     "block); tie: shown to lie within the margin that was set beforehand, by two one-sided tests."
 )
@@ -153,7 +157,10 @@ def _compared(before: Side, after: Side, both: Sequence[Key]) -> dict[str, Compa
             for arm in block.arms
             if (key := (arm.backbone, arm.dataset, arm.variant)) in both and arm.finished and before.arms[key].finished
         ]
-        margin = margin_of([record for arm, _ in pairs for record in arm.records.values()])
+        margin = margin_beside(
+            [record for arm, _ in pairs for record in arm.records.values()],
+            [record for _, arm in pairs for record in arm.finished.values()],
+        )
         found |= compare_pairs(pairs, after.loaded.outcomes, before.loaded.outcomes, margin)
     return found
 
@@ -166,7 +173,7 @@ def _table(before: Side, after: Side, both: Sequence[Key], compared: Mapping[str
         same_machine = bool(old["machine_id"]) and all(_equal(old[name], new[name]) for name in tables.MACHINE)
         rows.append(
             {
-                **{name: new[name] for name in tables.KEY_NAMES},
+                **{name: new[name] for name in (*tables.KEY_NAMES, *ALIKE)},
                 **tables.comparison(one),
                 **{f"{name}_a": old[name] for name in BOTH},
                 **{f"{name}_b": new[name] for name in BOTH},
@@ -224,12 +231,15 @@ def _blocks(table: pd.DataFrame) -> list[tuple[str, list[Row]]]:
 
 
 def _view(title: str, rows: Sequence[Row]) -> View:
+    how = written_row(rows[0])
+    mark = " %" if how.score.is_fraction else ""
+    unit = f", {how.difference_unit}" if how.difference_unit else ""
     columns: list[tuple[Heading, list[str]]] = [
         (Heading("variant", "variant"), [str(row["variant"]) for row in rows]),
         (Heading("n", "n, paired"), [count_text(row["n_paired"]) for row in rows]),
-        (Heading("first %", "first, test accuracy, %"), [accuracy_text(_side(row, "a")) for row in rows]),
-        (Heading("second %", "second, test accuracy, %"), [accuracy_text(_side(row, "b")) for row in rows]),
-        (Heading("Δ, points", "second − first, points"), [difference_text(row) for row in rows]),
+        (Heading(f"first{mark}", f"first, {how.axis}"), [score_text(_side(row, "a")) for row in rows]),
+        (Heading(f"second{mark}", f"second, {how.axis}"), [score_text(_side(row, "b")) for row in rows]),
+        (Heading(f"Δ{unit}", f"second − first{unit}"), [difference_text(_sized(row)) for row in rows]),
         (Heading("second is", "the second is"), [verdict_text(row) for row in rows]),
     ]
     if any(given(row["training_speed_ratio"]) for row in rows):
@@ -258,7 +268,12 @@ def _view(title: str, rows: Sequence[Row]) -> View:
 
 
 def _side(row: Row, which: str) -> Row:
-    return {name: row[f"{name}_{which}"] for name in BOTH}
+    return {name: row[f"{name}_{which}"] for name in BOTH} | {name: row[name] for name in ALIKE}
+
+
+def _sized(row: Row) -> Row:
+    """Return a row with the score whose size says how many digits a difference has."""
+    return {**row, "score_mean": row["score_mean_a"]}
 
 
 def _differ(row: Row, name: str) -> bool:
@@ -270,13 +285,14 @@ def _words(title: str, rows: Sequence[Row]) -> str:
     """Say how many arms of a block came out how, and name those that changed."""
     counted = Counter(row["verdict"] for row in rows if row["verdict"])
     parts = [f"{verdict} {n}" for verdict, n in counted.items()]
-    changed = [f"{row['variant']} {points_text(row['difference_mean'])}" for row in rows if row["verdict"] in CHANGED]
+    changed = [f"{row['variant']} {change_text(_sized(row), unit=False)}" for row in rows if row["verdict"] in CHANGED]
+    unit = f" {written_row(rows[0]).difference_unit}".rstrip() if rows else ""
     text = (
         f"{title}, verdicts on the second by number of arms: {', '.join(parts)}"
         if parts
         else f"{title}: nothing to compare"
     )
-    return text + (f" ({', '.join(changed)} points)." if changed else ".")
+    return text + (f" ({', '.join(changed)}{unit})." if changed else ".")
 
 
 def _markdown(

@@ -1,6 +1,6 @@
 """One or several numbers for each example."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -11,7 +11,11 @@ from poolbench.errors import ConfigurationError, DataError, unknown_name
 from poolbench.score import LOWER, PER_CENT, Score
 from poolbench.tasks.task import Task
 
-LOSSES = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared": F.mse_loss,
+    "absolute": F.l1_loss,
+    "huber": F.huber_loss,
+}
 
 
 class Regression(Task):

@@ -64,8 +64,8 @@ def read_series(path: Path) -> Series:
     """Return the series of a file.
 
     A `.tsv` or `.txt` line is the class, then the values, with tabs, commas or spaces between. A `.ts` line has its
-    channels between colons, values between commas, the class last; lines of # and @ are passed over. NaN and ? are
-    missing values.
+    channels between colons, values between commas, the class last; lines of # and @ are passed over. NaN, ? and
+    nothing between two separators are missing values.
 
     Raises:
         DataError: the file cannot be read, a line is of another form, or lengths differ; by file and line.
@@ -80,7 +80,7 @@ def read_series(path: Path) -> Series:
             continue
         *channels, class_name = line.strip().split(":") if path.suffix == ".ts" else _plain(line)
         try:
-            found = [[float(value.strip().replace("?", "nan")) for value in one.split(",")] for one in channels]
+            found = [[_number(value) for value in one.split(",")] for one in channels]
         except ValueError as error:
             raise DataError(f"{path}, line {number}: {error}; values must be numbers, or NaN or ? for none") from None
         lines.append(number)
@@ -98,8 +98,14 @@ def read_series(path: Path) -> Series:
 
 
 def _plain(line: str) -> tuple[str, str]:
-    class_name, *values = line.replace(",", " ").split()
+    separator = next((mark for mark in "\t," if mark in line.strip()), None)
+    class_name, *values = line.strip("\r\n").split(separator) if separator else line.split()
     return ",".join(values), class_name
+
+
+def _number(written: str) -> float:
+    """Return a value; nothing between two separators is a missing one."""
+    return float("nan") if written.strip() in ("", "?") else float(written)
 
 
 def without_missing(series: Series, missing: str) -> np.ndarray:

@@ -43,7 +43,6 @@ from poolbench.report.text.views import (
     estimate_text,
     given,
     points_text,
-    score_text,
 )
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
@@ -134,7 +133,6 @@ def html(content: Content, pictures: bytes | None = None) -> bytes:
         problems=[_problem(problem, content) for problem in content.problems],
         asides=asides(content),
         across=_across(content),
-        strata=_strata(content),
         pictures=None if pictures is None else base64.b64encode(pictures).decode(),
         environments=environments(records),
         commands=commands(records),
@@ -250,25 +248,6 @@ def _glances(block: Block, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, G
         if not arm.finished:
             verdict, difference = "no finished cell", ""
         found[arm.variant] = Glance(verdict, MARKS.get(verdict, ""), difference, str(row["flags"] or ""))
-    return found
-
-
-def _strata(content: Content) -> list[StaticTable]:
-    """Return a table for each block whose data set names strata: the score, variants × strata."""
-    table = content.tables.get("strata")
-    if table is None:
-        return []
-    found = []
-    for (backbone, dataset), rows in table.groupby(["backbone", "dataset"], sort=False):
-        names = list(dict.fromkeys(rows["stratum"]))
-        lines = [
-            (
-                str(variant),
-                *(score_text({str(key): value for key, value in row.items()}) for row in own.to_dict("records")),
-            )
-            for (variant, _), own in rows.groupby(["variant", "arm_id"], sort=False)
-        ]
-        found.append(StaticTable(f"{backbone} on {dataset}", ("variant", *names), tuple(lines)))
     return found
 
 

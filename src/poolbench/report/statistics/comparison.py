@@ -250,7 +250,8 @@ def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) 
             return BySeed(seeds, differences, unknown=unknown)
         rows.append(_beside(sides[0].score, sides[1].score, of_arm(arm)[1].sign))
         groups = sides[0].groups
-    return BySeed(seeds, differences, np.stack(rows), next(iter(images))[0], groups)
+    by_image: Any = np.stack(rows)
+    return BySeed(seeds, differences, by_image, next(iter(images))[0], groups)
 
 
 def _beside(own: Scores, its: Scores, sign: int) -> Differences:

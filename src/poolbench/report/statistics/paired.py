@@ -299,10 +299,11 @@ def _variances(one: OnImages) -> tuple[float, float]:
     middle = by_image.mean()
     if one.groups is not None:
         return _group_variance(d, one.groups, by_image - middle, by_seed), math.nan
+    squares: float
     if exact is np.float64:
         squares = float((d**2).sum())
     else:  # of one block every d is −1, 0 or 1: its square is its size
-        squares = np.count_nonzero(d) if one.blocks == 1 else int((d.astype(np.int32) ** 2).sum())
+        squares = int(np.count_nonzero(d)) if one.blocks == 1 else int((d.astype(np.int32) ** 2).sum())
     total = squares - n * images * middle**2
     of_seeds = images * float(((by_seed - middle) ** 2).sum())
     of_images = n * float(((by_image - middle) ** 2).sum())

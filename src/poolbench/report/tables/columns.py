@@ -432,6 +432,10 @@ VERSUS = (
     Column("latency_ratio", "number", "1", "second / first in ms; likewise"),
     *_both("arm_id", "text", "", "digest of all that determines the result but the seed"),
     *PROSPECTS,
+    *SCORE_KEYS,
+    *_both("score_mean", "number", "of the score", "mean primary score on the test set"),
+    *_both("score_ci95_low", "number", "of the score", "lower end of its 95 % interval"),
+    *_both("score_ci95_high", "number", "of the score", "upper end of its 95 % interval"),
 )
 
 TABLES: dict[str, tuple[Column, ...]] = {

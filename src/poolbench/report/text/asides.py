@@ -1,5 +1,5 @@
 """Tables beside the report's own, each shown alike in the terminal, in Markdown and on the page: published figures,
-tuned arms, the choice of the best test epoch.
+scores by stratum, tuned arms, the choice of the best test epoch.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import pandas as pd
 
 from poolbench.report.content import Content
 from poolbench.report.text import published
-from poolbench.report.text.views import estimate_text, given, points_text
+from poolbench.report.text.views import estimate_text, given, points_text, score_text
 
 # How the cells of a column are set on the page.
 TEXT, NUMBER, LONG = "", "number", "long"
@@ -42,12 +42,31 @@ class Aside:
 
 def asides(content: Content) -> list[Aside]:
     """Return the tables beside the report's own that there is something in."""
-    made = {"published": _published, "best_test_epoch": _best_test_epoch, "tuned": _tuned}
+    made = {"strata": _strata, "published": _published, "best_test_epoch": _best_test_epoch, "tuned": _tuned}
     return [
         make(table, content)
         for name, make in made.items()
         if (table := content.tables.get(name)) is not None and len(table)
     ]
+
+
+def _strata(table: pd.DataFrame, content: Content) -> Aside:
+    strata = list(dict.fromkeys(table["stratum"]))
+    scores: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in _records(table):
+        keys = (*(str(row[key]) for key, _ in KEYS), str(row["arm_id"]))
+        scores.setdefault(keys, {})[str(row["stratum"])] = score_text(row)
+    rows = [(*keys[:-1], *(own.get(stratum, "–") for stratum in strata)) for keys, own in scores.items()]
+    told = [
+        "The score on the examples of each stratum of the test set alone (accuracy in per cent), mean and 95 % "
+        "interval over the seeds (Student). No verdict is drawn from them."
+    ]
+    lines = [
+        f"{backbone} on {dataset}, {variant}: {'; '.join(f'{name} {score}' for name, score in own.items())}"
+        for (backbone, dataset, variant, _), own in scores.items()
+    ]
+    columns = (*KEYS, *((stratum, NUMBER) for stratum in strata))
+    return Aside("strata", "By stratum of the test set", "By stratum", columns, rows, told, lines)
 
 
 def _published(table: pd.DataFrame, content: Content) -> Aside:

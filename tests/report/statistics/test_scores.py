@@ -1,0 +1,143 @@
+"""Scores that are no hits, in statistics and tables: sign, margin, sources of noise, blocks of unlike scores."""
+
+import io
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from poolbench.record import OUTCOMES_FILE, read_record, write_bytes
+from poolbench.report.make import gather
+from poolbench.report.reading.loading import load
+from poolbench.report.statistics.paired import OnImages, over_sets, paired
+from poolbench.report.text import markdown
+
+ERROR = {"name": "mean_absolute_error", "unit": "m", "better": "lower", "margin": "per cent"}
+IOU = {"name": "mean_iou", "unit": "fraction of 1", "better": "higher", "margin": "points"}
+
+
+def add(results: Any, variant: str, seed: int, scores: Any, score: dict[str, str] = ERROR, **labels: Any) -> None:
+    """Write a record of a task that has this score, each test example's own beside it."""
+    record = results.add(variant, seed, **labels)
+    name, scores = score["name"], np.asarray(scores, dtype=np.float64)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, target=np.arange(len(scores)), score=scores)
+    write_bytes(results.folder / "records" / record["run_id"] / OUTCOMES_FILE, buffer.getvalue())
+    record |= {
+        "task": {"name": "own", "score": score},
+        "metrics": {f"test_{name}": float(scores.mean()), f"val_{name}": 1.0, "test_loss": 1.0, "rest": 0.25},
+        "data": {"test_images": len(scores)},
+        "files": {OUTCOMES_FILE: sha256(buffer.getvalue()).hexdigest()},
+    }
+    results.write(record)
+
+
+def arms(results: Any, changes: dict[str, float], score: dict[str, str] = ERROR, **labels: Any) -> None:
+    """Write 4 seeds of each arm, which is off by its change from the reference, on 200 examples."""
+    for seed in range(4):
+        draw = np.random.default_rng(seed)
+        base = 2 + draw.exponential(1, 200)
+        for variant, change in {"max": 0.0, **changes}.items():
+            add(results, variant, seed, base + change + 0.01 * draw.standard_normal(200), score, **labels)
+
+
+def row(results: Any, table: str, variant: str) -> pd.Series:
+    found = gather(load(results.folder)).tables[table]
+    return found[found["variant"] == variant].iloc[0]
+
+
+def test_a_lower_error_is_better_and_its_difference_below_zero(results: Any) -> None:
+    arms(results, {"avg": -0.2, "gap": 0.2, "avg_topk": 0.0})
+    content = gather(load(results.folder))
+    scores = content.tables["scores"].set_index("variant")
+    assert scores["verdict"].to_dict() == {"max": "reference", "avg": "better", "gap": "worse", "avg_topk": "tie"}
+    assert scores.loc["avg", "difference_mean"] == pytest.approx(-0.2, abs=0.01)
+    assert scores.loc["avg", "difference_holm_low"] < scores.loc["avg", "difference_holm_high"] < 0
+    assert 0 < scores.loc["gap", "difference_holm_low"] < scores.loc["gap", "difference_holm_high"]
+    # Half a per cent of the reference's mean, which is about 3.
+    assert scores.loc["avg", "margin"] == pytest.approx(0.005 * scores.loc["max", "score_mean"])
+    assert abs(scores.loc["avg_topk", ["tie_low", "tie_high"]]).max() < scores.loc["avg_topk", "margin"]
+    assert content.tables["accuracy"].empty
+    text = markdown.summary(content)
+    assert "better than max" in text
+    assert "lower is better" in text
+    assert "−0.20" in text
+    assert f"tie within {scores.loc['avg', 'margin']:.3g} m" in text
+
+
+def test_a_higher_fraction_is_better_in_points(results: Any) -> None:
+    arms(results, {"avg": 0.3}, IOU)
+    content = gather(load(results.folder))
+    assert row(results, "scores", "avg")["verdict"] == "better"
+    assert row(results, "scores", "avg")["margin"] == 0.005
+    assert "test mean IoU, %" in markdown.summary(content)
+
+
+def test_the_variances_of_scores_are_those_of_the_analysis_of_variance() -> None:
+    draw = np.random.default_rng(0)
+    d = 0.3 * draw.standard_normal((4, 1)) + draw.standard_normal((1, 50)) + 0.2 * draw.standard_normal((4, 50))
+    found = paired(d.mean(axis=1), d, binary=False)
+    ms_examples = 4 * ((d.mean(0) - d.mean()) ** 2).sum() / 49
+    rest = d - d.mean(0) - d.mean(1)[:, None] + d.mean()
+    ms_rest = (rest**2).sum() / (3 * 49)
+    assert found.seed_variance == pytest.approx(d.mean(1).var(ddof=1) / 4)
+    assert found.image_variance == pytest.approx((ms_examples - ms_rest) / 200)
+    assert found.rest_variance == pytest.approx(ms_rest)
+    # Where the examples add nothing, it is the paired t.
+    alike = np.repeat(d.mean(1)[:, None], 50, axis=1)
+    t = stats.ttest_1samp(d.mean(1), 0)
+    assert paired(alike.mean(axis=1), alike, binary=False).p == pytest.approx(t.pvalue)
+    # Of two blocks on the same examples, their sum over them.
+    both = over_sets(d.mean(axis=1), [OnImages(2 * d, 2)], binary=False)
+    assert both.image_variance == pytest.approx(found.image_variance)
+
+
+def test_scores_that_do_not_fit_their_record_are_refused(results: Any) -> None:
+    add(results, "max", 0, np.ones(50))
+    add(results, "max", 1, np.full(50, 2.0))
+    path = next(results.folder.glob("records/*-s1-*/record.json"))
+    record = read_record(path)
+    record["metrics"]["test_mean_absolute_error"] = 1.9
+    results.write(record)
+    (problem,) = load(results.folder).problems
+    assert problem.reason == "test_mean_absolute_error is 1.9, its images' outcomes say 2: edited by hand?"
+
+
+def test_only_blocks_of_one_score_are_averaged_and_others_ranked(results: Any) -> None:
+    changes = {"avg": 0.1, "gap": 0.2, "avg_topk": 0.3}
+    turned = {name: -change for name, change in changes.items()}
+    for dataset in ("a", "b"):
+        arms(results, turned, ERROR, dataset=dataset)
+    for dataset in ("c", "d", "e", "f"):
+        arms(results, changes, IOU, dataset=dataset)
+    content = gather(load(results.folder))
+    over = content.tables["over_blocks"].set_index(["variant", "score"])
+    assert over["n_blocks"].to_dict() == {
+        **{(name, "mean_absolute_error"): 2 for name in changes},
+        **{(name, "mean_iou"): 4 for name in changes},
+    }
+    assert (over["verdict"] == "better").all()
+    assert over.loc[("avg", "mean_absolute_error"), "difference_mean"] == pytest.approx(-0.1, abs=0.01)
+    assert over.loc[("avg", "mean_iou"), "difference_mean"] == pytest.approx(0.1, abs=0.01)
+    across = content.across
+    assert across.variants == ("avg_topk", "gap", "avg", "max")
+    assert across.average_ranks.tolist() == [1, 2, 3, 4]
+    assert across.score is None
+    table = content.tables["across"]
+    assert table["gap_mean"].isna().all()
+    assert table["best_on"].tolist() == [6, 0, 0, 0]
+    pairs = content.tables["pairs"]
+    assert pairs["difference_mean"].isna().all()
+    # Every difference of ranks has the same sign on 6 data sets.
+    assert pairs["p_wilcoxon"].tolist() == pytest.approx([2 / 2**6] * 6)
+    assert any("scores of several names or units" in said for said in across.left_out)
+
+
+def test_what_stands_beside_the_score_is_tabled(results: Any) -> None:
+    arms(results, {"avg": 0.1})
+    metrics = gather(load(results.folder)).tables["metrics"]
+    assert sorted(metrics["metric"].unique()) == ["rest", "test_loss"]
+    assert metrics[metrics["metric"] == "rest"]["value_mean"].tolist() == [0.25, 0.25]

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from operator_page.catalogue import Entry, own_parameters
+from operator_page.claims import NOT_CHECKED, claims, findings, year_of
 from operator_page.docstring import Docstring, described, parse, short_source
 from operator_page.example import as_text, shown
 from operator_page.facts import CHANNELS, HEAD_MAP, NO_KERNEL, WINDOW_MAP, Facts, one_dimensional, shown_count
@@ -85,6 +86,7 @@ def _page(operators: Sequence[Described], docs: Path) -> str:
         _introduction(operators, docs),
         "## Window operators\n\n" + _windows_table(windows),
         "## Heads\n\n" + _heads_table(heads),
+        "## What articles claim, and what was found here\n\n" + _claims_table(operators),
         _contact_sheet(),
         _shared(WindowPool2d, SHARED_WINDOW),
     ]
@@ -214,6 +216,26 @@ def _heads_table(operators: Sequence[Described]) -> str:
             for o in operators
         ],
     )
+
+
+def _claims_table(operators: Sequence[Described]) -> str:
+    """One line of each operator: year, task and figure of its article, and what the committed experiments found."""
+    claimed, found = claims(), findings()
+    nothing = {"task": "–", "claim": NOT_CHECKED, "read": "–"}
+    lead = (
+        "The year is that of the source which the docstring names first. Claims are put down by hand from what was "
+        f"read, in docs/operator_page/claims.yaml; *{NOT_CHECKED}* means that no figure was read that can be stood by. "
+        "What was found here is read from the tables of results/reference: the difference in test accuracy with its "
+        "95 % interval, and the report's verdict. Most claims are about as large as the standard error of 10,000 test "
+        "images (0.3 points at an error of 10 %), and of one run or few."
+    )
+    rows = []
+    for o in operators:
+        claim = claimed.get(o.entry.name, nothing)
+        here = "<br>".join(found.get(o.entry.name, [])) or "–"
+        year = year_of(o.docstring.labelled("Source"))
+        rows.append([_link(o), year, *(marked(claim[key]) for key in ("task", "claim", "read")), here])
+    return lead + "\n\n" + _table(["name", "year", "on", "claim", "read", "found here"], rows)
 
 
 def _contact_sheet() -> str:

@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,12 @@ NOT_IDENTITY: dict[str, frozenset[str]] = {
     "protocol": frozenset({"checkpoint_every_s", "time_limit", "attempts"}),
     "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"}),
 }
-# Settings that came later: at these values a cell is what it was before there were any.
-CAME_LATER: dict[str, Mapping[str, Any]] = {"protocol": {"test_each_epoch": False}}
+# Settings that came later, by dotted key: at these values a cell is what it was before there were any.
+CAME_LATER: dict[str, Mapping[str, Any]] = {
+    "protocol": {"test_each_epoch": False},
+    "pooling": {"head.groups": None},
+    "head": {"groups": None},
+}
 # What a cell is configured by, each a folder of conf/.
 GROUPS = ("backbone", "pooling", "head", "dataset", "protocol", "trainer")
 REQUIRED = ("schema", "run_id", "arm_id", "block_id", "status", "reason", "labels", "config", "metrics", "seed")
@@ -127,13 +131,23 @@ def identifying(group: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
     >>> identifying("protocol", {"epochs": 3, "attempts": 2, "test_each_epoch": False})
     {'epochs': 3}
+    >>> identifying("pooling", {"head": {"per": "layer", "groups": None}})
+    {'head': {'per': 'layer'}}
     """
-    left_out, later = NOT_IDENTITY.get(group, frozenset()), CAME_LATER.get(group, {})
-    return {
-        key: value
-        for key, value in settings.items()
-        if key not in left_out and not (key in later and value == later[key])
-    }
+    left_out = NOT_IDENTITY.get(group, frozenset())
+    found = {key: value for key, value in settings.items() if key not in left_out}
+    for key, value in CAME_LATER.get(group, {}).items():
+        found = _without(found, key.split("."), value)
+    return found
+
+
+def _without(settings: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """Return settings without the one at `path` where it has this value."""
+    first, *rest = path
+    inner = settings.get(first)
+    if rest:
+        return settings | {first: _without(dict(inner), rest, value)} if isinstance(inner, Mapping) else settings
+    return {key: old for key, old in settings.items() if not (key == first and old == value)}
 
 
 def _slug(label: str, longest: int = 40) -> str:

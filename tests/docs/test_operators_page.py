@@ -13,6 +13,7 @@ import torch
 from make_operators import DOCS, Picture, made, stale
 from operator_page import drawing
 from operator_page.catalogue import Entry, catalogue, check_that_all_build
+from operator_page.claims import claims, findings
 from operator_page.docstring import parse
 from operator_page.drawing import digest, made_from, row, save
 from operator_page.example import drawn, results
@@ -285,3 +286,35 @@ def test_panels_are_enlarged_without_smoothing() -> None:
     image = row([Panel("", np.array([[[0] * 3, [255] * 3], [[255] * 3, [0] * 3]], dtype=np.uint8))]).convert("L")
     assert image.size == (192, 192 + drawing.LABEL)
     assert sorted(colour for _, colour in image.getcolors() or []) == [0, 255]
+
+
+# ---- what articles claim ----
+
+
+def test_claims_are_of_operators_and_say_all_of_it() -> None:
+    assert claims().keys() <= {entry.name for entry in catalogue()}
+
+
+def test_a_claim_that_says_too_little_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "claims.yaml").write_text("max: {task: MNIST, claim: better}")
+    with pytest.raises(ValueError, match=r"`max` of claims\.yaml must say claim, read, task, got task, claim"):
+        claims(tmp_path / "claims.yaml")
+
+
+def test_findings_are_read_from_the_tables_of_reports(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "accuracy.csv").write_text(
+        "backbone,dataset,variant,n_paired,difference_mean,difference_ci95_low,difference_ci95_high,verdict,reference\n"
+        "lenet5,mnist-x,max,,,,,reference,max\n"
+        "lenet5,mnist-x,avg_topk[k=3],5,-0.0125,-0.02,0.005,undecided,max\n"
+    )
+    said = "mnist-x, lenet5 as avg_topk[k=3]: −1.25 points [−2.00, +0.50] beside max, undecided, 5 seeds (one)"
+    assert findings(tmp_path) == {"avg_topk": [said]}
+
+
+def test_the_page_has_a_line_of_claims_for_each_operator_and_our_own_findings() -> None:
+    _, _, section = PAGE.partition("## What articles claim, and what was found here")
+    lines = {line.split("](")[0]: line for line in section.partition("\n## ")[0].splitlines() if line.startswith("| [")}
+    assert len(lines) == len(catalogue())
+    for name, found in findings().items():
+        assert all(one in lines[f"| [{name}"] for one in found)

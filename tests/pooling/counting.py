@@ -104,6 +104,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "maximum"), per_result(1)),
     **dict.fromkeys(("abs", "rsqrt", "addcmul"), per_result(2)),
     "sigmoid": per_result(4),
+    "softplus": per_result(3),  # an exponential, an addition, a logarithm
     "clamp": clamp,
     "sum": reduction(lambda n: n - 1),
     "mean": reduction(lambda n: n),
@@ -117,6 +118,8 @@ RULES: dict[str, Rule] = {
     "sort": sort,
     "topk": topk,
     **dict.fromkeys(("mm", "bmm", "mv", "dot"), matrices),
+    # A bias, and a matrix product.
+    "addmm": lambda arguments, result: result.numel() * (2 * arguments[1].shape[-1] + 1),
     "convolution": convolution,
     **dict.fromkeys(("_fft_r2c", "_fft_c2c"), transform),
     # By the usual estimate for a symmetric matrix of n rows with its eigenvectors.
@@ -134,10 +137,13 @@ RULES: dict[str, Rule] = {
 }
 VIEWS_AND_COPIES = (
     "view _unsafe_view select slice unsqueeze squeeze expand permute transpose t stack cat clone copy _to_copy alias "
-    "detach unbind diag_embed view_as_real fill constant_pad_nd reflection_pad2d"
+    "detach unbind diag_embed view_as_real fill constant_pad_nd reflection_pad2d replication_pad2d"
 )
 # Logic and checks for NaN, what is taken by its number, and such numbers.
-CHOICES = "where index gather index_select isnan isinf bitwise_and bitwise_or all any round floor_divide remainder"
+CHOICES = (
+    "where index gather index_select isnan isinf bitwise_and bitwise_or bitwise_not all any round floor_divide "
+    "remainder"
+)
 FREE = frozenset(f"{VIEWS_AND_COPIES} {CHOICES}".split())
 # What has the shape of a map and none of its values.
 NEW = frozenset(("new_zeros", "new_empty", "new_full", "zeros_like", "empty_like", "ones_like"))

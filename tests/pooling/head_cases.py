@@ -26,10 +26,13 @@ SPECS: dict[str, dict[str, Any]] = {
     "bilinear[plain]": also("BilinearPool2d", signed_sqrt=False, l2=False),
     "compact_bilinear[few]": also("CompactBilinearPool2d", features=5, signed_sqrt=False, l2=False),
     "gamp[k=3]": also("GAMPPool2d", k=3),
+    "global_autopool[layer]": also("GlobalAutoPool2d", per="layer"),
     "global_gem[channel]": also("GlobalGeMPool2d", p=1.7, per="channel"),
+    "global_gem[group]": also("GlobalGeMPool2d", p=1.7, per="group", groups=3),
     "global_log_sum_exp[learned]": also("GlobalLogSumExp2d", beta=4.0, learned=True, per="channel"),
     "second_order[covariance]": also("SecondOrderPool2d", iterations=0),
     "simpool[mean]": also("SimPool2d", heads=2, gamma=None),
+    "attentive_statistics[hidden=5]": also("StatisticsPool2d", attentive=True, hidden=5),
     "spatial_pyramid[avg]": also("SpatialPyramidPool2d", levels=[3, 1], mode="avg"),
 }
 for name, spec in FILES.items():

@@ -527,9 +527,9 @@ def test_evaluation_is_deterministic_and_the_same_in_inference(case: Case) -> No
 
 
 @each(lambda case: not case.kind.is_random)
-def test_training_is_evaluation_where_nothing_is_random(case: Case) -> None:
+def test_training_is_evaluation_where_nothing_is_random_and_no_batch_is_seen(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 8, 8)
-    assert torch.equal(copy.deepcopy(operator).train()(x), operator(x))
+    assert torch.equal(copy.deepcopy(operator).train()(x), operator(x)) != case.kind.sees_batch
 
 
 @each(lambda case: any(True for _ in case.operator().parameters()))

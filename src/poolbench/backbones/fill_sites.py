@@ -106,6 +106,8 @@ def _left(left: Sequence[Left]) -> str:
 
 
 def _row(site: Site, operator: nn.Module, arguments: str, geometry: Geometry, *, own: bool) -> dict[str, Any]:
+    remark: Any = getattr(operator, "remark", None)
+    said = "" if not callable(remark) else str(remark(tuple(site.calls[0].into[1:])))
     return {
         "name": site.name,
         "native": type(site.module).__name__,
@@ -115,7 +117,7 @@ def _row(site: Site, operator: nn.Module, arguments: str, geometry: Geometry, *,
         **geometry.shown(),
         "input_shape": list(site.calls[0].into),
         "output_shape": list(site.calls[0].out),
-    }
+    } | ({"note": said} if said else {})
 
 
 def _geometry(site: Site, spec: Spec) -> Geometry:

@@ -91,6 +91,8 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
     for row in audit["sites"]:
         table.add_row(*map(Text, _site(row)))
     out.print(table if audit["sites"] else "no sites")
+    for said in sorted({f"{row['operator']}: {row['note']}" for row in audit["sites"] if row.get("note")}):
+        out.print(said, highlight=False, markup=False, soft_wrap=True)
     out.print(_head(audit["head"]), highlight=False, markup=False, soft_wrap=True)
     _left_alone(out, audit["left_alone"])
     weights = audit.get("starting_weights")

@@ -95,7 +95,7 @@ class HeldImages:
             )
         if labels.ndim < 1 or len(labels) != len(images):
             raise DataError(
-                f"`labels` must be int64 classes, or another task's targets, one for each of the {len(images)} examples, "
+                f"`labels` must be int64 classes, or another task's targets, one for each of the {len(images)}, "
                 f"got {labels.dtype} of {tuple(labels.shape)}"
             )
         self.images = images

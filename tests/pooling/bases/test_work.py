@@ -76,12 +76,19 @@ BORDER = "counts windows at the border as whole ones, the reference only the val
 APART: dict[str, tuple[float, float, str]] = {
     "adapool": (1.0, 1.15, f"{GUARDED}; {BALANCED}; {TWICE}"),
     "aps": (1.05, 1.2, GUARDED),
+    "asap": (0.15, 0.3, "multiplies with matrices; the reference transforms, weights and crops complex numbers"),
     "attention": (1.0, 1.1, GUARDED),
+    "autopool": (1.1, 1.25, f"{GUARDED}; takes α's sign off first; {TWICE}"),
     "compact_bilinear": (0.0009, 0.0011, "the reference transforms every place, as the source does"),
+    "dpp": (1.2, 2.0, f"takes powers by logarithms, 3 instead of 1; {GUARDED}"),
+    "dpp_asymmetric": (1.2, 2.0, f"takes powers by logarithms, 3 instead of 1; {GUARDED}"),
     "fractional_max": (1.0, 1.3, "counts every region as the largest, as it is computed"),
+    "gaussian": (1.3, 1.6, GUARDED),
     "gated": (1.0, 1.1, "keeps what its gate's exponential gets within bounds, 2 comparisons more"),
+    "global_autopool": (1.7, 2.0, GUARDED),
     "global_gem": (1.6, 1.7, GUARDED),
     "global_log_sum_exp": (1.9, 2.0, GUARDED),
+    "hwd": (0.6, 0.65, "filters the map with bands and mixture at once, the reference makes the bands first"),
     "lehmer": (2.25, 2.4, f"takes powers by logarithms, 3 instead of 1; {GUARDED}; {BALANCED}"),
     "lip": (
         0.95,
@@ -93,6 +100,8 @@ APART: dict[str, tuple[float, float, str]] = {
     "lp": (2.1, 2.35, f"{GUARDED}; {BALANCED}, and has the mean ready for windows of zeros"),
     "lps": (0.6, 0.65, "has one convolution with the mean of the second one's filters in the place of all of them"),
     "median": (0.75, 1.0, "finds the upper half of the ranks only"),
+    "pasa": (1.0, 1.1, "takes the largest off in its softmax; the reference does not"),
+    "pasa_all": (1.0, 1.1, "takes the largest off in its softmax; the reference does not"),
     "power_mean": (3.15, 3.4, f"takes powers by logarithms, 3 instead of 1; {GUARDED}, and against ∞; {BALANCED}"),
     "rank_weighted": (0.75, 0.95, "sorts by a network; the reference counts a comparison for each pair"),
     "s3pool": (1.0, 1.1, BORDER),
@@ -100,7 +109,10 @@ APART: dict[str, tuple[float, float, str]] = {
     "simpool": (0.95, 1.0, "normalises by a reciprocal and scales the query instead of the scores"),
     "softpool": (0.75, 0.8, TWICE),
     "spectral": (0.25, 0.3, "multiplies with matrices; the reference transforms, and crops complex numbers by shares"),
+    "attentive_statistics": (1.0, 1.2, GUARDED),
+    "statistics": (1.2, 1.5, GUARDED),
     "stochastic": (1.55, 1.95, f"{GUARDED}; {BALANCED}"),
+    "tips": (0.65, 0.8, "the reference adds a product of each of the filter's numbers to a bias and to nothing first"),
     "tree2": (1.0, 1.05, GATES),
     "tree3": (1.0, 1.05, GATES),
     "wavelet": (0.6, 0.7, "filters rows and columns at once, the reference one after the other"),
@@ -282,7 +294,7 @@ def test_bytes_of_a_head_are_those_of_map_parameters_and_features(name: str) -> 
 
 
 # Their filters are square in two dimensions, a line in one.
-LINES = {"blur", "blurred_strided_conv", "lip", "lip_bottleneck", "lps", "max_blur"}
+LINES = {"blur", "blurred_strided_conv", "lip", "lip_bottleneck", "lps", "max_blur", "space_to_depth", "tips"}
 
 
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if one_dimensional(spec)])

@@ -23,11 +23,13 @@ from poolbench.pooling.heads.bilinear import BilinearPool2d
 from poolbench.pooling.heads.class_maps import ClassMaps
 from poolbench.pooling.heads.compact_bilinear import CompactBilinearPool2d
 from poolbench.pooling.heads.gamp import GAMPPool2d
+from poolbench.pooling.heads.global_auto import GlobalAutoPool2d
 from poolbench.pooling.heads.global_gem import GlobalGeMPool2d
 from poolbench.pooling.heads.global_log_sum_exp import GlobalLogSumExp2d
 from poolbench.pooling.heads.second_order import SecondOrderPool2d
 from poolbench.pooling.heads.simpool import SimPool2d
 from poolbench.pooling.heads.spatial_pyramid import SpatialPyramidPool2d
+from poolbench.pooling.heads.statistics import StatisticsPool2d
 from poolbench.pooling.heads.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalMaxPool2d
 from poolbench.spec import bind, build, locate
 
@@ -628,7 +630,20 @@ def test_more_steps_come_closer_to_the_square_root() -> None:
         (GlobalGeMPool2d, {"p": 0}, "`p` must be a number above 0, got 0"),
         (GlobalGeMPool2d, {"p": math.nan}, "`p` must be a number above 0, got nan"),
         (GlobalGeMPool2d, {"eps": -1.0}, "`eps` must be a number above 0, got -1.0"),
-        (GlobalGeMPool2d, {"per": "map"}, "`per` must be 'layer' or 'channel', got 'map'"),
+        (GlobalGeMPool2d, {"per": "map"}, "`per` must be 'layer', 'channel' or 'group', got 'map'"),
+        (GlobalGeMPool2d, {"per": "group", "channels": 4, "groups": 5}, "`groups` must be in 1..4, .* got 5"),
+        (GlobalGeMPool2d, {"per": "group", "channels": 4}, "`groups` must be in 1..4, .* got None"),
+        (GlobalGeMPool2d, {"per": "group", "groups": 2}, "`channels` must be the number of channels for per='group'"),
+        (GlobalGeMPool2d, {"groups": 2}, "`groups` does nothing for per='layer'; leave it out, got 2"),
+        (StatisticsPool2d, {"attentive": 1}, "`attentive` must be true or false, got 1"),
+        (StatisticsPool2d, {"hidden": 4}, "`hidden` does nothing for `attentive=False`; leave it out, got 4"),
+        (StatisticsPool2d, {"attentive": True}, "`channels` must be the number of channels for attentive=True, got No"),
+        (
+            StatisticsPool2d,
+            {"attentive": True, "channels": 4, "hidden": 0},
+            "`hidden` must be a whole number of at lea",
+        ),
+        (GlobalAutoPool2d, {"per": "map"}, "`per` must be 'layer' or 'channel', got 'map'"),
         (GlobalGeMPool2d, {"per": "channel"}, "`channels` must be the number of channels for per='channel', got None"),
         (GlobalLogSumExp2d, {"beta": -2}, "`beta` must be a number above 0, got -2"),
         (GlobalLogSumExp2d, {"learned": 1}, "`learned` must be true or false, got 1"),

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from poolbench.pooling import (
     AdaPool2d,
+    AutoPool2d,
     AvgPool2d,
     AvgTopKPool2d,
+    DetailPreservingPool2d,
     GatedPool2d,
     LehmerPool2d,
     LogSumExpPool2d,
@@ -143,6 +145,18 @@ def ada(operator: AdaPool2d, values: Tensor, places: list[int]) -> Tensor:
     return blend * (values * dice.softmax(-1)).sum(-1) + (1 - blend) * softmax_mean(values)
 
 
+def autopool(operator: AutoPool2d, values: Tensor, places: list[int]) -> Tensor:
+    return (values * (operator.alpha.unsqueeze(-1) * values).softmax(-1)).sum(-1)
+
+
+def detail_preserving(operator: DetailPreservingPool2d, values: Tensor, places: list[int]) -> Tensor:
+    apart = values - values.mean(-1, keepdim=True)
+    squares = (apart if operator.form == "symmetric" else apart.clamp(min=0)) ** 2 + 1e-3
+    alpha, power = operator.log_alpha.exp().unsqueeze(-1), operator.log_power.exp().unsqueeze(-1)
+    weights = alpha + (squares / squares.mean(-1, keepdim=True)) ** (power / 2)
+    return (weights * values).sum(-1) / weights.sum(-1)
+
+
 def power_mean(operator: PowerMeanPool2d, values: Tensor, places: list[int]) -> Tensor:
     p = operator.p.unsqueeze(-1)
     return (values.clamp(min=operator.eps) ** p).mean(-1) ** (1 / operator.p)
@@ -179,4 +193,6 @@ REFERENCES: dict[type[nn.Module], Reference] = {
     AdaPool2d: by_window(ada),
     PowerMeanPool2d: by_window(power_mean),
     LehmerPool2d: by_window(lehmer),
+    AutoPool2d: by_window(autopool),
+    DetailPreservingPool2d: by_window(detail_preserving),
 }

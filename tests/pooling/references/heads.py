@@ -13,14 +13,17 @@ from poolbench.pooling.heads.bilinear import BilinearPool2d
 from poolbench.pooling.heads.class_maps import ClassMaps
 from poolbench.pooling.heads.compact_bilinear import CompactBilinearPool2d
 from poolbench.pooling.heads.gamp import GAMPPool2d
+from poolbench.pooling.heads.global_auto import GlobalAutoPool2d
 from poolbench.pooling.heads.global_gem import GlobalGeMPool2d
 from poolbench.pooling.heads.global_log_sum_exp import GlobalLogSumExp2d
 from poolbench.pooling.heads.second_order import SecondOrderPool2d
 from poolbench.pooling.heads.simpool import SimPool2d
 from poolbench.pooling.heads.spatial_pyramid import SpatialPyramidPool2d
+from poolbench.pooling.heads.statistics import StatisticsPool2d
 from poolbench.pooling.heads.whole_map import AvgMaxConcat2d, GlobalAvgPool2d, GlobalMaxPool2d
 
 Reference = Callable[[Any, Tensor], Tensor]
+CHANNELS = 4  # of the maps that tests give to heads
 
 
 def by_channel(number: Callable[[Any, Tensor, int], Tensor]) -> Reference:
@@ -76,7 +79,7 @@ def gamp(head: GAMPPool2d, values: Tensor, channel: int) -> Tensor:
 
 
 def gem(head: GlobalGeMPool2d, values: Tensor, channel: int) -> Tensor:
-    p = head.p.tolist()[channel if head.per == "channel" else 0]
+    p = head.p.tolist()[{"layer": 0, "channel": channel, "group": channel * len(head.p) // CHANNELS}[head.per]]
     return ((values.clamp(min=head.eps) ** p).sum() / len(values)) ** (1 / p)
 
 
@@ -90,6 +93,20 @@ def log_sum_exp(head: GlobalLogSumExp2d, values: Tensor, channel: int) -> Tensor
 def softmax(scores: Tensor) -> Tensor:
     powers = torch.exp(scores)
     return powers / powers.sum()
+
+
+def autopool(head: GlobalAutoPool2d, values: Tensor, channel: int) -> Tensor:
+    alpha = head.alpha.tolist()[channel if head.per == "channel" else 0]
+    return (values * softmax(alpha * values)).sum()
+
+
+def statistics(head: StatisticsPool2d, places: Tensor) -> Tensor:
+    weights = torch.full((places.shape[1],), 1 / places.shape[1], dtype=places.dtype)
+    if head.attentive:
+        hidden = [(head.hidden.weight @ place + head.hidden.bias).clamp(min=0) for place in places.T]
+        weights = softmax(torch.stack([head.score @ values for values in hidden]))
+    means = (weights * places).sum(1)
+    return torch.cat([means, (weights * (places - means.unsqueeze(1)) ** 2).sum(1).sqrt()])
 
 
 def attention(head: AttentionPool2d, places: Tensor) -> Tensor:
@@ -172,6 +189,7 @@ REFERENCES: dict[type[nn.Module], Reference] = {
     ClassMaps: class_maps,
     CompactBilinearPool2d: by_image(compact_bilinear),
     GAMPPool2d: by_channel(gamp),
+    GlobalAutoPool2d: by_channel(autopool),
     GlobalAvgPool2d: by_channel(lambda head, values, channel: values.sum() / len(values)),
     GlobalGeMPool2d: by_channel(gem),
     GlobalLogSumExp2d: by_channel(log_sum_exp),
@@ -179,5 +197,6 @@ REFERENCES: dict[type[nn.Module], Reference] = {
     SecondOrderPool2d: by_image(second_order),
     SimPool2d: by_image(simpool),
     SpatialPyramidPool2d: spatial_pyramid,
+    StatisticsPool2d: by_image(statistics),
     nn.Flatten: lambda head, x: x.reshape(len(x), -1),
 }

@@ -1,5 +1,6 @@
 """The evaluation of polyphase poolings once more: each component listed value by value, for each image."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from poolbench.pooling.windows.polyphase import (
     LearnedPolyphasePool1d,
     LearnedPolyphasePool2d,
 )
+from poolbench.pooling.windows.tips import TIPSPool1d, TIPSPool2d
 
 
 def value_at(operator: Any, image: Tensor, row: int, column: int) -> Tensor:
@@ -88,9 +90,33 @@ def learned(operator: Any, x: Tensor) -> Tensor:
     return best(operator, x, score)
 
 
+def mixture(operator: Any, x: Tensor) -> Tensor:
+    results = []
+    for image in x:
+        parts = components(operator, image)
+        result = torch.zeros_like(parts[0])
+        for channel, values in enumerate(image):
+            weight, bias = operator.filter.weight[channel : channel + 1], operator.filter.bias[channel]
+            seen = convolved(operator, values.unsqueeze(0), weight, bias).clamp(min=0)[0]
+            scores = []
+            for row in range(operator.stride[0]):
+                for column in range(operator.stride[1]):
+                    rows, columns = (
+                        slice(at * size // count, math.ceil((at + 1) * size / count))
+                        for at, size, count in zip((row, column), seen.shape, operator.stride, strict=True)
+                    )
+                    scores.append(operator.scale.weight[channel, 0, 0, 0] * seen[rows, columns].mean())
+            for share, part in zip(torch.stack(scores).softmax(0), parts, strict=True):
+                result[channel] += share * part[channel]
+        results.append(result)
+    return torch.stack(results) if results else x.new_zeros(0, x.shape[1], *operator.output_shape(*x.shape[2:]))
+
+
 REFERENCES: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
     AdaptivePolyphasePool2d: adaptive,
     AdaptivePolyphasePool1d: adaptive,
     LearnedPolyphasePool2d: learned,
     LearnedPolyphasePool1d: learned,
+    TIPSPool2d: mixture,
+    TIPSPool1d: mixture,
 }

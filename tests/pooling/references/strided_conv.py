@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from pooling.references.windows import Reference
 from torch import Tensor, nn
 
-from poolbench.pooling import StridedConv2d
+from poolbench.pooling import SpaceToDepthConv2d, StridedConv2d
 
 
 def convolution(operator: Any, x: Tensor) -> Tensor:
@@ -22,4 +23,31 @@ def convolution(operator: Any, x: Tensor) -> Tensor:
     return pooled if operator.activation is None else pooled.clamp(min=0)
 
 
-REFERENCES: dict[type[nn.Module], Reference] = {StridedConv2d: convolution}
+def space_to_depth(operator: Any, x: Tensor) -> Tensor:
+    """Put blocks into channels, one value after another, and convolve the smaller map with its own weights."""
+    (down, across), size = operator.stride, operator.weight.shape[3] // operator.stride[1]
+    rows, columns = operator.output_shape(*x.shape[-2:])
+    starts = [
+        -(-(kernel - stride) // 2) - padding
+        for kernel, stride, padding in zip(operator.kernel_size, operator.stride, operator.padding, strict=True)
+    ]
+    high = operator.weight.shape[2] // down  # one row of blocks in a sequence
+    pooled = x.new_empty(*x.shape[:2], rows, columns)
+    edge = size * max(down, across) + max(abs(start) for start in starts)
+    around = F.pad(x, [edge, edge + size * across + columns, edge, edge + size * down + rows])
+    for row in range(rows):
+        for column in range(columns):
+            seen, weights = [], []
+            for block_row in range(high):
+                for block_column in range(size):
+                    for i in range(down):
+                        for j in range(across):
+                            top = (row + block_row - high // 2) * down + starts[0] + i
+                            left = (column + block_column - size // 2) * across + starts[1] + j
+                            seen.append(around[:, :, edge + top, edge + left])
+                            weights.append(operator.weight[:, :, block_row * down + i, block_column * across + j])
+            pooled[:, :, row, column] = torch.cat(seen, 1) @ torch.cat(weights, 1).T + operator.bias
+    return pooled if operator.activation is None else pooled.clamp(min=0)
+
+
+REFERENCES: dict[type[nn.Module], Reference] = {StridedConv2d: convolution, SpaceToDepthConv2d: space_to_depth}

@@ -136,7 +136,8 @@ def test_vmap_decides_by_its_randomness(case: Case) -> None:
         return torch.func.vmap(lambda image: operator(image[None])[0], randomness=randomness)(x)
 
     assert len(pooled("different").unique(dim=0)) == 4
-    assert len(pooled("same").unique(dim=0)) == 1
+    same = pooled("same")
+    torch.testing.assert_close(same, same[:1].expand_as(same))  # rows of a matrix product may round differently
     assert not torch.equal(pooled("same"), pooled("same"))
     with pytest.raises(RuntimeError, match="randomness"):
         pooled("error")

@@ -170,6 +170,7 @@ def test_sequences_draw_too(case: Case) -> None:
 # Whose evaluation is not the mean of its draws, by its own definition, and where its draws are counted instead.
 OTHERWISE = {
     "fractional_max": "evaluates with edges that are rounded: test_fractional_max.py counts the edges drawn",
+    "gaussian": "evaluates without noise, of which the softplus is no mean: test_gaussian.py looks at what is drawn",
     "lps": "evaluates to the best component alone: test_polyphase.py counts how often each has the largest noise",
 }
 implementations = pytest.mark.parametrize("implementation", ["fast", "torch"])

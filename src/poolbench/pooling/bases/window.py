@@ -90,7 +90,9 @@ class WindowPool2d(MapModule):
 
     Class attributes say what holds of the operator, and the tests try it: `keeps_constants` (a constant map stays
     what it is), `keeps_range` (no result leaves the range of its window), `is_equivariant` (a map shifted by the
-    stride gives the result shifted by one, away from the border), `is_random` (draws in training), `domain` (the
+    stride gives the result shifted by one, away from the border), `is_random` (draws in training), `sees_batch`
+    (batch normalisation: in training a result depends on the other images, and evaluation is by running statistics),
+    `domain` (the
     values that the formula is for: `"real"`, `"nonnegative"` or `"positive"`), `geometries` (arguments that it serves,
     None for all) and `onnx` (why it cannot be exported to ONNX, None where it can).
 
@@ -106,6 +108,7 @@ class WindowPool2d(MapModule):
     keeps_range: ClassVar[bool] = True
     is_equivariant: ClassVar[bool] = True
     is_random: ClassVar[bool] = False
+    sees_batch: ClassVar[bool] = False
     domain: ClassVar[str] = "real"
     geometries: ClassVar[tuple[Mapping[str, Any], ...] | None] = None
     onnx: ClassVar[str | None] = None
@@ -239,6 +242,10 @@ class WindowPool2d(MapModule):
             values_out=channels * rows * columns,
             itemsize=itemsize,
         )
+
+    def remark(self, map_size: Sequence[int]) -> str:
+        """Return what the audit should say of this operator on a map of (H, W); empty where there is nothing to say."""
+        return ""
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of one image: what a subclass brings for `work`. In one dimension, the height is 1."""

@@ -7,7 +7,7 @@ from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.arguments import positive_number
 from poolbench.pooling.bases.by_windows import ByWindows
 from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
-from poolbench.pooling.shared.parameters import check_per
+from poolbench.pooling.shared.parameters import PER, check_groups, check_per, group_of_channel
 from poolbench.pooling.windows.power_means import PowerMeanPool2d
 
 
@@ -20,8 +20,11 @@ class GlobalGeMPool2d(HeadPool2d):
     Args:
         p: where the learned exponent starts.
         eps: ε, which stands for every value below it; no gradient passes to these.
-        per: `"layer"` (one exponent) or `"channel"` (one for each channel).
-        channels: number of channels, needed for `per="channel"`.
+        per: `"layer"` (one exponent), `"channel"` (one for each channel) or `"group"` (one for each of `groups` groups
+            of neighbouring channels).
+        channels: number of channels, needed for `per="channel"` and `per="group"`.
+        groups: how many groups G, at most one for each channel, for `per="group"`; else None. Channel c of C is in
+            group ⌊c·G/C⌋.
         implementation: see `HeadPool2d`.
 
     Shapes: (B, C, H, W) → (B, C).
@@ -30,8 +33,10 @@ class GlobalGeMPool2d(HeadPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Radenović, Tolias and Chum, Fine-tuning CNN Image Retrieval with No Human Annotation (2018), equation 3;
-    start 3 and ε = 1e-6 by the authors' code. Values are divided by the map's largest before they are raised, which
-    changes no result and cannot overflow. A kernel takes the means of windows; the mean of these is the map's.
+    start 3 and ε = 1e-6 by the authors' code. By groups it is Ko et al., Group Generalized Mean Pooling for Vision
+    Transformer (2022), whose abstract was read, there over a transformer's tokens. Values are divided by the map's
+    largest before they are raised, which changes no result and cannot overflow. A kernel takes the means of windows;
+    the mean of these is the map's.
 
     >>> GlobalGeMPool2d(p=2.0)(torch.tensor([[[[1.0, 7.0], [1.0, 7.0]]]])).tolist()  # √((1 + 49 + 1 + 49) / 4)
     [[5.0]]
@@ -45,13 +50,20 @@ class GlobalGeMPool2d(HeadPool2d):
         eps: float = 1e-6,
         per: str = "layer",
         channels: int | None = None,
+        groups: int | None = None,
         *,
         implementation: str = "fast",
     ) -> None:
         super().__init__(implementation=implementation)
         self.eps = positive_number("eps", eps)
         self.per = per
-        self.p = nn.Parameter(torch.full((check_per(per, channels),), positive_number("p", p)))
+        if per not in (*PER, "group"):
+            raise ValueError(f"`per` must be 'layer', 'channel' or 'group', got {per!r}")
+        if per != "group" and groups is not None:
+            raise ValueError(f"`groups` does nothing for per={per!r}; leave it out, got {groups!r}")
+        count = check_groups(groups, channels) if per == "group" else check_per(per, channels)
+        self.channels = channels if per == "group" else None
+        self.p = nn.Parameter(torch.full((count,), positive_number("p", p)))
         self.windows = ByWindows(PowerMeanPool2d, eps=self.eps)
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
@@ -67,13 +79,19 @@ class GlobalGeMPool2d(HeadPool2d):
             return self._by_windows(x_BCHW).to(x_BCHW.dtype)
         x_BCN = upcast(x_BCHW).flatten(2).clamp(min=self.eps)
         scale_BC1 = self._scale(x_BCN)
-        p_C = self.p.to(x_BCN.dtype)
+        p_C = self.exponents().to(x_BCN.dtype)
         mean_BC = (x_BCN / scale_BC1).pow(p_C.view(-1, 1)).mean(-1)
         return (scale_BC1.squeeze(-1) * mean_BC.pow(1 / p_C)).to(x_BCHW.dtype)
 
+    def exponents(self) -> Tensor:
+        """Return p, one number or one for each channel."""
+        if self.channels is None:
+            return self.p
+        return self.p.index_select(0, group_of_channel(len(self.p), self.channels, self.p.device))
+
     def _by_windows(self, x_BCHW: Tensor) -> Tensor:
         """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""
-        p_C = upcast(self.p)
+        p_C = upcast(self.exponents())
         means_BCM, share_M = self.windows(x_BCHW, p_C)
         if means_BCM.shape[-1] == 1:
             return means_BCM.squeeze(-1)

@@ -3,6 +3,13 @@
 from torch import nn
 
 
+def check_activation(activation: str | None) -> str | None:
+    """Return what follows a convolution; raise `ValueError` for what is neither `"relu"` nor None."""
+    if activation not in ("relu", None):
+        raise ValueError(f"`activation` must be 'relu' or null, got {activation!r}")
+    return activation
+
+
 def convolution(
     channels: int,
     kernel_size: tuple[int, int],
@@ -24,8 +31,7 @@ def convolution(
     """
     if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
         raise ValueError(f"`channels` must be a whole number of at least 1, got {channels!r}")
-    if activation not in ("relu", None):
-        raise ValueError(f"`activation` must be 'relu' or null, got {activation!r}")
+    check_activation(activation)
     conv = nn.Conv2d(channels, channels, kernel_size, stride, padding)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="linear" if activation is None else "relu")
     assert conv.bias is not None

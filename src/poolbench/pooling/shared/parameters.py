@@ -1,5 +1,6 @@
 """Learned parameters, one for the layer or one for each channel."""
 
+import torch
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import upcast
@@ -20,6 +21,28 @@ def check_per(per: str, channels: int | None) -> int:
     if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
         raise ValueError(f"`channels` must be the number of channels for per='channel', got {channels!r}")
     return channels
+
+
+def check_groups(groups: int | None, channels: int | None) -> int:
+    """Return how many groups of channels have a number each.
+
+    Raises:
+        ValueError: `groups` is no whole number between 1 and `channels`, or these are missing.
+    """
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+        raise ValueError(f"`channels` must be the number of channels for per='group', got {channels!r}")
+    if not isinstance(groups, int) or isinstance(groups, bool) or not 1 <= groups <= channels:
+        raise ValueError(f"`groups` must be in 1..{channels}, the number of channels, for per='group', got {groups!r}")
+    return groups
+
+
+def group_of_channel(groups: int, channels: int, device: torch.device) -> Tensor:
+    """Return which group each channel belongs to, ⌊c·G/C⌋: neighbours, as many in each as can be.
+
+    >>> group_of_channel(2, 5, torch.device("cpu")).tolist()
+    [0, 0, 0, 1, 1]
+    """
+    return torch.arange(channels, device=device) * groups // channels
 
 
 def sigmoid_weight(logit: nn.Parameter) -> Tensor:

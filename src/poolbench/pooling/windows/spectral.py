@@ -63,8 +63,8 @@ class SpectralPool2d(WindowPool2d):
         rows, columns = self.output_shape(height, width)
         y = upcast(x_BCHW)
         with without_autocast(y):
-            by_row = self._by_row.of(y, (height, rows), lambda: cropping(height, rows, y))
-            by_column = self._by_column.of(y, (width, columns), lambda: cropping(width, columns, y))
+            by_row = self._by_row.of(y, (height, rows), lambda: self.matrix(height, rows, y))
+            by_column = self._by_column.of(y, (width, columns), lambda: self.matrix(width, columns, y))
             if is_channels_last(x_BCHW):
                 # In the order of memory (B, H, W, C), so that the gradient keeps the layout as well.
                 y = torch.matmul(by_row, y.permute(0, 2, 3, 1).flatten(2)).unflatten(2, (width, -1))
@@ -75,6 +75,10 @@ class SpectralPool2d(WindowPool2d):
                 y = (by_row[:, :, None] * y.unsqueeze(-3)).sum(-2)
                 y = (y.unsqueeze(-2) * by_column).sum(-1)
         return match_input(x_BCHW, y)
+
+    def matrix(self, size: Any, count: Any, like: Tensor) -> Tensor:
+        """Return what makes `count` values of `size` along an axis, (count, size)."""
+        return cropping(size, count, like)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return 2·C·H'·W·(H + W'): the products with the two matrices, which are made once."""

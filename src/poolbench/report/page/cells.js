@@ -62,7 +62,7 @@ function auditTable(audit) {
   const size = (value) => (Array.isArray(value) ? value.join("×") : given(value) ? String(value) : NOTHING);
   const called = (one) => (one.arguments ? `${one.operator}(${one.arguments})` : String(one.operator ?? NOTHING));
   const headings = ["site", "native", "operator", "kernel", "stride", "padding", "ceil", "geometry", "input", "output", "parameters", "multiply-adds", "receptive field"];
-  const lines = (audit.sites || []).map((site) => [site.name, site.native, called(site), size(site.kernel_size), size(site.stride), size(site.padding), site.ceil_mode ? "yes" : "no",
+  const lines = (audit.sites || []).map((site) => [site.name, site.native, site.note ? `${called(site)}: ${site.note}` : called(site), size(site.kernel_size), size(site.stride), size(site.padding), site.ceil_mode ? "yes" : "no",
     site.geometry, size(site.input_shape), size(site.output_shape), count(site.parameters), count(site.multiply_adds), size(site.receptive_field) + (given(site.receptive_field_ms) ? ` (${count(Math.round(site.receptive_field_ms))} ms)` : "")]);
   if (audit.head && audit.head.operator) lines.push(["head", audit.head.native, called(audit.head), ...Array(6).fill(NOTHING), `${count(audit.head.features)} features`, NOTHING, NOTHING, NOTHING]);
   const others = flat(Object.fromEntries(Object.entries(audit).filter(([key]) => key !== "sites" && key !== "head"))).filter(([key, value]) => key && value !== "[]" && value !== "");

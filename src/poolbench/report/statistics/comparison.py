@@ -270,6 +270,7 @@ def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:
     notes = [str((first(one, "audit").get("head") or {}).get("note") or "") for one in (arm, other)]
     if notes[0] and notes[0] != notes[1]:
         flags.append(notes[0])
+    flags += [note for note in _notes_of_sites(arm) if note not in _notes_of_sites(other)]
     settings = differing([recipe(arm), recipe(other)])
     if settings:
         named = ", ".join(settings[:MOST_SETTINGS])
@@ -285,6 +286,12 @@ def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:
     if True in _origins(arm, "dirty") | _origins(other, "dirty"):
         flags.append("uncommitted changes")
     return tuple(flags)
+
+
+def _notes_of_sites(arm: Arm) -> list[str]:
+    """Return what operators have to say of themselves, each once."""
+    sites = first(arm, "audit").get("sites") or []
+    return list(dict.fromkeys(str(site["note"]) for site in sites if site.get("note")))
 
 
 def geometry(arm: Arm) -> str:

@@ -1,0 +1,59 @@
+"""What articles claim of their operators, beside what the experiments of this repository found."""
+
+import csv
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+REFERENCE = HERE.parents[1] / "results" / "reference"
+NOT_CHECKED = "not checked"
+KEYS = {"task", "claim", "read"}
+
+
+def claims(path: Path = HERE / "claims.yaml") -> dict[str, dict[str, str]]:
+    """Return what is claimed of each operator, by name: `task`, `claim`, `read`.
+
+    Raises:
+        ValueError: an entry has other keys.
+    """
+    found: dict[str, dict[str, str]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name, entry in found.items():
+        if set(entry) != KEYS:
+            raise ValueError(f"`{name}` of {path.name} must say {', '.join(sorted(KEYS))}, got {', '.join(entry)}")
+    return found
+
+
+def year_of(source: str) -> str:
+    """Return the year that a source names first, "–" where there is none.
+
+    >>> year_of("Graham, Fractional Max-Pooling (2014), section 2."), year_of("")
+    ('2014', '–')
+    """
+    match = re.search(r"\((\d{4})\b", source) or re.search(r"\b((?:19|20)\d{2})\b", source)
+    return match[1] if match else "–"
+
+
+def findings(folder: Path = REFERENCE) -> dict[str, list[str]]:
+    """Return what the committed experiments found of each variant, by its name: a line for each block.
+
+    Read from the reports' accuracy tables; a variant with other arguments than its file's is named with them.
+    """
+    found: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("*/accuracy.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["difference_mean"]:
+                    name = row["variant"].partition("[")[0]
+                    found.setdefault(name, []).append(_finding(path.parent.name, row))
+    return found
+
+
+def _finding(experiment: str, row: Mapping[str, str]) -> str:
+    low, high, mean = (100 * float(row[f"difference_{key}"]) for key in ("ci95_low", "ci95_high", "mean"))
+    named = f" as {row['variant']}" if "[" in row["variant"] else ""
+    points = f"{mean:+.2f} points [{low:+.2f}, {high:+.2f}]".replace("-", "−")
+    where = f"{row['dataset']}, {row['backbone']}{named}"
+    return f"{where}: {points} beside {row['reference']}, {row['verdict']}, {row['n_paired']} seeds ({experiment})"

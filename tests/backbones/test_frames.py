@@ -99,6 +99,7 @@ def test_lengths_that_it_cannot_serve_are_named(length):
     [
         ({"frames": "all"}, "unknown `backbone.frames` 'all'"),
         ({"frame_pool": "mean"}, "unknown `backbone.frame_pool` 'mean'"),
+        ({"frames": "none", "frame_pool": "max"}, "`backbone.frame_pool=max` does nothing with backbone.frames=none"),
         ({"padding": "reflect"}, "unknown `backbone.padding` 'reflect'"),
         ({"codons": 2}, "`backbone.codons` must be an odd whole number"),
         ({"width": 0}, "`backbone.width` must be"),

@@ -31,8 +31,9 @@ class CodonCNN(nn.Module):
       three): a shift of the letters shifts the map. The head then pools places and frames together.
     - `none`: codons are read in the frame that the first letter begins.
 
-    With circular padding, a head that pools the whole map, and lengths that are a multiple of three, the first two give
-    equal logits for all cyclic shifts (but for rounding), and the last for those by whole codons.
+    With `frame_pool=average` and the mean over places, the first two are one function; with any other head or pool they
+    are not. With circular padding, a head that pools the whole map, and lengths that are a multiple of three, the first
+    two give equal logits for all cyclic shifts (but for rounding), and the last for those by whole codons.
 
     Args:
         in_channels: channels of a sequence; 4 for letters of DNA.
@@ -67,6 +68,11 @@ class CodonCNN(nn.Module):
                 raise unknown_name(f"`backbone.{name}`", str(value), known)
         if not isinstance(frame_pool, nn.Module) and frame_pool not in FRAME_POOLS:
             raise unknown_name("`backbone.frame_pool`", str(frame_pool), FRAME_POOLS)
+        if frames != "symmetrised" and frame_pool != "average":
+            raise ConfigurationError(
+                f"`backbone.frame_pool={frame_pool}` does nothing with backbone.frames={frames}: only `symmetrised` "
+                "has outputs of three frames to pool; leave it at average"
+            )
         whole_number("backbone.width", width)
         if not is_whole(codons) or codons < 1 or codons % 2 == 0:
             raise ConfigurationError(f"`backbone.codons` must be an odd whole number, got {codons!r}")

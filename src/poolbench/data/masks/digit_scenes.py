@@ -80,7 +80,7 @@ class DigitScenes:
         *,
         name: str = "digit_scenes",
         image_size: int | Sequence[int] = LEAST_SIZE,
-        train_scenes: int = 2000,
+        train_scenes: int = 1000,
         test_scenes: int = 600,
     ) -> None:
         sizes = sizes_of(image_size)

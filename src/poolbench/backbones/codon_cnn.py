@@ -1,7 +1,7 @@
 """A network that reads codons, made symmetric under a shift of the reading frame, or not."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,9 @@ class CodonCNN(nn.Module):
         apart = CODON if frames == "equivariant" else 1  # from one codon of a frame to the next, in places of the map
         letters = (in_channels, CODON) if frames == "equivariant" else (in_channels * CODON, 1)
         self.read = nn.Conv1d(letters[0], width, letters[1])
-        self.join = nn.Conv1d(width, width, codons, padding=codons // 2 * apart, dilation=apart, padding_mode=padding)
+        self.join = nn.Conv1d(
+            width, width, codons, padding=codons // 2 * apart, dilation=apart, padding_mode=cast(Any, padding)
+        )
         self.head: nn.Module = nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten())
         self.classifier: nn.Module = nn.Linear(width, num_classes)
         self.anatomy = Anatomy(sites=(), head="head", classifier="classifier")

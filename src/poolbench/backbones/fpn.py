@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -55,10 +56,10 @@ class FPN(nn.Module):
         """Return logits (B, num_classes, H, W) of images (B, C, H, W)."""
         padded_BCHW, before = padded(x_BCHW, self.encoder.stride)
         maps = self.encoder(padded_BCHW)
-        below, total = self.lateral[-1](maps[-1]), 0
+        below, levels = self.lateral[-1](maps[-1]), list[Tensor]()
         for level in reversed(range(len(maps))):
             if level < len(maps) - 1:
                 below = self.lateral[level](maps[level]) + F.interpolate(below, size=sizes(maps[level]), mode="nearest")
             smooth = self.smooth[level](below)
-            total = total + F.interpolate(smooth, size=sizes(padded_BCHW), mode="bilinear", align_corners=False)
-        return cropped(self.classify(total), sizes(x_BCHW), before)
+            levels.append(F.interpolate(smooth, size=sizes(padded_BCHW), mode="bilinear", align_corners=False))
+        return cropped(self.classify(torch.stack(levels).sum(0)), sizes(x_BCHW), before)

@@ -50,6 +50,6 @@ def _read(folder: Path, record: Record, seed: int) -> Pictures | None:
     if sha256(content).hexdigest() != named:
         return None  # the report says which files are damaged
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        found = Pictures(*(arrays[name] for name in ("row", "example", "target", "given")), seed=seed)
+        found = Pictures(arrays["row"], arrays["example"], arrays["target"], arrays["given"], seed)
     fits = found.example.ndim == 4 and found.target.shape == found.given.shape
     return found if fits and found.target.shape == (len(found.row), *found.example.shape[2:]) else None

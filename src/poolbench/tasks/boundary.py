@@ -20,6 +20,7 @@ def boundary_f(given: Tensor, truth: Tensor, counts: Tensor, num_classes: int, t
         num_classes: how many classes there are.
         tolerance: in places.
 
+    >>> import torch
     >>> truth = torch.tensor([[0, 0, 1, 1, 1, 1]])
     >>> given = torch.tensor([[0, 0, 0, 0, 1, 1]])
     >>> [boundary_f(given, truth, truth >= 0, 2, tolerance).item() for tolerance in (1, 2)]

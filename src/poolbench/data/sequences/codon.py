@@ -19,8 +19,8 @@ from poolbench.streams import stream
 
 # A test gene is every so-many-th, by its place in the file: its stretches are in no training set.
 TEST_EVERY = 4
-# So many stretches are drawn for each that is shown: not all can be matched.
-SPARE = 3
+# So many stretches are drawn for each that is shown, and so many more: not all can be matched, of few ones least.
+SPARE, MORE = 3, 1000
 
 
 class Codon:
@@ -87,7 +87,7 @@ class Codon:
         (length,), generator = self.image_size, stream(0, "codon", part)
         count = self.train_sequences if part == "train" else self.test_sequences
         if self.path is None:
-            letters = coding(SPARE * count, length, generator)
+            letters = coding(SPARE * count + MORE, length, generator)
         else:
             own = [gene for place, gene in enumerate(self.genes) if (place % TEST_EVERY == 0) == (part == "test")]
             letters = stretches(own, length, generator)

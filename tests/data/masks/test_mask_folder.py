@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from poolbench.cli import main
 from poolbench.data import open_dataset
 from poolbench.data.masks.fit_pair import fit_pair
 from poolbench.data.masks.mask_folder import MaskFolder
@@ -173,3 +174,12 @@ def test_it_opens_by_its_yaml(root):
     before = dataset.fingerprint()
     put(root / "train/masks/a.png", np.eye(16) * 255)
     assert open_dataset(spec | {"image_size": 16, "val_fraction": 0.5}).fingerprint() != before
+
+
+def test_a_fault_is_told_before_anything_is_trained(root, tmp_path, capsys):
+    broken(root, "level")
+    asked = [f"dataset.root={root}", "dataset.image_size=16", "dataset.augment.crop_padding=0", "backbone=unet"]
+    quiet = ["dataset.augment.crop_mode=zeros", "pooling=max", "trainer=cpu", "protocol.batch_size=1"]
+    assert main(["train", "dataset=mask_folder", *asked, *quiet, f"results_dir={tmp_path / 'results'}"]) == 2
+    assert "has the level 128: it must be one of a class: 0, 255" in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.glob("results/**/weights.pt"))

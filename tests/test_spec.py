@@ -1,6 +1,10 @@
 """Specifications: dotted paths, arguments checked before anything is called."""
 
+from typing import Any
+
+import numpy
 import pytest
+import torch
 
 from poolbench.errors import ConfigurationError
 from poolbench.spec import bind, build, locate
@@ -59,3 +63,18 @@ def test_a_path_that_leads_nowhere_says_where_it_ends(path: object, says: str) -
 def test_without_target() -> None:
     with pytest.raises(ConfigurationError, match="needs `_target_`"):
         build({"k": 1}, where="pooling.head")
+
+
+@pytest.mark.parametrize("array", [numpy.array([2, 2]), numpy.eye(2, dtype=int), torch.tensor([2, 2])], ids=str)
+@pytest.mark.parametrize(
+    ("target", "argument"),
+    [("AvgTopKPool2d", "kernel_size"), ("AvgTopKPool2d", "padding"), ("AvgTopKPool2d", "k"), ("MaxPool1d", "stride")],
+)
+def test_an_array_is_no_number_and_is_shown_on_one_line(array: Any, target: str, argument: str) -> None:
+    given = {"kernel_size": 2, "k": 1} if target == "AvgTopKPool2d" else {"kernel_size": 2}
+    with pytest.raises(ConfigurationError) as raised:
+        build({"_target_": f"poolbench.pooling.{target}", **given, argument: array}, where="pooling")
+    message = str(raised.value)
+    assert f"`{argument}` must be " in message
+    assert message.endswith(f"got {' '.join(repr(array).split())}")
+    assert "\n" not in message

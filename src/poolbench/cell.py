@@ -8,7 +8,7 @@ the recipe, and the dataset that was opened.
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,7 @@ class Cell:
     dataset: OpenDataset
     settings: Settings
     identity: Identity
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -144,7 +145,9 @@ class Cell:
         Mirrors.check(settings.loggers or {})
         dataset = (datasets or Datasets()).open(design.config["dataset"])
         dataset.task.check_recipe(design.protocol.label_smoothing)
-        return cls(design, dataset, settings, identity_of(design.config, labels, design.device, dataset))
+        files = file_digests(design.config)
+        identity = identity_of(design.config, labels, design.device, dataset, files)
+        return cls(design, dataset, settings, identity, files)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -203,17 +206,34 @@ class Cell:
     def with_reference(self, pooling: Mapping[str, Any], label: str) -> "Cell":
         """Return the reference's cell of the same block and seed: this one with `pooling` and no head of its own."""
         design = self.design.with_reference(pooling, label)
-        settings = replace(self.settings, loggers=None)
-        identity = identity_of(design.config, design.labels, design.device, self.dataset)
-        return Cell(design, self.dataset, settings, identity)
+        settings, files = replace(self.settings, loggers=None), file_digests(design.config)
+        identity = identity_of(design.config, design.labels, design.device, self.dataset, files)
+        return Cell(design, self.dataset, settings, identity, files)
+
+    def require_files(self) -> None:
+        """Raise `ConfigurationError` where a file that the cell is made of is no longer the one of its identity.
+
+        To be asked when the file has been read: what is then as it was, was read.
+        """
+        now = file_digests(self.config)
+        changed = sorted(key for key in {*self.files, *now} if self.files.get(key) != now.get(key))
+        if changed:
+            raise ConfigurationError(
+                f"`{changed[0]}`: the file has changed, or is gone, since the cell was planned, whose identity stands "
+                "for its content: put it back, or start the sweep again for the new one"
+            )
 
 
 def identity_of(
-    config: Mapping[str, Any], labels: Mapping[str, str], device: torch.device, dataset: OpenDataset
+    config: Mapping[str, Any],
+    labels: Mapping[str, str],
+    device: torch.device,
+    dataset: OpenDataset,
+    files: Mapping[str, str] | None = None,
 ) -> Identity:
-    """Return the identity of the cell of a configuration that was checked."""
+    """Return the identity of the cell of a configuration that was checked; `files` are its own by digest, if known."""
     fingerprint, own = dataset.fingerprint(), own_code(config)
-    files = file_digests(config)
+    files = file_digests(config) if files is None else files
     return identify(config, labels, fingerprint=fingerprint, device=device.type, own_code=own, files=files)
 
 

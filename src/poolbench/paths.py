@@ -3,7 +3,32 @@
 import os
 from pathlib import Path
 
+from poolbench.errors import ConfigurationError
+
 PACKAGE = Path(__file__).resolve().parent
+
+
+def expanded(path: str | Path, argument: str = "") -> Path:
+    """Return a path with a leading `~` as the user's home folder.
+
+    Args:
+        path: what was given.
+        argument: its name, for the message.
+
+    Raises:
+        ConfigurationError: nobody knows that home: of a user that is a container's number, or of a name without a user.
+
+    >>> expanded("data", "dataset.root")
+    PosixPath('data')
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        named = f"`{argument}` " if argument else ""
+        raise ConfigurationError(
+            f"{named}must be a path whose `~` is known, and here nobody knows that home: write it out, or set HOME; "
+            f"got {str(path)!r}"
+        ) from error
 
 
 def checkout() -> Path | None:

@@ -270,6 +270,7 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
         **({} if parts.images.test_strata is None else {"strata": list(parts.images.test_strata.names)}),
     }
     network = cell.assemble().network
+    cell.require_files()
     record |= arms.facts(cell)
     record["streams"] = {
         "split_sha256": split_digest(parts.val_indices),

@@ -103,7 +103,8 @@ def build(spec: Mapping[str, Any], context: Mapping[str, Any] | None = None, *, 
     except ConfigurationError:
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"`{where}` ({spec[TARGET]}): {error}") from error
+        # On one line: a value that is shown may have several.
+        raise ConfigurationError(f"`{where}` ({spec[TARGET]}): {' '.join(str(error).split())}") from error
 
 
 def check_values(value: Any, where: str) -> None:

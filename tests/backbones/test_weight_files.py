@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from cells import SHORT, records
 
 from poolbench.backbones import Assembled, file_digests
 from poolbench.backbones.timm_model import timm_model
 from poolbench.backbones.torchvision_model import torchvision_model
+from poolbench.cli import main
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.record import identify
+from poolbench.sweep import worker
 
 LABELS = {"backbone": "b", "variant": "v", "dataset": "d"}
 
@@ -107,3 +110,27 @@ def test_stems_of_timms_networks(model: str) -> None:
     small, published = (timm_model(model, 3, 10, stem=stem).eval() for stem in ("small", "published"))
     sides = [network.forward_features(images).shape[-1] for network in (published, small)]
     assert sides[1] == 2 * sides[0]
+
+
+def test_a_file_that_changes_during_a_sweep_fails_the_cells_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first cell reads the file that was planned; the second finds another one, and its record says so."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "small.ckpt"
+    torch.save(torchvision_model("mobilenet_v3_small", 1, 10, (32, 32)).state_dict(), path)
+    run_once = worker.run_cell
+
+    def then_overwritten(cell: Any, *rest: Any, **named: Any) -> Any:
+        found = run_once(cell, *rest, **named)
+        torch.save(torchvision_model("mobilenet_v3_small", 1, 10, (32, 32)).state_dict(), path)
+        return found
+
+    monkeypatch.setattr(worker, "run_cell", then_overwritten)
+    network = ["backbone=torchvision", "backbone.model=mobilenet_v3_small", f"backbone.weights={path}"]
+    image = ["dataset.image_size=32", "dataset.train_images=100", "protocol.batch_size=32"]
+    assert main(["train", *SHORT, *network, *image, "pooling=max", "seed=0,1"]) == 1
+    found = records(tmp_path / "results" / "adhoc")
+    assert sorted(record["status"] for record in found.values()) == ["failed", "ok"]
+    (failed,) = (record for record in found.values() if record["status"] == "failed")
+    assert "`backbone.weights`: the file has changed, or is gone, since the cell was planned" in failed["reason"]

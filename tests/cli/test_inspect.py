@@ -79,7 +79,7 @@ def test_two_seeds_of_a_variant_are_one_design(inspect: Inspect) -> None:
 
 def test_one_of_several_that_cannot_be_is_told(inspect: Inspect, tmp_path: Path) -> None:
     status, out, _ = inspect("pooling=max,spatial_pyramid", "dataset.image_size=4", "--json", "audits.json")
-    assert status == 1
+    assert status == 2
     assert "slides · max · digits[image_size=4]: images 1×4×4" in out
     assert "unsupported: slides · spatial_pyramid · digits[image_size=4]: `pooling.head`" in out
     audited, refused = json.loads((tmp_path / "audits.json").read_text())

@@ -14,6 +14,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from poolbench.cli import main
 from poolbench.cli.command_line import CommandLine
 from poolbench.cli.compose import compose
+from poolbench.record import GROUPS
 
 
 def written(tmp_path: Path, *words: str) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def test_the_grid_is_the_hydra_sweep(tmp_path: Path, words: list[str]) -> None:
     assert sorted(map(key, single)) == sorted(map(key, whole))
 
 
+@pytest.mark.slow
 def test_an_agents_command_trains_its_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = written(tmp_path, *SHORT, "pooling=max,avg", "logger=csv", f"results_dir={tmp_path}/results")
     first, second = calls(sweep)
@@ -68,6 +70,22 @@ def test_an_agents_command_trains_its_cell(tmp_path: Path, monkeypatch: pytest.M
     assert done.returncode == 0, done.stderr
     assert set(records(tmp_path / "results" / "adhoc")) == {"avg/0"}
     assert first != second
+
+
+def test_an_experiment_of_several_grids_is_a_sweep_for_each(tmp_path: Path, capsys: Any) -> None:
+    words = ["experiment=heads", "seed=0", "pooling=max,gap"]
+    assert main(["wandb-sweep", *words, "--into", str(tmp_path / "sweep.yaml")]) == 0
+    sweeps = [yaml.safe_load(path.read_text()) for path in sorted(tmp_path.glob("sweep-*.yaml"))]
+    assert len(sweeps) == len(capsys.readouterr().out.splitlines()) == 2
+    single = []
+    for call in itertools.chain.from_iterable(map(calls, sweeps)):
+        (job,) = compose(CommandLine.of("train", call[3:]))
+        single.append(job.config)
+    whole = [job.config for job in compose(CommandLine.of("train", words))]
+    cells = [
+        [repr([config.get(group) for group in (*GROUPS, "seed")]) for config in found] for found in (single, whole)
+    ]
+    assert sorted(cells[0]) == sorted(cells[1])
 
 
 def test_it_is_named_and_its_use_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

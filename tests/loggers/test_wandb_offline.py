@@ -1,5 +1,6 @@
 """A sweep that is mirrored to W&B without an account: every run read back by W&B's own tool equals its record."""
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 from cells import SHORT
 from loggers.conftest import Run, clean, read_runs
 from loggers.server import serving
+from PIL import Image
 
 from poolbench.cli import main
 from poolbench.report import figures, page
@@ -69,10 +71,13 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
         from rich.console import Console
 
         patch.setattr(Console, "print", lambda self, *words, **_: said.append(" ".join(map(str, words))))
+        # Drawing and page take longer than the training, and are tested elsewhere.
+        picture = io.BytesIO()
+        Image.new("RGB", (4, 3)).save(picture, "PNG")
+        patch.setattr(figures, "files", lambda *_: {"accuracy.png": picture.getvalue()})
+        patch.setattr(page, "html", lambda _: b"<!DOCTYPE html><title>page</title><p>of the report")
         short = [*SHORT, "protocol.epochs=2", "logger=[csv,wandb]"]
         assert main(["train", *short, "pooling=max,avg", "seed=0,1"]) == 0
-        patch.setattr(figures, "files", lambda *_: {})
-        patch.setattr(page, "html", lambda _: b"")
         bad = "pooling.downsample._target_=bad_of_wandb.Fails,bad_of_wandb.Exits"
         assert main(["train", *short, bad, "name=bad"]) == 1
         assert _of_loggers() == before

@@ -132,11 +132,12 @@ def test_exported_with_sizes_left_open_equals_eager(case: Case) -> None:
         torch.testing.assert_close(module(y), operator(y), rtol=1e-4, atol=1e-5)
 
 
-def check_exported_for_any_size(case: Case, geometry: dict[str, Any]) -> None:
+def check_exported_for_any_size(case: Case, geometry: dict[str, Any], *, strict: bool = False) -> None:
     """Export once, for sizes of every remainder."""
     operator = case.operator(**geometry)
     open_sizes = {0: Dim("batch", min=2, max=16), 2: Dim("height", min=8, max=64), 3: Dim("width", min=8, max=64)}
-    program = torch.export.export(operator, (case.images(2, CHANNELS, 12, 10),), dynamic_shapes=(open_sizes,))
+    x = case.images(2, CHANNELS, 12, 10)
+    program = torch.export.export(operator, (x,), dynamic_shapes=(open_sizes,), strict=strict)
     for batch, height, width in ((2, 12, 10), (3, 9, 11), (4, 13, 16), (2, 15, 8)):
         x = case.images(batch, CHANNELS, height, width)
         torch.testing.assert_close(program.module()(x), operator(x), rtol=1e-4, atol=1e-5)
@@ -146,6 +147,17 @@ def check_exported_for_any_size(case: Case, geometry: dict[str, Any]) -> None:
 @each(lambda case: case.name in (*SOME, "max_blur", "aps") and as_configured(case))
 def test_exported_once_for_any_size(case: Case) -> None:
     check_exported_for_any_size(case, case.usual)
+
+
+@each(lambda case: case.name in ("median", "s3pool", "wavelet") and as_configured(case))
+def test_exported_strictly_for_any_size(case: Case) -> None:
+    check_exported_for_any_size(case, case.usual, strict=True)
+
+
+@pytest.mark.slow
+@each_geometry(as_configured, specs=CASES | OTHERS)
+def test_exported_strictly_for_any_size_in_every_geometry(case: Case, geometry: dict[str, Any]) -> None:
+    check_exported_for_any_size(case, geometry, strict=True)
 
 
 @pytest.mark.slow

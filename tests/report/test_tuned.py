@@ -69,7 +69,7 @@ def test_it_is_said_whether_the_order_changed(tuned: Any) -> None:
     (sentence,) = gather(load(tuned.folder)).tuning
     assert "2 points of the recipe for each arm, scored on validation with seed 99 (10.0 s)" in sentence
     assert "changed in 1 of 1 pairs; the best was max at the shared recipe, avg when tuned" in sentence
-    assert "validation 91.0 to 95.0 % over the space" in sentence
+    assert "validation 91.00 % to 95.00 % over the space" in sentence
 
 
 def test_what_is_not_there_yet_is_said(tuned: Any) -> None:

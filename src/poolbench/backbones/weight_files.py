@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.paths import expanded
 from poolbench.spec import TARGET
 
 DEFAULT = "DEFAULT"
@@ -25,7 +26,7 @@ def weights_path(weights: Any, names: Collection[str], *, of: str) -> Path | Non
     if isinstance(weights, str) and weights in names:
         return None
     if isinstance(weights, str) and weights:
-        path = Path(weights).expanduser()
+        path = expanded(weights, "backbone.weights")
         if path.suffix or len(path.parts) > 1 or path.is_file():
             return path
         raise unknown_name(f"`backbone.weights` of {of}", weights, [*names, "a file's path"])
@@ -52,7 +53,12 @@ def _files(value: Any, key: str) -> Iterator[tuple[str, Path]]:
         for index, inner in enumerate(value):
             yield from _files(inner, f"{key}.{index}")
     elif isinstance(value, str) and value and value != DEFAULT:
-        path = Path(value).expanduser()
+        try:
+            path = expanded(value, key)
+        except ConfigurationError:
+            if key == "backbone.weights":
+                raise
+            return  # a text that begins so, and is no path
         if path.suffix or len(path.parts) > 1 or key == "backbone.weights":
             try:
                 if path.is_file():

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.cli import choices
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError, unknown_name
 
 LAYOUTS = ("contiguous", "channels_last")
@@ -46,7 +47,7 @@ def _add_flags(command: argparse.ArgumentParser) -> None:
     both = command.add_argument_group("operators and networks")
     both.add_argument("--threads", type=int, help="threads (1: the trustworthy figures)")
     both.add_argument("--budget", type=float, metavar="SECONDS", help="for each measurement, at most (2; networks 10)")
-    both.add_argument("--csv", metavar="FILE", help="also write the rows to this file")
+    both.add_argument("--csv", type=place, metavar="FILE", help="also write the rows to this file")
     operators = command.add_argument_group("operators")
     operators.add_argument(
         "--quick", action="store_true", default=None, help="smaller batches, less time: a first look"
@@ -254,12 +255,12 @@ def _cells(row: dict[str, Any], what: str) -> tuple[str, str]:
     return f"{row[f'{what}_ms']:.2f}", f"{mark}{row[f'{what}_ratio']:.2f}{interval}".replace("[", r"\[")
 
 
-def _write(path: str, rows: list[dict[str, Any]]) -> None:
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     import csv
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
     try:
-        with Path(path).open("w", newline="") as file:
+        with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)

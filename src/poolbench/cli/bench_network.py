@@ -62,12 +62,12 @@ def batch_sizes(text: str | None) -> list[int] | None:
     return sorted(set(sizes))
 
 
-def _rows_to(path: str | None) -> AbstractContextManager[Any]:
+def _rows_to(path: Path | None) -> AbstractContextManager[Any]:
     """Open the file before anything is measured: one that cannot be written is an error now."""
     if path is None:
         return nullcontext()
     try:
-        return Path(path).open("w", newline="")
+        return path.open("w", newline="")
     except OSError as error:
         raise ConfigurationError(f"--csv: {path} cannot be written: {error.strerror or error}") from error
 

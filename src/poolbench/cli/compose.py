@@ -105,11 +105,13 @@ class Composer:
         name: the primary configuration's.
         of_all: overrides of every job: where YAML files are looked for.
         overrides: each job's own.
+        grids: those whose union the jobs are: for each key that is given, the overrides that it is swept over.
     """
 
     name: str
     of_all: tuple[str, ...]
     overrides: tuple[tuple[str, ...], ...]
+    grids: tuple[Mapping[str, Sequence[str]], ...] = ()
 
     @classmethod
     def of(cls, loader: Any, line: CommandLine) -> "Composer":
@@ -130,10 +132,12 @@ class Composer:
         parser = OverridesParser.create(config_loader=globbing)
         params, task = _as_overrides(whole.hydra.sweeper.params or {}), whole.hydra.overrides.task
         jobs: dict[tuple[str, ...], None] = {}
+        grids: list[dict[str, list[str]]] = []
         for grid in _grids(whole.get(GRIDS)):
             swept = parser.parse_overrides([*params, *_as_overrides(grid), *task])
-            jobs.update(dict.fromkeys(itertools.product(*_values(swept).values())))
-        return cls(name, tuple(of_all), tuple(jobs))
+            grids.append(_values(swept))
+            jobs.update(dict.fromkeys(itertools.product(*grids[-1].values())))
+        return cls(name, tuple(of_all), tuple(jobs), tuple(grids))
 
     def job(self, overrides: Sequence[str]) -> Job:
         """Compose one job; raises what Hydra raises, which `composing` turns into a `ConfigurationError`."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from poolbench.cli.designs import console, failure, looked_at, write_json, write_text
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 
 USAGE = """Show what a network costs with each variant: parameters, multiply-adds, the poolings' own operations and
@@ -33,13 +34,13 @@ def add_to(commands: Any) -> None:
 
 def _flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, help="images of the step whose memory is counted (the protocol's)")
-    parser.add_argument("--csv", metavar="FILE", help="also write the rows to this file")
-    parser.add_argument("--json", metavar="FILE", help="likewise, with what each site costs")
+    parser.add_argument("--csv", type=place, metavar="FILE", help="also write the rows to this file")
+    parser.add_argument("--json", type=place, metavar="FILE", help="likewise, with what each site costs")
     return parser
 
 
 def cost(arguments: Sequence[str]) -> int:
-    """Print the cost of each design that the overrides ask for; return the exit status, 1 where one cannot be."""
+    """Print the cost of each design that the overrides ask for; return the exit status, 2 where one cannot be."""
     flags = _flags(argparse.ArgumentParser(prog="poolbench cost", add_help=False, allow_abbrev=False))
     return looked_at(arguments, flags, _look, command="cost")
 
@@ -85,7 +86,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
         write_text(known.csv, pd.DataFrame(rows).to_csv(index=False), "--csv")
     if known.json:
         write_json(known.json, detailed)
-    return 1 if refused else 0
+    return 2 if refused else 0
 
 
 def _shown(row: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
+from poolbench.paths import expanded
 
 USAGE = """Make a W&B workspace of an experiment's runs (accuracy with its spread, paired difference, cost, curves,
 failed cells, the reference pinned) and a W&B report with the verdict in words. The runs are those of logger=wandb.
@@ -27,7 +29,7 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("experiment", help="its name, or its folder such as results/quickstart")
     command.add_argument(
-        "--results-dir", type=Path, default=Path("results"), help="where a name is looked for (results)"
+        "--results-dir", type=place, default=Path("results"), help="where a name is looked for (results)"
     )
     command.add_argument("--project", help="W&B's project (the one that the cells were mirrored to, else poolbench)")
     command.add_argument("--entity", help="the user or team (the key's own)")
@@ -71,10 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _folder(experiment: str, results_dir: Path) -> Path:
     """Return the experiment's folder, named by itself or by its path."""
-    places = [Path(experiment).expanduser(), results_dir.expanduser() / experiment]
-    for place in places:
-        if (place / "records").is_dir():
-            return place
+    places = [expanded(experiment, "EXPERIMENT"), results_dir / experiment]
+    for folder in places:
+        if (folder / "records").is_dir():
+            return folder
     raise ConfigurationError(
         f"no experiment {experiment!r}: neither {places[0]} nor {places[1]} holds records; "
         f"poolbench train experiment={Path(experiment).name} logger=wandb makes them"

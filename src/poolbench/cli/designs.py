@@ -71,18 +71,18 @@ def console() -> Any:
     return found if found.is_terminal else Console(width=max(160, found.width))
 
 
-def write_text(path: str, text: str, flag: str) -> None:
+def write_text(path: Path, text: str, flag: str) -> None:
     """Write a file whole; what hinders it is the error of a flag."""
     from poolbench.whole_file import replacing
 
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(path)) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
             file.write(text.encode())
     except OSError as error:
         raise ConfigurationError(f"{flag}: {path} cannot be written: {error.strerror or error}") from error
 
 
-def write_json(path: str, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Write what `--json` asks for."""
     write_text(path, json.dumps(value, indent=1) + "\n", "--json")

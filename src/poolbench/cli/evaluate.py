@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.record import RECORD_FILE, read_record
 
@@ -12,7 +13,7 @@ def add_to(commands: Any) -> None:
     """Add `poolbench test`."""
     command = commands.add_parser("test", help="evaluate a trained cell again and compare with its record")
     command.add_argument("run_id", help="the run's id, or the path of its folder")
-    command.add_argument("--results-dir", type=Path, default=Path("results"), help="where experiments lie")
+    command.add_argument("--results-dir", type=place, default=Path("results"), help="where experiments lie")
     command.add_argument("--root", help="where the dataset's files lie, if not where they lay in training")
     command.add_argument("--trainer", choices=("cpu", "gpu", "auto"), help="the device, if not the one of the training")
     command.set_defaults(run=run)
@@ -20,7 +21,7 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print stored and new figures; 0 if they agree, 1 if they do not."""
-    folder = find(arguments.run_id, arguments.results_dir.expanduser())
+    folder = find(arguments.run_id, arguments.results_dir)
     record = read_record(folder / RECORD_FILE)
     if record["status"] != "ok":
         raise ConfigurationError(f"{record['run_id']} is {record['status']}, it has no weights: {record['reason']}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.cli.evaluate import find
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.record import RECORD_FILE, read_record
 
@@ -23,8 +24,8 @@ def add_to(commands: Any) -> None:
         "with the network before anything is written.",
     )
     command.add_argument("run_id", help="the run's id, or the path of its folder")
-    command.add_argument("--results-dir", type=Path, default=Path("results"), help="where experiments lie")
-    command.add_argument("--output", type=Path, help=f"the folder to write into (default: {FOLDER}/ in the run's)")
+    command.add_argument("--results-dir", type=place, default=Path("results"), help="where experiments lie")
+    command.add_argument("--output", type=place, help=f"the folder to write into (default: {FOLDER}/ in the run's)")
     command.add_argument("--format", default=",".join(FORMATS), help="onnx, torch or both (default: %(default)s)")
     command.add_argument("--batch", type=int, help="images a batch, where it shall be fixed (default: any number)")
     command.add_argument(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from poolbench.cli.designs import console, failure, looked_at, write_json
+from poolbench.cli.place import place
 
 USAGE = """Show where a variant goes in a network: every site with its geometry and shapes, what is left alone and why,
 the head, and which variants come out as the same network. Nothing is trained and no data is opened: the dataset's
@@ -35,12 +36,12 @@ def add_to(commands: Any) -> None:
 
 
 def _flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--json", metavar="FILE", help="also write the audits to this file")
+    parser.add_argument("--json", type=place, metavar="FILE", help="also write the audits to this file")
     return parser
 
 
 def inspect(arguments: Sequence[str]) -> int:
-    """Print the audit of each design that the overrides ask for; return the exit status, 1 where one cannot be."""
+    """Print the audit of each design that the overrides ask for; return the exit status, 2 where one cannot be."""
     flags = _flags(argparse.ArgumentParser(prog="poolbench inspect", add_help=False, allow_abbrev=False))
     return looked_at(arguments, flags, _look, command="inspect")
 
@@ -74,7 +75,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
         found.append({"title": title, "unsupported": reason})
     if known.json:
         write_json(known.json, found)
-    return 1 if refused else 0
+    return 2 if refused else 0
 
 
 def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, Any]) -> None:

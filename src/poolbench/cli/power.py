@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
+from poolbench.paths import expanded
 
 USAGE = """Tell how often a run would find a difference of so many points, and how many seeds that takes.
 
@@ -86,7 +87,7 @@ def _of_source(known: argparse.Namespace) -> list[tuple[str, Any, list[Any], int
     experiment = named.get("experiment")
     if not experiment:
         raise ConfigurationError("name what is known: experiment=NAME, a results folder, or --std")
-    results = Path(named.get("results_dir", "results"))
+    results = expanded(named.get("results_dir", "results"), "results_dir")
     for folder in (results / experiment, results / "reference" / experiment):
         if (folder / "records").is_dir():
             return _of_pilot(folder, known)
@@ -108,7 +109,7 @@ def _sorted(source: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
         elif equals:
             raise ConfigurationError(f"`{one}`: power takes experiment=, results_dir= or a results folder")
         else:
-            folders.append(Path(one))
+            folders.append(expanded(one, "SOURCE"))
     if len(folders) > 1 or (folders and named):
         raise ConfigurationError(f"power takes one results folder, or experiment=NAME; got {' '.join(source)}")
     return named, folders

@@ -3,10 +3,10 @@
 import argparse
 import re
 import webbrowser
-from pathlib import Path
 from typing import Any
 
 from poolbench.cli.mirrored import asked_loggers, show
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 
 
@@ -17,14 +17,17 @@ def add_to(commands: Any) -> None:
         help="tables, figures and a page from an experiment's records; two compared",
         epilog="logger=wandb beside the folder also shows the report in W&B, and its columns at each cell's run",
     )
-    command.add_argument("folder", type=Path, help="the experiment's folder, such as results/quickstart")
+    command.add_argument("folder", type=place, help="the experiment's folder, such as results/quickstart")
     command.add_argument(
-        "other", type=Path, nargs="?", help="a second one: it is compared with the first, arm by arm, seed by seed"
+        "other", type=place, nargs="?", help="a second one: it is compared with the first, arm by arm, seed by seed"
     )
     command.add_argument(
-        "--into", type=Path, metavar="DIR", help="where the comparison of two folders goes (versus-FIRST in the second)"
+        "--into",
+        type=place,
+        metavar="DIR",
+        help="where the comparison of two folders goes (versus-FIRST in the second)",
     )
-    command.add_argument("--svg", type=Path, help="also draw the tables as they stand in the terminal into this file")
+    command.add_argument("--svg", type=place, help="also draw the tables as they stand in the terminal into this file")
     command.add_argument(
         "--explain", action="store_true", help="also print how every figure is computed, block by block"
     )
@@ -49,7 +52,6 @@ def run(arguments: argparse.Namespace) -> int:
     from poolbench.report.make import PAGE
     from poolbench.report.text.terminal import Shown, open_console
 
-    arguments.folder = arguments.folder.expanduser()
     console = Console(record=True, width=100) if arguments.svg else open_console()
     if arguments.other:
         from poolbench.report.versus import make_versus

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from poolbench.cli.place import place
+
 PORT = 8517
 USAGE = """Serve the reports of all experiments in a folder at http://127.0.0.1:PORT/, with an index of question,
 verdict, date, cells and failed ones. The pages refresh themselves while workers run. Nothing is written, and no
@@ -23,7 +25,7 @@ def add_to(commands: Any) -> None:
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("folder", type=Path, nargs="?", default=Path("results"), help="the results folder (results)")
+    command.add_argument("folder", type=place, nargs="?", default=Path("results"), help="the results folder (results)")
     command.add_argument("--port", type=int, default=PORT, help=f"0: a free one ({PORT})")
     command.add_argument("--open", action="store_true", help="open the index in the browser")
     command.set_defaults(run=run)
@@ -33,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT."""
     from poolbench.serve import PageServer
 
-    with PageServer(arguments.folder.expanduser(), arguments.port) as server:
+    with PageServer(arguments.folder, arguments.port) as server:
         print(f"{server.address}  (the experiments in {arguments.folder}; end with Ctrl-C)", flush=True)
         if arguments.open:
             webbrowser.open(server.address)

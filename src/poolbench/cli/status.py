@@ -5,9 +5,9 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("folder", type=Path, help="the experiment's folder, such as results/quickstart")
+    command.add_argument("folder", type=place, help="the experiment's folder, such as results/quickstart")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--watch", action="store_true", help="look again and again, until nothing is left")
     form.add_argument("--json", action="store_true", help="as JSON on standard output")

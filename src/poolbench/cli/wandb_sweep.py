@@ -3,14 +3,15 @@
 import argparse
 import math
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from poolbench.cli.command_line import CommandLine
-from poolbench.cli.compose import Composer, composing
-from poolbench.errors import ConfigurationError
+from poolbench.cli.compose import GRIDS, composing
+from poolbench.cli.place import place
 from poolbench.record import write_bytes
 
 USAGE = """Write a W&B sweep configuration with the cells that the same words would give `poolbench train`: each
@@ -33,55 +34,59 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("words", nargs="*", help="Hydra overrides, as for poolbench train")
-    command.add_argument("--into", type=Path, help="the file to write (wandb-sweep-NAME.yaml); - for standard output")
+    command.add_argument("--into", type=place, help="the file to write (wandb-sweep-NAME.yaml); - for standard output")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the configuration."""
+    """Write the configuration, one for each grid of an experiment that is the union of several."""
     line = CommandLine.of("train", arguments.words)
     with composing(line) as composer:
         first = composer.job(composer.overrides[0]).config
-        content = configuration(composer, line, name=str(first.get("name")), project=_project(first))
-    text = yaml.safe_dump(content, sort_keys=False, width=1000, allow_unicode=True)
-    into = arguments.into or Path(f"wandb-sweep-{str(first.get('name')).replace('/', '-')}.yaml")
-    if str(into) == "-":
-        print(text, end="")
-        return 0
-    write_bytes(into, text.encode())
-    print(f"{into}: {len(composer.overrides)} cells; start it with: wandb sweep {shlex.quote(str(into))}")
+    name, several = str(first.get("name")), len(composer.grids) > 1
+    into = arguments.into or Path(f"wandb-sweep-{name.replace('/', '-')}.yaml")
+    for number, grid in enumerate(composer.grids, 1):
+        content = configuration(grid, line, name=name, project=_project(first), alone=not several)
+        text = yaml.safe_dump(content, sort_keys=False, width=1000, allow_unicode=True)
+        if str(into) == "-":
+            print(text, end="" if number == len(composer.grids) else "---\n")
+            continue
+        file = into.with_stem(f"{into.stem}-{number}") if several else into
+        write_bytes(file, text.encode())
+        cells = math.prod(map(len, grid.values()))
+        print(f"{file}: {cells} cells; start it with: wandb sweep {shlex.quote(str(file))}")
     return 0
 
 
-def configuration(composer: Composer, line: CommandLine, *, name: str, project: str) -> dict[str, Any]:
+def configuration(
+    grid: Mapping[str, Sequence[str]], line: CommandLine, *, name: str, project: str, alone: bool = True
+) -> dict[str, Any]:
     """Return the sweep: a grid over what the overrides and the experiment sweep over, all else in the command.
 
-    Raises `ConfigurationError` where the cells are no grid.
+    Args:
+        grid: for each key the overrides that it is swept over.
+        line: what was asked for.
+        name: the experiment's.
+        project: W&B's.
+        alone: whether there is no other grid, which a call of the agent's must not add again.
     """
-    jobs = [dict(_parted(override) for override in overrides) for overrides in composer.overrides]
-    values = {key: list(dict.fromkeys(job[key] for job in jobs)) for key in jobs[0]}
+    values = {key: [override.partition("=")[2] for override in overrides] for key, overrides in grid.items()}
     swept = {key: found for key, found in values.items() if len(found) > 1}
-    if math.prod(map(len, swept.values())) != len(jobs):
-        raise ConfigurationError("these cells are no grid, which is all that a W&B sweep of this kind goes over")
     if not swept:  # W&B takes no sweep without a parameter
         key = "seed" if "seed" in values else next(iter(values), "seed")
         swept = {key: values.get(key, ["0"])}
     fixed = [f"{key}={found[0]}" for key, found in values.items() if key not in swept]
     logger = [] if any(key.lstrip("+") == "logger" for key in values) else [LOGGER]
+    grids = [] if alone else [f"{GRIDS}=null"]
     return {
         "name": name,
         "project": project,
         "description": f"the cells of: {line}",
         "method": "grid",
         "program": "poolbench",
-        "command": ["${env}", "poolbench", "train", *line.flags, *fixed, *logger, "${args_no_hyphens}"],
+        "command": ["${env}", "poolbench", "train", *line.flags, *grids, *fixed, *logger, "${args_no_hyphens}"],
         "parameters": {key: {"values": [_plain(value) for value in found]} for key, found in swept.items()},
     }
-
-
-def _parted(override: str) -> tuple[str, str]:
-    key, _, value = override.partition("=")
-    return key, value
 
 
 def _plain(value: str) -> str | int:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 
 USAGE = """Send what W&B kept offline: the runs of one experiment, or of all below a folder. It needs a key: `wandb
@@ -28,14 +29,14 @@ def add_to(commands: Any) -> None:
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("folder", type=Path, help="an experiment's folder, or one that holds several")
+    command.add_argument("folder", type=place, help="an experiment's folder, or one that holds several")
     command.add_argument("--dry-run", action="store_true", help="list the runs, and send none")
     command.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Send the runs; return W&B's own exit status."""
-    folder = arguments.folder.expanduser()
+    folder = arguments.folder
     if not folder.is_dir():
         raise ConfigurationError(f"no folder {str(folder)!r}")
     found = wandb_folders(folder)
@@ -52,9 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 def wandb_folders(folder: Path) -> list[Path]:
     """Return the folders `wandb` below a folder that hold runs, and the one that `WANDB_DIR` names."""
     found = []
-    for place, below, _ in os.walk(folder):
+    for within, below, _ in os.walk(folder):
         if "wandb" in below:
-            found.append(Path(place) / "wandb")
+            found.append(Path(within) / "wandb")
         below[:] = sorted(set(below) - PASSED_OVER)
     if os.environ.get("WANDB_DIR"):
         found.append(Path(os.environ["WANDB_DIR"]) / "wandb")

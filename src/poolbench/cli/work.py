@@ -2,9 +2,9 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 from poolbench.sweep.signals import ended_by_signals
 
@@ -24,7 +24,7 @@ def add_to(commands: Any) -> None:
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("folder", type=Path, help="the experiment's folder, such as results/quickstart")
+    command.add_argument("folder", type=place, help="the experiment's folder, such as results/quickstart")
     command.add_argument("--threads", type=int, help="of this worker (those of the sweep)")
     command.add_argument(
         "--leave", action="store_true", help="end when every cell that is left has a worker (else wait, and take over)"

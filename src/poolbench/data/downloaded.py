@@ -23,6 +23,7 @@ from poolbench.data.cache import DecodedCache, SourceFile
 from poolbench.data.content import ArrayReader, Content
 from poolbench.data.image_dataset import ImageDataset
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import expanded
 
 Part = tuple[np.ndarray, np.ndarray]
 
@@ -72,7 +73,7 @@ class Downloaded(ImageDataset):
                 raise ConfigurationError(f"`dataset.{argument}` must be {own} for {self.kind}, got {value!r}")
         if not isinstance(download, bool):
             raise ConfigurationError(f"`dataset.download` must be true or false, got {download!r}")
-        self.root = Path(root).expanduser()
+        self.root = expanded(root, "dataset.root")
         self.download = download
 
     def fingerprint(self) -> str:

@@ -19,6 +19,7 @@ from poolbench.data.orientation import UPRIGHT, orientation_of, turned_files, up
 from poolbench.data.pixels import pixels_of
 from poolbench.data.sizes import sizes_of
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import expanded
 
 IMAGES = Kind("images", (".jpg", ".jpeg", ".png"), "jpeg or png", "neither a jpeg nor a png file")
 
@@ -58,7 +59,7 @@ class ImageFolder(ImageDataset):
                 "`dataset.root` must name the folder that holds train/CLASS/… and test/CLASS/… "
                 "(dataset.root=PATH), got null"
             )
-        self.root = Path(root).expanduser()
+        self.root = expanded(root, "dataset.root")
         self.listing = list_classes(self.root, IMAGES)
         classes = self.listing.classes
         if num_classes is not None and num_classes != len(classes):

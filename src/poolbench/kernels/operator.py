@@ -10,17 +10,19 @@ torch's dispatcher and its part in Python: on a small map these take most of the
 import functools
 import importlib.util
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from poolbench.kernels.cpu import launch, library
 from poolbench.kernels.geometry import Geometry
+from poolbench.kernels.links import Link
 from poolbench.kernels.plain import empty, spread_plain, wide_dtype
 from poolbench.kernels.precision import is_channels_last, lies_channels_last
 from poolbench.kernels.program import Program
-from poolbench.kernels.transforms import is_transformed
+from poolbench.kernels.transforms import is_only_recorded, is_transformed
 
 # Where the kernels of an implementation run, and of which dtypes.
 KERNELS = {
@@ -77,7 +79,7 @@ def _window_gradient(
 
 @torch.library.impl(_library, "window", "CUDA")
 def _window_cuda(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
-    return _on("cuda")[0](x, params, key, _programs[program], Geometry.from_list(geometry))
+    return _on_gpu()[0](x, params, key, _programs[program], Geometry.from_list(geometry))
 
 
 @torch.library.impl(_library, "window_gradient", "CUDA")
@@ -92,7 +94,7 @@ def _window_gradient_cuda(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     place = Geometry.from_list(geometry)
-    return _whole(*_on("cuda")[1](gradient, x, params, key, _programs[program], place, size, channels_last))
+    return _whole(*_on_gpu()[1](gradient, x, params, key, _programs[program], place, size, channels_last))
 
 
 def _whole(gx: Tensor, gparams: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -130,7 +132,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     x, params, key = ctx.saved_tensors
     if _needs_torch(gradient, x, params):
-        found = _differentiable(ctx, gradient, _programs[ctx.program], Geometry.from_list(ctx.geometry))
+        found = spread_plain(
+            gradient, _map_of(ctx, gradient, x), params, key, _programs[ctx.program], Geometry.from_list(ctx.geometry)
+        )
     else:
         found = torch.ops.poolbench.window_gradient(
             gradient, x, params, key, ctx.program, ctx.geometry, ctx.size, ctx.channels_last
@@ -142,14 +146,12 @@ def _needs_torch(gradient: Tensor, x: Tensor | None, params: Tensor | None) -> b
     """Return whether the derivative will be differentiated in turn, or is asked for many gradients at once."""
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
         return True
-    return is_transformed(gradient)
+    return not is_only_recorded(gradient) and is_transformed(gradient)
 
 
-def _differentiable(ctx: Any, gradient: Tensor, program: Program, geometry: Geometry) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients by operations that can be differentiated in turn."""
-    x, params, key = ctx.saved_tensors
-    like = gradient.new_zeros(()).expand(ctx.size) if x is None else x
-    return spread_plain(gradient, like, params, key, program, geometry)
+def _map_of(ctx: Any, gradient: Tensor, x: Tensor | None) -> Tensor:
+    """Return the map, or where none was kept one of its size: nothing is asked of its values."""
+    return gradient.new_zeros(()).expand(ctx.size) if x is None else x
 
 
 torch.library.register_autograd("poolbench::window", _backward, setup_context=_keep, lib=_library)
@@ -157,23 +159,61 @@ torch.library.register_autograd("poolbench::window", _backward, setup_context=_k
 
 def pooled(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
     """Return the results of all windows (B, C, H', W'); see `plain.pool_plain` for the arguments."""
-    if _is_watched(x):
+    if not is_only_recorded(x):
         y: Tensor = torch.ops.poolbench.window(x, params, key, program.digest, geometry.as_list())
         return y
-    if torch.is_grad_enabled() and (x.requires_grad or (params is not None and params.requires_grad)):
-        found: Tensor = _Pooled.apply(x, params, key, program, geometry)
+    return recorded(x, params, key, runner(x, params, program, geometry))
+
+
+class Runner(Protocol):
+    """What runs a program on maps like one that was there: on the CPU, `kernels.cpu.launch.Ready`."""
+
+    @property
+    def program(self) -> Program:
+        """What is run."""
+        ...
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the windows lie."""
+        ...
+
+    @property
+    def size(self) -> torch.Size:
+        """That of the map."""
+        ...
+
+    def window(self, x: Tensor, params: Tensor | None, key: Tensor | None) -> Tensor:
+        """Return the results of all windows."""
+        ...
+
+    def window_gradient(
+        self, gradient: Tensor, x: Tensor | None, params: Tensor | None, key: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the map and the parameters get of the gradient of the results; None where there are none."""
+        ...
+
+
+def runner(x: Tensor, params: Tensor | None, program: Program, geometry: Geometry) -> Runner:
+    """Return what runs a program on maps like this one, with parameters like these."""
+    if x.is_cpu:
+        return launch.ready(x, params, program, geometry)
+    return _OnGpu(program, geometry, x.shape, lies_channels_last(x))
+
+
+def recorded(x: Tensor, learned: Tensor | None, key: Tensor | None, run: Runner, link: Link | None = None) -> Tensor:
+    """Return what `pooled` does, of a map that `is_only_recorded`: without torch's dispatcher.
+
+    Args:
+        x, key: see `plain.pool_plain`.
+        learned: the parameters, or what `link` makes them of.
+        run: what `runner` gave for such a map.
+        link: see there.
+    """
+    if torch.is_grad_enabled() and (x.requires_grad or (learned is not None and learned.requires_grad)):
+        found: Tensor = _Pooled.apply(x, learned, key, run, link)
         return found
-    return _on(x.device.type)[0](x, params, key, program, geometry)
-
-
-def _is_watched(x: Tensor) -> bool:
-    """Return whether anything but autograd wants to see operators."""
-    return (
-        torch.compiler.is_compiling()
-        or type(x) not in (Tensor, torch.nn.Parameter)
-        or torch._C._len_torch_dispatch_stack() > 0  # torch has no public question for it
-        or torch.jit.is_tracing()
-    )
+    return run.window(x, learned if link is None or learned is None else link.value(learned), key)
 
 
 class _Pooled(torch.autograd.Function):
@@ -181,31 +221,53 @@ class _Pooled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry
+        ctx: Any, x: Tensor, learned: Tensor | None, key: Tensor | None, run: Runner, link: Link | None
     ) -> Tensor:
-        ctx.program, ctx.geometry, ctx.size, ctx.channels_last = program, geometry, x.shape, lies_channels_last(x)
-        ctx.save_for_backward(None if program.is_linear else x, params, key)
-        return _on(x.device.type)[0](x, params, key, program, geometry)
+        ctx.run, ctx.size, ctx.link = run, run.size, link
+        params = learned if link is None or learned is None else link.value(learned)
+        ctx.save_for_backward(None if run.program.is_linear else x, learned, None if link is None else params, key)
+        return run.window(x, params, key)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, params, key = ctx.saved_tensors
-        (gradient,) = gradients
-        found: tuple[Tensor, Tensor | None]
-        if _needs_torch(gradient, x, params):
-            found = _differentiable(ctx, gradient, ctx.program, ctx.geometry)
+        x, learned, linked, key = ctx.saved_tensors
+        (gradient,), link = gradients, ctx.link
+        params = learned if link is None else linked
+        if _needs_torch(gradient, x, learned):
+            if link is not None:
+                params = link.value(learned).unsqueeze(0)
+            program, geometry = ctx.run.program, ctx.run.geometry
+            gx, found = spread_plain(gradient, _map_of(ctx, gradient, x), params, key, program, geometry)
         else:
-            found = _on(gradient.device.type)[1](
-                gradient, x, params, key, ctx.program, ctx.geometry, ctx.size, ctx.channels_last
-            )
-        return found[0], None if params is None else found[1], None, None, None
+            gx, found = ctx.run.window_gradient(gradient, x, params, key)
+        if link is not None and found is not None:
+            found = link.gradient(found, params)
+            if found.shape != learned.shape or found.dtype != learned.dtype:
+                found = found.view(learned.shape).to(learned.dtype)
+        return gx, None if learned is None else found, None, None, None
+
+
+@dataclass(frozen=True)
+class _OnGpu:
+    """A `Runner` of Triton's kernels, which keep by themselves what they have decided."""
+
+    program: Program
+    geometry: Geometry
+    size: torch.Size
+    channels_last: bool
+
+    def window(self, x: Tensor, params: Tensor | None, key: Tensor | None) -> Tensor:
+        return _on_gpu()[0](x, params, key, self.program, self.geometry)
+
+    def window_gradient(
+        self, gradient: Tensor, x: Tensor | None, params: Tensor | None, key: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        return _on_gpu()[1](gradient, x, params, key, self.program, self.geometry, self.size, self.channels_last)
 
 
 @functools.cache
-def _on(device: str) -> tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor | None]]]:
-    """Return what computes results, and what computes gradients, on a kind of device."""
-    if device == "cpu":
-        return launch.window, launch.window_gradient
+def _on_gpu() -> tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, Tensor | None]]]:
+    """Return what computes results, and what computes gradients, on a GPU."""
     from poolbench.kernels.gpu import launch as gpu_launch
 
     return gpu_launch.window, gpu_launch.window_gradient

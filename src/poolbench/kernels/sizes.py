@@ -16,7 +16,8 @@ def are_known(*sizes: Any) -> bool:
     >>> are_known(3, 4)
     True
     """
-    return all(type(size) is int for size in sizes)
+    # `torch.export` with strict=True gives what is not known out for numbers.
+    return not _is_exported_strictly() and all(type(size) is int for size in sizes)
 
 
 def larger(a: Any, b: Any) -> Any:
@@ -52,9 +53,13 @@ def are_surely_equal(a: Any, b: Any) -> bool:
     return not _is_traced(a, b) and statically_known_true(a == b)
 
 
+def _is_exported_strictly() -> bool:
+    return torch.compiler.is_dynamo_compiling() and torch.compiler.is_exporting()
+
+
 def _is_traced(*sizes: Any) -> bool:
     """Return whether one is what `torch.jit.trace` gives for a size."""
-    return any(isinstance(size, torch.Tensor) for size in sizes)
+    return not torch.compiler.is_compiling() and any(isinstance(size, torch.Tensor) for size in sizes)
 
 
 def _as_tensors(*sizes: Any) -> tuple[torch.Tensor, ...]:

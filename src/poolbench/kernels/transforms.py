@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _disable_current_modes
+
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def is_transformed(*tensors: Tensor | None) -> bool:
@@ -32,6 +35,25 @@ def is_transformed(*tensors: Tensor | None) -> bool:
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors if tensor is not None)
 
 
+def is_only_recorded(x: Tensor) -> bool:
+    """Return whether nothing but autograd sees what is done with a map: no compiler, exporter, tracer, mode, transform.
+
+    That is nearly always so. It is asked at every call, so in one place and by the quickest questions.
+
+    >>> is_only_recorded(torch.zeros(1)), bool(torch.func.vmap(lambda x: x + is_only_recorded(x))(torch.zeros(1)))
+    (True, False)
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in _PLAIN
+        and torch._C._functorch.peek_interpreter_stack() is None  # torch has no public questions for these
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and forward_ad._current_level < 0
+        and not torch._C._functorch.is_legacy_batchedtensor(x)
+    )
+
+
 def in_vmap() -> bool:
     """Return whether a `torch.func.vmap` is under way.
 
@@ -44,13 +66,13 @@ def in_vmap() -> bool:
 
 @contextmanager
 def outside_transforms() -> Iterator[None]:
-    """Leave transforms, inference mode and the recording of gradients: for state that outlives them.
+    """Leave transforms, modes (of fake tensors, for one) and the recording of gradients: for state that outlives them.
 
     >>> with torch.inference_mode(), outside_transforms():
     ...     print(torch.zeros(1).is_inference())
     False
     """
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), _disable_current_modes():
         if torch._C._functorch.peek_interpreter_stack() is None:
             yield
             return
@@ -68,7 +90,7 @@ def is_plain(*tensors: Tensor) -> bool:
         torch._C._functorch.peek_interpreter_stack() is None
         and torch._C._len_torch_dispatch_stack() == 0
         and not torch.jit.is_tracing()
-        and all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
+        and all(type(tensor) in _PLAIN for tensor in tensors)
     )
 
 

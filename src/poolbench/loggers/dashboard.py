@@ -17,11 +17,13 @@ with warnings.catch_warnings():
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
+from poolbench.loggers.wandb_report import TITLE
+
 VARIANT = "labels.variant"
 WIDTH, HEIGHT = 12, 8
 COLUMNS = (
     *("run:state", f"config:{VARIANT}", "config:labels.backbone", "config:labels.dataset", "config:seed"),
-    *("summary:test_accuracy", "summary:difference_mean", "summary:verdict", "summary:parameters"),
+    *("summary:{score}", "summary:difference_mean", "summary:verdict", "summary:parameters"),
     *("summary:training_ratio", "summary:status"),
 )
 NO_INTERVAL = (
@@ -43,6 +45,7 @@ class Dashboard:
         failed: cells without a result, a line each.
         baseline: the run of the reference that others are set beside; empty: there is none.
         measured: whether speed was measured.
+        score: the primary score of the experiment's task, as records name it.
     """
 
     experiment: str
@@ -53,6 +56,7 @@ class Dashboard:
     failed: Sequence[str]
     baseline: str
     measured: bool
+    score: str = "accuracy"
 
     def workspace(self) -> ws.Workspace:
         """Return the workspace: a section for each question."""
@@ -64,8 +68,8 @@ class Dashboard:
             settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
             runset_settings=ws.RunsetSettings(
                 filters=self._group(),
-                order=[ws.Ordering(ws.Summary("test_accuracy"), ascending=False)],
-                pinned_columns=list(COLUMNS),
+                order=[ws.Ordering(ws.Summary(self._test), ascending=False)],
+                pinned_columns=[column.format(score=self._test) for column in COLUMNS],
                 baseline_run=self.baseline or None,
             ),
         )
@@ -102,17 +106,23 @@ class Dashboard:
         """Return the filter that leaves the experiment's runs, cells and report, in the language of Python."""
         return f"Metric('Group') == {self.experiment!r}"
 
+    @property
+    def _test(self) -> str:
+        return f"test_{self.score}"
+
     def _sections(self) -> Mapping[str, list[Any]]:
         spread: dict[str, Any] = {"groupby": wr.Config(VARIANT), "groupby_aggfunc": "mean"}
         curve: dict[str, Any] = {"x": "epoch", **spread, "groupby_rangefunc": "stderr", "smoothing_factor": 0.0}
         verdict = "\n".join(f"- {line}" for line in self.words) or "Nothing was compared."
+        words = self.score.replace("_", " ")
+        title = words[:1].upper() + words[1:]
         failed = "\n".join(f"- {line}" for line in self.failed) or "No cell failed."
         return {
             "Verdicts": _placed(wr.MarkdownPanel(markdown=verdict), wr.WeavePanelSummaryTable(table_name="verdicts")),
-            "Accuracy by variant, with its spread over seeds": _placed(
+            f"{title} by variant, with its spread over seeds": _placed(
                 wr.BarPlot(
-                    title="Test accuracy: mean and standard deviation over seeds",
-                    metrics=[wr.SummaryMetric("test_accuracy")],
+                    title=f"Test {words}: mean and standard deviation over seeds",
+                    metrics=[wr.SummaryMetric(self._test)],
                     orientation="h",
                     **spread,
                     groupby_rangefunc="stddev",
@@ -124,7 +134,7 @@ class Dashboard:
                     query={"summaryTable": {"tableKey": "difference_table"}},
                     chart_name="wandb/bar/v0",
                     chart_fields={"label": "arm", "value": "difference_mean"},
-                    chart_strings={"title": "Difference to the reference, fractions of 1"},
+                    chart_strings={"title": TITLE},
                 ),
                 wr.BarPlot(
                     title="Difference to the reference (each arm's, from the tables)",
@@ -134,23 +144,23 @@ class Dashboard:
                     groupby_rangefunc="none",
                 ),
             ),
-            "Accuracy against speed and parameters": _placed(
+            f"{title} against speed and parameters": _placed(
                 wr.ScatterPlot(
-                    title="Test accuracy against training speed (ratio to the reference)",
+                    title=f"Test {words} against training speed (ratio to the reference)",
                     x=wr.SummaryMetric("training_ratio"),
-                    y=wr.SummaryMetric("test_accuracy"),
+                    y=wr.SummaryMetric(self._test),
                 )
                 if self.measured
                 else wr.MarkdownPanel(markdown="Speed was not measured: `speed.measure=true` does."),
                 wr.ScatterPlot(
-                    title="Test accuracy against parameters",
+                    title=f"Test {words} against parameters",
                     x=wr.SummaryMetric("parameters"),
-                    y=wr.SummaryMetric("test_accuracy"),
+                    y=wr.SummaryMetric(self._test),
                     log_x=True,
                 ),
             ),
             "Learning curves by variant, with standard error": _placed(
-                wr.LinePlot(title="Validation accuracy", y=["val_accuracy"], title_x="epoch", **curve),
+                wr.LinePlot(title=f"Validation {words}", y=[f"val_{self.score}"], title_x="epoch", **curve),
                 wr.LinePlot(title="Training loss", y=["train_loss"], title_x="epoch", **curve),
             ),
             "Failed cells": _placed(

@@ -15,6 +15,7 @@ class Reported:
         experiment: its name.
         question: what it asks; empty: not said.
         words: the verdict in words.
+        arms: a row for each arm: the summary with each arm's score.
         tables: rows by the table's name, as the CSV files have them.
         figures: pictures by name.
         page: report.html.
@@ -24,13 +25,14 @@ class Reported:
     experiment: str
     question: str
     words: Sequence[str]
+    arms: Any
     tables: Mapping[str, Any]
     figures: Mapping[str, Path]
     page: Path
 
     def columns(self) -> dict[str, dict[str, Any]]:
         """Return the summary's row of each arm, by its digest: plain values, those that are not there left out."""
-        rows = self.tables["summary"].to_dict("records")
+        rows = self.arms.to_dict("records")
         return {row["arm_id"]: {name: plain(value) for name, value in row.items() if _known(value)} for row in rows}
 
 

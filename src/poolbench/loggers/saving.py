@@ -10,6 +10,7 @@ from poolbench.loggers.dashboard import Dashboard
 from poolbench.loggers.line import within
 from poolbench.loggers.session import Session
 from poolbench.loggers.wandb_place import LOOK_S, default_entity, hindrance, in_words, prepare
+from poolbench.score import task_of
 
 SAVE_S = 60.0
 
@@ -40,6 +41,7 @@ def dashboard_of(
         failed=tuple(failed),
         baseline=references[0] if references else "",
         measured=measured,
+        score=task_of(records[0])[1].name if records else "accuracy",
     )
 
 

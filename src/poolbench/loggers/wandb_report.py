@@ -13,9 +13,10 @@ from poolbench.loggers.wandb_place import DISABLED, ONLINE, in_sweep, mode
 from poolbench.loggers.wandb_tables import MOST_ROWS
 
 REPORT = "report"
+TITLE = "Difference to the reference, in the score's unit"
 VERDICTS = (
-    *("backbone", "dataset", "variant", "n_seeds", "test_accuracy_mean", "test_accuracy_ci95_low"),
-    *("test_accuracy_ci95_high", "difference_mean", "difference_ci95_low", "difference_ci95_high", "difference_p_holm"),
+    *("backbone", "dataset", "variant", "task", "score", "unit", "n_seeds", "score_mean", "score_ci95_low"),
+    *("score_ci95_high", "difference_mean", "difference_ci95_low", "difference_ci95_high", "difference_p_holm"),
     *("margin", "verdict", "reference"),
 )
 
@@ -49,8 +50,7 @@ def _fill(one: Any, reported: Reported) -> None:
 
     run = one.run
     one.summary({"verdict": "\n".join(reported.words), "status": "ok"})
-    summary = reported.tables["summary"]
-    verdicts = summary[[name for name in VERDICTS if name in summary.columns]]
+    verdicts = reported.arms[[name for name in VERDICTS if name in reported.arms.columns]]
     logged: dict[str, Any] = {"verdicts": _table(verdicts)}
     logged |= {f"tables/{name}": _table(table) for name, table in reported.tables.items() if len(table)}
     logged |= {f"figures/{name}": wandb.Image(str(path)) for name, path in reported.figures.items()}
@@ -65,7 +65,7 @@ def _fill(one: Any, reported: Reported) -> None:
             _table(compared.assign(arm=_arms(compared))[["arm", "difference_mean"]]),
             "arm",
             "difference_mean",
-            title="Difference to the reference, fractions of 1",
+            title=TITLE,
         )
         chart.table.bind_to_run(run, "difference_table", 0)
         logged["difference"] = chart

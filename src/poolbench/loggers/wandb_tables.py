@@ -35,7 +35,7 @@ def audit_rows(record: Mapping[str, Any]) -> Rows | None:
 def confusion_rows(record: Mapping[str, Any], folder: Path) -> Rows | None:
     """Return how many test images of each class were taken for which; pairs that never occur are left out.
 
-    None where the record has no outcomes, or they cannot be read.
+    None where the record has no outcomes of classes, or they cannot be read.
     """
     from poolbench.record import OUTCOMES_FILE
 
@@ -46,7 +46,10 @@ def confusion_rows(record: Mapping[str, Any], folder: Path) -> Rows | None:
 
     try:
         with np.load(folder / OUTCOMES_FILE, allow_pickle=False) as found:
-            pairs = Counter(zip(found["target"].tolist(), found["predicted"].tolist(), strict=True))
+            target, predicted = found["target"], found["predicted"]
+            if target.ndim != 1 or target.dtype.kind not in "iu" or predicted.dtype.kind not in "iu":
+                return None  # of another task: no class was taken for another
+            pairs = Counter(zip(target.tolist(), predicted.tolist(), strict=True))
     except (OSError, ValueError, KeyError):
         return None
 

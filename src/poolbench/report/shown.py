@@ -3,6 +3,7 @@
 from poolbench.experiment import read_experiment
 from poolbench.loggers.reported import Reported
 from poolbench.report.make import PAGE, Report
+from poolbench.report.tables.frames import with_scores
 
 
 def reported(report: Report) -> Reported:
@@ -13,6 +14,7 @@ def reported(report: Report) -> Reported:
         experiment=experiment.name,
         question=experiment.question,
         words=report.words,
+        arms=with_scores(report.tables),
         tables=report.tables,
         figures={path.stem: path for path in report.files if path.suffix == ".png"},
         page=report.folder / PAGE,

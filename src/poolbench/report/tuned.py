@@ -20,6 +20,7 @@ from poolbench.report.reading.trials import TUNED, Trial, Trials, best_points, s
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.tables.frames import frame
 from poolbench.report.text.views import given, points_text
+from poolbench.score import ACCURACY, Score, task_of
 from poolbench.tuning import order, spread
 
 
@@ -81,7 +82,7 @@ def _row(
     its: Arm | None,
     beside: Mapping[str, Compared],
 ) -> dict[str, Any]:
-    over_space = spread([score(record) for _, record in tried])
+    over_space, by = spread([score(record) for _, record in tried]), _score_of(arm)
     there = _of(arm, compared[arm.arm_id], "shared")
     tuned_arm = {} if its is None else _of(its, beside[its.arm_id], "tuned")
     means = there["shared_test_accuracy_mean"], tuned_arm.get("tuned_test_accuracy_mean")
@@ -89,15 +90,21 @@ def _row(
         **{"backbone": arm.backbone, "dataset": arm.dataset, "variant": arm.variant, "arm_id": arm.arm_id},
         "n_points": over_space.tried,
         "n_points_finished": over_space.finished,
-        "val_accuracy_low": over_space.low,
-        "val_accuracy_median": over_space.median,
-        "val_accuracy_high": over_space.high,
+        "val_accuracy_low": by.sign * over_space.low,
+        "val_accuracy_median": by.sign * over_space.median,
+        "val_accuracy_high": by.sign * over_space.high,
         "best_point": "" if best is None else "; ".join(f"{key}={value}" for key, value in best.values.items()),
         **there,
         **tuned_arm,
         "gain": means[1] - means[0] if given(means[0]) and given(means[1]) else None,
         "trials_s": sum(_seconds(record) for _, record in tried),
+        # For the words, not for the table.
+        "judged_by": by,
     }
+
+
+def _score_of(arm: Arm) -> Score:
+    return next((task_of(record)[1] for record in arm.records.values()), ACCURACY)
 
 
 def _of(arm: Arm, one: Compared, side: str) -> dict[str, Any]:
@@ -129,7 +136,8 @@ def _words(block: Block, rows: Sequence[Mapping[str, Any]], seed: int) -> str:
         f"{block.title}, tuned: {points} points of the recipe for each arm, scored on validation with seed {seed} "
         f"({cost:.1f} s); each arm at its best point: {'; '.join(map(_named, rows))}."
     )
-    changed = order(_means(rows, "shared"), _means(rows, "tuned"))
+    better = rows[0]["judged_by"].sign > 0
+    changed = order(_means(rows, "shared"), _means(rows, "tuned"), larger_is_better=better)
     if changed is None:
         return f"{text} Fewer than two arms have both."
     if not changed.changed:
@@ -150,10 +158,16 @@ def _named(row: Mapping[str, Any]) -> str:
         return (
             f"{row['variant']} (no trial finished)" if not row["n_points_finished"] else f"{row['variant']} (not run)"
         )
-    parts = [f"{points_text(row['gain'])} points to the shared recipe"] if given(row["gain"]) else []
+    by = row["judged_by"]
+    parts = [f"{_change(by, row['gain'])} to the shared recipe"] if given(row["gain"]) else []
     for side, name in (("shared", "there"), ("tuned", "tuned")):
         if given(row.get(f"{side}_difference_mean")):
-            parts.append(f"{name} {row[f'{side}_verdict']} {points_text(row[f'{side}_difference_mean'])}")
-    low, high = (100 * row[f"val_accuracy_{end}"] for end in ("low", "high"))
-    parts.append(f"validation {low:.1f} to {high:.1f} % over the space")
+            parts.append(f"{name} {row[f'{side}_verdict']} {_change(by, row[f'{side}_difference_mean'])}")
+    low, high = (by.text(row[f"val_accuracy_{end}"]) for end in ("low", "high"))
+    parts.append(f"validation {low} to {high} over the space")
     return f"{row['variant']} ({', '.join(parts)})"
+
+
+def _change(by: Score, value: float) -> str:
+    """Return a difference of scores with its sign and unit."""
+    return f"{points_text(value)} points" if by.is_fraction else f"{value:+.3g} {by.unit}".rstrip().replace("-", "−")

@@ -12,6 +12,7 @@ from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.experiment import Experiment
 from poolbench.force import Force
 from poolbench.loggers.secrets import require_no_named_secret, require_no_secret
+from poolbench.paths import expanded
 from poolbench.record import GROUPS
 from poolbench.settings import Settings
 from poolbench.sweep.threads import checked_threads
@@ -171,7 +172,7 @@ class SweepSettings:
             for group in GROUPS:
                 require_no_named_secret(one.get(group), group)
         settings = Settings(
-            results_dir=Path(str(config["results_dir"])).expanduser(),
+            results_dir=expanded(str(config["results_dir"]), "results_dir"),
             name=name,
             reference=str(config["reference"]),
             margin=margin / 100,

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from pooling.head_cases import CONTEXT, FILES, SPECS, YAMLS, head_for, images, images_for
 from pooling.references.heads import REFERENCES
 from torch import Tensor, nn
+from torch.export import Dim
 
 from poolbench.errors import ConfigurationError
 from poolbench.pooling.heads.adaptive import AdaptiveAvgPool2dFlatten, AdaptiveMaxPool2dFlatten
@@ -691,3 +692,32 @@ def test_a_misspelt_argument_of_a_nested_head_is_found() -> None:
     }
     with pytest.raises(ConfigurationError, match="output"):
         build(spec, CONTEXT, where="head")
+
+
+def check_exported_for_any_size(spec: dict[str, Any], *, strict: bool) -> None:
+    head = head_for(spec)
+    sizes = {0: Dim("batch", min=2, max=16), 2: Dim("height", min=8, max=64), 3: Dim("width", min=8, max=64)}
+    x = images_for(head, 2, 4, 12, 10)
+    program = torch.export.export(head, (x,), dynamic_shapes=(sizes,), strict=strict).module()
+    for size in ((2, 12, 10), (3, 9, 11), (2, 15, 8)):
+        x = images_for(head, size[0], 4, *size[1:])
+        torch.testing.assert_close(program(x), head(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_fraction_of_places_is_that_of_any_size() -> None:
+    """Exported or traced once, a head takes as many values of another map as that has for it."""
+    spec = {"_target_": "poolbench.pooling.GAMPPool2d", "k": 0.25}
+    check_exported_for_any_size(spec, strict=False)
+    head = head_for(spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch calls its tracing deprecated
+        traced = torch.jit.trace(head, images(1, 4, 4, 4))
+    for x in (images(2, 4, 9, 7), images(1, 4, 1, 1)):
+        torch.testing.assert_close(traced(x), head(x))
+
+
+@pytest.mark.slow
+@each
+@pytest.mark.parametrize("strict", [False, True])
+def test_exported_once_for_any_size(spec: dict[str, Any], strict: bool) -> None:
+    check_exported_for_any_size(spec, strict=strict)

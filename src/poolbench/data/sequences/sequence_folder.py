@@ -13,6 +13,7 @@ from poolbench.data.sequences.files import PARTS, part_files, read_sequences
 from poolbench.data.sequences.fitting import CROPS, common_length, fit_length
 from poolbench.data.sizes import sizes_of
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import expanded
 from poolbench.streams import stream
 
 
@@ -58,7 +59,7 @@ class SequenceFolder:
             raise ConfigurationError(f"`dataset.image_size` must be null or [LENGTH], got {image_size!r}")
         self.name = name
         self.crop = crop
-        self.root = Path(root).expanduser()
+        self.root = expanded(root, "dataset.root")
         self.files = part_files(self.root, pair)
         self.sequences = {part: [one for path in self.files[part] for one in read_sequences(path)] for part in PARTS}
         self.class_names = self._class_names()

@@ -11,6 +11,7 @@ from poolbench.data.images import HeldImages, LoadedImages
 from poolbench.data.in_memory import held, loaded
 from poolbench.data.series.ucr_files import Series, class_names, pair_of_files, read_series, without_missing
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import expanded
 
 MISSING = ("error", "interpolate")
 
@@ -46,7 +47,7 @@ class Ucr:
             )
         if missing not in MISSING:
             raise ConfigurationError(f"`dataset.missing` must be one of {', '.join(MISSING)}, got {missing!r}")
-        self.root = Path(root).expanduser()
+        self.root = expanded(root, "dataset.root")
         found, train, test = pair_of_files(self.root, series)
         self.name = name
         self.missing = missing

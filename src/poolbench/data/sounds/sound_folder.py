@@ -20,6 +20,7 @@ from poolbench.data.sounds.log_mel import LogMel, fit_samples
 from poolbench.data.sounds.speakers import groups_of, held_out
 from poolbench.data.sounds.wav_files import at_rate, fitted, read_wav
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import expanded
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class SoundFolder:
         self.memory_limit_mib = memory_limit_mib
         self.image_size: Sequence[int] = (bands, self.log_mel.frames(self.samples))
         self.step_ms = 1000 * hop / rate_hz
-        self.listing = list_classes(Path(root).expanduser(), SOUNDS)
+        self.listing = list_classes(expanded(root, "dataset.root"), SOUNDS)
         self.num_classes = len(self.listing.classes)
         self.groups = groups_of([file.path for file in self.listing.files], group)
         self.test = held_out(self.groups, leave_out)

@@ -12,7 +12,7 @@ from torch import Tensor
 from poolbench.kernels.cpu.buffers import Buffers
 from poolbench.kernels.cpu.library import Kernel, has_tables, kernel
 from poolbench.kernels.cpu.spec import ARGUMENTS, KernelSpec
-from poolbench.kernels.cpu.team import addresses, run, threads_for
+from poolbench.kernels.cpu.team import addresses, run_by_team, threads_for
 from poolbench.kernels.geometry import CACHE_LINE, Geometry
 from poolbench.kernels.memory import address, arranged
 from poolbench.kernels.plain import wide_dtype
@@ -29,14 +29,7 @@ CHANGING = struct.Struct("8q")
 
 def window(x: Tensor, params: Tensor | None, key: Tensor | int | None, program: Program, geometry: Geometry) -> Tensor:
     """Return the results of all windows (B, C, H', W'); see `plain.pool_plain` for the arguments."""
-    shared = params is not None and params.shape[1] == 1
-    last, threads = lies_channels_last(x), torch.get_num_threads()
-    plan = _plan(program, geometry, tuple(x.shape), x.dtype, last, False, threads, shared)
-    out = x.new_empty_strided(plan.size, plan.strides)
-    if plan.kernel is None:
-        return out.zero_()
-    _run(plan, arranged(x, plan.layout), out, None, _as_read(params, plan), None, key)
-    return out
+    return ready(x, params, program, geometry).window(x, params, key)
 
 
 def window_gradient(
@@ -50,26 +43,82 @@ def window_gradient(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Return what the map and the parameters get of the gradient of the results; None where there are none."""
-    shared = params is not None and params.shape[1] == 1
-    threads = torch.get_num_threads()
-    plan = _plan(program, geometry, tuple(size), gradient.dtype, channels_last, True, threads, shared)
-    gx = gradient.new_empty_strided(plan.size, plan.strides)
-    if plan.kernel is None:
-        return gx.zero_(), None if params is None else params.new_zeros(params.shape, dtype=plan.wide)
-    x = arranged(x, plan.layout) if x is not None and plan.map_size else None
-    gradient = arranged(gradient, plan.layout)
-    if params is None:
-        _run(plan, x, gx, gradient, None, None, key)
-        return gx, None
-    # A thread sums for itself.
-    parts = gx.new_zeros(params.shape if plan.threads == 1 else (plan.threads, *params.shape), dtype=plan.wide)
-    _run(plan, x, gx, gradient, _as_read(params, plan), parts, key)
-    return gx, parts if plan.threads == 1 else parts.sum(0)
+    shared = params is not None and params.shape[-1] == 1
+    found = _ready(program, geometry, torch.Size(size), gradient.dtype, channels_last, shared)
+    return found.window_gradient(gradient, x, params, key)
+
+
+def ready(x: Tensor, params: Tensor | None, program: Program, geometry: Geometry) -> "Ready":
+    """Return what runs a program on maps like this one, with parameters like these."""
+    shared = params is not None and params.shape[-1] == 1
+    return _ready(program, geometry, x.shape, x.dtype, lies_channels_last(x), shared)
+
+
+class Ready:
+    """What runs a program on maps of one size, dtype and layout: decided once, since a small map takes less time.
+
+    Args:
+        program, geometry, size, dtype, channels_last: what, and on which maps.
+        shared: whether all channels have the same parameters.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        geometry: Geometry,
+        size: torch.Size,
+        dtype: torch.dtype,
+        channels_last: bool,
+        shared: bool,
+    ) -> None:
+        self.program, self.geometry, self.size = program, geometry, size
+        self._decided = program, geometry, size, dtype, channels_last, shared
+        # For the number of threads that there were.
+        self._value: tuple[int, _Plan] | None = None
+        self._derivative: tuple[int, _Plan] | None = None
+
+    def window(self, x: Tensor, params: Tensor | None, key: Tensor | int | None) -> Tensor:
+        """Return the results of all windows."""
+        threads = torch.get_num_threads()
+        if self._value is None or self._value[0] != threads:
+            self._value = threads, _plan(*self._decided, derivative=False, most_threads=threads)
+        plan = self._value[1]
+        out = x.new_empty_strided(plan.size, plan.strides)
+        if plan.kernel is None:
+            return out.zero_()
+        _run(plan, arranged(x, plan.layout), out, None, _as_read(params, plan), None, key)
+        return out
+
+    def window_gradient(
+        self, gradient: Tensor, x: Tensor | None, params: Tensor | None, key: Tensor | int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what the map and the parameters get of the gradient of the results; None where there are none."""
+        threads = torch.get_num_threads()
+        if self._derivative is None or self._derivative[0] != threads:
+            self._derivative = threads, _plan(*self._decided, derivative=True, most_threads=threads)
+        plan = self._derivative[1]
+        gx = gradient.new_empty_strided(plan.size, plan.strides)
+        if plan.kernel is None:
+            return gx.zero_(), None if params is None else params.new_zeros(params.shape, dtype=plan.wide)
+        x = arranged(x, plan.layout) if x is not None and plan.map_size else None
+        gradient = arranged(gradient, plan.layout)
+        if params is None:
+            _run(plan, x, gx, gradient, None, None, key)
+            return gx, None
+        # A thread sums for itself.
+        parts = gx.new_zeros(params.shape if plan.threads == 1 else (plan.threads, *params.shape), dtype=plan.wide)
+        _run(plan, x, gx, gradient, _as_read(params, plan), parts, key)
+        return gx, parts if plan.threads == 1 else parts.sum(0)
+
+
+_ready = functools.lru_cache(maxsize=4096)(Ready)
 
 
 def _as_read(params: Tensor | None, plan: "_Plan") -> Tensor | None:
     """Return parameters as a kernel reads them."""
-    return None if params is None else arranged(params.to(plan.wide), torch.contiguous_format)
+    if params is None or (params.dtype is plan.wide and params.is_contiguous() and not params.is_neg()):
+        return params
+    return arranged(params.to(plan.wide), torch.contiguous_format)
 
 
 def _run(
@@ -83,26 +132,34 @@ def _run(
 ) -> None:
     """Run a kernel on what lies as it reads it: maps in the plan's layout, parameters in the dtype computed in."""
     assert plan.kernel is not None
-    pointers = [0] * 6
     dtype, layout = out.dtype, plan.layout
+    of_x = of_gradient = of_params = of_gparams = of_scratch = 0
     if plan.map_size:
-        pointers[0] = address("the map", x, CPU, dtype, plan.map_size, layout)
-    pointers[1] = address("the result", out, CPU, dtype, plan.size, layout)
+        of_x = address("the map", x, CPU, dtype, plan.map_size, layout)
+    of_out = address("the result", out, CPU, dtype, plan.size, layout)
     if plan.gradient_size:
-        pointers[2] = address("the gradient", gradient, CPU, dtype, plan.gradient_size, layout)
+        of_gradient = address("the gradient", gradient, CPU, dtype, plan.gradient_size, layout)
     if plan.params_size:
-        pointers[3] = address("the parameters", params, CPU, plan.wide, plan.params_size)
+        # One parameter may come without its dimension.
+        flat = params is not None and params.ndim == 1 and plan.params_size[0] == 1
+        size = plan.params_size[1:] if flat else plan.params_size
+        of_params = address("the parameters", params, CPU, plan.wide, size)
         if plan.gradient_size:
-            size = plan.params_size if plan.threads == 1 else (plan.threads, *plan.params_size)
-            pointers[4] = address("the parameters' gradients", gparams, CPU, plan.wide, size)
+            if plan.threads > 1:
+                size = (plan.threads, *size)
+            of_gparams = address("the parameters' gradients", gparams, CPU, plan.wide, size)
     if plan.scratch_bytes:
         # Of sums, rows begin and end with zeros that are never written; cotangents, and a ring of rows, begin at 0.
         make = torch.zeros if plan.clear_scratch else torch.empty
         size = (plan.threads * plan.scratch_bytes,)
         scratch = make(size, dtype=torch.uint8, device=CPU)
-        pointers[5] = address("scratch memory", scratch, CPU, torch.uint8, size)
-    changing = CHANGING.pack(*pointers, plan.scratch_bytes, 0 if key is None else int(key))
-    run(plan.kernel, changing + plan.fixed, plan.threads)
+        of_scratch = address("scratch memory", scratch, CPU, torch.uint8, size)
+    number = 0 if key is None else int(key)
+    changing = CHANGING.pack(of_x, of_out, of_gradient, of_params, of_gparams, of_scratch, plan.scratch_bytes, number)
+    if plan.threads == 1:
+        plan.kernel.call_part(changing + plan.fixed, 0, 1)
+    else:
+        run_by_team(plan.kernel, changing + plan.fixed, plan.threads)
 
 
 @dataclass(frozen=True)
@@ -135,16 +192,16 @@ class _Plan:
     wide: torch.dtype
 
 
-@functools.lru_cache(maxsize=4096)
 def _plan(
     program: Program,
     geometry: Geometry,
-    size: tuple[int, ...],
+    size: torch.Size,
     dtype: torch.dtype,
     channels_last: bool,
+    shared: bool,
+    *,
     derivative: bool,
     most_threads: int,
-    shared: bool = False,
 ) -> _Plan:
     if math.prod(geometry.kernel_size) != program.size:
         raise ValueError(f"the window {geometry.kernel_size} must have {program.size} values for {program.name}")

@@ -51,11 +51,9 @@ def threads_for(values: int, units: int, most: int) -> int:
     return max(1, min(most, units, values // LEAST_WORK))
 
 
-def run(kernel: Kernel, table: bytes, threads: int) -> None:
-    """Run a kernel over all its work; `table` has its arguments, 64 bits each."""
-    if threads == 1:
-        kernel.call_part(table, 0, 1)
-    elif (library := openmp()) is not None:
+def run_by_team(kernel: Kernel, table: bytes, threads: int) -> None:
+    """Run a kernel over all its work by several threads; `table` has its arguments, 64 bits each."""
+    if (library := openmp()) is not None:
         library.GOMP_parallel(kernel.team, table, threads, 0)
     else:
         pool = _pool(torch.get_num_threads())

@@ -30,16 +30,29 @@ def pair(name: str, value: int | Sequence[int], *, least: int = 1) -> tuple[int,
     given = tuple(value) if isinstance(value, Sequence) else (value, value)
     both = [whole(each, least) for each in given]
     if len(both) != 2 or both[0] is None or both[1] is None:
-        raise ValueError(f"`{name}` must be one or two whole numbers of at least {least}, got {value!r}")
+        raise ValueError(f"`{name}` must be one or two whole numbers of at least {least}, got {shown(value)}")
     return both[0], both[1]
 
 
 def whole(value: Any, least: int) -> int | None:
     """Return a whole number, NumPy's too, as Python's; None if it is none, or below `least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, bool):
         return None
-    number = operator.index(value)
+    try:
+        number = operator.index(value)
+    except TypeError:  # an array has `__index__`, too, and says then that it is more than a number
+        return None
     return number if number >= least else None
+
+
+def shown(value: object) -> str:
+    """Return how a message shows what was given: on one line, an array too.
+
+    >>> import numpy
+    >>> shown(numpy.eye(2))
+    'array([[1., 0.], [0., 1.]])'
+    """
+    return " ".join(repr(value).split())
 
 
 def whole_number(name: str, value: object, *, least: int = 1) -> int:
@@ -50,7 +63,7 @@ def whole_number(name: str, value: object, *, least: int = 1) -> int:
     """
     number = whole(value, least)
     if number is None:
-        raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
+        raise ValueError(f"`{name}` must be a whole number of at least {least}, got {shown(value)}")
     return number
 
 
@@ -61,5 +74,5 @@ def positive_number(name: str, value: object) -> float:
     2.0
     """
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
-        raise ValueError(f"`{name}` must be a number above 0, got {value!r}")
+        raise ValueError(f"`{name}` must be a number above 0, got {shown(value)}")
     return float(value)

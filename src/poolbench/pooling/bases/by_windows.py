@@ -7,8 +7,9 @@ from torch import Tensor
 
 from poolbench.kernels import operator as kernels
 from poolbench.kernels.geometry import Geometry
-from poolbench.kernels.precision import is_channels_last, upcast
-from poolbench.kernels.transforms import is_transformed
+from poolbench.kernels.links import Link
+from poolbench.kernels.precision import is_channels_last, lies_channels_last, upcast
+from poolbench.kernels.transforms import is_only_recorded, is_transformed
 from poolbench.pooling.bases.tap import TapPool2d
 
 # Places of a window of a column and of rows: torch is left with one number in so many. Measured, as all of these:
@@ -36,10 +37,20 @@ class ByWindows:
 
     def __init__(self, kind: type[TapPool2d], **own: Any) -> None:
         self.of_rows = kind((PLACES_OF_ROWS, 1), ceil_mode=True, **own)
+        self._known: tuple[tuple[Any, ...], str] | None = None
         self.of_column = kind((PLACES_OF_COLUMN, 1), ceil_mode=True, **own) if self.of_rows.has_sums else self.of_rows
 
     def why_torch(self, x_BCHW: Tensor, learned: Tensor | None) -> str:
         """Return why no kernel takes this map, "" where one does."""
+        if not (is_only_recorded(x_BCHW) and (learned is None or is_only_recorded(learned))):
+            return self._why_torch(x_BCHW, learned)
+        # Of a map like the one before it, it is known.
+        asked = x_BCHW.shape, x_BCHW.dtype, x_BCHW.device, lies_channels_last(x_BCHW)
+        if self._known is None or self._known[0] != asked:
+            self._known = asked, self._why_torch(x_BCHW, learned)
+        return self._known[1]
+
+    def _why_torch(self, x_BCHW: Tensor, learned: Tensor | None) -> str:
         if x_BCHW.device.type != "cpu":
             return f"whole maps are taken by kernels on cpu, the map is on {x_BCHW.device.type}"
         why = self.of_rows.implementation_for(x_BCHW)[1] or self.of_column.implementation_for(x_BCHW)[1]
@@ -47,7 +58,7 @@ class ByWindows:
             why = "a transform of torch.func, or a tangent, needs torch's own operations"
         return why or ("the map is so small that torch's own operations are faster" if _is_small(x_BCHW) else "")
 
-    def __call__(self, x_BCHW: Tensor, learned: Tensor) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, x_BCHW: Tensor, learned: Tensor, link: Link | None = None) -> tuple[Tensor, Tensor | None]:
         """Return the windows' results (B, C, M), and the share of each in the map's places, (M); None: all alike.
 
         Many results are taken by windows in their turn, where possible until one is left. They are then in at least
@@ -55,21 +66,27 @@ class ByWindows:
 
         Args:
             x_BCHW: a map for which `why_torch` has nothing to say.
-            learned: the number of the formula, (1,) or (C,), in at least float32.
+            learned: the number of the formula, (1,) or (C,), in at least float32, or what `link` makes it of.
+            link: see there.
         """
-        y_BCM, share_M = self._taken(x_BCHW, learned)
-        while share_M is None and _are_many(y_BC1M := upcast(y_BCM).unsqueeze(2)):
-            y_BCM, share_M = self._taken(y_BC1M, learned)
+        y_BCM, share_M = self._taken(x_BCHW, learned, link)
+        while y_BCM.shape[-1] > 1 and share_M is None and _are_many(y_BC1M := upcast(y_BCM).unsqueeze(2)):
+            y_BCM, share_M = self._taken(y_BC1M, learned, link)
         return y_BCM, share_M
 
-    def _taken(self, x_BCHW: Tensor, learned: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _taken(self, x_BCHW: Tensor, learned: Tensor, link: Link | None) -> tuple[Tensor, Tensor | None]:
         """Return the results of one map's windows, and their shares."""
         x_BCRW, operator = self._arranged(x_BCHW)
         places = operator.window_size
         height, width = x_BCRW.shape[2:]
         rows = operator.output_shape(height, width)[0]
         geometry = Geometry((places, 1), (places, 1), (0, 0), (1, 1), (rows, width))
-        y_BCRW = kernels.pooled(x_BCRW, learned.unsqueeze(0), None, operator.program, geometry)
+        if is_only_recorded(x_BCRW):
+            run = kernels.runner(x_BCRW, learned, operator.program, geometry)
+            y_BCRW = kernels.recorded(x_BCRW, learned if link else learned.unsqueeze(0), None, run, link)
+        else:
+            params = (link.value(learned) if link else learned).unsqueeze(0)
+            y_BCRW = kernels.pooled(x_BCRW, params, None, operator.program, geometry)
         if rows == 1 or height % places == 0:
             return y_BCRW.flatten(2), None
         places_R = (height - places * torch.arange(rows, device=x_BCRW.device)).clamp(max=places)
@@ -83,7 +100,7 @@ class ByWindows:
         if places % PLACES_OF_ROWS == 0 and not (channels_last and self.of_rows.has_sums):
             return x_BCHW.flatten(2).unflatten(2, (PLACES_OF_ROWS, places // PLACES_OF_ROWS)), self.of_rows
         if channels_last:
-            return x_BCHW.flatten(2).unsqueeze(-1), self.of_column
+            return x_BCHW.view(*x_BCHW.shape[:2], places, 1), self.of_column
         return x_BCHW, self.of_rows
 
 

@@ -19,11 +19,15 @@ class MapModule(nn.Module):
     the map's values (see `selects`), which then is exact; elsewhere they are an error, because a mean or a sum of them
     would be rounded or wrapped. Complex numbers are an error everywhere.
 
+    `small_maps` says of a module what the time goes into if it takes more than three times as long as `nn.MaxPool2d` on
+    a map so small that calls weigh more than what they compute; "" if it does not (`benchmarks/small_maps.py`).
+
     torch.fx (`symbolic_trace`, torchvision's `create_feature_extractor`) takes the module for a leaf, as those of
     `torch.nn`. `torch.jit.trace` follows it, save one that draws in training; `torch.jit.script` is an error.
     """
 
     spatial: ClassVar[int] = 2
+    small_maps: ClassVar[str] = ""
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool a batch (B, C, H, W) or one map (C, H, W); one dimension fewer for a one-dimensional operator."""

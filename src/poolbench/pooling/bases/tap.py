@@ -1,7 +1,7 @@
 """Operators that are a formula of the values of one window: written once, run by compiled kernels or by plain torch."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -9,11 +9,13 @@ from torch import Tensor
 from poolbench.kernels import operator as kernels
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
+from poolbench.kernels.links import Link
 from poolbench.kernels.plain import pool_plain, pool_whole_numbers
+from poolbench.kernels.precision import lies_channels_last
 from poolbench.kernels.program import Program, program
 from poolbench.kernels.sizes import are_known
 from poolbench.kernels.sums import Summands, sums
-from poolbench.kernels.transforms import is_transformed
+from poolbench.kernels.transforms import is_only_recorded, is_transformed
 from poolbench.pooling.bases.maps import FLOATS
 from poolbench.pooling.bases.window import WindowPool2d
 from poolbench.pooling.shared.draws import Draws
@@ -30,8 +32,14 @@ class TapPool2d(WindowPool2d):
     `implementation_for` says which, and why.
     """
 
+    # What makes `params` of one learned tensor, where nothing else does: on small maps it saves time.
+    link: ClassVar[Link | None] = None
+    _link: Link | None = None
+
     # What was asked last of `geometry`, and its answer.
     _known: tuple[tuple[Any, ...], Geometry] | None = None
+    # All that decided of the last map that a kernel took it, and what ran.
+    _taken: tuple[tuple[Any, ...], kernels.Runner] | None = None
 
     def __init__(
         self,
@@ -66,7 +74,11 @@ class TapPool2d(WindowPool2d):
 
     def params(self) -> Tensor | None:
         """Return the learned numbers of the formula, (P, 1) or (P, C), in at least float32; None: there are none."""
-        return None
+        return None if self.link is None else self.link.value(self.linked()).unsqueeze(0)
+
+    def linked(self) -> Tensor:
+        """Return the learned tensor, (1) or (C), of which `link` makes `params`."""
+        raise NotImplementedError(f"{type(self).__name__} must bring `linked` to have a `link`")
 
     def trace(self) -> None:
         """Make the formula ready to run: called once, when everything that it depends on is set."""
@@ -74,6 +86,9 @@ class TapPool2d(WindowPool2d):
             self.draws = Draws()
         modes = (True, False) if self.is_random else (False,)
         self.programs: dict[bool, Program] = {}
+        self._taken = None
+        # A subclass may have `params` of its own.
+        self._link = self.link if type(self).params is TapPool2d.params else None
         was, learned = self.training, self.params()
         self.learned = 0 if learned is None else len(learned)
         for mode in modes:
@@ -84,6 +99,10 @@ class TapPool2d(WindowPool2d):
         self.training = was
         # Asked once, and only where kernels are wanted: the answer loads the compiler.
         self._unavailable = "" if self.implementation == "torch" else kernels.unavailable(self.implementation)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is kept between calls holds addresses of this process.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_known", "_taken")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -118,10 +137,11 @@ class TapPool2d(WindowPool2d):
         device = x_BCHW.device.type
         if self.implementation == "torch":
             return "implementation=torch"
-        if torch.compiler.is_exporting() or torch.jit.is_tracing():
-            return "what is exported or traced needs no kernel"
-        if is_transformed(x_BCHW, *self._parameters.values()):
-            return "a transform of torch.func, or a tangent, needs torch's own operations"
+        if not is_only_recorded(x_BCHW):
+            if torch.compiler.is_exporting() or torch.jit.is_tracing():
+                return "what is exported or traced needs no kernel"
+            if is_transformed(x_BCHW, *self._parameters.values()):
+                return "a transform of torch.func, or a tangent, needs torch's own operations"
         wanted, dtypes = kernels.KERNELS[self.implementation]
         if device != wanted:
             asked = ": implementation=triton asks for kernels there" if device == "cuda" else ""
@@ -141,6 +161,31 @@ class TapPool2d(WindowPool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
+        if not is_only_recorded(x_BCHW):
+            return self._pooled(x_BCHW)
+        # A map like the one before it is decided already: of a small one, deciding takes longer than the kernel.
+        linked = None if self._link is None else self.linked()
+        asked = (
+            *self._settings(),
+            x_BCHW.shape,
+            x_BCHW.dtype,
+            x_BCHW.device,
+            lies_channels_last(x_BCHW),
+            self.implementation,
+            self.training,
+            None if linked is None else linked.shape,
+        )
+        if self._taken is None or self._taken[0] != asked:
+            if self.implementation_for(x_BCHW)[0] == "torch":
+                return self._pooled(x_BCHW)
+            geometry = self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1])
+            self._taken = asked, kernels.runner(x_BCHW, self._params(x_BCHW), self.program, geometry)
+        run = self._taken[1]
+        learned = self._params(x_BCHW) if linked is None else linked
+        key = self.draws.next_key() if run.program.draws else None
+        return kernels.recorded(x_BCHW, learned, key, run, self._link)
+
+    def _pooled(self, x_BCHW: Tensor) -> Tensor:
         if self.implementation_for(x_BCHW)[0] == "torch":
             self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])  # torch's own operations say less of what is wrong
             return self.plain(x_BCHW) if x_BCHW.dtype in FLOATS else self._of_choices(x_BCHW)
@@ -163,10 +208,13 @@ class TapPool2d(WindowPool2d):
         """
         if torch.compiler.is_compiling() or not type(height) is type(width) is int:
             return self._geometry(height, width)
-        asked = (height, width, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        asked = (height, width, *self._settings())
         if self._known is None or self._known[0] != asked:
             self._known = asked, self._geometry(height, width)
         return self._known[1]
+
+    def _settings(self) -> tuple[Any, ...]:
+        return self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
 
     def _geometry(self, height: int, width: int) -> Geometry:
         shape = self.output_shape(height, width)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 
 from poolbench.kernels.sizes import are_known, smaller
-from poolbench.pooling.bases.arguments import checked_implementation, pair, whole
+from poolbench.pooling.bases.arguments import checked_implementation, pair, shown, whole
 from poolbench.pooling.bases.maps import MapModule
 from poolbench.pooling.bases.work import Work, checked_shape, work_of
 
@@ -263,7 +263,7 @@ class WindowPool2d(MapModule):
             return pair(name, value, least=least)
         only = whole(value[0] if isinstance(value, Sequence) and len(value) == 1 else value, least)
         if only is None:
-            raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}")
+            raise ValueError(f"`{name}` must be a whole number of at least {least}, got {shown(value)}")
         return (0 if name == "padding" else 1), only
 
 

@@ -1,5 +1,7 @@
 """A weighted mean over the map's places, the weights from a learned query."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,8 @@ class AttentionPool2d(HeadPool2d):
     >>> head(torch.tensor([[[[1.0, 3.0]], [[0.0, 4.0]]]])).tolist()  # before training: the means
     [[2.0, 2.0]]
     """
+
+    small_maps: ClassVar[str] = "products of matrices"
 
     def __init__(self, channels: int, heads: int = 1, *, implementation: str = "fast") -> None:
         super().__init__(implementation=implementation)

@@ -1,12 +1,14 @@
 """The mean of the k largest values of the whole map."""
 
 import math
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from poolbench.kernels.graph import Value, Window, propagate_nan, sum_of, where, with_gradient_of
 from poolbench.kernels.precision import upcast
+from poolbench.kernels.sizes import are_known, larger
 from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.work import of_sort
@@ -39,6 +41,8 @@ class GAMPPool2d(HeadPool2d):
     [[4.5]]
     """
 
+    small_maps: ClassVar[str] = "a sort of the whole map"
+
     def __init__(self, k: int | float = 0.25, *, implementation: str = "fast") -> None:
         super().__init__(implementation=implementation)
         whole = isinstance(k, int) and not isinstance(k, bool) and k >= 1
@@ -59,7 +63,11 @@ class GAMPPool2d(HeadPool2d):
         if torch.onnx.is_in_onnx_export():  # which knows no stable sort, and passes no gradient
             top_BCK = x_BCN.topk(k, dim=-1).values
         else:  # torch.topk does not say which of equal values it takes
-            top_BCK = x_BCN.sort(dim=-1, descending=True, stable=True).values[..., :k]
+            ranked_BCN = x_BCN.sort(dim=-1, descending=True, stable=True).values
+            if isinstance(k, Tensor):  # of a size that torch.jit.trace leaves open
+                taken_N = torch.arange(x_BCN.shape[-1], device=x_BCN.device) < k
+                return (torch.where(taken_N, upcast(ranked_BCN), 0.0).sum(-1) / k).to(x_BCHW.dtype)
+            top_BCK = ranked_BCN[..., :k]
         return upcast(top_BCK).mean(-1).to(x_BCHW.dtype)
 
     def _by_kernel(self, x_BCHW: Tensor, k: int) -> Tensor:
@@ -88,14 +96,18 @@ class GAMPPool2d(HeadPool2d):
         """Return whether k is one value, the largest."""
         return self.taken_of(height, width) == 1
 
-    def taken_of(self, height: int, width: int) -> int:
+    def taken_of(self, height: Any, width: Any) -> Any:
         """Return how many values are taken of a map of this size.
 
         Raises:
             ValueError: the map has fewer.
         """
-        k = self.k if isinstance(self.k, int) else max(1, int(self.k * (height * width) + 0.5))
-        if k > height * width:
+        if isinstance(self.k, float):
+            share = self.k * (height * width) + 0.5
+            k = larger(1, share.to(torch.int64) if isinstance(share, Tensor) else torch.sym_int(share))
+        else:
+            k = self.k
+        if are_known(height, width) and k > height * width:
             raise ValueError(f"`k` must be at most the number of values of the map, {height}x{width}, got {k}")
         return k
 

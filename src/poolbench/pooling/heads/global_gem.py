@@ -1,8 +1,11 @@
 """The generalised mean of the whole map, with a learned exponent."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
+from poolbench.kernels.links import Unchanged
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.arguments import positive_number
 from poolbench.pooling.bases.by_windows import ByWindows
@@ -42,6 +45,7 @@ class GlobalGeMPool2d(HeadPool2d):
     [[5.0]]
     """
 
+    small_maps: ClassVar[str] = "a logarithm and a power of each value of the map, and their derivatives"
     domain = "positive"
 
     def __init__(
@@ -91,10 +95,11 @@ class GlobalGeMPool2d(HeadPool2d):
 
     def _by_windows(self, x_BCHW: Tensor) -> Tensor:
         """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""
-        p_C = upcast(self.exponents())
-        means_BCM, share_M = self.windows(x_BCHW, p_C)
+        learned = self.exponents()
+        means_BCM, share_M = self.windows(x_BCHW, learned, Unchanged())
         if means_BCM.shape[-1] == 1:
             return means_BCM.squeeze(-1)
+        p_C = upcast(learned)
         means_BCM = upcast(means_BCM)
         scale_BC1 = self._scale(means_BCM)
         raised_BCM = ((means_BCM / scale_BC1).log2() * p_C.view(-1, 1)).exp2()

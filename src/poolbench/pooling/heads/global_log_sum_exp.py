@@ -1,6 +1,7 @@
 """The logarithm of the mean exponential of the whole map."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,8 @@ class GlobalLogSumExp2d(HeadPool2d):
     >>> round(y.item(), 4), round(math.log(2), 4)  # (1 + 3) / 2 = 2
     (0.6931, 0.6931)
     """
+
+    small_maps: ClassVar[str] = "an exponential of each value of the map, and its derivative"
 
     def __init__(
         self,

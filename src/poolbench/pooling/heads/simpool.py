@@ -1,5 +1,7 @@
 """SimPool: one step of cross-attention from the map's mean."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,6 +41,7 @@ class SimPool2d(HeadPool2d):
     torch.Size([2, 3])
     """
 
+    small_maps: ClassVar[str] = "products of matrices"
     keeps_constants = False
 
     def __init__(

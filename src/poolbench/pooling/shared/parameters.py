@@ -1,9 +1,7 @@
 """Learned parameters, one for the layer or one for each channel."""
 
 import torch
-from torch import Tensor, nn
-
-from poolbench.kernels.precision import upcast
+from torch import Tensor
 
 PER = ("layer", "channel")
 
@@ -43,8 +41,3 @@ def group_of_channel(groups: int, channels: int, device: torch.device) -> Tensor
     [0, 0, 0, 1, 1]
     """
     return torch.arange(channels, device=device) * groups // channels
-
-
-def sigmoid_weight(logit: nn.Parameter) -> Tensor:
-    """Return sigmoid(logit), a weight between 0 and 1, in at least float32: it is not rounded before it is used."""
-    return upcast(logit).sigmoid()

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from poolbench.kernels.graph import Value, Window, exp, maximum, reduce, stop_gradient, sum_of, where
+from poolbench.kernels.links import Link, Sigmoid
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import absolute, balanced, divided, restored, restoring, softmax, weighted
-from poolbench.pooling.shared.parameters import check_per, sigmoid_weight
+from poolbench.pooling.shared.parameters import check_per
 
 
 def dice(a: Value, b: Value) -> Value:
@@ -43,6 +45,9 @@ class AdaPool2d(TapPool2d):
     3.0
     """
 
+    small_maps: ClassVar[str] = "two exponentials and a division of each value, and their derivatives"
+    link: ClassVar[Link | None] = Sigmoid()
+
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -60,9 +65,9 @@ class AdaPool2d(TapPool2d):
         self.logit = nn.Parameter(torch.zeros(check_per(per, channels)))
         self.trace()
 
-    def params(self) -> Tensor:
-        """Return b."""
-        return sigmoid_weight(self.logit).unsqueeze(0)
+    def linked(self) -> Tensor:
+        """Return the logit of b."""
+        return self.logit
 
     def formula(self, window: Window) -> Value:
         """Return the blend."""

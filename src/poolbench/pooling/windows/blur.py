@@ -306,6 +306,7 @@ class BlurredStridedConv2d(BlurringPool2d):
     True
     """
 
+    small_maps: ClassVar[str] = "a convolution"
     keeps_constants: ClassVar[bool] = False
 
     def __init__(

@@ -42,6 +42,7 @@ class ConvMaxPool2d(WindowPool2d):
     True
     """
 
+    small_maps: ClassVar[str] = "a convolution"
     behind_convolution: ClassVar[type[WindowPool2d] | None] = MaxPool2d
     keeps_constants: ClassVar[bool] = False
     keeps_range: ClassVar[bool] = False

@@ -63,6 +63,7 @@ class FractionalMaxPool2d(WindowPool2d):
     torch.Size([1, 1, 14, 7])
     """
 
+    small_maps: ClassVar[str] = "drawing the edges, and copying each region before its maximum is taken"
     keeps_range: ClassVar[bool] = False
     is_equivariant: ClassVar[bool] = False
     is_random: ClassVar[bool] = True

@@ -53,6 +53,7 @@ class LIPPool2d(WindowPool2d):
     2.5
     """
 
+    small_maps: ClassVar[str] = "convolutions"
     is_equivariant: ClassVar[bool] = False
 
     def __init__(

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.kernels.graph import Value, Window, propagate_nan, where
+from poolbench.kernels.links import Link, Sigmoid
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import mean, window_max
-from poolbench.pooling.shared.parameters import check_per, sigmoid_weight
+from poolbench.pooling.shared.parameters import check_per
 
 
 class MixedPool2d(TapPool2d):
@@ -34,6 +35,8 @@ class MixedPool2d(TapPool2d):
     3.25
     """
 
+    link: ClassVar[Link | None] = Sigmoid()
+
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -51,9 +54,9 @@ class MixedPool2d(TapPool2d):
         self.logit = nn.Parameter(torch.zeros(check_per(per, channels)))
         self.trace()
 
-    def params(self) -> Tensor:
-        """Return a."""
-        return sigmoid_weight(self.logit).unsqueeze(0)
+    def linked(self) -> Tensor:
+        """Return the logit of a."""
+        return self.logit
 
     def formula(self, window: Window) -> Value:
         """Return a·max + (1 − a)·mean, which is NaN where a value is: the mean is."""

@@ -21,7 +21,7 @@ from poolbench.kernels.graph import (
     sum_of,
     where,
 )
-from poolbench.kernels.precision import upcast
+from poolbench.kernels.links import Link, Unchanged
 from poolbench.kernels.sums import Summands
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
@@ -114,6 +114,7 @@ class PowerMeanPool2d(TapPool2d):
     """
 
     domain: ClassVar[str] = "positive"
+    link: ClassVar[Link | None] = Unchanged()
 
     def __init__(
         self,
@@ -134,9 +135,9 @@ class PowerMeanPool2d(TapPool2d):
         self.per, self.p = per, exponent(p, per, channels)
         self.trace()
 
-    def params(self) -> Tensor:
+    def linked(self) -> Tensor:
         """Return p."""
-        return upcast(self.p).unsqueeze(0)
+        return self.p
 
     def formula(self, window: Window) -> Value:
         """Return (Σ x^p / n)^(1/p), ∞ where one x^p is ∞ or all x are."""
@@ -198,6 +199,7 @@ class LehmerPool2d(TapPool2d):
     """
 
     domain: ClassVar[str] = "positive"
+    link: ClassVar[Link | None] = Unchanged()
 
     def __init__(
         self,
@@ -216,9 +218,9 @@ class LehmerPool2d(TapPool2d):
         self.per, self.exponent = per, exponent(p, per, channels)
         self.trace()
 
-    def params(self) -> Tensor:
+    def linked(self) -> Tensor:
         """Return p."""
-        return upcast(self.exponent).unsqueeze(0)
+        return self.exponent
 
     def formula(self, window: Window) -> Value:
         """Return Σ x^(p+1) / Σ x^p."""

@@ -46,6 +46,7 @@ class S3Pool2d(WindowPool2d):
     4.0
     """
 
+    small_maps: ClassVar[str] = "maxima at stride 1, drawing rows and columns, and copying those"
     keeps_range: ClassVar[bool] = False
     is_random: ClassVar[bool] = True
 

@@ -32,6 +32,7 @@ class StridedConv2d(WindowPool2d):
     by He's rule, which keeps the scale of the map as a pooling does; the source does not say.
     """
 
+    small_maps: ClassVar[str] = "a convolution"
     is_convolution: ClassVar[bool] = True
     keeps_constants: ClassVar[bool] = False
     keeps_range: ClassVar[bool] = False

@@ -39,6 +39,7 @@ class TreePool2d(TapPool2d):
     3.0
     """
 
+    small_maps: ClassVar[str] = "a product of each value with every leaf and gate, and their derivatives"
     keeps_constants: ClassVar[bool] = False
     keeps_range: ClassVar[bool] = False
 

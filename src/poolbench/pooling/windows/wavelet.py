@@ -61,7 +61,7 @@ class WaveletPool2d(WindowPool2d):
         kernel_size, stride, padding: 2, 2 and 0, or 3, 2 and 1: of either the transform takes the number of outputs.
         ceil_mode, implementation: see `WindowPool2d`.
         wavelet: `"haar"`, `"db2"` or `"db3"` (Daubechies' with 2, 4 and 6 coefficients).
-        extension: `"symmetric"` or `"periodic"`.
+        extension: `"symmetric"` or `"periodic"`; of Haar's filter, which needs nothing beyond the map, the first.
         normalise: whether the filter's coefficients are divided by their sum, √2.
 
     Shapes: (B, C, H, W) → (B, C, H', W'), in the memory layout of the input.
@@ -78,6 +78,7 @@ class WaveletPool2d(WindowPool2d):
     6.0
     """
 
+    small_maps: ClassVar[str] = "copying what the filter finds beyond the border, for filters longer than two"
     keeps_constants: ClassVar[bool] = False
     keeps_range: ClassVar[bool] = False
     geometries = (
@@ -108,6 +109,11 @@ class WaveletPool2d(WindowPool2d):
             raise ValueError(f"`wavelet` must be one of {', '.join(map(repr, FILTERS))}, got {wavelet!r}")
         if extension not in ("symmetric", "periodic"):
             raise ValueError(f"`extension` must be 'symmetric' or 'periodic', got {extension!r}")
+        if extension != "symmetric" and len(FILTERS[wavelet]) == 2:
+            raise ValueError(
+                f"`extension` must be left at 'symmetric' for wavelet={wavelet!r}, whose filter never reaches beyond "
+                f"the map: another one would change nothing, got {extension!r}"
+            )
         if not isinstance(normalise, bool):
             raise ValueError(f"`normalise` must be true or false, got {normalise!r}")
         self.wavelet, self.extension, self.normalise = wavelet, extension, normalise

@@ -149,10 +149,13 @@ class Segmentation(Task):
     def _counts(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return for each example and class, (B, K): places in truth, in either, in both; and whether it is there."""
         count, classes = output.shape[:2]
-        truth, given = target.flatten(1).long(), output.argmax(dim=1).flatten(1)
-        counts = truth != self.ignore
+        # `max` finds places faster than `argmax` does, over channels that lie side by side.
+        truth, given = target.flatten(1).long(), output.max(dim=1).indices.flatten(1)
         cell = torch.arange(count, device=output.device)[:, None] * classes**2 + truth * classes + given
-        table = torch.bincount(cell[counts], minlength=count * classes**2).view(count, classes, classes)
+        # What does not count goes into one bin behind all others: selecting what does would copy it.
+        cell = cell.masked_fill(truth == self.ignore, count * classes**2)
+        found = torch.bincount(cell.flatten(), minlength=count * classes**2 + 1)
+        table = found[: count * classes**2].view(count, classes, classes)
         common = table.diagonal(dim1=1, dim2=2)
         size = table.sum(2)
         return size, size + table.sum(1) - common, common, size > 0

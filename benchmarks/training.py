@@ -23,7 +23,6 @@ from pathlib import Path
 
 import lightning.pytorch as L
 import torch
-import torch.nn.functional as F
 import yaml
 from rich.console import Console
 from torch import Tensor, nn
@@ -35,11 +34,14 @@ from poolbench.measure.machine import machine, set_allocator
 from poolbench.measure.timing import median_interval
 from poolbench.paths import conf_dir
 from poolbench.sweep.progress import SweepProgress
+from poolbench.tasks import Classification, Segmentation, Task
 from poolbench.training import Protocol, fit
 from poolbench.training.module import EpochSums
 from poolbench.training.protocol import LIGHTNING_PRECISION
 
 SIZE, CLASSES = 32, 10
+# Networks that give a class for every pixel: images and masks are cropped and mirrored together.
+FOR_MASKS = ("unet", "fpn", "hypercolumn")
 # Backbone, batch size, steps an epoch, epochs: an epoch lasts a second or two. In a step on 8 images the microseconds
 # that Lightning and poolbench add, the same whatever the network does, are not lost in the network's own noise.
 WORKLOADS = (("slides", 128, 40, 14), ("slides", 8, 200, 14), ("resnet18", 32, 5, 10))
@@ -53,6 +55,7 @@ class Setting:
 
     def __init__(self, backbone: str, batch_size: int, steps: int, epochs: int, *, precision: str, layout: str) -> None:
         self.backbone = yaml.safe_load((conf_dir() / "backbone" / f"{backbone}.yaml").read_text())
+        self.task = Segmentation() if backbone in FOR_MASKS else Classification()
         self.steps = steps
         self.epochs = epochs + epochs % 2  # the guests run two epochs at every other boundary
         recipe = yaml.safe_load((conf_dir() / "protocol" / "default.yaml").read_text())
@@ -72,21 +75,22 @@ class Setting:
 
     def _images(self, count: int, draw: torch.Generator) -> HeldImages:
         pixels = torch.randint(256, (count, SIZE, SIZE, 3), dtype=torch.uint8, generator=draw)
-        return HeldImages(pixels, torch.randint(CLASSES, (count,), generator=draw))
+        targets = self.task.trial_targets(count, (3, SIZE, SIZE), CLASSES, draw)
+        return HeldImages(pixels, targets if targets.ndim == 1 else targets.to(torch.uint8))
 
     def batches(self) -> tuple[Batches, Batches]:
         """Return training and validation batches of a rival's own."""
         shared = {"seed": 0, "mean": (0.5,) * 3, "std": (0.25,) * 3, "memory_format": self.protocol.torch_memory_format}
         size = self.protocol.batch_size
-        crop_flip = {"crop_padding": 4, "flip": True}
-        train = Batches(
-            self.train_images, torch.arange(len(self.train_images)), size, augment=crop_flip, shuffle=True, **shared
-        )
+        varied = {"augment": {"crop_padding": 4, "flip": True}, "move_targets": self.task.move_targets}
+        train = Batches(self.train_images, torch.arange(len(self.train_images)), size, shuffle=True, **varied, **shared)
         return train, Batches(self.val_images, torch.arange(len(self.val_images)), size, **shared)
 
     def network(self) -> nn.Module:
         """Return the network, its weights equal for all rivals."""
-        found = assemble(self.backbone, {}, in_channels=3, image_size=(SIZE, SIZE), num_classes=CLASSES, seed=0)
+        images = {"in_channels": 3, "image_size": (SIZE, SIZE), "num_classes": CLASSES}
+        output_shape = self.task.output_shape((3, SIZE, SIZE), CLASSES)
+        found = assemble(self.backbone, {}, **images, seed=0, output_shape=output_shape)
         return found.network.to(memory_format=self.protocol.torch_memory_format)
 
     def autocast(self) -> torch.autocast:
@@ -111,20 +115,20 @@ def bare_loop(setting: Setting, *, sums: bool) -> Epoch:
             optimizer.zero_grad(set_to_none=True)
             with setting.autocast():
                 logits = network(images)
-                loss = F.cross_entropy(logits.float(), target)
+                loss = setting.task.loss(logits, target)
             loss.backward()
             optimizer.step()
             if schedule:
                 schedule.step()
             if sums:
-                training.add(loss, logits.detach().argmax(dim=1) == target)
+                training.add(loss, setting.task.scores(logits.detach(), target))
             steps.append(time.perf_counter())
         stepped = time.perf_counter()
         network.eval()
         with torch.inference_mode(), setting.autocast():
             for images, target in val:
                 logits = network(images).float()
-                validation.add(F.cross_entropy(logits, target), logits.argmax(dim=1) == target)
+                validation.add(setting.task.loss(logits, target), setting.task.scores(logits, target))
         validation.read()
         if sums:
             training.read()
@@ -177,9 +181,9 @@ class Boundaries(L.Callback):
 class OnlyTheLoss(L.LightningModule):
     """Lightning's floor: nothing logged, nothing summed in training."""
 
-    def __init__(self, network: nn.Module, protocol: Protocol) -> None:
+    def __init__(self, network: nn.Module, protocol: Protocol, task: Task) -> None:
         super().__init__()
-        self.network, self.protocol = network, protocol
+        self.network, self.protocol, self.task = network, protocol, task
 
     def configure_optimizers(self) -> object:
         optimizer = self.protocol.build_optimizer(self.network.parameters())
@@ -187,10 +191,10 @@ class OnlyTheLoss(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return F.cross_entropy(self.network(batch[0]).float(), batch[1])
+        return self.task.loss(self.network(batch[0]), batch[1])
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        F.cross_entropy(self.network(batch[0]).float(), batch[1])
+        self.task.loss(self.network(batch[0]), batch[1])
 
 
 def through_lightning(setting: Setting, guests: dict[str, Epoch]) -> Boundaries:
@@ -209,7 +213,7 @@ def through_lightning(setting: Setting, guests: dict[str, Epoch]) -> Boundaries:
         use_distributed_sampler=False,
         callbacks=[boundaries],
     )
-    runner.fit(OnlyTheLoss(setting.network(), setting.protocol), train, val)
+    runner.fit(OnlyTheLoss(setting.network(), setting.protocol, setting.task), train, val)
     return boundaries
 
 
@@ -227,6 +231,7 @@ def through_poolbench(setting: Setting, guests: dict[str, Epoch]) -> Boundaries:
             seed=0,
             progress=bar,
             callbacks=[boundaries],
+            task=setting.task,
         )
     return boundaries
 

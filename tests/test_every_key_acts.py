@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from backbones.shapes import OF_SEQUENCES, output_for
 from training.recipes import RECIPE, TRAINER, Blobs, network, run
 
 from poolbench.backbones import assemble
@@ -86,7 +87,11 @@ DATASET_ELSEWHERE = {"root", "download", "val_fraction"}
 OF_SEQUENCES_AND_SOUNDS = {
     *("train_sequences", "test_sequences", "pair", "crop", "train_recordings", "test_recordings", "beats", "step_ms"),
     *("series", "missing", "train_clips", "test_clips", "rate_hz", "length_s", "bands", "fft", "hop", "range_db"),
-    *("group", "leave_out", "device"),
+    *("group", "leave_out", "device", "incomplete"),
+}
+OF_MASKS_AND_LINES = {
+    *("train_scenes", "test_scenes", "train_frames", "test_frames", "levels", "class_names"),
+    *("task.score", "task.tolerance", "task.loss", "task.least", "task.most"),
 }
 DESCRIBING = {"channels": 3, "num_classes": 11}
 
@@ -109,14 +114,20 @@ def test_a_key_of_a_dataset_acts_or_is_refused(key: str) -> None:
 
 
 def test_datasets_have_no_key_that_is_not_tried() -> None:
-    known = {*DATASET, *DESCRIBING, *DATASET_ELSEWHERE, *OF_SEQUENCES_AND_SOUNDS}
+    known = {*DATASET, *DESCRIBING, *DATASET_ELSEWHERE, *OF_SEQUENCES_AND_SOUNDS, *OF_MASKS_AND_LINES}
     for path in (conf_dir() / "dataset").glob("*.yaml"):
         assert set(keys_of(yaml.safe_load(path.read_text()))) <= known, path
 
 
 # --- backbones
 
+BESIDE_POOLS = {"inter_map": 2, "pyramid_context": [3]}
 BACKBONES: dict[str, dict[str, Any]] = {
+    "codon_cnn": {"frames": "none", "frame_pool": "max", "width": 4, "codons": 5, "padding": "zeros"},
+    "fpn": {"width": 4, "levels": 2, "pyramid": 4, **BESIDE_POOLS},
+    "hypercolumn": {"width": 4, "levels": 2, "hidden": 4, **BESIDE_POOLS},
+    "line_cnn": {"width": 4},
+    "unet": {"width": 4, "levels": 2, "up": "interpolated", **BESIDE_POOLS},
     "audio_cnn": {"strides": [[2, 1], [2, 2], [2, 2]], "width": 4},
     "ecg_cnn": {"stages": 2, "width": 4},
     "motif_cnn": {"filters": 4, "motif": 5, "pool": 3},
@@ -132,9 +143,12 @@ LIBRARIES = {"timm", "torchvision"}
 
 
 def shown(spec: Mapping[str, Any]) -> str:
-    image_size = (200,) if spec["name"] in ("ecg_cnn", "motif_cnn") else (32, 32)
+    image_size = (198,) if spec["name"] in OF_SEQUENCES else (32, 32)
+    output_shape = output_for(spec["name"], 10, (1, *image_size))
     try:
-        made = assemble(spec, MAX, in_channels=1, image_size=image_size, num_classes=10, seed=0)
+        made = assemble(
+            spec, MAX, in_channels=1, image_size=image_size, num_classes=10, seed=0, output_shape=output_shape
+        )
     except UnsupportedError as error:  # without a strided place there is no site
         return str(error)
     return f"{made.network}\n{made.sites}"

@@ -1,9 +1,10 @@
 """One record: what one cell left behind. Its schema, its identity, how it is written and read.
 
 A record is the folder `RESULTS_DIR/EXPERIMENT/records/RUN_ID/`: `record.json` is the truth, `weights.pt` (the selected
-weights), `outcomes.npz` (each test image's outcome) and `split.npz` (the validation indices) lie beside it. A file is
-written under a temporary name, synced and renamed, so that a half-written one is never taken for a record. Speed is
-measured for an arm and a machine, not for a seed: `RESULTS_DIR/EXPERIMENT/speed/ARM-MACHINE.json`.
+weights), `outcomes.npz` (each test image's outcome), `split.npz` (the validation indices) and, where a task shows
+something of its outputs, `pictures.npz` (a few test images with it) lie beside it. A file is written under a temporary
+name, synced and renamed, so that a half-written one is never taken for a record. Speed is measured for an arm and a
+machine, not for a seed: `RESULTS_DIR/EXPERIMENT/speed/ARM-MACHINE.json`.
 
 The identity of a record is a digest of what determines its result: the configuration of backbone, pooling, head,
 dataset, protocol and trainer, what the arm is matched with, the resolved kind of device and the seed. Where files lie,
@@ -28,6 +29,7 @@ SEAL_DIGITS = 32
 STATUSES = ("ok", "failed", "diverged", "interrupted", "unsupported")
 RECORD_FILE = "record.json"
 OUTCOMES_FILE = "outcomes.npz"
+PICTURES_FILE = "pictures.npz"
 # A digest of all else in the record: one that was edited by hand does not fit it.
 SEAL = "seal"
 # A cell that ended in one of these would end so again: it is not run a second time unasked.

@@ -26,7 +26,16 @@ from poolbench.loggers import Mirrors, Session, exit_code
 from poolbench.measure.machine import allocator_in_force, machine, revision
 from poolbench.own_code import own_code
 from poolbench.paths import PACKAGE
-from poolbench.record import FINISHED, OUTCOMES_FILE, RECORD_FILE, SCHEMA, finished, write_bytes, write_record
+from poolbench.record import (
+    FINISHED,
+    OUTCOMES_FILE,
+    PICTURES_FILE,
+    RECORD_FILE,
+    SCHEMA,
+    finished,
+    write_bytes,
+    write_record,
+)
 from poolbench.score import ACCURACY, CLASSIFICATION
 from poolbench.source import training_code
 from poolbench.training import (
@@ -37,6 +46,7 @@ from poolbench.training import (
     fit,
     history_kept,
     judge,
+    pictures,
     remove_checkpoints,
     seen_again,
 )
@@ -69,19 +79,19 @@ def open_parts(cell: Cell) -> Parts:
     train_indices, val_indices = split(cell.task.strata(images.train.labels), spec["val_fraction"], cell.seed)
     if spec.get("resample"):
         train_indices = resampled(train_indices, cell.seed)
-    shared: dict[str, Any] = {
-        "device": cell.device,
-        "mean": images.mean,
-        "std": images.std,
-        "memory_format": protocol.torch_memory_format,
-        "seed": cell.seed,
-    }
+    shared: dict[str, Any] = {"device": cell.device, **_as_evaluated(cell, images)}
     varied: dict[str, Any] = {"augment": spec.get("augment"), "shuffle": True, "move_targets": cell.task.move_targets}
     train = Batches(images.train, train_indices, protocol.batch_size, **varied, **shared)
     seen = Batches(images.train, train_indices, protocol.eval_batch_size, **shared)
     val = Batches(images.train, val_indices, protocol.eval_batch_size, **shared)
     test = Batches(images.test, torch.arange(len(images.test)), protocol.eval_batch_size, **shared)
     return Parts(images, train, seen, val, test, val_indices)
+
+
+def _as_evaluated(cell: Cell, images: LoadedImages) -> dict[str, Any]:
+    """Return how all batches of a cell are made, as `Batches` takes it."""
+    layout = cell.protocol.torch_memory_format
+    return {"mean": images.mean, "std": images.std, "memory_format": layout, "seed": cell.seed}
 
 
 def is_finished(folder: Path) -> bool:
@@ -311,6 +321,9 @@ def _train_and_measure(cell: Cell, arms: Arms, record: dict[str, Any], mirrors: 
         OUTCOMES_FILE: _save(cell, OUTCOMES_FILE, _npz(task.outcomes(kept) | _origins(parts.images))),
         "split.npz": _save(cell, "split.npz", split_file),
     }
+    looked_at = pictures(fitted.network, parts.images.test, **where, **_as_evaluated(cell, parts.images))
+    if looked_at is not None:
+        record["files"][PICTURES_FILE] = _save(cell, PICTURES_FILE, _npz(looked_at))
     record["status"] = "ok"
 
 

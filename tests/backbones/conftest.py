@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from backbones.shapes import output_for
 
 from poolbench.backbones import Assembled
 from poolbench.backbones import assemble as assemble_specs
@@ -38,6 +39,7 @@ def assemble(conf: Callable[..., Spec]) -> Callable[..., Assembled]:
         num_classes: int = 10,
         seed: int = 0,
     ) -> Assembled:
+        name = backbone if isinstance(backbone, str) else str(backbone.get("name"))
         return assemble_specs(
             conf("backbone", backbone) if isinstance(backbone, str) else backbone,
             conf("pooling", pooling) if isinstance(pooling, str) else pooling,
@@ -46,6 +48,7 @@ def assemble(conf: Callable[..., Spec]) -> Callable[..., Assembled]:
             image_size=shape[1:],
             num_classes=num_classes,
             seed=seed,
+            output_shape=output_for(name, num_classes, shape),
         )
 
     return call

@@ -16,6 +16,7 @@ from poolbench.spec import TARGET, locate
 WINDOWS = (nn.MaxPool2d, nn.AvgPool2d, nn.MaxPool1d, nn.AvgPool1d)
 CONVOLUTIONS = (nn.Conv2d, nn.Conv1d)
 LINEAR_OR_CONVOLUTION = (nn.Linear, *CONVOLUTIONS)
+TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose1d)
 MAPS = {1: "sequences (C, L)", 2: "maps (C, H, W)"}
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.backbones.dimensions import CONVOLUTIONS, LINEAR_OR_CONVOLUTION
+from poolbench.backbones.dimensions import CONVOLUTIONS, LINEAR_OR_CONVOLUTION, TRANSPOSED
 from poolbench.backbones.trace import Call, pass_zeros, refusal
 from poolbench.errors import UnsupportedError
 from poolbench.streams import stream
 
-WEIGHTED = LINEAR_OR_CONVOLUTION
+WEIGHTED = (*LINEAR_OR_CONVOLUTION, *TRANSPOSED)
 # Its multiples are spread evenly between whole numbers.
 GOLDEN = (math.sqrt(5) - 1) / 2
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
@@ -60,7 +60,8 @@ def widen(
     """Change the width of a network in place.
 
     The outputs of every convolution and linear layer but the last one, which gives the logits, become as many as
-    `width` makes of them; a grouped convolution keeps the width of its groups. Inputs, normalisations and hidden
+    `width` makes of them; a grouped convolution keeps the width of its groups, and where a module says that channels
+    must be a multiple of something (`channel_multiple`), they stay one. Inputs, normalisations and hidden
     layers follow from what a pass of zeros brings. A module that counts channels by itself may have a method
     `widen(scale)`, given what makes a new number of an old one. New weights are drawn from those that the layer
     started with, with repetition, scaled by the square root of the ratio of inputs: so its own rule of starting is
@@ -88,6 +89,7 @@ def widen(
         for module in modules.values()
         if isinstance(module, CONVOLUTIONS) and 1 < module.groups < module.in_channels
     ]
+    groups += [module.channel_multiple for module in modules.values() if hasattr(module, "channel_multiple")]
     scale = partial(width, step=math.lcm(*groups) if groups else 1)
     for module in modules.values():
         own = getattr(module, "widen", None)
@@ -119,12 +121,18 @@ def _follow(module: nn.Module, inputs: tuple[Tensor, ...], *, outputs: Callable[
         return
     module._widened = True  # type: ignore[assignment]
     old = module.weight
-    made = old.shape[0] if outputs is None else outputs(old.shape[0])
-    if isinstance(module, CONVOLUTIONS):
+    of_outputs = int(isinstance(module, TRANSPOSED))
+    made = old.shape[of_outputs] if outputs is None else outputs(old.shape[of_outputs])
+    if isinstance(module, TRANSPOSED):
+        if module.groups > 1:
+            raise ValueError(f"a transposed convolution in {module.groups} groups")
+        module.in_channels, module.out_channels = inputs[0].shape[1], made
+        shape: tuple[int, ...] = (inputs[0].shape[1], made, *old.shape[2:])
+    elif isinstance(module, CONVOLUTIONS):
         given = inputs[0].shape[1]
         each = module.in_channels // module.groups
         groups = given // each if module.groups > 1 else 1
-        shape: tuple[int, ...] = (made, given // groups, *old.shape[2:])
+        shape = (made, given // groups, *old.shape[2:])
         if given % groups or made % groups:
             raise ValueError(f"{given} channels in and {made} out cannot be {groups} groups")
         module.in_channels, module.out_channels, module.groups = given, made, groups
@@ -132,7 +140,7 @@ def _follow(module: nn.Module, inputs: tuple[Tensor, ...], *, outputs: Callable[
         shape = (made, inputs[0].shape[-1])
         module.in_features, module.out_features = shape[1], made
     generator = draw()
-    ratio = math.sqrt(old[0].numel() / math.prod(shape[1:]))
+    ratio = math.sqrt(old.numel() / old.shape[of_outputs] / (math.prod(shape) / made))
     module.weight = nn.Parameter(_drawn(old, shape, ratio, generator))
     if module.bias is not None:
         module.bias = nn.Parameter(_drawn(module.bias, (made,), ratio, generator))

@@ -21,7 +21,7 @@ NATIVE_SIZE = 8
 CLASS_NAMES = tuple(str(digit) for digit in range(10))
 
 
-def _originals(repeat: int) -> tuple[np.ndarray, np.ndarray]:
+def originals(repeat: int) -> tuple[np.ndarray, np.ndarray]:
     """Return all images, uint8 (1797, 8·repeat, 8·repeat, 1), and labels, int64; level 16 becomes 255."""
     bunch = load_digits()
     levels = bunch.images.astype(np.int64)
@@ -71,7 +71,7 @@ class Digits(ImageDataset):
         """Return the images at `image_size`."""
         height, width = self.sizes
         repeat = height // NATIVE_SIZE if height == width and height % NATIVE_SIZE == 0 else 1
-        images, labels = _originals(repeat)
+        images, labels = originals(repeat)
         return Content(
             ArrayReader(images[:TRAIN_IMAGES], self.image_size),
             torch.from_numpy(labels[:TRAIN_IMAGES]),
@@ -124,7 +124,7 @@ class TranslatedDigits(ImageDataset):
 
     def content(self) -> Content:
         """Return the placed digits."""
-        images, labels = _originals(repeat=2)
+        images, labels = originals(repeat=2)
         train = self._place(images[:TRAIN_IMAGES], self.train_shift, "train")
         test = self._place(images[TRAIN_IMAGES:], self.test_shift, "test")
         return Content(

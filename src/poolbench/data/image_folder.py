@@ -16,6 +16,7 @@ from poolbench.data.fit_size import fit_size
 from poolbench.data.image_dataset import ImageDataset
 from poolbench.data.images import UnreadableImage
 from poolbench.data.orientation import UPRIGHT, orientation_of, turned_files, upright
+from poolbench.data.pixels import pixels_of
 from poolbench.data.sizes import sizes_of
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.paths import expanded
@@ -147,7 +148,7 @@ class FileReader:
         try:
             with Image.open(path) as image:
                 turned = orientation_of(image) != UPRIGHT
-                pixels = _pixels(upright(image) if turned else image, self.channels)
+                pixels = pixels_of(upright(image) if turned else image, self.channels)
         except Exception as error:  # what a broken file makes a decoder raise has no common class
             raise UnreadableImage(str(path), f"{type(error).__name__}: {error}") from error
         if turned:
@@ -171,14 +172,3 @@ class FileReader:
                 f"{len(self._fitted):,} of {len(self):,} images were of another size than {size} and fitted to it"
             )
         return tuple(said)
-
-
-def _pixels(image: Image.Image, channels: int) -> np.ndarray:
-    """Return an opened image as uint8 (H, W, channels)."""
-    if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would cut the levels off at 255
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    elif image.mode == "P":  # a palette may hold transparency, which a direct conversion warns of
-        image = image.convert("RGBA")
-    if channels == 1:
-        return np.asarray(image.convert("L"))[..., None]
-    return np.asarray(image.convert("RGB"))

@@ -57,6 +57,9 @@ class Task(Protocol):
     def metrics(self, kept: Mapping[str, Tensor], prefix: str = "") -> dict[str, float]:
         """Return the metrics of all that was kept: `PREFIXloss`, the score under its own name, others beside it."""
 
+    def shown(self, output: Tensor) -> Tensor | None:
+        """Return what is shown of outputs beside examples and targets, whole numbers (B, H, W); None: nothing."""
+
     def outcomes(self, kept: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         """Return what is stored of each example: `target`, and `score` or what a score follows from."""
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from poolbench.experiment import Experiment
-from poolbench.record import Problem
-from poolbench.report.reading.arms import Block, Record
+from poolbench.record import PICTURES_FILE, Problem
+from poolbench.report.reading.arms import Block, Record, section
 from poolbench.report.reading.comparability import NotCompared
 from poolbench.report.statistics.across import Across
 from poolbench.report.statistics.over_blocks import OverBlocks
@@ -66,6 +66,11 @@ class Content:
     def rows(self) -> dict[str, dict[str, Any]]:
         """The rows of the summary, with their scores, by the digest of their arm."""
         return rows_by_arm(with_scores(self.tables))
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether a cell left test images with what it made of them."""
+        return any(PICTURES_FILE in section(record, "files") for record in self.records)
 
     @property
     def records(self) -> list[Record]:

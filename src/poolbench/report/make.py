@@ -35,6 +35,8 @@ from poolbench.report.tuned import Tuned, tuned
 from poolbench.writable import PROBE_BYTES
 
 PAGE = "report.html"
+# Figures that the page holds as they are; all others it draws itself.
+PICTURES = ("pictures.png",)
 TEXTS = ("summary.md", "summary.tex", PAGE)
 
 
@@ -80,7 +82,7 @@ def make_report(
         from poolbench.report import figures, page
 
         files |= figures.files(content, [name for name in figures.DRAWINGS if name not in painter.share])
-        files[PAGE] = page.html(content)
+        files[PAGE] = page.html(content, *[files[name] for name in PICTURES if name in files])
         files |= painter.files()
     optional = {*figures.NAMES, *(f"{name}.{form}" for name in tables.NAMES for form in ("csv", "parquet"))}
     written = write_files(folder, files, optional)

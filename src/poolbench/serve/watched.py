@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from poolbench.errors import ConfigurationError
 from poolbench.experiment import EXPERIMENT_FILE, read_experiment
@@ -16,6 +16,9 @@ from poolbench.record import RECORD_FILE, read_json
 from poolbench.sweep.claims import Claims
 from poolbench.sweep.plan import PLAN, PlanFolder
 from poolbench.sweep.state import counts, states
+
+if TYPE_CHECKING:
+    from poolbench.report.content import Content
 
 PAGE = "report.html"
 # A cell that ended in one of these is no result.
@@ -157,7 +160,7 @@ def _made(folder: Path, version: str) -> Made:
         content = gather(load(folder))
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
-            PAGE: page.html(content),
+            PAGE: page.html(content, *_pictures(content)),
         }
     except (ConfigurationError, OSError) as error:
         return Made(version, without=str(error))
@@ -165,6 +168,17 @@ def _made(folder: Path, version: str) -> Made:
         return Made(version, without=f"its page cannot be made: {type(error).__name__}: {error}")
     said = content.spoken or content.words[:1]
     return Made(version, files, " ".join(said))
+
+
+def _pictures(content: "Content") -> list[bytes]:
+    """Return what the page shows of test images; without any, matplotlib need not be imported."""
+    if not content.has_pictures:
+        return []
+    from poolbench.report import figures
+    from poolbench.report.make import PICTURES
+
+    drawn = figures.files(content, ["pictures"])
+    return [drawn[name] for name in PICTURES if name in drawn]
 
 
 def experiments(folder: Path) -> dict[str, Path]:

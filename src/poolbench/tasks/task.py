@@ -70,6 +70,10 @@ class Task(ABC):
             f"{prefix}loss": float(kept["loss"].double().mean()),
         }
 
+    def shown(self, output: Tensor) -> Tensor | None:
+        """Return what is shown of outputs beside examples and targets, whole numbers (B, H, W); None: nothing."""
+        return None
+
     def outcomes(self, kept: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         """Return what is stored of each example: all that was kept, `score` in float64."""
         return {name: values.numpy() for name, values in kept.items()} | {"score": kept["score"].double().numpy()}

@@ -4,6 +4,7 @@ from poolbench.training.checkpoint import Checkpoints, history_kept, newest_epoc
 from poolbench.training.device import resolve_device
 from poolbench.training.fit import fit, judge, predict, seen_again
 from poolbench.training.history import Fitted, Progress
+from poolbench.training.kept_pictures import pictures
 from poolbench.training.protocol import Protocol
 from poolbench.training.trainer_arguments import trainer_arguments
 from poolbench.training.watch import ShouldStop
@@ -18,6 +19,7 @@ __all__ = [
     "history_kept",
     "judge",
     "newest_epoch",
+    "pictures",
     "predict",
     "remove_checkpoints",
     "resolve_device",

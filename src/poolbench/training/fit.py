@@ -194,7 +194,7 @@ def seen_again(
     """
     task = task or Classification()
     sums = EpochSums()
-    for output, target in _outputs(network, batches, protocol, device):
+    for output, target in outputs(network, batches, protocol, device):
         sums.add(task.loss(output, target), task.scores(output, target))
     return sums.read()
 
@@ -204,8 +204,8 @@ def predict(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, protocol: Protocol, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return outputs (N, …), float32, and targets (N, …) of all batches, on the CPU, in evaluation mode."""
-    outputs, targets = zip(*_outputs(network, batches, protocol, device), strict=True)
-    return torch.cat(outputs).cpu(), torch.cat(targets).cpu()
+    given, targets = zip(*outputs(network, batches, protocol, device), strict=True)
+    return torch.cat(given).cpu(), torch.cat(targets).cpu()
 
 
 @torch.inference_mode()
@@ -218,11 +218,11 @@ def judge(
     task: Task,
 ) -> dict[str, Tensor]:
     """Return what the task keeps of each example of all batches, (N, …) by name, on the CPU, in evaluation mode."""
-    rows = [task.kept(output, target) for output, target in _outputs(network, batches, protocol, device)]
+    rows = [task.kept(output, target) for output, target in outputs(network, batches, protocol, device)]
     return {name: torch.cat([row[name] for row in rows]).cpu() for name in rows[0]}
 
 
-def _outputs(
+def outputs(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], protocol: Protocol, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the network's output, float32, and the target of each batch, in evaluation mode."""

@@ -15,6 +15,7 @@ from poolbench.report.figures import (
     critical_difference,
     curves,
     forest,
+    pictures,
     profile,
     style,
     tradeoff,
@@ -28,6 +29,7 @@ DRAWINGS: Mapping[str, Callable[[Content], Figure | None]] = {
     "tradeoff": tradeoff.draw,
     "cost": cost.draw,
     "curves": curves.draw,
+    "pictures": pictures.draw,
 }
 NAMES = tuple(f"{name}.{kind}" for name in DRAWINGS for kind in style.KINDS)
 

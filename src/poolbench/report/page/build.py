@@ -87,10 +87,14 @@ class Glance:
     flags: str
 
 
-def html(content: Content) -> bytes:
+def html(content: Content, pictures: bytes | None = None) -> bytes:
     """Return report.html: one page that holds all it needs and asks nothing of any network.
 
-    It depends on `content` alone, so that equal content gives equal bytes.
+    It depends on `content` and the pictures alone, so that equal ones give equal bytes.
+
+    Args:
+        content: what the report says.
+        pictures: a PNG of test images with what each arm made of them; None: there are none.
     """
     library = vega()
     script = "\n".join(_part(name) for name in SCRIPTS)
@@ -129,6 +133,7 @@ def html(content: Content) -> bytes:
         problems=[_problem(problem, content) for problem in content.problems],
         asides=asides(content),
         across=_across(content),
+        pictures=None if pictures is None else base64.b64encode(pictures).decode(),
         environments=environments(records),
         commands=commands(records),
         views=content.views if len(arms) <= MOST_STATIC else (),

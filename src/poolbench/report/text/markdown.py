@@ -48,6 +48,12 @@ def summary(content: Content) -> str:
         "Dots are single seeds, the marker their mean with its 95 % interval, the vertical line the reference's mean.",
         "![Test accuracy of every variant, a panel a block](accuracy.svg)",
     ]
+    if content.has_pictures:
+        parts += [
+            "## Test images",
+            "The same test images for every arm, of its first seed, beside their truth.",
+            "![Test images, their truth, and what each arm made of them](pictures.svg)",
+        ]
     for aside in asides(content):
         parts += _aside(aside)
     if content.not_compared:

@@ -1,0 +1,1 @@
+"""Camera frames of a line on a floor, and the steering that follows it."""

@@ -396,7 +396,7 @@ class TestAcross:
     def test_nothing_at_all(self, make: Make) -> None:
         assert across([]).left_out == ("Nothing is compared over data sets: there is none with a result.",)
         failed = across(make({("max", "a", "slides"): [None]}))
-        assert failed.left_out[0] == "Over data sets slides on a is left out: no cell of it has a test accuracy."
+        assert failed.left_out[0] == "Over data sets slides on a is left out: no cell of it has a test score."
         assert Across().words() == []
 
     def test_one_arm(self, make: Make) -> None:

@@ -68,9 +68,17 @@ class TestGroups:
         draw = np.random.default_rng(4)
         of_groups = draw.integers(-1, 2, (3, 40)).astype(np.int8)
         d = of_groups.repeat(5, axis=1)
-        grouped = paired(d.mean(axis=1), d, groups=np.arange(200) // 5)
-        assert grouped.image_variance == pytest.approx(paired(of_groups.mean(axis=1), of_groups).image_variance)
+        grouped = paired(d.mean(axis=1), d, groups=np.arange(200) // 5, binary=False)
+        means = paired(of_groups.mean(axis=1), of_groups, binary=False)
+        assert grouped.image_variance == pytest.approx(means.image_variance)
         assert grouped.parts[1][1] == 39
+
+    def test_the_least_variance_counts_images_and_a_tie_groups(self) -> None:
+        d = np.zeros((3, 1000), dtype=np.int8)
+        d[:, 0], d[:, 500] = 1, -1
+        found = paired(d.mean(axis=1), d, groups=np.arange(1000) // 50)
+        assert found.image_variance == pytest.approx(2 / 1002**2, rel=0.2)
+        assert found.sets[0].variance_at(0.005) == pytest.approx(0.005 * 0.995 / 20)
 
     def test_unequal_sizes_by_hand(self) -> None:
         # Two seeds alike, groups of 1 and 3 images: sums less their share of the mean ½ are −½ and ½;

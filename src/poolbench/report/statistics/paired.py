@@ -19,7 +19,8 @@ Techniques, 3rd ed., 9A; the second sum takes off what the rest adds to the firs
 An outcome of 0 or 1 seldom differs where both arms are nearly always right, and a variance estimated from none or one
 such image is nothing to rely on. So it is at least 2/(N + 2)², that of Bonett and Price's adjusted estimate with no
 image that differs (D. G. Bonett, R. M. Price 2012, Adjusted Wald confidence interval for a difference of binomial
-proportions based on paired data, JEBS 37:479–488). Where no outcome differs at all the interval is ± (1 − tail^(1/N)):
+proportions based on paired data, JEBS 37:479–488); N counts images, in groups or not. Where no outcome differs at all
+the interval is ± (1 − tail^(1/N)):
 a larger share of images on which the two differ would have shown itself with a probability of 1 − tail. A tie is
 tested with the variance that there is at the margin, as in a score test, where that is the larger one: with the
 observed one alone up to 9 % of arms at the margin were called ties where 5 % were promised.
@@ -57,15 +58,21 @@ class ImageSet:
     Args:
         units: what varies independently: images, or groups of them.
         weight: of their mean in the mean that is estimated.
+        images: how many images they are; None: each unit is one.
     """
 
     units: int
     weight: float = 1.0
+    images: int | None = None
 
     @property
     def least_variance(self) -> float:
-        """What the images add to the variance at least, where outcomes are 0 or 1."""
-        return (self.weight * math.sqrt(2) / (self.units + 2)) ** 2
+        """What the images add to the variance at least, where outcomes are 0 or 1.
+
+        Images are counted where they come in groups, too: what varies with the groups is estimated from the groups, and
+        a floor by their number alone, ± 18 points for twenty patients, would leave nothing to decide.
+        """
+        return (self.weight * math.sqrt(2) / ((self.images or self.units) + 2)) ** 2
 
     def variance_at(self, difference: float) -> float:
         """Return what the images add where the arms differ by so much, on every block and with every seed alike.
@@ -275,7 +282,7 @@ def over_sets(differences: Values, sets: Sequence[OnImages], *, binary: bool = T
     if not sets or n < 2 or any(one.units < 2 for one in sets):
         return Paired(n, mean, std, seed_variance, math.nan)
     blocks = sum(one.blocks for one in sets)
-    independent = tuple(ImageSet(one.units, one.blocks / blocks) for one in sets)
+    independent = tuple(ImageSet(one.units, one.blocks / blocks, one.differences.shape[1]) for one in sets)
     variances = [_variances(one) for one in sets]
     image_variance = sum(of_images for of_images, _ in variances) / blocks**2
     if binary:

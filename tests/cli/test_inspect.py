@@ -117,7 +117,7 @@ def test_what_is_to_be_said_of_the_head_stands_in_its_line(inspect: Inspect, tmp
         (["pooling=avg_topkk"], "did you mean avg_topk"),
         (["pooling=avg_topk", "pooling.downsample.k=5"], "got 5"),
         (["seed=-1"], "got -1"),
-        (["dataset.image_size=0"], "`dataset.image_size` must be a whole number of at least 1"),
+        (["dataset.image_size=0"], "`dataset.image_size` must be a whole number, at least 1"),
         (["--jsn", "x"], "--jsn"),
     ],
 )

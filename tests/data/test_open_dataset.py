@@ -7,11 +7,13 @@ import pytest
 import torch
 import yaml
 
+from poolbench.cli.labels import written_group
 from poolbench.data import Datasets, HeldImages, InMemory, LoadedImages, open_dataset
-from poolbench.data.dataset import SHARED
+from poolbench.data.dataset import DESCRIBING, SHARED
+from poolbench.data.sizes import sizes_of
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.paths import conf_dir
-from poolbench.spec import bind
+from poolbench.spec import accepts, bind, locate
 
 YAMLS = sorted((conf_dir() / "dataset").glob("*.yaml"))
 DIGITS = {"_target_": "poolbench.data.digits.Digits", "name": "digits", "val_fraction": 0.1}
@@ -19,15 +21,17 @@ DIGITS = {"_target_": "poolbench.data.digits.Digits", "name": "digits", "val_fra
 
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
 def test_every_yaml_fits_its_target_and_describes_itself(path: Path):
-    text = path.read_text()
-    spec = yaml.safe_load(text)
-    assert text.startswith("# ")
+    spec = written_group([conf_dir()], "dataset", path.stem)
+    assert path.read_text().startswith("# ")
     assert spec["name"] == path.stem
-    _, arguments = bind({key: value for key, value in spec.items() if key not in SHARED}, spec, where="dataset")
-    assert {"channels", "image_size", "num_classes", "streaming", "memory_limit_mib", "workers"} <= arguments.keys()
+    target = locate(spec["_target_"])
+    own = {key: value for key, value in spec.items() if key not in (*SHARED, *DESCRIBING) or accepts(target, key)}
+    bind(own, spec, where="dataset")
+    assert {*DESCRIBING, "train_images", "val_fraction", "augment"} <= spec.keys()
     if spec.get("root", "") is not None:
         dataset = open_dataset(spec)
-        assert (dataset.name, dataset.channels, dataset.image_size) == (path.stem, spec["channels"], spec["image_size"])
+        assert (dataset.name, dataset.channels) == (path.stem, spec["channels"])
+        assert sizes_of(dataset.image_size) == sizes_of(spec["image_size"])
         assert dataset.fingerprint() == open_dataset(spec).fingerprint()
 
 

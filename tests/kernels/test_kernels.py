@@ -118,7 +118,7 @@ def test_gradients_that_bypass_the_caches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(launch, "STREAMED", 0)
-    launch._plan.cache_clear()
+    launch._ready.cache_clear()
     specs = []
     monkeypatch.setattr(launch, "kernel", lambda program, spec: specs.append(spec) or library.kernel(program, spec))
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
@@ -128,7 +128,7 @@ def test_gradients_that_bypass_the_caches(
     for one, other in zip(fast, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
     assert [spec.streaming for spec in specs] == [False, streams]
-    launch._plan.cache_clear()
+    launch._ready.cache_clear()
 
 
 @pytest.mark.parametrize(("channels", "streams"), [(24, False), (48, True)])
@@ -141,7 +141,8 @@ def test_threads_that_share_an_image_do_not_share_cache_lines(
     specs: list[Any] = []
     monkeypatch.setattr(launch, "kernel", lambda program, spec: specs.append(spec) or library.kernel(program, spec))
     for threads in (1, 2):
-        launch._plan.__wrapped__(MaxPool2d(3, 2, 1).program, geometry, size, torch.float32, True, True, threads)
+        program = MaxPool2d(3, 2, 1).program
+        launch._plan(program, geometry, size, torch.float32, True, True, derivative=True, most_threads=threads)
     assert [spec.streaming for spec in specs] == [True, streams]
 
 
@@ -166,14 +167,14 @@ def test_threads_change_nothing(threads: int, size: tuple[int, ...], layout: tor
 def test_threads_of_python_do_where_there_is_no_openmp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(team, "openmp", lambda: None)
     monkeypatch.setattr(team, "LEAST_WORK", 1)
-    launch._plan.cache_clear()
+    launch._ready.cache_clear()
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         fast, plain = both(LpPool2d(2), images(4, 8, 16, 16))
     finally:
         torch.set_num_threads(before)
-        launch._plan.cache_clear()
+        launch._ready.cache_clear()
     torch.testing.assert_close(fast, plain)
 
 
@@ -194,9 +195,9 @@ def tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     """Functions as processors with tables compute them, or as all others do; here there may be the latter alone."""
     there = request.param and launch.has_tables()
     monkeypatch.setattr(launch, "has_tables", lambda: there)
-    launch._plan.cache_clear()
+    launch._ready.cache_clear()
     yield there
-    launch._plan.cache_clear()
+    launch._ready.cache_clear()
 
 
 # In units of what the dtype tells apart at 1, and of what it rounds a result to.
@@ -432,7 +433,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 def _forget() -> None:
     """Do as in a new process: nothing is loaded."""
     library.kernel.cache_clear()
-    launch._plan.cache_clear()
+    launch._ready.cache_clear()
     library._machine.cache_clear()
 
 

@@ -32,9 +32,9 @@ def specs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """What kernels were asked for."""
     asked: list[Any] = []
     monkeypatch.setattr(launch, "kernel", lambda program, spec: asked.append(spec) or library.kernel(program, spec))
-    launch._plan.cache_clear()
+    launch._ready.cache_clear()
     yield asked
-    launch._plan.cache_clear()
+    launch._ready.cache_clear()
 
 
 def images(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:

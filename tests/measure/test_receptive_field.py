@@ -193,7 +193,7 @@ def test_the_convolutions_of_an_importance_widen_the_window() -> None:
 YAMLS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "pooling").glob("*.yaml"))}
 WINDOWS = {name: found["downsample"] for name, found in YAMLS.items() if found.get("downsample")}
 # A result depends on the whole map, by a normalisation or a transform; stated are the window and the filters around it.
-WHOLE_MAP = {"lip", "lip_bottleneck", "spectral"}
+WHOLE_MAP = {"lip", "lip_bottleneck", "spectral", "asap", "gaussian", "tips"}
 # Where a window lies is drawn or chosen for the whole map: stated is its largest size, wherever it lies.
 WANDERING = {"aps", "lps", "fractional_max"}
 

@@ -28,6 +28,7 @@ class Link(Protocol):
 class Unchanged:
     """The numbers as they are.
 
+    >>> import torch
     >>> Unchanged().value(torch.ones(2, dtype=torch.bfloat16)).dtype
     torch.float32
     """
@@ -45,6 +46,7 @@ class Unchanged:
 class Sigmoid:
     """Weights between 0 and 1: they are not rounded before they are used.
 
+    >>> import torch
     >>> Sigmoid().value(torch.zeros(1)), Sigmoid().gradient(torch.ones(1), torch.full((1,), 0.5))
     (tensor([0.5000]), tensor([0.2500]))
     """

@@ -4,6 +4,7 @@ A size that is not known must decide nothing in Python: no branch, no `max`, no 
 the example, without a word by `torch.jit.trace`, with an error by `torch.export`.
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -63,4 +64,7 @@ def _is_traced(*sizes: Any) -> bool:
 
 
 def _as_tensors(*sizes: Any) -> tuple[torch.Tensor, ...]:
-    return tuple(size if isinstance(size, torch.Tensor) else torch.tensor(size) for size in sizes)
+    with warnings.catch_warnings():
+        # A plain number among them is the same for every map: it may be traced as a constant.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        return tuple(size if isinstance(size, torch.Tensor) else torch.tensor(size) for size in sizes)

@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from poolbench.pooling import BlurPool2d, BlurringPool2d, ConvMaxPool2d, LIPPool2d, S3Pool2d, WaveletPool2d
+from poolbench.pooling import (
+    BlurPool2d,
+    BlurringPool2d,
+    ConvMaxPool2d,
+    HaarWaveletPool2d,
+    LIPPool2d,
+    S3Pool2d,
+    SpaceToDepthConv2d,
+    WaveletPool2d,
+)
 
 MARK = "_poolbench_sight"
 
@@ -90,6 +99,10 @@ def _reach(operator: nn.Module) -> tuple[float, float]:
         sides: list[Any] = [operator.blur.kernel_size]
     elif isinstance(operator, WaveletPool2d):  # likewise
         sides = [(len(operator.taps[0]), len(operator.taps[1]))]
+    elif isinstance(operator, SpaceToDepthConv2d):  # likewise
+        sides = [operator.weight.shape[2:]]
+    elif isinstance(operator, HaarWaveletPool2d):  # a level of Haar's transform takes blocks as large as the stride
+        sides = [operator.stride]
     else:
         sides = [operator.kernel_size, *_around(operator)]
     return (1 + sum(_pair(side)[0] - 1 for side in sides), 1 + sum(_pair(side)[1] - 1 for side in sides))

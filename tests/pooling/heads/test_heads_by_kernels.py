@@ -3,7 +3,6 @@
 import copy
 import io
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,11 +88,13 @@ def test_where_windows_are_many_they_are_taken_by_windows_too(
 ) -> None:
     taken: list[tuple[int, ...]] = []
 
-    def pooled(x: Tensor, *rest: Any) -> Tensor:
-        taken.append((*x.shape[2:], x.element_size()))
-        return kernels.pooled(x, *rest)
+    runner = kernels.runner
 
-    monkeypatch.setattr("poolbench.pooling.bases.by_windows.kernels", SimpleNamespace(pooled=pooled))
+    def noted(x: Tensor, *rest: Any) -> Any:
+        taken.append((*x.shape[2:], x.element_size()))
+        return runner(x, *rest)
+
+    monkeypatch.setattr(kernels, "runner", noted)
     GlobalLogSumExp2d()(torch.rand(LARGE, dtype=torch.bfloat16).contiguous(memory_format=layout))
     # With the channels side by side until one result is left. Nothing is rounded to half precision in between.
     to_the_end = [(16, 1, 4)] if layout == torch.channels_last else []

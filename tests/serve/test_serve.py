@@ -167,6 +167,8 @@ def test_a_taken_port_is_told(server: PageServer, capsys: pytest.CaptureFixture[
 def test_the_command_needs_no_torch_and_ends_by_sigint(results: Results) -> None:
     command = (
         "import sys, threading, urllib.request, os, signal\n"
+        # A shell gives what it runs in the background a SIGINT that is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from poolbench.cli import main\n"
         "import poolbench.serve.server as server\n"
         "class Asked(server.PageServer):\n"

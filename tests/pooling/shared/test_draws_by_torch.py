@@ -137,7 +137,9 @@ def test_vmap_decides_by_its_randomness(case: Case) -> None:
 
     assert len(pooled("different").unique(dim=0)) == 4
     same = pooled("same")
-    torch.testing.assert_close(same, same[:1].expand_as(same))  # rows of a matrix product may round differently
+    # Rows of a matrix product, which an operator with a layer has, may round differently.
+    closeness = {} if any(isinstance(part, nn.Linear) for part in operator.modules()) else {"rtol": 0, "atol": 0}
+    torch.testing.assert_close(same, same[:1].expand_as(same), **closeness)
     assert not torch.equal(pooled("same"), pooled("same"))
     with pytest.raises(RuntimeError, match="randomness"):
         pooled("error")

@@ -12,7 +12,8 @@ from torch import nn
 
 from poolbench.cell import Cell
 from poolbench.data import LoadedImages, Task
-from poolbench.measure.machine import allocator_in_force, machine, revision
+from poolbench.measure.allocator import ALLOCATOR
+from poolbench.measure.machine import machine, revision
 from poolbench.own_code import own_code
 from poolbench.paths import PACKAGE
 from poolbench.record import SCHEMA
@@ -100,7 +101,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "dirty": dirty,
         **machine(device),
         "threads": torch.get_num_threads(),
-        "allocator": allocator_in_force(),
+        "allocator": ALLOCATOR.in_force,
     }
 
 

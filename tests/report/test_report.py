@@ -209,7 +209,7 @@ class TestTerminal:
         assert re.split(r"\s{2,}", heading.strip()) == [
             "variant",
             *("n", "test acc. %", "Δ, points", "verdict"),
-            *("params", "pool's", "MMACs", "train ×", "images/s", "latency ×"),
+            *("params", "pool's", "MMACs", "train ×", "examples/s", "latency ×"),
         ]
 
     def test_a_row_by_hand(self, results: Any) -> None:

@@ -96,7 +96,7 @@ def _bench(
         console.width = 120
     console.print(
         f"each beside its reference, alternating in one process; medians, 95 % intervals; ~ where the {budget_s:g} s "
-        f"ended before the interval of the ratio was within ±{half_width:.1%}; ratio of images/s: above 1 is faster, "
+        f"ended before the interval of the ratio was within ±{half_width:.1%}; ratio of examples/s: above 1 is faster, "
         "of ms: below 1",
         highlight=False,
     )

@@ -8,14 +8,14 @@ from typing import Any
 from poolbench.cli.designs import console, failure, looked_at, write_json
 from poolbench.cli.place import place
 
-USAGE = """Show where a variant goes in a network: every site with its geometry and shapes, what is left alone and why,
-the head, and which variants come out as the same network. Nothing is trained and no data is opened: the dataset's
+USAGE = """Show which layers of a network a variant replaces: every site with its geometry and shapes, the head, what is
+left as it is and why, and which variants give the same network. Nothing is trained and no data is opened: the dataset's
 YAML gives shape and classes.
 
   poolbench inspect backbone=torchvision backbone.model=resnet50 pooling=avg_topk dataset.image_size=224
   poolbench inspect backbone=resnet20 pooling='glob(*)' dataset=cifar10
 
-Overrides are those of `poolbench train`; a list looks at several."""
+Overrides are those of `poolbench train`; a list shows several."""
 
 
 # Names of tensors that are shown of a list of them.
@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
     """Add `poolbench inspect`."""
     command = commands.add_parser(
         "inspect",
-        help="the sites of a network, their shapes and cost, and what is left alone; no data, no training",
+        help="show which layers of a network are replaced, with shapes and cost; no data, no training",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

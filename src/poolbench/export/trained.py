@@ -1,4 +1,4 @@
-"""A trained cell out of the house: its network behind its normalisation, and what a user of the files must know."""
+"""A trained cell's network with its normalisation, for export, and what a user of the files must know."""
 
 import io
 import json

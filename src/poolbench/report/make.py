@@ -168,7 +168,9 @@ def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
     if not unknown:
         return []
     more = f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-    return [f"intervals count the seeds alone where images' outcomes are not known: {unknown[0]}{more}"]
+    return [
+        f"intervals count only seeds as noise where the outcomes of single examples are not known: {unknown[0]}{more}"
+    ]
 
 
 def _damaged(loaded: Loaded) -> list[str]:
@@ -176,8 +178,8 @@ def _damaged(loaded: Loaded) -> list[str]:
     if not loaded.damaged:
         return []
     return [
-        f"not what was written, by their digest: {', '.join(loaded.damaged)}; `poolbench train … force=damaged` trains "
-        "such cells again"
+        f"files changed since they were written, by their digest: {', '.join(loaded.damaged)}; `poolbench train … "
+        "force=damaged` trains their cells again"
     ]
 
 

@@ -91,7 +91,7 @@ class TestWhatIsSaid:
                 "finished",
                 "RuntimeError: no memory",
                 "At a glance",
-                "Where the figures come from",
+                "Where the numbers come from",
             )
         ]
         assert places == sorted(places)

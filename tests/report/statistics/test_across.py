@@ -129,7 +129,7 @@ class TestDemsar:
         words = " ".join(across_words(found))
         assert "χ² = 9.28" in words
         assert "F = 3.69 with 3 and 39 degrees of freedom" in words
-        assert "at least 1.25 from one another: none are" in words
+        assert "at least 1.25 apart: none are" in words
 
 
 class TestFriedman:
@@ -209,7 +209,7 @@ class TestPairs:
         assert cliques(np.array([1.0, 2.0, 3.0]), 0.5) == ()
         assert cliques(np.array([1.0, 2.0, 3.0]), 1.5) == ((0, 1), (1, 2))
         assert cliques(np.array([3.0, 1.0, 1.0, 2.0]), 5) == ((1, 2, 3, 0),)
-        # A difference of just the critical one tells apart.
+        # A difference of just the critical one counts.
         assert cliques(np.array([1.0, 2.0]), 1.0) == ()
 
     @pytest.mark.parametrize("n", range(6, 14))
@@ -233,7 +233,7 @@ class TestPairs:
         assert wilcoxon(d).exact
 
     def test_wilcoxon_published_critical_value(self) -> None:
-        # Two-sided 0.05, N = 8: T = 3 is told apart and T = 4 is not (Wilcoxon's table).
+        # Two-sided 0.05, N = 8: T = 3 counts as different and T = 4 does not (Wilcoxon's table).
         d = np.arange(1.0, 9.0)
         assert wilcoxon(np.where(d == 3, -d, d)).p == pytest.approx(0.0390625)
         assert wilcoxon(np.where(d == 4, -d, d)).p == pytest.approx(0.0546875)
@@ -385,7 +385,7 @@ class TestAcross:
         found = across(make(cells))
         assert list(found.improvement) == ["avg"]
         assert found.improvement["avg"].probability == pytest.approx(3.5 / 6)
-        assert "better than one of max with another seed: avg 58 %." in " ".join(across_words(found))
+        assert "better than a run of max with another seed: avg 58 %." in " ".join(across_words(found))
 
     def test_one_data_set_leaves_all_out(self, make: Make) -> None:
         found = across(make(grid({"a": (0.9, 0.8, 0.7)})))
@@ -411,7 +411,7 @@ class TestAcross:
         assert found.friedman is None
         assert "they need 3 variants with a result in every block, and there are 2" in found.left_out[0]
         assert found.pairs[0].p_holm == 2 / 2**6
-        assert "for 1 pair tells apart: max above avg." in " ".join(across_words(found))
+        assert "for 1 pair finds differences: max above avg." in " ".join(across_words(found))
 
     def test_an_incomplete_arm_is_left_out_by_name(self, make: Make) -> None:
         cells = dict(grid({"a": (0.9, 0.8, 0.7), "b": (0.6, 0.5, 0.4), "c": (0.3, 0.2, 0.1)}))

@@ -1,4 +1,4 @@
-"""Test images, their truth, and what each arm made of them: the same images for every arm, from its first seed."""
+"""Test images, their targets and each variant's predictions: the same images for every arm, from its first seed."""
 
 from collections.abc import Sequence
 
@@ -39,7 +39,7 @@ def draw(content: Content) -> Figure | None:
     top = EDGE_INCH
     for (block, arms), own, count, title_inch in zip(shown, names, rows, tops, strict=True):
         write(figure, EDGE_INCH, top, block.title, fontsize=10)
-        for column, name in enumerate(["image", "truth", *own]):
+        for column, name in enumerate(["image", "target", *own]):
             write(figure, EDGE_INCH + column * (SIDE_INCH + GAP_INCH), top + 0.22, name, fontsize=8)
         top += title_inch
         _block(figure, top, [pictures for _, pictures in arms[:MOST_ARMS]], count)

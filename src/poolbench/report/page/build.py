@@ -338,7 +338,7 @@ def _improvement(row: Mapping[str, Any]) -> str:
 ACROSS_SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "variant": _text("variant"),
     "average rank": _fixed("average_rank", 2),
-    "not told apart (groups)": _text("cliques"),
+    "not distinguished (groups)": _text("cliques"),
     "mean accuracy, %": _fixed("test_accuracy_mean", 2, 100),
     "best on, data sets": _count("best_on"),
     "mean gap to the best, points": _fixed("gap_mean", 2, 100),
@@ -355,7 +355,7 @@ PAIRS_SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "mean difference, points": _fixed("difference_mean", 2, 100),
     "ranks apart": _fixed("rank_difference", 2),
     "p (Nemenyi)": _p("p_nemenyi"),
-    "told apart (Nemenyi)": _apart("apart_nemenyi"),
+    "different (Nemenyi)": _apart("apart_nemenyi"),
     "p (Wilcoxon, Holm)": _p("p_wilcoxon_holm"),
-    "told apart (Wilcoxon)": _apart("apart_wilcoxon"),
+    "different (Wilcoxon)": _apart("apart_wilcoxon"),
 }

@@ -7,7 +7,7 @@ const COSTS = [
   { key: "inference_ratio", title: "inference speed / the reference's", less: false, write: (v) => fixed(v, 2), ends: true },
   { key: "latency_ms", title: "latency, ms", less: true, write: figure, ends: true },
   { key: "parameters", title: "parameters", less: true, write: count },
-  { key: "multiply_adds", title: "multiply-adds of an image, M", less: true, scale: 1e6, write: figure },
+  { key: "multiply_adds", title: "multiply-adds of an example, M", less: true, scale: 1e6, write: figure },
   { key: "kept_bytes", title: "kept memory of a batch, MiB", less: true, scale: MIB, write: figure },
 ];
 const MOST_LABELLED = 14;
@@ -284,7 +284,7 @@ function drawPlots() {
     if (turn !== drawing) return;
     shown.views.forEach((view) => view.finalize());
     shown.views = [];
-    for (const [id, make, nothing] of [["forest", forest, "No variant of this block has a difference to a reference."], ["trade", tradeoff, "No cost was measured in this block."], ["learning", learning, "No cell of this block tells of two epochs."]]) {
+    for (const [id, make, nothing] of [["forest", forest, "No variant of this block has a difference to a reference."], ["trade", tradeoff, "No cost was measured in this block."], ["learning", learning, "No cell of this block has two epochs."]]) {
       const place = byId(id), spec = make(place.clientWidth);
       if (spec) await draw(place, spec);
       else place.replaceChildren(element("p", { class: "note" }, nothing));

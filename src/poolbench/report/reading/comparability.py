@@ -109,7 +109,7 @@ def _recipes(arms: Sequence[Arm]) -> list[str]:
     if strangers:
         sentences.append(
             f"compared with a reference of another recipe: {shortened([arm.variant for arm in strangers])}; "
-            "the difference is not the pooling's alone"
+            "the difference is not due to the pooling alone"
         )
     return sentences
 
@@ -209,7 +209,7 @@ def _few_images(arms: Sequence[Arm]) -> list[str]:
     if least >= LEAST_IMAGES:
         return []
     return [
-        f"only {least:.0f} test image{'s' * (least != 1)}: intervals and verdicts are not to be relied on with fewer "
+        f"only {least:.0f} test example{'s' * (least != 1)}: intervals and verdicts are not reliable with fewer "
         f"than {LEAST_IMAGES}"
     ]
 

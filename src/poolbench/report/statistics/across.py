@@ -64,7 +64,7 @@ class Across:
         score: that all data sets are judged by; None where they differ in name or unit, so that ranks alone compare.
         friedman: whether any arms differ; None: not tested.
         critical_difference: Nemenyi's; NaN: not tested.
-        cliques: groups of arms that are not told apart, as places in `variants`; those of Friedman's test (all arms
+        cliques: groups of arms that are not distinguished, as places in `variants`; those of Friedman's test (all arms
             where it does not reject) and Nemenyi's.
         pairs: every two arms.
         improvement: by variant, of all but the reference.
@@ -94,13 +94,13 @@ class Across:
         return gaps(self.accuracy)
 
     def apart_nemenyi(self, pair: Pair) -> bool | None:
-        """Whether Friedman's and Nemenyi's tests tell two arms apart; None: not tested."""
+        """Whether Friedman's and Nemenyi's tests distinguish two arms; None: not tested."""
         if self.friedman is None or pair.p_nemenyi is None:
             return None
         return self.friedman.rejects and pair.p_nemenyi < ALPHA
 
     def apart_wilcoxon(self, pair: Pair) -> bool | None:
-        """Whether Wilcoxon's test tells two arms apart, corrected for the number of pairs; None: not tested."""
+        """Whether Wilcoxon's test distinguishes two arms, corrected for the number of pairs; None: not tested."""
         return None if pair.p_holm is None else pair.p_holm < ALPHA
 
 
@@ -127,8 +127,8 @@ def across(blocks: Sequence[Block], shared_images: Sequence[Sequence[str]] = ())
     left_out += told
     if matched.score is None:
         left_out.append(
-            "Data sets are judged by scores of several names or units: ranks are compared, and Wilcoxon's test goes "
-            "over their differences; means, gaps to the best and the performance profile are left out."
+            "The data sets have scores of different names or units, so only ranks are compared: Wilcoxon's test uses "
+            "differences of ranks; means, gaps to the best and the performance profile are left out."
         )
     improved, reference, told = _improvements(matched, variants)
     return Across(
@@ -154,8 +154,8 @@ def _shared(found: Sequence[Sequence[str]], datasets: Sequence[str]) -> list[str
         those = [name for name in datasets if name in names]
         if len(those) > 1:
             told.append(
-                f"{shortened(those)} share their test images: ranks and tests over data sets take them as independent, "
-                "and are surer than they should be."
+                f"{shortened(those)} share test examples: ranks and tests over data sets treat them as independent, "
+                "and so claim more certainty than they should."
             )
     return told
 
@@ -184,8 +184,8 @@ def _mean_ranks(accuracy: Values) -> tuple[Friedman | None, float, tuple[tuple[i
     told = []
     if difference > k - 1:
         told.append(
-            f"Nemenyi's test cannot tell any two of {k} variants apart with {n} data sets: "
-            f"its critical difference of {difference:.2f} is beyond the largest that there is."
+            f"Nemenyi's test cannot separate any two of {k} variants with {n} data sets: its critical difference of "
+            f"{difference:.2f} is larger than any possible difference of average ranks."
         )
     # Nemenyi's test is for after Friedman's has said that there is something to find.
     groups = cliques(_average_ranks(accuracy), difference) if omnibus.rejects else (tuple(range(k)),)
@@ -199,7 +199,7 @@ def _pairs(weighed: Values, accuracy: Values, *, tested: bool) -> tuple[tuple[Pa
     """
     n, k = accuracy.shape
     if k > MOST_ARMS:
-        return (), [f"Pairs are left out: {k} variants make {k * (k - 1) // 2:,} of them, which answer nothing."]
+        return (), [f"Pairs are left out: {k} variants make {k * (k - 1) // 2:,} of them, too many to test."]
     both = list(itertools.combinations(range(k), 2))
     p = nemenyi(_average_ranks(accuracy), n) if tested else None
     of_nemenyi = [None if p is None else float(p[pair]) for pair in both]
@@ -219,8 +219,8 @@ def _pairs(weighed: Values, accuracy: Values, *, tested: bool) -> tuple[tuple[Pa
     if least < ALPHA:
         return pairs, []
     return pairs, [
-        f"Wilcoxon's test with Holm's correction cannot tell any two variants apart: with {n} data sets and "
-        f"{len(both)} pairs its smallest p is {least:.3g}."
+        f"Wilcoxon's test with Holm's correction cannot find any difference between two variants: with {n} data sets "
+        f"and {len(both)} pairs its smallest possible p is {least:.3g}."
     ]
 
 

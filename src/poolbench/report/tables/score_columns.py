@@ -29,7 +29,7 @@ PROSPECTS = (
             f"chance_{n}_seeds",
             "number",
             "fraction of 1",
-            f"that a fresh run of {n} seeds on these test images decides an undecided arm; predictive, flat priors",
+            f"that a fresh run of {n} seeds on these test examples decides an undecided arm; predictive, flat priors",
         )
         for n in SEEDS
     ),
@@ -37,7 +37,7 @@ PROSPECTS = (
         "chance_any_seeds",
         "number",
         "fraction of 1",
-        "the same with any number of seeds: what is left is for more test images to decide",
+        "the same with any number of seeds: the rest needs more test examples",
     ),
 )
 
@@ -46,7 +46,7 @@ ACCURACY = (
     Column("n_seeds", "count", "seeds", "finished cells (status `ok`) with a test accuracy: the n of its statistics"),
     *_statistics("test_accuracy", "fraction of 1", "top-1 accuracy on the test set"),
     *_statistics("val_accuracy", "fraction of 1", "top-1 accuracy on the validation part, by which weights are chosen"),
-    *_statistics("test_loss", "nats an image", "cross-entropy on the test set"),
+    *_statistics("test_loss", "nats an example", "cross-entropy on the test set"),
     *_statistics("ece", "fraction of 1", "expected calibration error on the test set"),
     Column(
         "n_paired", "count", "seeds", "seeds that both this arm and its reference finished; empty for the reference"
@@ -61,20 +61,22 @@ ACCURACY = (
         "difference_noise",
         "text",
         "",
-        "what the interval counts as noise: `seeds and images`, or `seeds` alone where images' outcomes are missing",
+        "what the interval counts as noise: `seeds and images`, or `seeds` alone where examples' outcomes are missing",
     ),
     Column("difference_seed_variance", "number", "fraction of 1, squared", "of difference_mean, from the seeds: s²/n"),
     Column(
         "difference_image_variance",
         "number",
         "fraction of 1, squared",
-        "of difference_mean, from the test images that all seeds share; empty where they do not count",
+        "of difference_mean, from the test examples that all seeds share; empty where they do not count",
     ),
     Column("difference_se", "number", "fraction of 1", "standard error of difference_mean: root of the two together"),
     Column("difference_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval, this arm by itself"),
     Column("difference_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval, this arm by itself"),
     Column("difference_p", "number", "1", "two-sided p of difference_mean = 0, this arm by itself"),
-    Column("difference_p_seeds", "number", "1", "the same of the paired t over the seeds alone, for these test images"),
+    Column(
+        "difference_p_seeds", "number", "1", "the same of the paired t over the seeds alone, for these test examples"
+    ),
     Column("difference_p_holm", "number", "1", "difference_p after Holm's correction for the arms of the block"),
     Column(
         "difference_holm_level", "number", "1", "confidence level at which Holm's procedure decides this arm: 1 − α/j"
@@ -139,7 +141,7 @@ ACCURACY = (
     Column("n_diverged", "count", "cells", "cells whose training left the finite numbers"),
     Column("n_unsupported", "count", "cells", "cells that cannot be: the parts do not fit together"),
     Column("n_interrupted", "count", "cells", "cells that were stopped before their end"),
-    Column("test_images", "count", "images", "size n of the test set"),
+    Column("test_images", "count", "examples", "size n of the test set"),
     Column(
         "test_accuracy_image_se",
         "number",
@@ -153,7 +155,7 @@ ACCURACY = (
         "train_accuracy_mean",
         "number",
         "fraction of 1",
-        "top-1 accuracy on the training images, mean over the seeds: of the selected weights without augmentation; "
+        "top-1 accuracy on the training examples, mean over the seeds: of the selected weights without augmentation; "
         "records of earlier versions have the selected epoch's running one",
     ),
     Column("train_test_gap_mean", "number", "fraction of 1", "mean over the seeds of train_accuracy − test_accuracy"),
@@ -167,7 +169,7 @@ ACCURACY = (
         "train_test_gap_difference_ci95_low",
         "number",
         "fraction of 1",
-        "lower end of its 95 % interval, Student's t over the paired seeds; this arm by itself, these images",
+        "lower end of its 95 % interval, Student's t over the paired seeds; this arm by itself, these examples",
     ),
     Column("train_test_gap_difference_ci95_high", "number", "fraction of 1", "upper end of that interval"),
 )

@@ -16,7 +16,7 @@ def across_words(over: Across) -> list[str]:
     return [
         _ranking(over),
         *_differ(over),
-        *_told_apart(over),
+        *_separated(over),
         *_improvements(over),
         *_nearness(over),
     ]
@@ -41,25 +41,25 @@ def _differ(over: Across) -> list[str]:
         else "every data set ranks them alike"
     )
     return [
-        f"Friedman's test {'tells that the variants differ' if found.rejects else 'tells no difference'}: "
+        f"Friedman's test {'shows that the variants differ' if found.rejects else 'shows no difference'}: "
         f"{_p(found.p)} by {'all' if found.exact else 'random'} rearrangements of the ranks "
         f"(χ² = {found.chi2:.2f}, {_p(found.p_chi2)}; {f})."
     ]
 
 
-def _told_apart(over: Across) -> list[str]:
+def _separated(over: Across) -> list[str]:
     sentences = []
     if over.friedman is not None and over.friedman.rejects:
         apart = [_named(over, pair) for pair in over.pairs if over.apart_nemenyi(pair)]
         sentences.append(
-            f"Nemenyi's test tells apart average ranks at least {over.critical_difference:.2f} from one another: "
+            f"Nemenyi's test separates average ranks that are at least {over.critical_difference:.2f} apart: "
             + (f"{shortened(apart)}." if apart else "none are.")
         )
     if any(pair.p_holm is not None for pair in over.pairs):
         apart = [_signed(over, pair) for pair in over.pairs if over.apart_wilcoxon(pair)]
         n = len(over.pairs)
         sentences.append(
-            f"Wilcoxon's test with Holm's correction for {n} pair{'s' * (n != 1)} tells apart: "
+            f"Wilcoxon's test with Holm's correction for {n} pair{'s' * (n != 1)} finds differences: "
             + (f"{shortened(apart)}." if apart else "none.")
         )
     return sentences
@@ -77,19 +77,20 @@ def _signed(over: Across, pair: Pair) -> str:
 
 def _improvements(over: Across) -> list[str]:
     found = sorted(over.improvement.items(), key=lambda item: (-item[1].probability, item[0]))
-    told = [
+    chances = [
         f"{name} {100 * one.probability:.0f} %"
         + ("" if not one.low < one.high else f" ({100 * one.low:.0f} to {100 * one.high:.0f})")
         for name, one in found
     ]
-    if not told:
+    if not chances:
         return []
     sentence = (
-        f"How likely a run is better than one of {over.reference} with another seed: {shortened(told, MOST_NAMED)}."
+        f"Chance that a run is better than a run of {over.reference} with another seed: "
+        f"{shortened(chances, MOST_NAMED)}."
     )
     if not any(one.low < one.high for _, one in found):
         return [sentence]
-    return [f"{sentence} The intervals are about other seeds on these data sets."]
+    return [f"{sentence} The intervals cover other seeds on the same data sets."]
 
 
 def _nearness(over: Across) -> list[str]:

@@ -30,12 +30,12 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
     if summary["difference_mean"].notna().any():
         noise = _noise(summary)
         interval = (
-            f", ± half the width of the interval that decides the verdict: {noise}, and Holm's procedure corrects "
-            "better and worse for the number of variants in the block. Too few runs have their own 95 % interval, one "
-            "seed has none."
+            f", ± half the width of the interval that decides the verdict: {noise}, and better and worse are corrected "
+            "for the number of variants in the block (Holm). Where runs are too few, ± is of the variant's own 95 % "
+            "interval; one seed has none."
         )
         lines.append(
-            "Δ: mean of the differences to the reference, seed by seed (equal seeds share split, order, augmentation "
+            "Δ: mean difference to the reference, seed by seed (equal seeds share split, order, augmentation "
             "and starting weights)" + (interval if noise else "; one seed has no interval.")
         )
         lines.append(_verdicts(summary))
@@ -44,29 +44,28 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
     errors = summary["test_accuracy_image_se"].dropna()
     if len(errors):
         lines.append(
-            "Not in the accuracies' own intervals: the test set is itself a sample, with a standard error of "
-            f"√(p(1−p)/images): here up to {errors.max() * 100:.2f} points on each."
+            "The ± of an accuracy leaves out that the test set is itself a sample: that adds a standard error of "
+            f"√(p(1−p)/examples), here up to {errors.max() * 100:.2f} points."
         )
     if "better" in summary and (summary["better"] == LOWER).any():
         lines.append(
-            "Where a lower score is better, such as an error, a difference below 0 is the better one; its margin is a "
-            "share of the reference's mean."
+            "Where a lower score is better, such as an error, a difference below 0 is better, and the margin is a "
+            "fraction of the reference's mean."
         )
     if unlike_arms(rows_by_arm(summary).values()):
         lines.append(
-            f"{UNLIKE}: only one of the two ran by compiled kernels, or more of it, so the ratio tells the "
-            "implementations apart as well as the operators: not a reason to call one faster. "
-            "`pooling.downsample.implementation=torch` on both, of heads `pooling.head.implementation=torch`, sets "
-            "them equal."
+            f"{UNLIKE}: the variant and its reference were computed by different implementations (compiled kernels or "
+            "torch), so the ratio is not due to the operators alone. `pooling.downsample.implementation=torch` for "
+            "both (of heads `pooling.head.implementation=torch`) makes them equal."
         )
     if any(given(value) for value in summary["training_ratio"]):
         unsettled = any(
             given(value) and not value for key in ("training", "latency") for value in summary[f"{key}_settled"]
         )
         lines.append(
-            "Speed: train × (above 1: faster) and latency × of one image (below 1: faster) are medians of ratios to "
-            "the reference, the two measured in turns; images/s was measured at another time, so ratios of it say less."
-            + (" ~: the repeats ended before the interval was narrow." if unsettled else "")
+            "Speed: train × (above 1: faster) and latency × of one example (below 1: faster) are medians of ratios to "
+            "the reference, both measured in turns; examples/s was measured at another time, so its ratios are less "
+            "reliable." + (" ~: the measurement ended before the interval was narrow." if unsettled else "")
         )
     return lines
 
@@ -77,10 +76,10 @@ def _noise(summary: pd.DataFrame) -> str:
     if not found:
         return ""
     if found == {"seeds and images"}:
-        return "seeds and test images both count as noise"
+        return "seeds and test examples both count as noise"
     if found == {"seeds"}:
-        return "the seeds alone count as noise, since images' outcomes are not known"
-    return "seeds count as noise, and test images where their outcomes are known"
+        return "only the seeds count as noise, since the outcomes of single examples are not known"
+    return "seeds count as noise, and test examples where their outcomes are known"
 
 
 def _verdicts(summary: pd.DataFrame) -> str:
@@ -88,12 +87,14 @@ def _verdicts(summary: pd.DataFrame) -> str:
     rows = [row for row in rows_by_arm(summary).values() if given(row["margin"])]
     margin = " or ".join(dict.fromkeys(margin_text(row) for row in sorted(rows, key=lambda row: row["margin"])))
     text = (
-        f"Verdict: tie where the arm is shown to lie within the margin of {margin or '0 points'} that was set "
-        "beforehand (two one-sided tests, each at 5 %); better or worse where the interval excludes zero; else "
+        f"Verdict: tie where the difference is shown to lie within the margin of {margin or '0 points'}, set "
+        "before the runs (two one-sided tests, each at 5 %); better or worse where the interval excludes zero; else "
         "undecided"
     )
     if (summary["verdict"] == FAILS).any():
-        text += f"; {FAILS} where more of an arm's cells failed than of its reference's: what finished was lucky"
+        text += (
+            f"; {FAILS} where more of its cells failed than of the reference: those that finished may be the lucky ones"
+        )
     marks = []
     if (summary["flags"] != "").any():
         marks.append(f"{FLAGGED} more than the pooling differs")
@@ -103,10 +104,10 @@ def _verdicts(summary: pd.DataFrame) -> str:
 
 
 SCOPE = (
-    "A verdict is about these settings on this training set: other seeds, and other test images like these. Another "
-    "training set can matter as much as the seeds, unless `resample=train` draws one for each; images that come in "
-    "groups count as independent unless the data names the groups; and a failure of one seed in ten stays unseen in "
-    "five seeds more often than not (59 %)."
+    "A verdict holds for these settings and this training set, with other seeds and other test examples of the same "
+    "kind. Another training set can change the result as much as other seeds, unless `resample=train` draws one for "
+    "each seed. Examples that belong together, such as those of one patient, count as independent unless the data "
+    "names the groups. With five seeds, a failure of one seed in ten is missed more often than not (59 %)."
 )
 
 
@@ -115,13 +116,13 @@ def _further(summary: pd.DataFrame) -> list[str]:
     lines = []
     if (summary["verdict"] == UNDECIDED).any():
         lines.append(
-            "Undecided does not mean equal. The chance that a new run decides is for a number of seeds that is fixed "
-            "before it starts: adding seeds until something is decided finds differences where there are none."
+            "Undecided does not mean equal. The chance that a new run decides assumes that its number of seeds is "
+            "fixed before it starts: adding seeds until something is decided finds differences where there are none."
         )
     clear = summary.loc[summary["verdict"].isin((BETTER, WORSE)), "n_paired"]
     if len(clear) and clear.min() <= FEW_SEEDS:
         lines.append(
-            "A difference that few seeds find is likely too large: it was found because it came out large. With 3 "
-            "seeds arms that truly differ by a point and are called better showed 1.4 to 2 points."
+            "A difference found with few seeds is likely too large: it was found because it came out large. With 3 "
+            "seeds, variants that are truly better by one point and are called better showed 1.4 to 2 points."
         )
     return lines

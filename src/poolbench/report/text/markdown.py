@@ -54,8 +54,8 @@ def summary(content: Content) -> str:
     if content.has_pictures:
         parts += [
             "## Test images",
-            "The same test images for every arm, of its first seed, beside their truth.",
-            "![Test images, their truth, and what each arm made of them](pictures.svg)",
+            "The same test images for every variant, of its first seed, beside their targets.",
+            "![Test images, their targets, and each variant's predictions](pictures.svg)",
         ]
     for aside in asides(content):
         parts += _aside(aside)
@@ -63,7 +63,7 @@ def summary(content: Content) -> str:
         parts += ["## Not compared", bullets(plain(str(entry)) for entry in content.not_compared)]
     if content.problems:
         parts += ["## Not read", bullets(_problem(problem, content.folder) for problem in content.problems)]
-    parts += ["## Where the figures come from", environments_table(records), *_commands(records)]
+    parts += ["## Where the numbers come from", environments_table(records), *_commands(records)]
     files = ", ".join(f"`{name}.csv`" for name in content.tables)
     parts.append(
         f"All columns: {files}, and the same as Parquet; `summary` joins the first three. Each is explained in "

@@ -69,7 +69,7 @@ def words(found: Sequence[OverBlocks], table: pd.DataFrame) -> list[str]:
     references = sorted({str(row["reference"]) for row in shown})
     against = references[0] if len(references) == 1 else "each block's reference"
     return [
-        f"{title(found)}, for these blocks and no others, against {against}: {listing(shown)}.",
+        f"{title(found)}, which holds for these blocks only, against {against}: {listing(shown)}.",
     ]
 
 
@@ -130,7 +130,7 @@ def _counted(one: OverBlocks) -> str:
 
 
 HOW = (
-    "Δ over blocks: the differences are averaged over the blocks for each seed, so that S seeds give S values with S − "
-    "1 degrees of freedom; test images that blocks share are carried over them. It holds for the mean of these blocks, "
-    "not for others; mixed: better in one block and worse in another, whatever the mean."
+    "Δ over blocks: each seed's differences are averaged over the blocks, so that S seeds give S values with S − 1 "
+    "degrees of freedom; test examples that blocks share are treated as the same examples. It holds for the mean of "
+    "these blocks, not for other blocks; mixed: better in one block and worse in another, whatever the mean."
 )

@@ -150,7 +150,10 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
                 Heading("train ×", "training ×", True),
                 [_ratio_text(row, "training", row["arm_id"] in unlike) for row in rows],
             ),
-            (Heading("images/s", "training images/s", True), [figure_text(r["training_images_per_s"]) for r in rows]),
+            (
+                Heading("examples/s", "training examples/s", True),
+                [figure_text(r["training_images_per_s"]) for r in rows],
+            ),
             (
                 Heading("latency ×", "latency ×", True),
                 [_ratio_text(row, "latency", row["arm_id"] in unlike) for row in rows],

@@ -234,7 +234,7 @@ class TestTerminal:
         assert "mean over the n = 3 seeds" in text
         assert "95 % interval (Student's t over the seeds)" in text
         assert "seed by seed" in text
-        assert "√(p(1−p)/images)" in text
+        assert "√(p(1−p)/examples)" in text
         assert "Speed: cpu (Example CPU @ 3 GHz), 2 threads, channels_last, float32, batch 64" in text
 
     def test_tables_come_first_and_a_legend_of_five_lines_after_them(self, results: Any) -> None:

@@ -82,8 +82,8 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
     from rich.table import Table
     from rich.text import Text
 
-    image = "×".join(map(str, design.input_shape))
-    out.print(Text(f"{design.title}: images {image}, {design.num_classes} classes", style="bold"))
+    shape = "×".join(map(str, design.input_shape))
+    out.print(Text(f"{design.title}: input {shape}, {design.num_classes} outputs", style="bold"))
     table = Table(title_justify="left", pad_edge=False)
     for heading in ("site", "own", "operator", "kernel", "stride", "padding", "ceil"):
         table.add_column(heading, overflow="fold")
@@ -108,7 +108,7 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
         )
     out.print(
         f"{cost['parameters']:,} parameters ({cost['parameters_pooling']:,} of the poolings), "
-        f"{cost['multiply_adds'] / 1e6:,.1f} M multiply-adds an image",
+        f"{cost['multiply_adds'] / 1e6:,.1f} M multiply-adds an example",
         highlight=False,
     )
     out.print()

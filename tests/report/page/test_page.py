@@ -250,7 +250,7 @@ class TestData:
         statuses = [found.data["shared"][cells["status"][place]] for place in chosen]
         assert statuses.count("failed") == 1
         assert {cells["seed"][place] for place in chosen} == {0, 7}
-        assert "Of the 19 cells here, 4 are held on this page in detail" in found.text
+        assert "This page holds the details of 4 of the 19 cells" in found.text
 
     def test_long_curves_are_thinned_to_the_last_epoch(self, results: Any) -> None:
         record = results.add()

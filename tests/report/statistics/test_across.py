@@ -443,7 +443,7 @@ class TestAcross:
         rows = {f"d{n}": [0.9 - 0.01 * i for i in range(7)] for n in range(8)}
         found = across(make(grid(rows, variants)))
         # 21 pairs · 2/2⁸ = 0.164
-        assert any("8 data sets and 21 pairs its smallest p is 0.164" in text for text in found.left_out)
+        assert any("8 data sets and 21 pairs its smallest possible p is 0.164" in text for text in found.left_out)
         assert not any(found.apart_wilcoxon(pair) for pair in found.pairs)
         assert found.friedman is not None
         assert found.friedman.rejects

@@ -56,7 +56,8 @@ class TestOneBlock:
             (row("undecided", 0.01, seeds_to_decide=4, **CHANCES), f"{UNDECIDED}: avg (32, 46, 57 %)"),
             (
                 row("undecided", 0.01, test_images=1597, **CHANCES | {"chance_any_seeds": 0.3}),
-                f"{UNDECIDED}: avg (32, 46, 57 %; with any number of seeds 30 %, since 1,597 test examples are too few)",
+                f"{UNDECIDED}: avg (32, 46, 57 %; with any number of seeds 30 %, "
+                "since 1,597 test examples are too few)",
             ),
             (row("undecided", 0.01), f"{UNDECIDED}: avg (its seeds do not vary)"),
             (

@@ -49,7 +49,7 @@ def summary(content: Content) -> str:
     parts += [
         "## Seed by seed",
         "Dots are single seeds, the marker their mean with its 95 % interval, the vertical line the reference's mean.",
-        "![Test accuracy of every variant, a panel a block](accuracy.svg)",
+        "![Test score of every variant, one panel for each block](accuracy.svg)",
     ]
     if content.has_pictures:
         parts += [

@@ -377,7 +377,7 @@ class TestFiles:
             assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {12}
             assert lines[2].startswith("| **`max`** | 3 | ")
         assert "Δ to `max`, points" in text
-        assert "![Test accuracy of every variant, a panel a block](accuracy.svg)" in text
+        assert "![Test score of every variant, one panel for each block](accuracy.svg)" in text
         assert "| machine | Example CPU @ 3 GHz |" in text
         assert "poolbench train -m 'pooling=glob(*)' name=example" in text
         assert "/somewhere" not in text

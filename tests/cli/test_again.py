@@ -56,6 +56,7 @@ def test_each_force_trains_its_own(train, tmp_path: Path, capsys: pytest.Capture
     assert again(now, folder) == {"max/0", "max/2"}
 
 
+@pytest.mark.slow
 def test_a_diverged_cell_is_run_again_by_force_failed(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = "again_nan"
     monkeypatch.syspath_prepend(tmp_path)
@@ -155,6 +156,7 @@ def test_code_of_ones_own_is_in_the_record_with_all_that_it_imports(
     assert len({record["arm_id"] for record in found}) == 2
 
 
+@pytest.mark.quick(10)
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [

@@ -95,7 +95,7 @@ def test_an_old_record_is_never_believed(
 
         raise WriteError(f"{path} cannot be written: No space left on device")
 
-    monkeypatch.setattr("poolbench.run.write_record", refuse)
+    monkeypatch.setattr("poolbench.run.walk.write_record", refuse)
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # the old record stays
     assert train("force=true") == 1
     text = told(capsys)

@@ -146,7 +146,8 @@ def _run_operators(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from poolbench.kernels.compiled import COMPILED
-    from poolbench.measure.machine import machine, set_allocator
+    from poolbench.measure.allocator import ALLOCATOR
+    from poolbench.measure.machine import machine
     from poolbench.measure.operators import SHAPES, bench_operators
 
     device = torch.device(device_name)
@@ -154,7 +155,7 @@ def _run_operators(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--device cuda: torch finds no CUDA device here; leave it out to time on the CPU")
     if arguments.implementation:
         specs = {name: _implemented(spec, arguments.implementation) for name, spec in specs.items()}
-    allocator = set_allocator("keep")
+    allocator = ALLOCATOR.set("keep")
     torch.set_num_threads(threads)
     here = machine(device)
     console = Console()

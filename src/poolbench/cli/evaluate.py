@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.trainer:
         config["trainer"] = {**config["trainer"], "accelerator": arguments.trainer}
     from poolbench.cell import Cell
-    from poolbench.run import evaluate
+    from poolbench.run.evaluate import evaluate
     from poolbench.settings import Settings
 
     settings = Settings(folder.parents[2], folder.parents[1].name, record["reference"])

@@ -29,7 +29,7 @@ from poolbench.export.network import (
     sizes_compared,
     write,
 )
-from poolbench.run import WEIGHTS_FILE
+from poolbench.run.files import WEIGHTS_FILE
 from poolbench.score import task_of
 from poolbench.spec import TARGET, locate
 

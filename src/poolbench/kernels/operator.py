@@ -22,6 +22,7 @@ from poolbench.kernels.links import Link
 from poolbench.kernels.plain import empty, spread_plain, wide_dtype
 from poolbench.kernels.precision import is_channels_last, lies_channels_last
 from poolbench.kernels.program import Program
+from poolbench.kernels.programs import Programs
 from poolbench.kernels.transforms import is_only_recorded, is_transformed
 
 # Where the kernels of an implementation run, and of which dtypes.
@@ -32,7 +33,8 @@ KERNELS = {
 # A longer formula would take many seconds to compile and keep nothing in registers.
 MOST_OPERATIONS = 2500
 
-_programs: dict[str, Program] = {}
+# torch has one set of operators in a process, and they have one set of programs.
+PROGRAMS = Programs()
 _library = torch.library.Library("poolbench", "DEF")
 _library.define(
     "window(Tensor x, Tensor? params, Tensor? key, str program, SymInt[] geometry) -> Tensor",
@@ -52,14 +54,9 @@ def unavailable(implementation: str) -> str:
     return "" if importlib.util.find_spec("triton") else "Triton is not installed"
 
 
-def register(program: Program) -> None:
-    """Register a program with the operators, which are called with its digest."""
-    _programs[program.digest] = program
-
-
 @torch.library.impl(_library, "window", "CPU")
 def _window(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
-    return launch.window(x, params, key, _programs[program], Geometry.from_list(geometry))
+    return launch.window(x, params, key, PROGRAMS.of(program), Geometry.from_list(geometry))
 
 
 @torch.library.impl(_library, "window_gradient", "CPU")
@@ -74,12 +71,12 @@ def _window_gradient(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     place = Geometry.from_list(geometry)
-    return _whole(*launch.window_gradient(gradient, x, params, key, _programs[program], place, size, channels_last))
+    return _whole(*launch.window_gradient(gradient, x, params, key, PROGRAMS.of(program), place, size, channels_last))
 
 
 @torch.library.impl(_library, "window", "CUDA")
 def _window_cuda(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
-    return _on_gpu()[0](x, params, key, _programs[program], Geometry.from_list(geometry))
+    return _on_gpu()[0](x, params, key, PROGRAMS.of(program), Geometry.from_list(geometry))
 
 
 @torch.library.impl(_library, "window_gradient", "CUDA")
@@ -94,7 +91,7 @@ def _window_gradient_cuda(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     place = Geometry.from_list(geometry)
-    return _whole(*_on_gpu()[1](gradient, x, params, key, _programs[program], place, size, channels_last))
+    return _whole(*_on_gpu()[1](gradient, x, params, key, PROGRAMS.of(program), place, size, channels_last))
 
 
 def _whole(gx: Tensor, gparams: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -126,14 +123,14 @@ def _(
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, params, key, ctx.program, ctx.geometry = inputs
     ctx.size, ctx.channels_last = x.shape, is_channels_last(x)
-    ctx.save_for_backward(None if _programs[ctx.program].is_linear else x, params, key)
+    ctx.save_for_backward(None if PROGRAMS.of(ctx.program).is_linear else x, params, key)
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     x, params, key = ctx.saved_tensors
     if _needs_torch(gradient, x, params):
         found = spread_plain(
-            gradient, _map_of(ctx, gradient, x), params, key, _programs[ctx.program], Geometry.from_list(ctx.geometry)
+            gradient, _map_of(ctx, gradient, x), params, key, PROGRAMS.of(ctx.program), Geometry.from_list(ctx.geometry)
         )
     else:
         found = torch.ops.poolbench.window_gradient(

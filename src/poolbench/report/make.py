@@ -26,10 +26,12 @@ from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
 from poolbench.report.statistics.strata import strata
 from poolbench.report.tables import frames as tables
+from poolbench.report.tables.across_frames import across_tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
+from poolbench.report.text.legend import head_lines
 from poolbench.report.text.spoken import spoken
-from poolbench.report.text.views import head_lines, rows_by_arm, view
+from poolbench.report.text.views import rows_by_arm, view
 from poolbench.report.text.words import verdict_words
 from poolbench.report.tuned import Tuned, tuned
 from poolbench.writable import PROBE_BYTES
@@ -123,7 +125,7 @@ def gather(loaded: Loaded) -> Content:
         tables=made
         | _published(loaded.experiment, made["accuracy"])
         | {"over_blocks": over_table}
-        | over_all.tables()
+        | across_tables(over_all)
         | ({"strata": by_stratum} if len(by_stratum) else {})
         | _best_test_epoch(blocks)
         | ({"tuned": tuning.table} if tuning else {}),

@@ -25,19 +25,17 @@ from poolbench.report.text import terminal
 from poolbench.report.text.markdown import bullets, environments_table, plain
 from poolbench.report.text.markdown import table as markdown_table
 from poolbench.report.text.units import written_row
-from poolbench.report.text.views import (
+from poolbench.report.text.values import (
     FLAGGED,
-    Heading,
-    View,
     change_text,
     count_text,
     difference_text,
     figure_text,
     given,
-    rows_by_arm,
     score_text,
     verdict_text,
 )
+from poolbench.report.text.views import Heading, View, rows_by_arm
 from poolbench.report.text.views import Row as ViewRow
 
 Row = Mapping[str, Any]

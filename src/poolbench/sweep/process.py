@@ -23,9 +23,9 @@ def prepare_process(allocator: str, threads: int, console: Console) -> None:
 
     Called before torch is loaded, which would take memory first.
     """
-    from poolbench.measure.machine import set_allocator
+    from poolbench.measure.allocator import ALLOCATOR
 
-    set_allocator(allocator)
+    ALLOCATOR.set(allocator)
     import lightning.pytorch  # noqa: F401  (its import sets the level of its logger)
     import torch
 

@@ -18,7 +18,7 @@ from poolbench.report import make_report
 from poolbench.report.make import Report
 from poolbench.report.reading.trials import TRIALS, TUNED, Trials
 from poolbench.report.shown import reported
-from poolbench.run import write_unsupported
+from poolbench.run.failed import write_unsupported
 from poolbench.source import training_code
 from poolbench.sweep.asked import Asked, SweepSettings
 from poolbench.sweep.conclusion import announce, conclude

@@ -10,12 +10,8 @@ import torch.nn.functional as F
 from pooling.references.polyphase import REFERENCES
 from torch import Tensor, nn
 
-from poolbench.pooling.windows.polyphase import (
-    AdaptivePolyphasePool1d,
-    AdaptivePolyphasePool2d,
-    LearnedPolyphasePool1d,
-    LearnedPolyphasePool2d,
-)
+from poolbench.pooling.windows.adaptive_polyphase import AdaptivePolyphasePool1d, AdaptivePolyphasePool2d
+from poolbench.pooling.windows.learned_polyphase import LearnedPolyphasePool1d, LearnedPolyphasePool2d
 
 GEOMETRIES = [
     {"kernel_size": 2, "stride": 2},

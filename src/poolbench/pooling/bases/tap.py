@@ -95,7 +95,7 @@ class TapPool2d(WindowPool2d):
             self.training = mode
             in_sums = sums(self.window_size, self.learned, self.summands, self.of_sums) if self.has_sums else None
             self.programs[mode] = program(type(self).__name__, self.window_size, self.learned, self.formula, in_sums)
-            kernels.register(self.programs[mode])
+            kernels.PROGRAMS.add(self.programs[mode])
         self.training = was
         # Asked once, and only where kernels are wanted: the answer loads the compiler.
         self._unavailable = "" if self.implementation == "torch" else kernels.unavailable(self.implementation)
@@ -107,7 +107,7 @@ class TapPool2d(WindowPool2d):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for known in self.programs.values():
-            kernels.register(known)
+            kernels.PROGRAMS.add(known)
 
     @property
     def program(self) -> Program:

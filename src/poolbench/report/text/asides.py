@@ -10,7 +10,7 @@ import pandas as pd
 
 from poolbench.report.content import Content
 from poolbench.report.text import published
-from poolbench.report.text.views import estimate_text, given, points_text, score_text
+from poolbench.report.text.values import estimate_text, given, points_text, score_text
 
 # How the cells of a column are set on the page.
 TEXT, NUMBER, LONG = "", "number", "long"

@@ -6,10 +6,9 @@ from typing import Any
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, WORSE
 from poolbench.report.text.units import of_score, written_row
-from poolbench.report.text.views import (
+from poolbench.report.text.values import (
     FLAGGED,
     NOTHING,
-    View,
     count_text,
     difference_text,
     figure_text,
@@ -18,6 +17,7 @@ from poolbench.report.text.views import (
     millions_text,
     score_text,
 )
+from poolbench.report.text.views import View
 
 SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},

@@ -7,6 +7,7 @@ from poolbench.record import Problem
 from poolbench.report.content import Content
 from poolbench.report.reading.arms import Record
 from poolbench.report.reading.origins import commands, environments
+from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import Aside, asides
 from poolbench.report.text.views import View, code
 
@@ -23,7 +24,9 @@ def summary(content: Content) -> str:
     parts += [
         "## Verdict",
         *([bullets(plain(sentence) for sentence in content.spoken), "### Block by block"] if content.spoken else []),
-        bullets(plain(sentence) for sentence in (*content.words, *content.across.words(), *content.across.left_out)),
+        bullets(
+            plain(sentence) for sentence in (*content.words, *across_words(content.across), *content.across.left_out)
+        ),
     ]
     parts.append(
         f"{len(records)} cell{'s' * (len(records) != 1)}, {finished} finished; "

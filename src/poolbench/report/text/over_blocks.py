@@ -8,16 +8,8 @@ import pandas as pd
 from poolbench.report.statistics.over_blocks import InBlock, OverBlocks
 from poolbench.report.statistics.verdicts import BETTER, WORSE
 from poolbench.report.text.units import written, written_row
-from poolbench.report.text.views import (
-    FLAGGED,
-    Heading,
-    Row,
-    View,
-    count_text,
-    difference_text,
-    estimate_text,
-    verdict_text,
-)
+from poolbench.report.text.values import FLAGGED, count_text, difference_text, estimate_text, verdict_text
+from poolbench.report.text.views import Heading, Row, View
 from poolbench.report.text.words import listing
 from poolbench.score import Score
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, FAILS, MIXED, TIE, TOO_FEW, UNDECIDED, WORSE
-from poolbench.report.text.views import change_text, given, margin_text
+from poolbench.report.text.values import change_text, given, margin_text
 
 # Longer lists of names are counted.
 MOST_NAMED = 5

@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from poolbench.report.content import Content
+from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import asides
-from poolbench.report.text.views import FLAGGED, SMALL, UNLIKE, View
+from poolbench.report.text.values import FLAGGED, SMALL
+from poolbench.report.text.views import UNLIKE, View
 
 # In a pipe or a log there is no width to ask for.
 LOG_WIDTH = 100
@@ -97,7 +99,9 @@ def _show_verdict(write: "_Writer", content: Content, shown: Shown) -> None:
     for sentence in said:
         write.item(sentence)
     if shown is Shown.ALL:
-        write.listing("In detail", [*content.words, *content.across.words(), *content.across.left_out], "", most=None)
+        write.listing(
+            "In detail", [*content.words, *across_words(content.across), *content.across.left_out], "", most=None
+        )
 
 
 def legend(content: Content) -> list[str]:

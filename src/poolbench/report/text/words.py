@@ -17,7 +17,7 @@ from poolbench.report.statistics.verdicts import (
     UNDECIDED,
     WORSE,
 )
-from poolbench.report.text.views import change_text, given, margin_text
+from poolbench.report.text.values import change_text, given, margin_text
 
 ORDER = (FAILS, BETTER, WORSE, MIXED, TIE, UNDECIDED, TOO_FEW, IDENTICAL)
 # With a smaller chance than this, however many seeds, it is the test set that decides nothing.

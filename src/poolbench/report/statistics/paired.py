@@ -34,6 +34,7 @@ also gives it more degrees of freedom: docs/statistics.md has both, measured.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,8 @@ Differences = NDArray[np.int8] | NDArray[np.int16] | NDArray[np.float64]
 Groups = NDArray[np.int64]
 # Smaller ones the quantile does not know.
 LEAST_TAIL = 1e-100
+# Of the logarithm of a tail.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class Paired:
         """Standard error of the mean."""
         return standard_error(self.parts)
 
-    @property
+    @cached_property
     def p(self) -> float:
         """Two-sided p of no difference; 1 where every outcome is equal, else NaN where the seeds do not vary."""
         if self.equal:
@@ -204,10 +207,12 @@ def two_sided(mean: float, parts: Parts) -> float:
     size = abs(mean) / se
     if size == 0:
         return 1.0
-    # In the logarithm of the tail, where the critical value is nearly linear.
-    ends = math.log(LEAST_TAIL), math.log(0.5)
-    if _critical(parts, math.exp(ends[0])) <= size:
+    # The tail lies between those of the two parts' own degrees of freedom.
+    low, high = sorted(float(stdtr(df, -size)) for _, df in parts)
+    if high <= LEAST_TAIL or _critical(parts, LEAST_TAIL) <= size:
         return seeds_alone
+    # In the logarithm of the tail, where the critical value is nearly linear; wider by what rounding may take.
+    ends = math.log(max(low, LEAST_TAIL)) - ROUNDING, min(math.log(high) + ROUNDING, math.log(0.5))
     both = 2 * math.exp(brentq(lambda tail: _critical(parts, math.exp(tail)) - size, *ends))
     return max(both, seeds_alone)
 
@@ -219,10 +224,12 @@ def _tail_of(mean: float, part: tuple[float, float]) -> float:
 
 def _critical(parts: Parts, tail: float) -> float:
     """Return the quantile beyond which `tail` lies, those of the parts weighted by their variances."""
-    total = sum(variance for variance, _ in parts)
-    if not total:
-        return 0.0
-    return -sum(variance * float(stdtrit(df, tail)) for variance, df in parts if variance) / total
+    total = weighted = 0.0
+    for variance, df in parts:
+        if variance:
+            total += variance
+            weighted += variance * float(stdtrit(df, tail))
+    return -weighted / total if total else 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -247,10 +247,17 @@ class OnImages:
     blocks: int = 1
     groups: Groups | None = None
 
-    @property
+    @cached_property
+    def place(self) -> Groups:
+        """The group of each image, from 0 on without a gap, (N,)."""
+        if self.groups is None:
+            return np.arange(self.differences.shape[1])
+        return np.unique(self.groups, return_inverse=True)[1]
+
+    @cached_property
     def units(self) -> int:
         """How many images vary independently, or groups of them."""
-        return self.differences.shape[1] if self.groups is None else len(np.unique(self.groups))
+        return self.differences.shape[1] if self.groups is None else int(self.place.max(initial=-1)) + 1
 
 
 def paired(
@@ -312,7 +319,7 @@ def _variances(one: OnImages) -> tuple[float, float]:
     by_seed = d.sum(axis=1, dtype=exact) / images
     middle = by_image.mean()
     if one.groups is not None:
-        return _group_variance(d, one.groups, by_image - middle, by_seed), math.nan
+        return _group_variance(d, one.place, one.units, by_image - middle, by_seed), math.nan
     squares: float
     if exact is np.float64:
         squares = float((d**2).sum())
@@ -327,11 +334,9 @@ def _variances(one: OnImages) -> tuple[float, float]:
     return float(max(ms_images - ms_rest, 0.0) / (n * images)), float(ms_rest)
 
 
-def _group_variance(d: Differences, groups: Groups, centred: Values, by_seed: Values) -> float:
+def _group_variance(d: Differences, place: Groups, units: int, centred: Values, by_seed: Values) -> float:
     """Return the same over groups of images, `centred` (N,) being the images' means less the mean of all."""
     n, images = d.shape
-    _, place = np.unique(groups, return_inverse=True)
-    units = int(place.max()) + 1
     sums = np.bincount(place, weights=centred, minlength=units)
     rest = 0.0
     for row, mean in zip(d, by_seed, strict=True):

@@ -11,10 +11,12 @@ Components, ch. 4): MS_A / (S·N) = s²/S from the seeds, which is all that the 
 degrees of freedom; and (MS_B − MS_E) / (S·N) from the images, cut at 0, for which N − 1 is taken. Where images come in
 groups (a writer's, a patient's), a group's sum is what varies: with T[s, g] the sum of d − d̄[s] over group g of G,
 
-    G/(G − 1)·(Σ_g T̄[g]² − Σ_s Σ_g (T[s, g] − T̄[g])²/(S·(S − 1)))/N²
+    (Σ_g T̄[g]² − Σ_s Σ_g (T[s, g] − T̄[g])²/(S·(S − 1)))/(N²·c),    c = 1 − 2·Σm³/(N·Σm²) + Σm²/N²
 
-which with one image a group is the above (the linearised variance of a mean over clusters: W. G. Cochran 1977, Sampling
-Techniques, 3rd ed., 9A; the second sum takes off what the rest adds to the first).
+m being the groups' sizes; c is 1 − 1/G where these are equal, and so with one image a group all is as above (the
+linearised variance of a mean over clusters: W. G. Cochran 1977, Sampling Techniques, 3rd ed., 9A; the second sum takes
+off what the rest adds to the first). Groups of unequal size count as N²/Σm² of equal size: by their plain number ten of
+10 to 150 images covered 84 % where 95 were promised.
 
 An outcome of 0 or 1 seldom differs where both arms are nearly always right, and a variance estimated from none or one
 such image is nothing to rely on. So it is at least 2/(N + 2)², that of Bonett and Price's adjusted estimate with no
@@ -59,12 +61,12 @@ class ImageSet:
     """Test images that are drawn together.
 
     Args:
-        units: what varies independently: images, or groups of them.
+        units: how many vary independently: images, or groups of them, these counted as so many of equal size.
         weight: of their mean in the mean that is estimated.
         images: how many images they are; None: each unit is one.
     """
 
-    units: int
+    units: float
     weight: float = 1.0
     images: int | None = None
 
@@ -255,9 +257,21 @@ class OnImages:
         return np.unique(self.groups, return_inverse=True)[1]
 
     @cached_property
-    def units(self) -> int:
+    def sizes(self) -> Values:
+        """How many images each group has."""
+        return np.bincount(self.place).astype(float)
+
+    @property
+    def number(self) -> int:
         """How many images vary independently, or groups of them."""
-        return self.differences.shape[1] if self.groups is None else int(self.place.max(initial=-1)) + 1
+        return self.differences.shape[1] if self.groups is None else len(self.sizes)
+
+    @property
+    def units(self) -> float:
+        """The same, groups counted as so many of equal size, N²/Σm², and no fewer than the two that a spread takes."""
+        if self.groups is None:
+            return self.differences.shape[1]
+        return max(float(self.sizes.sum() ** 2 / (self.sizes**2).sum()), 2.0)
 
 
 def paired(
@@ -293,7 +307,7 @@ def over_sets(differences: Values, sets: Sequence[OnImages], *, binary: bool = T
     seeds = estimate(np.asarray(differences, dtype=float)[None])
     n, mean, std = int(seeds.n[0]), float(seeds.mean[0]), float(seeds.std[0])
     seed_variance = std**2 / n if n else math.nan
-    if not sets or n < 2 or any(one.units < 2 for one in sets):
+    if not sets or n < 2 or any(one.number < 2 for one in sets):
         return Paired(n, mean, std, seed_variance, math.nan)
     blocks = sum(one.blocks for one in sets)
     independent = tuple(ImageSet(one.units, one.blocks / blocks, one.differences.shape[1]) for one in sets)
@@ -319,7 +333,7 @@ def _variances(one: OnImages) -> tuple[float, float]:
     by_seed = d.sum(axis=1, dtype=exact) / images
     middle = by_image.mean()
     if one.groups is not None:
-        return _group_variance(d, one.place, one.units, by_image - middle, by_seed), math.nan
+        return _group_variance(d, one.place, one.sizes, by_image - middle, by_seed), math.nan
     squares: float
     if exact is np.float64:
         squares = float((d**2).sum())
@@ -334,12 +348,16 @@ def _variances(one: OnImages) -> tuple[float, float]:
     return float(max(ms_images - ms_rest, 0.0) / (n * images)), float(ms_rest)
 
 
-def _group_variance(d: Differences, place: Groups, units: int, centred: Values, by_seed: Values) -> float:
+def _group_variance(d: Differences, place: Groups, sizes: Values, centred: Values, by_seed: Values) -> float:
     """Return the same over groups of images, `centred` (N,) being the images' means less the mean of all."""
     n, images = d.shape
+    units = len(sizes)
     sums = np.bincount(place, weights=centred, minlength=units)
     rest = 0.0
     for row, mean in zip(d, by_seed, strict=True):
         rest += float(((np.bincount(place, weights=row - mean, minlength=units) - sums) ** 2).sum())
     found = float((sums**2).sum()) - rest / (n * (n - 1))
-    return max(found, 0.0) * units / (units - 1) / images**2
+    squares = (sizes**2).sum()
+    # What taking the mean off takes from the squares: of G groups of equal size 1/G.
+    kept = 1 - 2 * (sizes**3).sum() / (images * squares) + squares / images**2
+    return float(max(found, 0.0) / kept / images**2)

@@ -28,6 +28,7 @@ from poolbench.report.statistics.strata import strata
 from poolbench.report.tables import frames as tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
+from poolbench.report.text.asides import asides
 from poolbench.report.text.spoken import spoken
 from poolbench.report.text.views import head_lines, rows_by_arm, view
 from poolbench.report.text.words import verdict_words
@@ -76,7 +77,9 @@ def make_report(
         painter.begin(content)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
-            "summary.tex": latex.tables(content.blocks, content.views, content.rows, content.over_view).encode(),
+            "summary.tex": latex.tables(
+                content.blocks, content.views, content.rows, content.over_view, asides(content)
+            ).encode(),
         }
         # Imported here, while the second process draws: they take as long to import as all else to compute.
         from poolbench.report import figures, page

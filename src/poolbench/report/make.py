@@ -15,7 +15,7 @@ from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
 from poolbench.report.painter import Painter
 from poolbench.report.reading.arms import Block, group
-from poolbench.report.reading.comparability import NotCompared, not_compared, warnings
+from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, not_compared, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
@@ -29,6 +29,7 @@ from poolbench.report.tables import frames as tables
 from poolbench.report.tables.across_frames import across_tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
+from poolbench.report.text.asides import asides
 from poolbench.report.text.legend import head_lines
 from poolbench.report.text.spoken import spoken
 from poolbench.report.text.views import rows_by_arm, view
@@ -78,7 +79,9 @@ def make_report(
         painter.begin(content)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
-            "summary.tex": latex.tables(content.blocks, content.views, content.rows, content.over_view).encode(),
+            "summary.tex": latex.tables(
+                content.blocks, content.views, content.rows, content.over_view, asides(content)
+            ).encode(),
         }
         # Imported here, while the second process draws: they take as long to import as all else to compute.
         from poolbench.report import figures, page
@@ -140,7 +143,12 @@ def gather(loaded: Loaded) -> Content:
         views=[view(block, rows) for block in blocks],
         over_view=over_blocks_text.view(over, over_table),
         pairing=[str(gain) for block in blocks if (gain := gained(block))],
-        warnings=told + warnings(blocks) + _without_outcomes(compared) + _damaged(loaded) + told_of_speed,
+        warnings=told
+        + warnings(blocks)
+        + _without_outcomes(compared)
+        + _few_groups(blocks, compared)
+        + _damaged(loaded)
+        + told_of_speed,
         not_compared=not_compared(blocks),
         problems=loaded.problems + untold,
     )
@@ -169,6 +177,21 @@ def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
         return []
     more = f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
     return [f"intervals count the seeds alone where images' outcomes are not known: {unknown[0]}{more}"]
+
+
+def _few_groups(blocks: list[Block], compared: dict[str, Compared]) -> list[str]:
+    """Say where the test images come in so few groups that intervals are too narrow for arms that are far apart."""
+    told = []
+    for block in blocks:
+        found = [one.found for arm in block.arms if (one := compared.get(arm.arm_id)) and one.found]
+        # Groups of unequal size count as fewer.
+        units = [each.units for one in found for each in one.independent if each.units < (each.images or 0)]
+        if units and min(units) < LEAST_GROUPS:
+            told.append(
+                f"{block.title}: its test images come in groups that weigh as {min(units):.3g} of equal size: with "
+                f"fewer than {LEAST_GROUPS} intervals are too narrow where arms do unlike in different groups"
+            )
+    return told
 
 
 def _damaged(loaded: Loaded) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from poolbench.errors import ConfigurationError
 from poolbench.report.reading.arms import Arm, Block, Record, number
-from poolbench.score import ACCURACY, CLASSIFICATION, Score, task_of
+from poolbench.score import ACCURACY, CLASSIFICATION, Score, beside_of, task_of
 
 
 def of_arm(arm: Arm) -> tuple[str, Score]:
@@ -41,6 +41,7 @@ def fault(record: Mapping[str, Any]) -> str | None:
     """Return why a record's task cannot be read, or None where it can."""
     try:
         task_of(record)
+        beside_of(record)
     except ConfigurationError as error:
         return str(error)
     return None

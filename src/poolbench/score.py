@@ -49,8 +49,8 @@ class Score:
 
     @property
     def words(self) -> str:
-        """The name as a reader sees it: `mean_iou` is `mean IoU`."""
-        return " ".join("IoU" if word == "iou" else word for word in self.name.split("_"))
+        """The name as a reader sees it: `mean_iou` is `mean IoU`, `boundary_f` `boundary F`."""
+        return " ".join({"iou": "IoU", "f": "F"}.get(word, word) for word in self.name.split("_"))
 
     def text(self, value: float) -> str:
         """Return a value as a line of text has it: in per cent, or with its unit.

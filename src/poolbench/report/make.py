@@ -19,6 +19,7 @@ from poolbench.report.reading.comparability import NotCompared, not_compared, wa
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
+from poolbench.report.statistics.beside import beside
 from poolbench.report.statistics.best_test_epoch import best_test_epochs
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
@@ -116,6 +117,7 @@ def gather(loaded: Loaded) -> Content:
     rows = rows_by_arm(summary)
     tuning, untold = _tuned(loaded.folder, blocks, compared)
     by_stratum = strata(blocks, loaded.outcomes)
+    further = beside(loaded.records, loaded.outcomes, declared)
     return Content(
         folder=loaded.folder,
         experiment=loaded.experiment,
@@ -124,6 +126,7 @@ def gather(loaded: Loaded) -> Content:
         | _published(loaded.experiment, made["accuracy"])
         | {"over_blocks": over_table}
         | over_all.tables()
+        | ({"beside": further} if len(further) else {})
         | ({"strata": by_stratum} if len(by_stratum) else {})
         | _best_test_epoch(blocks)
         | ({"tuned": tuning.table} if tuning else {}),

@@ -441,6 +441,7 @@ VERSUS = (
 TABLES: dict[str, tuple[Column, ...]] = {
     "accuracy": ACCURACY,
     "scores": SCORES,
+    "beside": SCORES,
     "metrics": METRICS,
     "parameters": PARAMETERS,
     "throughput": THROUGHPUT,

@@ -1,5 +1,5 @@
 """Tables beside the report's own, each shown alike in the terminal, in Markdown and on the page: published figures,
-scores by stratum, tuned arms, the choice of the best test epoch.
+further scores, scores by stratum, tuned arms, the choice of the best test epoch.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,9 @@ import pandas as pd
 
 from poolbench.report.content import Content
 from poolbench.report.text import published
-from poolbench.report.text.views import estimate_text, given, points_text, score_text
+from poolbench.report.text.units import written_row
+from poolbench.report.text.views import difference_text, estimate_text, given, points_text, score_text, verdict_text
+from poolbench.report.text.words import ORDER, listing
 
 # How the cells of a column are set on the page.
 TEXT, NUMBER, LONG = "", "number", "long"
@@ -42,12 +44,45 @@ class Aside:
 
 def asides(content: Content) -> list[Aside]:
     """Return the tables beside the report's own that there is something in."""
-    made = {"strata": _strata, "published": _published, "best_test_epoch": _best_test_epoch, "tuned": _tuned}
+    made = {
+        "beside": _beside,
+        "strata": _strata,
+        "published": _published,
+        "best_test_epoch": _best_test_epoch,
+        "tuned": _tuned,
+    }
     return [
         make(table, content)
         for name, make in made.items()
         if (table := content.tables.get(name)) is not None and len(table)
     ]
+
+
+def _beside(table: pd.DataFrame, content: Content) -> Aside:
+    by_score: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
+    for row in _records(table):
+        block = str(row["backbone"]), str(row["dataset"])
+        by_score.setdefault(str(row["score"]), {}).setdefault(block, []).append(row)
+    rows, lines = [], []
+    for blocks in by_score.values():
+        for (backbone, dataset), own in blocks.items():
+            words = written_row(own[0]).score.words
+            rows += [
+                (*(str(row[key]) for key, _ in KEYS), words, score_text(row), difference_text(row), verdict_text(row))
+                for row in own
+            ]
+            compared = [row for row in own if row["verdict"] in ORDER]
+            said = f"against {compared[0]['reference']}: {listing(compared)}" if compared else "nothing to compare"
+            lines.append(f"{backbone} on {dataset}, by {words}, {said}.")
+    told = [
+        "The same cells judged by what stands beside the score that they were trained and chosen by, in per cent and "
+        "points where it is a fraction of 1; the same margin and the same statistics. For each score the arms of a "
+        "block are a family of their own: who takes the better of two verdicts has made a choice that no interval "
+        "knows of.",
+        *lines,
+    ]
+    columns = (*KEYS, ("score", TEXT), ("mean", NUMBER), ("Δ", NUMBER), ("verdict", TEXT))
+    return Aside("beside", "By further scores", "Further scores", columns, rows, told, lines)
 
 
 def _strata(table: pd.DataFrame, content: Content) -> Aside:

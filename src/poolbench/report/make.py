@@ -23,6 +23,7 @@ from poolbench.report.statistics.beside import beside
 from poolbench.report.statistics.best_test_epoch import best_test_epochs
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
+from poolbench.report.statistics.networks import networks
 from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
 from poolbench.report.statistics.strata import strata
@@ -117,6 +118,7 @@ def gather(loaded: Loaded) -> Content:
     rows = rows_by_arm(summary)
     tuning, untold = _tuned(loaded.folder, blocks, compared)
     by_stratum = strata(blocks, loaded.outcomes)
+    by_network, told_of_networks = networks(blocks, loaded.experiment.reference_backbone, loaded.outcomes, declared)
     further = beside(loaded.records, loaded.outcomes, declared)
     return Content(
         folder=loaded.folder,
@@ -127,6 +129,7 @@ def gather(loaded: Loaded) -> Content:
         | {"over_blocks": over_table}
         | over_all.tables()
         | ({"beside": further} if len(further) else {})
+        | ({"networks": by_network} if len(by_network) else {})
         | ({"strata": by_stratum} if len(by_stratum) else {})
         | _best_test_epoch(blocks)
         | ({"tuned": tuning.table} if tuning else {}),
@@ -141,7 +144,12 @@ def gather(loaded: Loaded) -> Content:
         views=[view(block, rows) for block in blocks],
         over_view=over_blocks_text.view(over, over_table),
         pairing=[str(gain) for block in blocks if (gain := gained(block))],
-        warnings=told + warnings(blocks) + _without_outcomes(compared) + _damaged(loaded) + told_of_speed,
+        warnings=told
+        + warnings(blocks)
+        + _without_outcomes(compared)
+        + _damaged(loaded)
+        + told_of_speed
+        + told_of_networks,
         not_compared=not_compared(blocks),
         problems=loaded.problems + untold,
     )

@@ -238,6 +238,10 @@ SCORES = (
     ARM_ID,
     *map(_of_score, PROSPECTS),
 )
+NETWORKS = tuple(
+    Column("reference", "text", "", "the network that the differences are taken to") if c.name == "reference" else c
+    for c in SCORES
+)
 METRICS = (
     *KEYS,
     Column("task", "text", "", "what a target is"),
@@ -442,6 +446,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "accuracy": ACCURACY,
     "scores": SCORES,
     "beside": SCORES,
+    "networks": NETWORKS,
     "metrics": METRICS,
     "parameters": PARAMETERS,
     "throughput": THROUGHPUT,

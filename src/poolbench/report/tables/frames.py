@@ -56,7 +56,7 @@ def scores_table(name: str, blocks: Sequence[Block], compared: Mapping[str, Comp
 
 NAMES = (
     *("accuracy", "parameters", "throughput", "summary", "scores", "metrics", "published", "best_test_epoch"),
-    *("over_blocks", "across", "pairs", "beside", "strata", "tuned"),
+    *("over_blocks", "across", "pairs", "beside", "networks", "strata", "tuned"),
 )
 
 

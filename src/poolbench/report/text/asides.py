@@ -1,5 +1,5 @@
 """Tables beside the report's own, each shown alike in the terminal, in Markdown and on the page: published figures,
-further scores, scores by stratum, tuned arms, the choice of the best test epoch.
+networks, further scores, scores by stratum, tuned arms, the choice of the best test epoch.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from poolbench.report.text.words import ORDER, listing
 # How the cells of a column are set on the page.
 TEXT, NUMBER, LONG = "", "number", "long"
 KEYS = (("backbone", TEXT), ("dataset", TEXT), ("variant", TEXT))
+COMPARED = (*KEYS, ("score", TEXT), ("mean", NUMBER), ("Δ", NUMBER), ("verdict", TEXT))
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Aside:
 def asides(content: Content) -> list[Aside]:
     """Return the tables beside the report's own that there is something in."""
     made = {
+        "networks": _networks,
         "beside": _beside,
         "strata": _strata,
         "published": _published,
@@ -59,21 +61,10 @@ def asides(content: Content) -> list[Aside]:
 
 
 def _beside(table: pd.DataFrame, content: Content) -> Aside:
-    by_score: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
-    for row in _records(table):
-        block = str(row["backbone"]), str(row["dataset"])
-        by_score.setdefault(str(row["score"]), {}).setdefault(block, []).append(row)
-    rows, lines = [], []
-    for blocks in by_score.values():
-        for (backbone, dataset), own in blocks.items():
-            words = written_row(own[0]).score.words
-            rows += [
-                (*(str(row[key]) for key, _ in KEYS), words, score_text(row), difference_text(row), verdict_text(row))
-                for row in own
-            ]
-            compared = [row for row in own if row["verdict"] in ORDER]
-            said = f"against {compared[0]['reference']}: {listing(compared)}" if compared else "nothing to compare"
-            lines.append(f"{backbone} on {dataset}, by {words}, {said}.")
+    lines = []
+    for (_, backbone, dataset), own in _parted(table, "score", "backbone", "dataset").items():
+        words = written_row(own[0]).score.words
+        lines.append(f"{backbone} on {dataset}, by {words}, {_against(own)}.")
     told = [
         "The same cells judged by what stands beside the score that they were trained and chosen by, in per cent and "
         "points where it is a fraction of 1; the same margin and the same statistics. For each score the arms of a "
@@ -81,8 +72,46 @@ def _beside(table: pd.DataFrame, content: Content) -> Aside:
         "knows of.",
         *lines,
     ]
-    columns = (*KEYS, ("score", TEXT), ("mean", NUMBER), ("Δ", NUMBER), ("verdict", TEXT))
-    return Aside("beside", "By further scores", "Further scores", columns, rows, told, lines)
+    return Aside("beside", "By further scores", "Further scores", COMPARED, _compared(table), told, lines)
+
+
+def _networks(table: pd.DataFrame, content: Content) -> Aside:
+    lines = []
+    for (variant, dataset), own in _parted(table, "variant", "dataset").items():
+        lines.append(f"{variant} on {dataset}, {_against([row | {'variant': row['backbone']} for row in own])}.")
+    told = [
+        "One variant in several networks, compared seed by seed with the network that the experiment names: equal "
+        "seeds share split, order and augmentation. The networks of a variant are a family of their own.",
+        *lines,
+    ]
+    return Aside("networks", "Networks compared", "Networks", COMPARED, _compared(table), told, lines)
+
+
+def _parted(table: pd.DataFrame, *keys: str) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """Return the rows that have these keys in common, in the order of the table."""
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in _records(table):
+        found.setdefault(tuple(str(row[key]) for key in keys), []).append(row)
+    return found
+
+
+def _against(rows: Sequence[dict[str, Any]]) -> str:
+    """Say how the arms of a family compare with their reference."""
+    compared = [row for row in rows if row["verdict"] in ORDER]
+    return f"against {compared[0]['reference']}: {listing(compared)}" if compared else "nothing to compare"
+
+
+def _compared(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    return [
+        (
+            *(str(row[key]) for key, _ in KEYS),
+            written_row(row).score.words,
+            score_text(row),
+            difference_text(row),
+            verdict_text(row),
+        )
+        for row in _records(table)
+    ]
 
 
 def _strata(table: pd.DataFrame, content: Content) -> Aside:

@@ -19,9 +19,11 @@ from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, no
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
+from poolbench.report.statistics.beside import beside
 from poolbench.report.statistics.best_test_epoch import best_test_epochs
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
+from poolbench.report.statistics.networks import networks
 from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
 from poolbench.report.statistics.strata import strata
@@ -121,6 +123,8 @@ def gather(loaded: Loaded) -> Content:
     rows = rows_by_arm(summary)
     tuning, untold = _tuned(loaded.folder, blocks, compared)
     by_stratum = strata(blocks, loaded.outcomes)
+    by_network, told_of_networks = networks(blocks, loaded.experiment.reference_backbone, loaded.outcomes, declared)
+    further = beside(loaded.records, loaded.outcomes, declared)
     return Content(
         folder=loaded.folder,
         experiment=loaded.experiment,
@@ -129,6 +133,8 @@ def gather(loaded: Loaded) -> Content:
         | _published(loaded.experiment, made["accuracy"])
         | {"over_blocks": over_table}
         | across_tables(over_all)
+        | ({"beside": further} if len(further) else {})
+        | ({"networks": by_network} if len(by_network) else {})
         | ({"strata": by_stratum} if len(by_stratum) else {})
         | _best_test_epoch(blocks)
         | ({"tuned": tuning.table} if tuning else {}),
@@ -148,7 +154,8 @@ def gather(loaded: Loaded) -> Content:
         + _without_outcomes(compared)
         + _few_groups(blocks, compared)
         + _damaged(loaded)
-        + told_of_speed,
+        + told_of_speed
+        + told_of_networks,
         not_compared=not_compared(blocks),
         problems=loaded.problems + untold,
     )

@@ -57,8 +57,9 @@ class TestSchema:
         published = {"source": "A", "backbone": "slides", "dataset": "digits", "variant": "max", "recipe": "other"}
         write_json(results.folder / "experiment.json", {"published": [published | {"test_accuracy": 0.9}]})
         report(results)
-        # `versus` is of another command; the others need trials, strata, or the test set read at each epoch.
-        for table in TABLES.keys() - {"versus", "tuned", "strata", "best_test_epoch"}:
+        # `versus` is of another command; the others need trials, strata, a task's further scores, a network that others
+        # are compared with, or the test set read at each epoch.
+        for table in TABLES.keys() - {"versus", "tuned", "strata", "beside", "networks", "best_test_epoch"}:
             assert pd.read_csv(results.folder / f"{table}.csv").columns.tolist() == names(table)
 
     @pytest.mark.parametrize("table", sorted(TABLES.keys() - {"summary"}))

@@ -8,7 +8,7 @@ from poolbench.report.tables.across_columns import ACROSS, PAIRS
 from poolbench.report.tables.column import Column
 from poolbench.report.tables.cost_columns import PARAMETERS, THROUGHPUT
 from poolbench.report.tables.key_columns import ARM_ID, KEYS, SCORE_KEYS
-from poolbench.report.tables.score_columns import ACCURACY, COMPARISON, METRICS, PROSPECTS, SCORES, STRATA
+from poolbench.report.tables.score_columns import ACCURACY, COMPARISON, METRICS, NETWORKS, PROSPECTS, SCORES, STRATA
 from poolbench.report.tables.tuned_columns import OF_TUNED, SCORES_OF_TUNED
 
 
@@ -122,6 +122,8 @@ VERSUS = (
 TABLES: dict[str, tuple[Column, ...]] = {
     "accuracy": ACCURACY,
     "scores": SCORES,
+    "beside": SCORES,
+    "networks": NETWORKS,
     "metrics": METRICS,
     "parameters": PARAMETERS,
     "throughput": THROUGHPUT,

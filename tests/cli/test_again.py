@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cells import records
 
-from poolbench.sweep import sweep as sweeping
+from poolbench.report import make
 
 SEEDS = "seed=0,1,2"
 
@@ -112,10 +112,10 @@ def test_a_report_that_cannot_be_written_does_not_hide_what_was_trained(
     def refuse(folder: Path) -> None:
         raise WriteError(f"{folder}/accuracy.csv cannot be written: No space left on device")
 
-    monkeypatch.setattr(sweeping, "make_report", refuse)
+    monkeypatch.setattr(make, "make_report", refuse)
     assert train() == 2
     text = told(capsys)
-    assert "1 cells: 1 ok, 1 trained" in text
+    assert "1 cell: 1 ok, 1 trained" in text
     assert "poolbench: error: " in text
     assert "No space left on device" in text
 

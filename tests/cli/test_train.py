@@ -317,7 +317,7 @@ def test_bad_input_is_told_before_training(
 
 
 def test_the_quickstart_narrowed(train, tmp_path: Path) -> None:
-    assert train("experiment=quickstart", "seed=0", "pooling=gap", "backbone=lenet5") == 0
+    assert train("experiment=quickstart", "seed=0", "pooling=gap", "backbone=lenet5", "launcher=local") == 0
     found = records(tmp_path / "results" / "quickstart")
     assert set(found) == {"gap/0"}
     assert found["gap/0"]["config"]["protocol"]["precision"] == "bfloat16"

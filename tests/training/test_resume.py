@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from poolbench.errors import Stopped, TimeLimitError
 from poolbench.loggers import Mirrors
-from poolbench.training import Fitted, Protocol, fit
+from poolbench.training import Protocol
+from poolbench.training.fit import fit
+from poolbench.training.history import Fitted
 from poolbench.training.protocol import LIGHTNING_PRECISION
 
 NEVER = 1e9

@@ -10,8 +10,8 @@ import torch
 from training.recipes import TRAINER, Blobs, network, protocol, run
 
 from poolbench.errors import ConfigurationError
-from poolbench.training import fit, trainer_arguments
-from poolbench.training.trainer_arguments import ACTING, DECIDED_BY, REFUSED
+from poolbench.training.fit import fit
+from poolbench.training.trainer_arguments import ACTING, DECIDED_BY, REFUSED, trainer_arguments
 
 SIGNATURE = inspect.signature(L.Trainer).parameters
 CALLBACKS = "lightning.pytorch.callbacks"

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from poolbench.record import write_json
-from poolbench.report import Report, figures, make_report, page
+from poolbench.report import figures, page
+from poolbench.report.make import Report, make_report
 from poolbench.report.tables.columns import TABLES, described, names
 from poolbench.report.tables.cost_columns import PARAMETERS, THROUGHPUT
 from poolbench.report.tables.key_columns import ARM_ID, KEYS

@@ -35,7 +35,8 @@ from poolbench.measure.timing import median_interval
 from poolbench.paths import conf_dir
 from poolbench.sweep.progress import SweepProgress
 from poolbench.tasks import Classification, Segmentation, Task
-from poolbench.training import Protocol, fit
+from poolbench.training import Protocol
+from poolbench.training.fit import fit
 from poolbench.training.module import EpochSums
 from poolbench.training.protocol import LIGHTNING_PRECISION
 

@@ -24,7 +24,7 @@ from poolbench.own_code import own_code
 from poolbench.record import GROUPS, Identity, identify, title
 from poolbench.settings import Settings
 from poolbench.spec import TARGET, check_values, locate
-from poolbench.training import Protocol, resolve_device, trainer_arguments
+from poolbench.training import Protocol, resolve_device
 
 MATCH = "match"
 Shape = tuple[int, ...]
@@ -140,6 +140,8 @@ class Cell:
             settings: what the sweep asks beside.
             datasets: those that are open already; equal ones are shared.
         """
+        from poolbench.training.trainer_arguments import trainer_arguments  # loads Lightning
+
         design = Design.of(config, labels)
         trainer_arguments(design.config["trainer"] or {}, design.protocol)
         Mirrors.check(settings.loggers or {})

@@ -64,6 +64,7 @@ print(compared)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("which", "compared"), [("some", "14"), pytest.param("all", "112", marks=pytest.mark.slow)], ids=["some", "all"]
 )

@@ -51,8 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
-    from poolbench.report import make_report
-    from poolbench.report.make import PAGE
+    from poolbench.report.make import PAGE, make_report
     from poolbench.report.text.terminal import Shown, open_console
 
     console = Console(record=True, width=100) if arguments.svg else open_console()

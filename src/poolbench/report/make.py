@@ -15,13 +15,15 @@ from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
 from poolbench.report.painter import Painter
 from poolbench.report.reading.arms import Block, group
-from poolbench.report.reading.comparability import NotCompared, not_compared, warnings
+from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, not_compared, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
+from poolbench.report.statistics.beside import beside
 from poolbench.report.statistics.best_test_epoch import best_test_epochs
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
+from poolbench.report.statistics.networks import networks
 from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
 from poolbench.report.statistics.strata import strata
@@ -29,6 +31,7 @@ from poolbench.report.tables import frames as tables
 from poolbench.report.tables.across_frames import across_tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
+from poolbench.report.text.asides import asides
 from poolbench.report.text.legend import head_lines
 from poolbench.report.text.spoken import spoken
 from poolbench.report.text.views import rows_by_arm, view
@@ -78,7 +81,9 @@ def make_report(
         painter.begin(content)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
-            "summary.tex": latex.tables(content.blocks, content.views, content.rows, content.over_view).encode(),
+            "summary.tex": latex.tables(
+                content.blocks, content.views, content.rows, content.over_view, asides(content)
+            ).encode(),
         }
         # Imported here, while the second process draws: they take as long to import as all else to compute.
         from poolbench.report import figures, page
@@ -118,6 +123,8 @@ def gather(loaded: Loaded) -> Content:
     rows = rows_by_arm(summary)
     tuning, untold = _tuned(loaded.folder, blocks, compared)
     by_stratum = strata(blocks, loaded.outcomes)
+    by_network, told_of_networks = networks(blocks, loaded.experiment.reference_backbone, loaded.outcomes, declared)
+    further = beside(loaded.records, loaded.outcomes, declared)
     return Content(
         folder=loaded.folder,
         experiment=loaded.experiment,
@@ -126,6 +133,8 @@ def gather(loaded: Loaded) -> Content:
         | _published(loaded.experiment, made["accuracy"])
         | {"over_blocks": over_table}
         | across_tables(over_all)
+        | ({"beside": further} if len(further) else {})
+        | ({"networks": by_network} if len(by_network) else {})
         | ({"strata": by_stratum} if len(by_stratum) else {})
         | _best_test_epoch(blocks)
         | ({"tuned": tuning.table} if tuning else {}),
@@ -140,7 +149,13 @@ def gather(loaded: Loaded) -> Content:
         views=[view(block, rows) for block in blocks],
         over_view=over_blocks_text.view(over, over_table),
         pairing=[str(gain) for block in blocks if (gain := gained(block))],
-        warnings=told + warnings(blocks) + _without_outcomes(compared) + _damaged(loaded) + told_of_speed,
+        warnings=told
+        + warnings(blocks)
+        + _without_outcomes(compared)
+        + _few_groups(blocks, compared)
+        + _damaged(loaded)
+        + told_of_speed
+        + told_of_networks,
         not_compared=not_compared(blocks),
         problems=loaded.problems + untold,
     )
@@ -171,6 +186,21 @@ def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
     return [
         f"intervals count only seeds as noise where the outcomes of single examples are not known: {unknown[0]}{more}"
     ]
+
+
+def _few_groups(blocks: list[Block], compared: dict[str, Compared]) -> list[str]:
+    """Say where the test images come in so few groups that intervals are too narrow for arms that are far apart."""
+    told = []
+    for block in blocks:
+        found = [one.found for arm in block.arms if (one := compared.get(arm.arm_id)) and one.found]
+        # Groups of unequal size count as fewer.
+        units = [each.units for one in found for each in one.independent if each.units < (each.images or 0)]
+        if units and min(units) < LEAST_GROUPS:
+            told.append(
+                f"{block.title}: its test images come in groups that weigh as {min(units):.3g} of equal size: with "
+                f"fewer than {LEAST_GROUPS} intervals are too narrow where arms do unlike in different groups"
+            )
+    return told
 
 
 def _damaged(loaded: Loaded) -> list[str]:

@@ -56,7 +56,8 @@ def _of_task(task: Task) -> dict[str, Any]:
     """Return what a record says of its task; one of a classification says nothing, as all did once."""
     if (task.name, task.score) == (CLASSIFICATION, ACCURACY):
         return {}
-    return {"task": {"name": task.name, "score": task.score.shown()}}
+    beside = {"beside": [score.shown() for score in task.beside]} if task.beside else {}
+    return {"task": {"name": task.name, "score": task.score.shown()} | beside}
 
 
 def of_data(cell: Cell, parts: Parts) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from poolbench.cell import Cell
 from poolbench.errors import ConfigurationError
 from poolbench.run.batches import open_parts
 from poolbench.run.files import WEIGHTS_FILE
-from poolbench.training import judge
+from poolbench.training.fit import judge
 
 
 def evaluate(cell: Cell, folder: Path, record: Mapping[str, Any]) -> dict[str, float]:

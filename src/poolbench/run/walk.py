@@ -24,7 +24,10 @@ from poolbench.run.mirrors import close_unsaid, open_mirrors
 from poolbench.run.under import Under
 from poolbench.score import CLASSIFICATION
 from poolbench.source import training_code
-from poolbench.training import Checkpoints, Fitted, fit, judge, pictures, remove_checkpoints, seen_again
+from poolbench.training import Checkpoints, remove_checkpoints
+from poolbench.training.fit import fit, judge, seen_again
+from poolbench.training.history import Fitted
+from poolbench.training.kept_pictures import pictures
 
 log = logging.getLogger(__name__)
 

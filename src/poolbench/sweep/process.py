@@ -26,10 +26,8 @@ def prepare_process(allocator: str, threads: int, console: Console) -> None:
     from poolbench.measure.allocator import ALLOCATOR
 
     ALLOCATOR.set(allocator)
-    import lightning.pytorch  # noqa: F401  (its import sets the level of its logger)
     import torch
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.set_num_threads(threads)
     log_to(console)
 

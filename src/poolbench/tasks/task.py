@@ -22,10 +22,13 @@ class Task(ABC):
     Attributes:
         name: of the task, as tables show it.
         score: of the examples.
+        beside: further scores of each example, which `kept`, `metrics` and `outcomes` have under their names: arms are
+            compared by them, too (`metrics.csv`), while the epoch is chosen by `score`.
     """
 
     name: str
     score: Score
+    beside: tuple[Score, ...] = ()
 
     @abstractmethod
     def check_targets(self, targets: Tensor, shape: tuple[int, ...], num_classes: int, what: str) -> None:

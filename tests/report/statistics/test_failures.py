@@ -84,6 +84,13 @@ class TestMind:
         results.add("max", right=right(20, images))
         assert not any("test examples" in line for line in content(results).warnings)
 
+    @pytest.mark.parametrize(("number", "said"), [(19, True), (20, False), (300, False)])
+    def test_few_groups(self, results: Any, number: int, said: bool) -> None:
+        for variant in ("max", "avg"):
+            for seed in range(3):
+                results.add(variant, seed, right=right(250 + seed), groups=np.arange(300) % number)
+        assert any("groups that weigh as" in line for line in content(results).warnings) == said
+
     def test_mixed_margins_name_the_silent_and_the_one_that_counts(self, results: Any) -> None:
         for seed, margin in enumerate((0.01, 0.01, None)):
             results.add("max", seed, right=right(200), margin=margin)

@@ -16,6 +16,8 @@ from poolbench.score import ACCURACY, CLASSIFICATION, task_of
 METRICS = ("test_accuracy", "val_accuracy", "test_loss", "ece")
 # With fewer, an interval that counts the test images as noise rests on too few of them.
 LEAST_IMAGES = 30
+# Groups of test images: docs/statistics.md has what intervals cover with 20 and with 10.
+LEAST_GROUPS = 20
 # Longer lists of values say no more in a warning.
 MOST_NAMED = 4
 

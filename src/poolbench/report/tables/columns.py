@@ -8,8 +8,8 @@ from poolbench.report.tables.across_columns import ACROSS, PAIRS
 from poolbench.report.tables.column import Column
 from poolbench.report.tables.cost_columns import PARAMETERS, THROUGHPUT
 from poolbench.report.tables.key_columns import ARM_ID, KEYS, SCORE_KEYS
-from poolbench.report.tables.score_columns import ACCURACY, COMPARISON, METRICS, PROSPECTS, SCORES, STRATA
-from poolbench.report.tables.tuned_columns import OF_TUNED
+from poolbench.report.tables.score_columns import ACCURACY, COMPARISON, METRICS, NETWORKS, PROSPECTS, SCORES, STRATA
+from poolbench.report.tables.tuned_columns import OF_TUNED, SCORES_OF_TUNED
 
 
 def _without_arm(columns: tuple[Column, ...]) -> tuple[Column, ...]:
@@ -49,7 +49,7 @@ PUBLISHED = (
 
 BEST_TEST_EPOCH = (
     *KEYS,
-    Column("n_seeds", "count", "seeds", "finished cells whose history holds the test accuracy of each epoch"),
+    Column("n_seeds", "count", "seeds", "finished cells whose history holds the test score of each epoch"),
     Column("test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy, the epoch chosen on validation"),
     Column(
         "best_test_epoch_accuracy_mean",
@@ -58,12 +58,18 @@ BEST_TEST_EPOCH = (
         "mean of each cell's highest test accuracy over its epochs: chosen on the test set, too high by construction",
     ),
     Column("best_test_epoch_accuracy_std", "number", "fraction of 1", "its sample standard deviation over the seeds"),
-    Column("gain", "number", "fraction of 1", "what that choice adds: the one mean less the other"),
+    Column("gain", "number", "of the score", "what that choice adds: the one mean less the other"),
     Column("n_paired", "count", "seeds", "of these, seeds that the reference has, too"),
-    Column("difference_mean", "number", "fraction of 1", "mean difference to the reference over these seeds"),
-    Column("best_test_epoch_difference_mean", "number", "fraction of 1", "the same of the best test epochs"),
+    Column("difference_mean", "number", "of the score", "mean difference to the reference over these seeds"),
+    Column("best_test_epoch_difference_mean", "number", "of the score", "the same of the best test epochs"),
     Column("reference", "text", "", "the variant that the differences are taken to"),
     ARM_ID,
+    *SCORE_KEYS,
+    Column("score_mean", "number", "of the score", "mean test score, the epoch chosen on validation"),
+    Column(
+        "best_test_epoch_score_mean", "number", "of the score", "mean of each cell's best test score over its epochs"
+    ),
+    Column("best_test_epoch_score_std", "number", "of the score", "its sample standard deviation over the seeds"),
 )
 
 
@@ -87,7 +93,7 @@ OVER_BLOCKS = (
     Column("score", "text", "", "what these blocks are judged by: only scores of one name and unit are averaged"),
 )
 
-TUNED = (*KEYS, *OF_TUNED, ARM_ID)
+TUNED = (*KEYS, *OF_TUNED, ARM_ID, *SCORE_KEYS, *SCORES_OF_TUNED)
 
 VERSUS = (
     *KEYS,
@@ -116,6 +122,8 @@ VERSUS = (
 TABLES: dict[str, tuple[Column, ...]] = {
     "accuracy": ACCURACY,
     "scores": SCORES,
+    "beside": SCORES,
+    "networks": NETWORKS,
     "metrics": METRICS,
     "parameters": PARAMETERS,
     "throughput": THROUGHPUT,

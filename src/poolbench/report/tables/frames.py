@@ -51,9 +51,14 @@ def build(
     return tables, warnings + more
 
 
+def scores_table(name: str, blocks: Sequence[Block], compared: Mapping[str, Compared]) -> pd.DataFrame:
+    """Return a table with the columns of `scores`: what arms reached, and how they compare."""
+    return _typed(name, _accuracy([arm for block in blocks for arm in block.arms], compared))
+
+
 NAMES = (
     *("accuracy", "parameters", "throughput", "summary", "scores", "metrics", "published", "best_test_epoch"),
-    *("over_blocks", "across", "pairs", "strata", "tuned"),
+    *("over_blocks", "across", "pairs", "beside", "networks", "strata", "tuned"),
 )
 
 

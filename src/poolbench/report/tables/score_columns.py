@@ -211,6 +211,10 @@ SCORES = (
     *map(_of_score, PROSPECTS),
 )
 
+NETWORKS = tuple(
+    Column("reference", "text", "", "the network that the differences are taken to") if c.name == "reference" else c
+    for c in SCORES
+)
 METRICS = (
     *KEYS,
     Column("task", "text", "", "what a target is"),

@@ -5,6 +5,7 @@ from typing import Any
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, WORSE
+from poolbench.report.text.asides import LONG, NUMBER, TEXT, Aside
 from poolbench.report.text.units import of_score, written_row
 from poolbench.report.text.values import (
     FLAGGED,
@@ -34,7 +35,10 @@ SPECIAL = {
     "–": "--",
     "Δ": r"$\Delta$",
     "≈": r"$\approx$",
+    "…": r"\dots{}",
 }
+# How the columns of a table beside the report's own are set, by their kind.
+ALIGNED = {TEXT: "l", NUMBER: "r", LONG: r"p{0.2\linewidth}"}
 MARK = r"\textsuperscript{*}"
 
 
@@ -52,8 +56,11 @@ def tables(
     views: Sequence[View],
     rows: Mapping[str, Mapping[str, Any]],
     over_view: View | None = None,
+    beside: Sequence[Aside] = (),
 ) -> str:
     """Return one table a block that has a finished cell, after one of the mean over the blocks where there are several.
+
+    The tables beside the report's own follow: published figures, scores by stratum, tuned arms.
 
     The best mean is bold only where the verdicts bear it: the arm is better than the reference, or it is the reference
     and every other arm is worse; and nothing but the pooling differs.
@@ -67,6 +74,7 @@ def tables(
         found = [rows[arm.arm_id] for arm in block.arms if arm.finished]
         if found:
             parts.append(_table(number, block, view, found))
+    parts += map(_aside, beside)
     return "\n\n".join(parts) + "\n"
 
 
@@ -151,6 +159,24 @@ def _over_table(view: View) -> str:
         name = _first_cell(row.cells[0]) + (MARK if row.notes else "")
         cells = [escaped(cell.replace(FLAGGED, "").strip()) for cell in row.cells[1:]]
         lines.append(" & ".join([name, *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _aside(aside: Aside) -> str:
+    """Return a table beside the report's own, as Markdown and the page have it."""
+    caption = " ".join(escaped(text) for text in (f"{aside.title}.", *aside.told))
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{caption}}}",
+        f"\\label{{tab:poolbench-{aside.name.replace('_', '-')}}}",
+        rf"\begin{{tabular}}{{{''.join(ALIGNED[kind] for _, kind in aside.columns)}}}",
+        r"\toprule",
+        " & ".join(escaped(heading[:1].upper() + heading[1:]) for heading, _ in aside.columns) + r" \\",
+        r"\midrule",
+    ]
+    for first, *rest in aside.rows:
+        lines.append(" & ".join([_first_cell(first), *map(escaped, rest)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 

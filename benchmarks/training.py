@@ -136,12 +136,12 @@ def bare_loop(setting: Setting, now: Clock, *, sums: bool) -> Guest:
     train, val = setting.batches()
     optimizer = setting.protocol.build_optimizer(network.parameters())
     schedule = setting.protocol.build_schedule(optimizer, setting.epochs * len(train))
-    for number in range(setting.epochs):
+    for epoch in range(setting.epochs):
         training, validation = EpochSums(), EpochSums()
         began = now()
-        train.set_epoch(number)
+        train.set_epoch(epoch)
         network.train()
-        for images, target in train:
+        for number, (images, target) in enumerate(train):
             optimizer.zero_grad(set_to_none=True)
             with setting.autocast():
                 logits = network(images)
@@ -151,14 +151,16 @@ def bare_loop(setting: Setting, now: Clock, *, sums: bool) -> Guest:
             if schedule:
                 schedule.step()
             if sums:
-                training.add(loss, setting.task.scores(logits.detach(), target))
+                scored = number % setting.task.scored_every == 0
+                training.add(loss, len(target), setting.task.scores(logits.detach(), target) if scored else None)
             yield now() - began
             began = now()
         network.eval()
         with torch.inference_mode(), setting.autocast():
             for images, target in val:
                 logits = network(images).float()
-                validation.add(setting.task.loss(logits, target), setting.task.scores(logits, target))
+                scores = setting.task.scores(logits, target)
+                validation.add(setting.task.loss(logits, target), len(target), scores)
         validation.read()
         if sums:
             training.read()

@@ -3,8 +3,9 @@
 Both train the same network from equal weights on the same batches in memory, with the same augmentation, layout,
 precision, optimiser and schedule, and validate after each epoch. They take turns step by step in one process: where
 Lightning's loop has ended a step, the bare loops run theirs, so that a busy neighbour meets all alike. A step counts
-from the end of the one before, drawing and augmenting its batch, metrics and progress included; the ratio is the median
-of those step by step. The rest of an epoch is the validation and whatever is done until the next one's first step.
+from the end of the one before, drawing and augmenting its batch, metrics and progress included; the ratio is the
+median of those of four steps each, one of which is scored where a task scores one in four. The rest of an epoch is
+the validation and whatever is done until the next one's first step.
 
 Two rivals stand between the two ends and say what costs: the bare loop with poolbench's sums of loss and hits, and a
 Lightning module that only returns its loss.
@@ -13,6 +14,7 @@ Lightning module that only returns its loss.
 import argparse
 import logging
 import os
+import statistics
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -49,6 +51,7 @@ WORKLOADS = (
     ("unet", 8, 20, 8, 128, 2),
     ("unet", 8, 40, 8, 48, 11),
 )
+GROUP = 4
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": perf_counter, "process": process_time}
 
@@ -257,11 +260,16 @@ def through_poolbench(setting: Setting, guests: dict[str, Guest], now: Clock) ->
     return turns
 
 
+def grouped(steps: list[float]) -> list[float]:
+    """Return the mean of each GROUP steps, of those at the end that are fewer, too."""
+    return [statistics.mean(group) for group in (steps[at : at + GROUP] for at in range(0, len(steps), GROUP))]
+
+
 def rows(setting: Setting, now: Clock) -> list[list[str]]:
     warm = setting.steps  # the first epoch warms up
 
     def row(name: str, spent: Spent, bare: Spent) -> list[str]:
-        steps, bare_steps = spent.steps[warm:], bare.steps[warm:]
+        steps, bare_steps = (grouped(one.steps[warm:]) for one in (spent, bare))
         rate = setting.protocol.batch_size / median_interval(steps).median
         if spent is bare:
             return [name, f"{rate:,.0f}", "1", "0", "0"]

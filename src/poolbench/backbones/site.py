@@ -64,7 +64,8 @@ def usual(spatial: int) -> list[Geometry]:
     >>> [str(window) for window in usual(1)]
     ['kernel_size=2, stride=2, padding=0, ceil_mode=False', 'kernel_size=3, stride=2, padding=1, ceil_mode=False']
     """
-    return [Geometry(*((number,) * spatial for number in window)) for window in ((2, 2, 0), (3, 2, 1))]
+    windows = ((2, 2, 0), (3, 2, 1))
+    return [Geometry((k,) * spatial, (s,) * spatial, (p,) * spatial) for k, s, p in windows]
 
 
 GEOMETRY = tuple(field.name for field in fields(Geometry))

@@ -30,6 +30,7 @@ class Task(Protocol):
     name: str
     score: Score
     beside: tuple[Score, ...]
+    scored_every: int
 
     def check_targets(self, targets: Tensor, shape: tuple[int, ...], num_classes: int, what: str) -> None:
         """Raise `DataError` for targets of a part, (N, …), that are none; `what` names the part in it."""

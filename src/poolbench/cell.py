@@ -18,6 +18,7 @@ from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_dige
 from poolbench.checks import is_whole, whole_number
 from poolbench.data import Datasets, OpenDataset, Task, sizes_of, step_ms, task_for
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
+from poolbench.examples import ATTRIBUTE, word
 from poolbench.loggers import Mirrors
 from poolbench.measure.matching import KINDS, Match, match
 from poolbench.own_code import own_code
@@ -62,6 +63,16 @@ class Design:
                 "dimension, got None: give dataset.image_size=…"
             )
         return self._announced("channels"), *sizes_of(size)
+
+    @property
+    def example(self) -> str:
+        """What one example is called."""
+        return word(self.input_shape, self.example_named)
+
+    @property
+    def example_named(self) -> str | None:
+        """The same as the dataset's class says it; None: the shape does."""
+        return getattr(locate(self.config["dataset"].get(TARGET, "")), ATTRIBUTE, None)
 
     @property
     def num_classes(self) -> int:

@@ -21,6 +21,7 @@ from poolbench.arms import Arms
 from poolbench.cell import Cell
 from poolbench.data import Batches, LoadedImages, Task, batch_digest, resampled, split, split_digest
 from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped, UnsupportedError, WriteError
+from poolbench.examples import ATTRIBUTE
 from poolbench.kernels.compiled import COMPILED
 from poolbench.loggers import Mirrors, Session, exit_code
 from poolbench.measure.machine import allocator_in_force, machine, revision
@@ -346,6 +347,8 @@ def _of_examples(cell: Cell, images: LoadedImages) -> dict[str, Any]:
     shape, dtype = cell.input_shape, images.train.gather(torch.zeros(1, dtype=torch.int64)).dtype
     square = len(shape) == 3 and shape[1] == shape[2]
     found: dict[str, Any] = {} if square else {"shape": list(shape)}
+    if cell.design.example_named:
+        found[ATTRIBUTE] = cell.design.example_named
     return found if dtype == torch.uint8 else found | {"dtype": str(dtype).removeprefix("torch.")}
 
 

@@ -96,7 +96,7 @@ def _bench(
         console.width = 120
     console.print(
         f"each beside its reference, alternating in one process; medians, 95 % intervals; ~ where the {budget_s:g} s "
-        f"ended before the interval of the ratio was within ±{half_width:.1%}; ratio of images/s: above 1 is faster, "
+        f"ended before the interval of the ratio was within ±{half_width:.1%}; ratio of examples/s: above 1 is faster, "
         "of ms: below 1",
         highlight=False,
     )
@@ -108,7 +108,7 @@ def _bench(
             if table:
                 table.writerow(row)
                 file.flush()  # whatever happens to a larger batch, the smaller ones are reported
-        console.print(_table(rows))
+        console.print(_table(rows, f"{design.example}s"))
     return 0
 
 
@@ -211,7 +211,7 @@ def _rows(
     )
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
+def _table(rows: Sequence[Mapping[str, Any]], examples: str) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
@@ -239,7 +239,12 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
         if not row["settled"]:  # the reference itself has no ratio to settle
             ratio, median = (ratio, f"~{median}") if row["ratio_ci95_low"] is None else (f"~{ratio}", median)
         table.add_row(
-            row["quantity"], str(row["batch_size"]), escape(median), row["unit"], escape(ratio), str(row["repeats"])
+            row["quantity"],
+            str(row["batch_size"]),
+            escape(median),
+            row["unit"].replace("images", examples),
+            escape(ratio),
+            str(row["repeats"]),
         )
     return table
 

@@ -7,10 +7,11 @@ from typing import Any
 from poolbench.cli.designs import console, failure, looked_at, write_json, write_text
 from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
+from poolbench.examples import several
 
 USAGE = """Show what a network costs with each variant: parameters, multiply-adds, the poolings' own operations and
-bytes (an image), what a training step keeps for its backward pass and the most memory that it holds (a batch). Nothing
-is trained or timed and no data is opened: the dataset's YAML gives shape and classes.
+bytes (an example), what a training step keeps for its backward pass and the most memory that it holds (a batch).
+Nothing is trained or timed and no data is opened: the dataset's YAML gives shape and classes.
 
   poolbench cost backbone=resnet20 pooling=max,avg_topk,lip dataset=cifar10
   poolbench cost backbone=torchvision backbone.model=resnet50 pooling=max,max_blur dataset.image_size=224
@@ -33,7 +34,7 @@ def add_to(commands: Any) -> None:
 
 
 def _flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--batch-size", type=int, help="images of the step whose memory is counted (the protocol's)")
+    parser.add_argument("--batch-size", type=int, help="examples of the step whose memory is counted (the protocol's)")
     parser.add_argument("--csv", type=place, metavar="FILE", help="also write the rows to this file")
     parser.add_argument("--json", type=place, metavar="FILE", help="likewise, with what each site costs")
     return parser
@@ -45,6 +46,12 @@ def cost(arguments: Sequence[str]) -> int:
     return looked_at(arguments, flags, _look, command="cost")
 
 
+def _title(rows: Sequence[Mapping[str, Any]], examples: str) -> str:
+    """Return what the rows are of: one shape and one batch, or several."""
+    shapes, batches = (list(dict.fromkeys(row[key] for row in rows)) for key in ("input_shape", "memory_batch_size"))
+    return f"{examples} of {', '.join(map(str, shapes))}; memory of a step of {', '.join(map(str, batches))} in float32"
+
+
 def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace) -> int:
     from rich.table import Table
     from rich.text import Text
@@ -53,7 +60,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
 
     if known.batch_size is not None and known.batch_size < 1:
         raise ConfigurationError(f"--batch-size must be at least 1, got {known.batch_size}")
-    rows, detailed = [], []
+    rows, detailed, words = [], [], []
     for design, assembled in designs:
         batch_size = known.batch_size or design.protocol.batch_size
         try:
@@ -62,12 +69,13 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
             refused[design.title] = failure(error)
             continue
         labels = {key: design.labels[key] for key in COLUMNS}
+        words.append(design.example)
         rows.append({**labels, "input_shape": "x".join(map(str, design.input_shape)), **figures})
         detailed.append({**labels, "input_shape": design.input_shape, "cost": figures, "sites": audit["sites"]})
     out = console()
     if rows:
         table = Table(
-            title=f"{rows[0]['input_shape']} images, memory of a step of {rows[0]['memory_batch_size']} in float32",
+            title=_title(rows, several(words)),
             title_justify="left",
         )
         for heading in COLUMNS:

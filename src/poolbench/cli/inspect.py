@@ -78,12 +78,18 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
     return 2 if refused else 0
 
 
+def _outputs(design: Any) -> str:
+    """Return how many classes there are, or numbers of a target."""
+    number, what = design.num_classes, "number" if design.task.name == "regression" else "class"
+    return f"{number} {what}" if number == 1 else f"{number} {what}{'es' if what == 'class' else 's'}"
+
+
 def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    image = "×".join(map(str, design.input_shape))
-    out.print(Text(f"{design.title}: images {image}, {design.num_classes} classes", style="bold"))
+    shape = "×".join(map(str, design.input_shape))
+    out.print(Text(f"{design.title}: {design.example}s {shape}, {_outputs(design)}", style="bold"))
     table = Table(title_justify="left", pad_edge=False)
     for heading in ("site", "own", "operator", "kernel", "stride", "padding", "ceil"):
         table.add_column(heading, overflow="fold")
@@ -108,7 +114,7 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
         )
     out.print(
         f"{cost['parameters']:,} parameters ({cost['parameters_pooling']:,} of the poolings), "
-        f"{cost['multiply_adds'] / 1e6:,.1f} M multiply-adds an image",
+        f"{cost['multiply_adds'] / 1e6:,.1f} M multiply-adds for each {design.example}",
         highlight=False,
     )
     out.print()

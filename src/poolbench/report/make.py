@@ -14,7 +14,7 @@ from poolbench.experiment import Experiment
 from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
 from poolbench.report.painter import Painter
-from poolbench.report.reading.arms import Block, group
+from poolbench.report.reading.arms import Block, examples_of, group
 from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, not_compared, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
@@ -30,7 +30,7 @@ from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
 from poolbench.report.text.asides import asides
 from poolbench.report.text.spoken import spoken
-from poolbench.report.text.views import head_lines, rows_by_arm, view
+from poolbench.report.text.views import head_lines, rows_of_blocks, view
 from poolbench.report.text.words import verdict_words
 from poolbench.report.tuned import Tuned, tuned
 from poolbench.writable import PROBE_BYTES
@@ -114,9 +114,9 @@ def gather(loaded: Loaded) -> Content:
     over_table = tables.over_blocks(over)
     over_all = across(blocks, shared_images(blocks, loaded.outcomes))
     summary = tables.with_scores(made)
-    words = verdict_words(blocks, rows_by_arm(summary))
+    rows = rows_of_blocks(blocks, summary)
+    words = verdict_words(blocks, rows)
     rule = said(declared, (record["seed"] for record in loaded.records)) if declared else ""
-    rows = rows_by_arm(summary)
     tuning, untold = _tuned(loaded.folder, blocks, compared)
     by_stratum = strata(blocks, loaded.outcomes)
     return Content(
@@ -133,7 +133,9 @@ def gather(loaded: Loaded) -> Content:
         over_blocks=over,
         across=over_all,
         rule=rule,
-        head=head_lines(summary) + ([over_blocks_text.HOW] if over else []) + ([rule] if rule else []),
+        head=head_lines(summary, examples_of(blocks))
+        + ([over_blocks_text.HOW] if over else [])
+        + ([rule] if rule else []),
         spoken=spoken(blocks, rows, over_blocks_text.rows(over, over_table)),
         # After what is said of all blocks, before each of them.
         words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:], *(tuning.words if tuning else [])],
@@ -186,8 +188,8 @@ def _few_groups(blocks: list[Block], compared: dict[str, Compared]) -> list[str]
         units = [each.units for one in found for each in one.independent if each.units < (each.images or 0)]
         if units and min(units) < LEAST_GROUPS:
             told.append(
-                f"{block.title}: its test images come in groups that weigh as {min(units):.3g} of equal size: with "
-                f"fewer than {LEAST_GROUPS} intervals are too narrow where arms do unlike in different groups"
+                f"{block.title}: its test {block.example}s come in groups that weigh as {min(units):.3g} of equal "
+                f"size: with fewer than {LEAST_GROUPS} intervals are too narrow where arms differ from group to group"
             )
     return told
 

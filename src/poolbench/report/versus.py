@@ -34,7 +34,7 @@ from poolbench.report.text.views import (
     difference_text,
     figure_text,
     given,
-    rows_by_arm,
+    rows_of_blocks,
     score_text,
     verdict_text,
 )
@@ -54,7 +54,7 @@ COSTS = ("parameters", "multiply_adds", "kept_bytes")
 CHANGED = (BETTER, WORSE)
 HOW = (
     "Δ: mean of the second's test score less the first's, seed by seed, ± half the width of the interval that "
-    "decides (seeds and test images count as noise, Holm's procedure corrects better and worse for the arms of a "
+    "decides (seeds and test examples count as noise, Holm's procedure corrects better and worse for the arms of a "
     "block); tie: shown to lie within the margin that was set beforehand, by two one-sided tests."
 )
 
@@ -74,7 +74,7 @@ class Side:
         blocks, _ = group(loaded.records)
         nothing = {arm.arm_id: Compared("") for block in blocks for arm in block.arms}
         made, _ = tables.build(blocks, loaded.speeds, nothing)
-        return cls(loaded, blocks, rows_by_arm(tables.with_scores(made)))
+        return cls(loaded, blocks, rows_of_blocks(blocks, tables.with_scores(made)))
 
     @property
     def arms(self) -> dict[tuple[str, str, str], Arm]:

@@ -9,6 +9,7 @@ from poolbench.report.content import Content
 from poolbench.report.make import gather
 from poolbench.report.reading.loading import load
 from poolbench.report.statistics.failures import Failures
+from poolbench.report.text.markdown import summary
 
 
 def content(results: Any) -> Content:
@@ -90,6 +91,18 @@ class TestMind:
             for seed in range(3):
                 results.add(variant, seed, right=right(250 + seed), groups=np.arange(300) % number)
         assert any("groups that weigh as" in line for line in content(results).warnings) == said
+
+    def test_what_is_no_image_is_called_by_its_own_name(self, results: Any) -> None:
+        for variant in ("max", "avg"):
+            for seed in range(3):
+                record = results.add(variant, seed, right=right(20 + seed, 29))
+                record["data"] |= {"shape": [1, 40, 33], "example": "spectrogram"}
+                results.write(record)
+        found = content(results)
+        assert any("only 29 test spectrograms" in line for line in found.warnings)
+        text = "\n".join([*found.words, *found.head, *found.warnings, summary(found)])
+        assert "spectrograms count as noise" in text or "spectrograms both count as noise" in text
+        assert "image" not in text.lower()
 
     def test_mixed_margins_name_the_silent_and_the_one_that_counts(self, results: Any) -> None:
         for seed, margin in enumerate((0.01, 0.01, None)):

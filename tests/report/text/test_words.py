@@ -24,6 +24,7 @@ def row(verdict: str, difference: float | None = None, **more: Any) -> dict[str,
         "n_paired": 3,
         "flags": "",
         "reference": "max",
+        "examples": "images",
     } | more
 
 

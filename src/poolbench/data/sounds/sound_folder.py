@@ -61,6 +61,7 @@ class SoundFolder:
             files are found in loading.
     """
 
+    example = "spectrogram"
     channels = 1
 
     def __init__(

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from poolbench.declared import Declared
-from poolbench.report.reading.arms import Arm, Block, listed
+from poolbench.report.reading.arms import Arm, Block, examples_of, listed
 from poolbench.report.reading.margins import margin_beside, margin_of
 from poolbench.report.reading.outcomes import OutcomeFiles
 from poolbench.report.reading.scores import of_arm, of_block
@@ -51,6 +51,7 @@ class OverBlocks:
         blocks: what each block says.
         seeds: that all of its blocks have.
         score: that these blocks are judged by.
+        examples: what their test examples are called.
     """
 
     variant: str
@@ -59,6 +60,7 @@ class OverBlocks:
     blocks: tuple[InBlock, ...]
     seeds: tuple[int, ...]
     score: Score = ACCURACY
+    examples: str = "examples"
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def _of_score(
             one = one.but(verdict=MIXED, prospect=None)
         references = "; ".join(dict.fromkeys(member.reference.variant for member in own))
         one = one.but(flags=_flags(own, compared, seeds, most, references), unknown=unknown, sign=score.sign)
-        result.append(OverBlocks(name, references, one, inside, seeds, score))
+        examples = examples_of(member.block for member in own)
+        result.append(OverBlocks(name, references, one, inside, seeds, score, examples))
     return tuple(result)
 
 

@@ -33,7 +33,7 @@ def rows(found: Sequence[OverBlocks], table: pd.DataFrame) -> Rows:
     return [
         {str(key): value for key, value in row.items()}
         | {"mixed": _contradiction(one.blocks, one.score), "test_images": _images(one)}
-        | {"unit": one.score.unit, "better": one.score.better}
+        | {"unit": one.score.unit, "better": one.score.better, "examples": one.examples}
         for row, one in zip(content, found, strict=True)
     ]
 
@@ -117,6 +117,7 @@ def view(found: Sequence[OverBlocks], table: pd.DataFrame) -> View | None:
         ),
         speed="",
         absent=(),
+        examples=found[0].examples if len({one.examples for one in found}) == 1 else "examples",
     )
 
 
@@ -139,6 +140,6 @@ def _counted(one: OverBlocks) -> str:
 
 HOW = (
     "Δ over blocks: the differences are averaged over the blocks for each seed, so that S seeds give S values with S − "
-    "1 degrees of freedom; test images that blocks share are carried over them. It holds for the mean of these blocks, "
-    "not for others; mixed: better in one block and worse in another, whatever the mean."
+    "1 degrees of freedom; test examples that blocks share are carried over them. It holds for the mean of these "
+    "blocks, not for others; mixed: better in one block and worse in another, whatever the mean."
 )

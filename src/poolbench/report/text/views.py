@@ -39,7 +39,10 @@ class Row:
 
 @dataclass(frozen=True)
 class View:
-    """One block as it is shown; `speed` says how the speeds were measured, `absent` which arms have no result."""
+    """One block as it is shown.
+
+    `speed` says how the speeds were measured, `absent` which arms have no result, `examples` what it was tested on.
+    """
 
     title: str
     against: str
@@ -47,6 +50,7 @@ class View:
     rows: tuple[Row, ...]
     speed: str
     absent: tuple[str, ...]
+    examples: str = "examples"
 
 
 def given(value: Any) -> bool:
@@ -147,6 +151,12 @@ def rows_by_arm(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {row["arm_id"]: row for row in rows}
 
 
+def rows_of_blocks(blocks: Iterable[Block], table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return the same with what each block's test examples are called, as `examples`."""
+    rows = rows_by_arm(table)
+    return {arm.arm_id: rows[arm.arm_id] | {"examples": f"{b.example}s"} for b in blocks for arm in b.arms}
+
+
 def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
     """Return what is shown of one block, from the summary's rows by the digest of their arm.
 
@@ -190,7 +200,10 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
                 Heading("train ×", "training ×", True),
                 [_ratio_text(row, "training", row["arm_id"] in unlike) for row in rows],
             ),
-            (Heading("images/s", "training images/s", True), [figure_text(r["training_images_per_s"]) for r in rows]),
+            (
+                Heading(f"{block.example}s/s", f"training {block.example}s/s", True),
+                [figure_text(r["training_images_per_s"]) for r in rows],
+            ),
             (
                 Heading("latency ×", "latency ×", True),
                 [_ratio_text(row, "latency", row["arm_id"] in unlike) for row in rows],
@@ -207,6 +220,7 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
         ),
         speed=_speed_text(rows),
         absent=tuple(arm.variant for arm in block.arms if not arm.finished),
+        examples=f"{block.example}s",
     )
 
 
@@ -319,7 +333,7 @@ def code(text: str) -> str:
     return f"{fence}{inner}{fence}".replace("|", "\\|") if text else text
 
 
-def head_lines(summary: pd.DataFrame) -> list[str]:
+def head_lines(summary: pd.DataFrame, examples: str) -> list[str]:
     """Return how to read the tables: what n, the interval and the differences are, and what they leave out."""
     seeds = summary.loc[summary["n_seeds"] > 0, "n_seeds"]
     low, high = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
@@ -335,7 +349,7 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
         )
     ]
     if summary["difference_mean"].notna().any():
-        noise = _noise(summary)
+        noise = _noise(summary, examples)
         interval = (
             f", ± half the width of the interval that decides the verdict: {noise}, and Holm's procedure corrects "
             "better and worse for the number of variants in the block. Too few runs have their own 95 % interval, one "
@@ -347,12 +361,12 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
         )
         lines.append(_verdicts(summary))
         lines += _further(summary)
-        lines.append(SCOPE)
+        lines.append(SCOPE.format(examples=examples))
     errors = summary["test_accuracy_image_se"].dropna()
     if len(errors):
         lines.append(
             "Not in the accuracies' own intervals: the test set is itself a sample, with a standard error of "
-            f"√(p(1−p)/images): here up to {errors.max() * 100:.2f} points on each."
+            f"√(p(1−p)/{examples}): here up to {errors.max() * 100:.2f} points on each."
         )
     if "better" in summary and (summary["better"] == LOWER).any():
         lines.append(
@@ -371,23 +385,23 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
             given(value) and not value for key in ("training", "latency") for value in summary[f"{key}_settled"]
         )
         lines.append(
-            "Speed: train × (above 1: faster) and latency × of one image (below 1: faster) are medians of ratios to "
-            "the reference, the two measured in turns; images/s was measured at another time, so ratios of it say less."
-            + (" ~: the repeats ended before the interval was narrow." if unsettled else "")
+            "Speed: train × (above 1: faster) and latency × of one (below 1: faster) are medians of ratios to "
+            "the reference, the two measured in turns; what was done a second was measured at another time, so ratios "
+            "of it say less." + (" ~: the repeats ended before the interval was narrow." if unsettled else "")
         )
     return lines
 
 
-def _noise(summary: pd.DataFrame) -> str:
+def _noise(summary: pd.DataFrame, examples: str) -> str:
     """Say what the intervals of differences count as noise, empty where there is no interval."""
     found = set(summary["difference_noise"]) - {""}
     if not found:
         return ""
     if found == {"seeds and images"}:
-        return "seeds and test images both count as noise"
+        return f"seeds and test {examples} both count as noise"
     if found == {"seeds"}:
-        return "the seeds alone count as noise, since images' outcomes are not known"
-    return "seeds count as noise, and test images where their outcomes are known"
+        return f"the seeds alone count as noise, since the {examples}' outcomes are not known"
+    return f"seeds count as noise, and test {examples} where their outcomes are known"
 
 
 def _verdicts(summary: pd.DataFrame) -> str:
@@ -410,10 +424,10 @@ def _verdicts(summary: pd.DataFrame) -> str:
 
 
 SCOPE = (
-    "A verdict is about these settings on this training set: other seeds, and other test images like these. Another "
-    "training set can matter as much as the seeds, unless `resample=train` draws one for each; images that come in "
-    "groups count as independent unless the data names the groups; and a failure of one seed in ten stays unseen in "
-    "five seeds more often than not (59 %)."
+    "A verdict is about these settings on this training set: other seeds, and other test {examples} like these. "
+    "Another training set can matter as much as the seeds, unless `resample=train` draws one for each; {examples} that "
+    "come in groups count as independent unless the data names the groups; and a failure of one seed in ten stays "
+    "unseen in five seeds more often than not (59 %)."
 )
 
 

@@ -147,13 +147,13 @@ def _named(row: Mapping[str, Any]) -> str:
 def same_outcomes(row: Mapping[str, Any]) -> str:
     """Return that two arms had the same outcome on every test image with every seed; empty where they had not.
 
-    >>> same_outcomes({"difference_p": 1.0, "difference_std": 0.0, "test_images": 600})
+    >>> same_outcomes({"difference_p": 1.0, "difference_std": 0.0, "test_images": 600, "examples": "images"})
     'the same on all 600 images'
     """
     p, std, images = (row.get(name) for name in ("difference_p", "difference_std", "test_images"))
     if images is None or not all(map(given, (p, std, images))) or p != 1.0 or std != 0.0:
         return ""
-    return f"the same on all {int(images):,} images"
+    return f"the same on all {int(images):,} {row.get('examples', 'examples')}"
 
 
 def chance_text(row: Mapping[str, Any]) -> str:
@@ -167,7 +167,7 @@ def chance_text(row: Mapping[str, Any]) -> str:
     >>> chance_text(chance | {"chance_any_seeds": 0.61, "test_images": 597})
     '32, 46, 57 %'
     >>> chance_text({f"chance_{n}_seeds": 0.04 for n in SEEDS} | {"chance_any_seeds": 0.07, "test_images": 597})
-    '4, 4, 4 %, 7 % with any number of seeds: 597 test images are too few'
+    '4, 4, 4 %, 7 % with any number of seeds: 597 test examples are too few'
     """
     if given(after := row.get("next_look_seeds")):
         return f"next look at {after:.0f} seeds"
@@ -179,7 +179,8 @@ def chance_text(row: Mapping[str, Any]) -> str:
     text = f"{', '.join(f'{chance * 100:.0f}' for chance in chances if chance is not None)} %"
     ever, images = row.get("chance_any_seeds"), row.get("test_images")
     if given(ever) and ever is not None and ever < HOPELESS:
-        those = f"{int(images):,} test images" if given(images) and images is not None else "the test images"
+        examples = row.get("examples", "examples")
+        those = f"{int(images):,} test {examples}" if given(images) and images is not None else f"the test {examples}"
         text += f", {ever * 100:.0f} % with any number of seeds: {those} are too few"
     return text
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poolbench.backbones.map_size import two_dimensions
 from poolbench.checks import is_whole, whole_number
 from poolbench.errors import ConfigurationError, UnsupportedError
 
@@ -140,8 +141,7 @@ def convolved(in_channels: int, channels: int) -> list[nn.Module]:
 
 def require_images(network: str, image_size: tuple[int, ...], encoder: Encoder) -> None:
     """Raise `UnsupportedError` for examples that are no images, or so small that the last map would be padding."""
-    if len(image_size) != 2:
-        raise UnsupportedError(f"{network} takes images (C, H, W), got sequences of length {image_size[0]}")
+    two_dimensions(network, image_size)
     if min(image_size) < encoder.stride:
         raise UnsupportedError(
             f"{network} cannot serve images of {image_size[0]}x{image_size[1]}: {len(encoder.pools)} levels need at "

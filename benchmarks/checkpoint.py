@@ -28,7 +28,8 @@ from poolbench.data import Batches, HeldImages, open_dataset, split
 from poolbench.measure.machine import machine, set_allocator
 from poolbench.measure.timing import median_interval
 from poolbench.paths import conf_dir
-from poolbench.training import Checkpoints, Protocol, fit
+from poolbench.training import Checkpoints, Protocol
+from poolbench.training.fit import fit
 from poolbench.training.resume import MEMORY
 
 BACKBONES = ("slides", "resnet20", "resnet18")

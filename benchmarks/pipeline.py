@@ -116,7 +116,7 @@ def poolbench(protocol: Any, train_count: int, val_count: int) -> float:
 
     from poolbench.data import Batches, HeldImages
     from poolbench.sweep.progress import SweepProgress
-    from poolbench.training import fit
+    from poolbench.training.fit import fit
 
     shared = {"seed": 0, "mean": MEAN, "std": STD, "memory_format": protocol.torch_memory_format}
     crop_flip = {"crop_padding": 4, "flip": True}

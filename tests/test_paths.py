@@ -9,6 +9,7 @@ from poolbench.cli import main
 NOBODY = "~no_such_user/x"
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("command", "argument"),
     [

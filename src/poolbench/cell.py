@@ -18,14 +18,13 @@ from poolbench.backbones import OWN_WIDTH, Assembled, Width, assemble, file_dige
 from poolbench.checks import is_whole, whole_number
 from poolbench.data import Datasets, OpenDataset, Task, sizes_of, step_ms, task_for
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
-from poolbench.examples import ATTRIBUTE, word
 from poolbench.loggers import Mirrors
 from poolbench.measure.matching import KINDS, Match, match
 from poolbench.own_code import own_code
 from poolbench.record import GROUPS, Identity, identify, title
 from poolbench.settings import Settings
 from poolbench.spec import TARGET, check_values, locate
-from poolbench.training import Protocol, resolve_device, trainer_arguments
+from poolbench.training import Protocol, resolve_device
 
 MATCH = "match"
 Shape = tuple[int, ...]
@@ -63,16 +62,6 @@ class Design:
                 "dimension, got None: give dataset.image_size=…"
             )
         return self._announced("channels"), *sizes_of(size)
-
-    @property
-    def example(self) -> str:
-        """What one example is called."""
-        return word(self.input_shape, self.example_named)
-
-    @property
-    def example_named(self) -> str | None:
-        """The same as the dataset's class says it; None: the shape does."""
-        return getattr(locate(self.config["dataset"].get(TARGET, "")), ATTRIBUTE, None)
 
     @property
     def num_classes(self) -> int:
@@ -151,6 +140,8 @@ class Cell:
             settings: what the sweep asks beside.
             datasets: those that are open already; equal ones are shared.
         """
+        from poolbench.training.trainer_arguments import trainer_arguments  # loads Lightning
+
         design = Design.of(config, labels)
         trainer_arguments(design.config["trainer"] or {}, design.protocol)
         Mirrors.check(settings.loggers or {})

@@ -5,7 +5,7 @@ often from another recipe, and are only ever set beside the figures here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,8 @@ class Experiment:
         expected: what was expected before it ran; empty: not said.
         published: what others found.
         declared: the looks that were declared before the runs; None: none were.
+        reference_backbone: settings of the network that the other networks are compared with, each variant by itself;
+            none: networks are not compared.
     """
 
     name: str
@@ -90,10 +92,18 @@ class Experiment:
     expected: str = ""
     published: tuple[Published, ...] = ()
     declared: Declared | None = None
+    reference_backbone: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, name: str, question: Any, expected: Any, published: Any, place: str = "", declared: Any = None
+        cls,
+        name: str,
+        question: Any,
+        expected: Any,
+        published: Any,
+        place: str = "",
+        declared: Any = None,
+        reference_backbone: Any = None,
     ) -> "Experiment":
         """Return the experiment checked; raise `ConfigurationError` that names what is wrong."""
         for key, text in (("question", question), ("expected", expected)):
@@ -105,18 +115,34 @@ class Experiment:
             raise ConfigurationError(f"{place}`published` must be a list, got {published!r}")
         rows = tuple(Published.of(row, f"{place}`published[{index}]`") for index, row in enumerate(published))
         looks = None if declared is None else Declared.of(declared, f"{place}`declared`")
-        return cls(name, (question or "").strip(), (expected or "").strip(), rows, looks)
+        settings = _settings(reference_backbone, place)
+        return cls(name, (question or "").strip(), (expected or "").strip(), rows, looks, settings)
 
     @property
     def says_something(self) -> bool:
         """Whether there is more than the name."""
-        return bool(self.question or self.expected or self.published or self.declared)
+        return any((self.question, self.expected, self.published, self.declared, self.reference_backbone))
 
     def content(self) -> dict[str, Any]:
         """Return what the file holds."""
         found = asdict(self) | {"published": [asdict(row) for row in self.published]}
-        del found["declared"]
+        for key in ("declared", "reference_backbone"):
+            if not found[key]:
+                del found[key]
         return found if self.declared is None else found | {"declared": self.declared.content()}
+
+
+def _settings(told: Any, place: str) -> dict[str, Any]:
+    """Return the settings of a backbone as they were given, by name alone or as a mapping."""
+    if told is None:
+        return {}
+    found = {"name": told} if isinstance(told, str) and told else told
+    if not isinstance(found, Mapping) or not found or not all(isinstance(key, str) for key in found):
+        raise ConfigurationError(
+            f"{place}`reference_backbone` must be the name of a backbone, or some of its settings such as "
+            f"{{frames: none}}, got {told!r}"
+        )
+    return dict(found)
 
 
 def _fraction(value: Any) -> bool:
@@ -133,9 +159,8 @@ def read_experiment(folder: Path) -> Experiment:
         return Experiment(folder.resolve().name)
     found = read_json(path)
     question, expected, published = (found.get(key) for key in ("question", "expected", "published"))
-    return Experiment.of(
-        folder.resolve().name, question, expected, published, f"{path}: ", declared=found.get("declared")
-    )
+    further = {key: found.get(key) for key in ("declared", "reference_backbone")}
+    return Experiment.of(folder.resolve().name, question, expected, published, f"{path}: ", **further)
 
 
 def write_experiment(folder: Path, experiment: Experiment) -> None:

@@ -234,6 +234,12 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return None if damaged_files(folder, record) else record
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a cell's record needs no second run. What could not be is tried again: its code may be another now."""
+    done = finished(folder)
+    return done is not None and done["status"] != "unsupported"
+
+
 def damaged_files(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
     """Return what is wrong with the files that a record names, by name: missing, unreadable, or of another content."""
     found = {}

@@ -49,8 +49,8 @@ class Score:
 
     @property
     def words(self) -> str:
-        """The name as a reader sees it: `mean_iou` is `mean IoU`."""
-        return " ".join("IoU" if word == "iou" else word for word in self.name.split("_"))
+        """The name as a reader sees it: `mean_iou` is `mean IoU`, `boundary_f` `boundary F`."""
+        return " ".join({"iou": "IoU", "f": "F"}.get(word, word) for word in self.name.split("_"))
 
     def text(self, value: float) -> str:
         """Return a value as a line of text has it: in per cent, or with its unit.
@@ -88,11 +88,29 @@ def task_of(record: Mapping[str, Any]) -> tuple[str, Score]:
     told = record.get("task")
     if not isinstance(told, Mapping):
         return CLASSIFICATION, ACCURACY
-    score = told.get("score")
-    if not isinstance(score, Mapping):
-        raise ConfigurationError(f"`task.score` must be an object, got {score!r}")
+    score = _score("task.score", told.get("score"))
+    if "name" not in told:
+        raise ConfigurationError("`task` must hold `name`")
+    return str(told["name"]), score
+
+
+def beside_of(record: Mapping[str, Any]) -> tuple[Score, ...]:
+    """Return the further scores that a record's examples have, see `poolbench.tasks.Task.beside`.
+
+    >>> beside_of({})
+    ()
+    """
+    told = record.get("task")
+    further = told.get("beside", []) if isinstance(told, Mapping) else []
+    if not isinstance(further, list):
+        raise ConfigurationError(f"`task.beside` must be a list, got {further!r}")
+    return tuple(_score("task.beside", one) for one in further)
+
+
+def _score(key: str, told: object) -> Score:
+    if not isinstance(told, Mapping):
+        raise ConfigurationError(f"`{key}` must be an object, got {told!r}")
     try:
-        return str(told["name"]), Score(**score)
-    except (KeyError, TypeError) as error:
-        what = "`task` must hold `name`, and `score` with name, unit, better and margin"
-        raise ConfigurationError(f"{what}: {error}") from None
+        return Score(**told)
+    except TypeError as error:
+        raise ConfigurationError(f"`{key}` must have name, unit, better and margin: {error}") from None

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from poolbench.backbones import FPN, OWN_WIDTH, Assembled, Hypercolumn, UNet, Width, assemble
-from poolbench.backbones.encoder import InterMap, PyramidContext, cropped, padded
+from poolbench.backbones.encoder import InterMap, PyramidContext
+from poolbench.backbones.mask_network import cropped, padded
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.measure.audit import audited
 from poolbench.measure.matching import TOLERANCE, match

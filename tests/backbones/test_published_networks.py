@@ -19,6 +19,7 @@ BACKBONES = sorted(path.stem for path in (conf_dir() / "backbone").glob("*.yaml"
 SMALL, GREY = (3, 32, 32), (1, 32, 32)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("backbone", "changes", "pooling", "shape", "num_classes", "parameters"),
     [

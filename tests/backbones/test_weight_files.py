@@ -112,6 +112,7 @@ def test_stems_of_timms_networks(model: str) -> None:
     assert sides[1] == 2 * sides[0]
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_during_a_sweep_fails_the_cells_behind_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

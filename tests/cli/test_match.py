@@ -9,6 +9,7 @@ from cells import records
 from poolbench.cli import main
 
 
+@pytest.mark.slow
 def test_matched_arms_train_and_are_tabled(train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("pooling=max,strided_conv", "seed=0,1", "match=params") == 0
     assert train("pooling=strided_conv", "seed=0") == 0

@@ -133,6 +133,7 @@ def test_sequences() -> None:
     torch.testing.assert_close(fast, pool(x))
 
 
+@pytest.mark.quick(24)
 @operators
 @layouts
 @pytest.mark.parametrize("misfit", [math.nan, math.inf, -math.inf, 1e30, 1e36, -1e30], ids=str)
@@ -152,6 +153,7 @@ def test_a_value_that_does_not_fit(name: str, misfit: float, layout: torch.memor
         assert torch.equal(one[1][1, 6], other[1][1, 6])
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("dilation", [1, (2, 1), (1, 2)], ids=str)
 @pytest.mark.parametrize("name", ["power_mean", "softpool"])
 def test_blocks_of_channels_that_are_not_alike(name: str, dilation: Any) -> None:
@@ -171,6 +173,7 @@ def test_blocks_of_channels_that_are_not_alike(name: str, dilation: Any) -> None
         torch.set_num_threads(before)
 
 
+@pytest.mark.quick(16)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize("p", [0.03, 0.1, 0.3, 3.0, -2.0])
 @pytest.mark.parametrize(
@@ -223,6 +226,7 @@ def test_log_sum_exp_of_equal_values(beta: float) -> None:
         assert (y - value).abs().max().item() <= (1e-6 if beta >= 1 else 0.0)
 
 
+@pytest.mark.quick(40)
 @pytest.mark.parametrize("p", [-30.0, -9.0, -7.4, -2.5, -1.0, 0.01, 1.0, 3.0, 7.4, 8.0, 30.0])
 @pytest.mark.parametrize("most", [1.0, 1e3, 1e5, 1e7, 1e12])
 @pytest.mark.parametrize("name", ["power_mean", "lehmer"])

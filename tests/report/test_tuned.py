@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from poolbench.record import write_record
-from poolbench.report import make_report
-from poolbench.report.make import gather
+from poolbench.report.make import gather, make_report
 from poolbench.report.reading.loading import load
 from poolbench.report.reading.trials import FILE, TRIALS, TUNED, Trial, Trials
 from poolbench.report.text.asides import asides

@@ -120,6 +120,7 @@ def found_in(tmp_path: Path, name: str):
     return records, pd.read_csv(folder / "scores.csv"), folder
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("dataset", "backbone", "score", "better"),
     [

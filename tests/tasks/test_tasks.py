@@ -119,5 +119,5 @@ def test_tasks_are_named_or_specified():
 def test_a_score_says_what_breaks_its_rule():
     with pytest.raises(ConfigurationError, match=r"`score.better` must be higher or lower, got 'more'"):
         Score("error", "m", "more", "points")
-    with pytest.raises(ConfigurationError, match=r"`task` must hold `name`, and `score`"):
+    with pytest.raises(ConfigurationError, match=r"`task.score` must have name, unit, better and margin"):
         task_of({"task": {"name": "own", "score": {"name": "error"}}})

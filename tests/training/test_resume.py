@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from poolbench.errors import Stopped, TimeLimitError
 from poolbench.loggers import Mirrors
-from poolbench.training import Fitted, Protocol, fit
+from poolbench.training import Protocol
+from poolbench.training.fit import fit
+from poolbench.training.history import Fitted
 from poolbench.training.protocol import LIGHTNING_PRECISION
 
 NEVER = 1e9
@@ -50,7 +52,7 @@ def in_pieces(folder: Path, steps: int, every_s: float = 0.0, **arguments: Any) 
     raise AssertionError("it never ends")
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("stop", range(1, 4 * STEPS + 1))
 def test_stopped_at_any_step(tmp_path: Path, whole: dict[str, Any], stop: int) -> None:
     with pytest.raises(Stopped, match="SIGTERM"):

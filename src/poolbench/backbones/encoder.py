@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolbench.backbones.map_size import two_dimensions
 from poolbench.checks import is_whole, whole_number
 from poolbench.errors import ConfigurationError, UnsupportedError
 
@@ -137,38 +136,6 @@ def convolved(in_channels: int, channels: int) -> list[nn.Module]:
     """Return a 3x3 convolution with batch norm and ReLU."""
     conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
     return [conv, nn.BatchNorm2d(channels), nn.ReLU()]
-
-
-def require_images(network: str, image_size: tuple[int, ...], encoder: Encoder) -> None:
-    """Raise `UnsupportedError` for examples that are no images, or so small that the last map would be padding."""
-    two_dimensions(network, image_size)
-    if min(image_size) < encoder.stride:
-        raise UnsupportedError(
-            f"{network} cannot serve images of {image_size[0]}x{image_size[1]}: {len(encoder.pools)} levels need at "
-            f"least {encoder.stride}x{encoder.stride}; lower backbone.levels"
-        )
-
-
-def padded(x_BCHW: Tensor, stride: int) -> tuple[Tensor, tuple[int, int]]:
-    """Return images with zeros around them, so that `stride` divides their sides, and how many rows and columns before.
-
-    Zeros are the mean of what was normalised. As many go before as behind, one more behind where their number is odd.
-
-    >>> padded(torch.ones(1, 1, 5, 8), 4)[0].shape, padded(torch.ones(1, 1, 5, 8), 4)[1]
-    (torch.Size([1, 1, 8, 8]), (1, 0))
-    """
-    height, width = x_BCHW.shape[-2:]
-    missing = -height % stride, -width % stride
-    above, left = missing[0] // 2, missing[1] // 2
-    if not any(missing):
-        return x_BCHW, (0, 0)
-    return F.pad(x_BCHW, (left, missing[1] - left, above, missing[0] - above)), (above, left)
-
-
-def cropped(x_BCHW: Tensor, size: tuple[int, int], before: tuple[int, int]) -> Tensor:
-    """Return what `padded` left of the images: `size` rows and columns behind those `before`."""
-    (height, width), (above, left) = size, before
-    return x_BCHW[..., above : above + height, left : left + width]
 
 
 def sizes(x_BCHW: Tensor) -> tuple[int, int]:

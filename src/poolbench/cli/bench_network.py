@@ -81,9 +81,9 @@ def _bench(
     budget_s: float,
     half_width: float,
 ) -> int:
-    from poolbench.measure.machine import set_allocator
+    from poolbench.measure.allocator import ALLOCATOR
 
-    set_allocator(str(jobs[0].config["allocator"]))
+    ALLOCATOR.set(str(jobs[0].config["allocator"]))
     import torch
     from rich.console import Console
 
@@ -108,7 +108,7 @@ def _bench(
             if table:
                 table.writerow(row)
                 file.flush()  # whatever happens to a larger batch, the smaller ones are reported
-        console.print(_table(rows, f"{design.example}s"))
+        console.print(_table(rows))
     return 0
 
 
@@ -147,8 +147,9 @@ def _rows(
     """Yield the rows of an arm; one with a reason alone where its network cannot be."""
     import torch
 
+    from poolbench.measure.allocator import ALLOCATOR
     from poolbench.measure.implementations import implementations, summary
-    from poolbench.measure.machine import allocator_in_force, machine
+    from poolbench.measure.machine import machine
     from poolbench.measure.speed import speed_by_batch_size
     from poolbench.measure.stopwatch import stopwatch_for
 
@@ -162,7 +163,7 @@ def _rows(
         "precision": protocol.precision,
         "compiled": protocol.compile,
         "threads": torch.get_num_threads(),
-        "allocator": allocator_in_force(),
+        "allocator": ALLOCATOR.in_force,
         **{key: here[key] for key in ("device", "device_name", "machine_id", "cores", "driver", "python")},
         "poolbench": version("poolbench"),
         **{key: here["versions"].get(key, "") for key in PACKAGES},
@@ -211,7 +212,7 @@ def _rows(
     )
 
 
-def _table(rows: Sequence[Mapping[str, Any]], examples: str) -> Any:
+def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
@@ -239,12 +240,7 @@ def _table(rows: Sequence[Mapping[str, Any]], examples: str) -> Any:
         if not row["settled"]:  # the reference itself has no ratio to settle
             ratio, median = (ratio, f"~{median}") if row["ratio_ci95_low"] is None else (f"~{ratio}", median)
         table.add_row(
-            row["quantity"],
-            str(row["batch_size"]),
-            escape(median),
-            row["unit"].replace("images", examples),
-            escape(ratio),
-            str(row["repeats"]),
+            row["quantity"], str(row["batch_size"]), escape(median), row["unit"], escape(ratio), str(row["repeats"])
         )
     return table
 

@@ -7,16 +7,15 @@ from typing import Any
 from poolbench.cli.designs import console, failure, looked_at, write_json, write_text
 from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
-from poolbench.examples import several
 
 USAGE = """Show what a network costs with each variant: parameters, multiply-adds, the poolings' own operations and
-bytes (an example), what a training step keeps for its backward pass and the most memory that it holds (a batch).
-Nothing is trained or timed and no data is opened: the dataset's YAML gives shape and classes.
+bytes (for one example), what a training step keeps for its backward pass and its peak memory (for a batch). Nothing is
+trained or timed and no data is opened: the dataset's YAML gives shape and classes.
 
   poolbench cost backbone=resnet20 pooling=max,avg_topk,lip dataset=cifar10
   poolbench cost backbone=torchvision backbone.model=resnet50 pooling=max,max_blur dataset.image_size=224
 
-Overrides are those of `poolbench train`; a list looks at several."""
+Overrides are those of `poolbench train`; a list shows several."""
 COLUMNS = ("backbone", "dataset", "variant")
 
 
@@ -24,7 +23,7 @@ def add_to(commands: Any) -> None:
     """Add `poolbench cost`."""
     command = commands.add_parser(
         "cost",
-        help="parameters, multiply-adds, the poolings' own work and memory; no data, no training",
+        help="count parameters, multiply-adds, pooling operations and memory; no data, no training",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -34,9 +33,13 @@ def add_to(commands: Any) -> None:
 
 
 def _flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--batch-size", type=int, help="examples of the step whose memory is counted (the protocol's)")
+    parser.add_argument(
+        "--batch-size", type=int, help="batch size for which memory is counted (default: the protocol's)"
+    )
     parser.add_argument("--csv", type=place, metavar="FILE", help="also write the rows to this file")
-    parser.add_argument("--json", type=place, metavar="FILE", help="likewise, with what each site costs")
+    parser.add_argument(
+        "--json", type=place, metavar="FILE", help="also write the rows, and the cost of each site, to this file"
+    )
     return parser
 
 
@@ -44,12 +47,6 @@ def cost(arguments: Sequence[str]) -> int:
     """Print the cost of each design that the overrides ask for; return the exit status, 2 where one cannot be."""
     flags = _flags(argparse.ArgumentParser(prog="poolbench cost", add_help=False, allow_abbrev=False))
     return looked_at(arguments, flags, _look, command="cost")
-
-
-def _title(rows: Sequence[Mapping[str, Any]], examples: str) -> str:
-    """Return what the rows are of: one shape and one batch, or several."""
-    shapes, batches = (list(dict.fromkeys(row[key] for row in rows)) for key in ("input_shape", "memory_batch_size"))
-    return f"{examples} of {', '.join(map(str, shapes))}; memory of a step of {', '.join(map(str, batches))} in float32"
 
 
 def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace) -> int:
@@ -60,7 +57,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
 
     if known.batch_size is not None and known.batch_size < 1:
         raise ConfigurationError(f"--batch-size must be at least 1, got {known.batch_size}")
-    rows, detailed, words = [], [], []
+    rows, detailed = [], []
     for design, assembled in designs:
         batch_size = known.batch_size or design.protocol.batch_size
         try:
@@ -69,13 +66,12 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
             refused[design.title] = failure(error)
             continue
         labels = {key: design.labels[key] for key in COLUMNS}
-        words.append(design.example)
         rows.append({**labels, "input_shape": "x".join(map(str, design.input_shape)), **figures})
         detailed.append({**labels, "input_shape": design.input_shape, "cost": figures, "sites": audit["sites"]})
     out = console()
     if rows:
         table = Table(
-            title=_title(rows, several(words)),
+            title=f"{rows[0]['input_shape']} examples, memory of a step of {rows[0]['memory_batch_size']} in float32",
             title_justify="left",
         )
         for heading in COLUMNS:

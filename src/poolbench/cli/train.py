@@ -19,12 +19,13 @@ USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5)
 
 groups (see `poolbench list GROUP`): backbone, pooling, head, dataset, protocol, trainer, logger (several:
   'logger=[csv,wandb]'), launcher, experiment
-keys: seed, name, question, expected, published, results_dir, reference, margin, force, strict, threads, allocator,
-  on_failure, retry, launcher.workers, until (decided: 3 seeds, then 5, 10 and 20 for what is still undecided),
+keys: seed, name, question, expected, published, results_dir, reference, reference_backbone, margin, force, strict,
+  threads, allocator, on_failure, retry, launcher.workers,
+  until (decided: 3 seeds, then 5, 10 and 20 for what is still undecided),
   tune (N: each arm also at N points of the recipe, and at its best one),
   speed.measure, speed.budget_s,
   protocol.*, dataset.*, backbone.*, pooling.downsample.*, pooling.head.*, +trainer.* (any lightning.Trainer argument)
-Hydra's own flags work too (--cfg job, --config-dir DIR, --info); -m is accepted and not needed."""
+Hydra's own flags work too (--cfg job, --config-dir DIR, --info); -m is accepted, but not needed."""
 
 
 def add_to(commands: Any) -> None:

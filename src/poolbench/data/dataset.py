@@ -36,8 +36,7 @@ class Dataset(Protocol):
         num_classes: how many classes there are, or how many numbers a target has: the width of what a network gives.
 
     An attribute `task` of the class says which task it is for, as `dataset.task` does: a name, a specification
-    (`_target_` and arguments), or the object itself. An attribute `example` says what one example is called, where that
-    is neither `image` nor `sequence`.
+    (`_target_` and arguments), or the object itself.
     """
 
     name: str

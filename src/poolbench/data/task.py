@@ -29,6 +29,7 @@ class Task(Protocol):
 
     name: str
     score: Score
+    beside: tuple[Score, ...]
 
     def check_targets(self, targets: Tensor, shape: tuple[int, ...], num_classes: int, what: str) -> None:
         """Raise `DataError` for targets of a part, (N, …), that are none; `what` names the part in it."""

@@ -10,12 +10,12 @@ import pandas as pd
 
 from poolbench.experiment import Experiment
 from poolbench.record import PICTURES_FILE, Problem
-from poolbench.report.reading.arms import Block, Record, examples_of, section
+from poolbench.report.reading.arms import Block, Record, section
 from poolbench.report.reading.comparability import NotCompared
 from poolbench.report.statistics.across import Across
 from poolbench.report.statistics.over_blocks import OverBlocks
 from poolbench.report.tables.frames import with_scores
-from poolbench.report.text.views import View, rows_of_blocks
+from poolbench.report.text.views import View, rows_by_arm
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,7 @@ class Content:
     @cached_property
     def rows(self) -> dict[str, dict[str, Any]]:
         """The rows of the summary, with their scores, by the digest of their arm."""
-        return rows_of_blocks(self.blocks, with_scores(self.tables))
-
-    @property
-    def examples(self) -> str:
-        """What the test examples are called."""
-        return examples_of(self.blocks)
+        return rows_by_arm(with_scores(self.tables))
 
     @property
     def has_pictures(self) -> bool:

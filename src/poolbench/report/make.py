@@ -14,23 +14,27 @@ from poolbench.experiment import Experiment
 from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
 from poolbench.report.painter import Painter
-from poolbench.report.reading.arms import Block, examples_of, group
+from poolbench.report.reading.arms import Block, group
 from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, not_compared, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
+from poolbench.report.statistics.beside import beside
 from poolbench.report.statistics.best_test_epoch import best_test_epochs
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
+from poolbench.report.statistics.networks import networks
 from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
 from poolbench.report.statistics.strata import strata
 from poolbench.report.tables import frames as tables
+from poolbench.report.tables.across_frames import across_tables
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
 from poolbench.report.text.asides import asides
+from poolbench.report.text.legend import head_lines
 from poolbench.report.text.spoken import spoken
-from poolbench.report.text.views import head_lines, rows_of_blocks, view
+from poolbench.report.text.views import rows_by_arm, view
 from poolbench.report.text.words import verdict_words
 from poolbench.report.tuned import Tuned, tuned
 from poolbench.writable import PROBE_BYTES
@@ -114,11 +118,13 @@ def gather(loaded: Loaded) -> Content:
     over_table = tables.over_blocks(over)
     over_all = across(blocks, shared_images(blocks, loaded.outcomes))
     summary = tables.with_scores(made)
-    rows = rows_of_blocks(blocks, summary)
-    words = verdict_words(blocks, rows)
+    words = verdict_words(blocks, rows_by_arm(summary))
     rule = said(declared, (record["seed"] for record in loaded.records)) if declared else ""
+    rows = rows_by_arm(summary)
     tuning, untold = _tuned(loaded.folder, blocks, compared)
     by_stratum = strata(blocks, loaded.outcomes)
+    by_network, told_of_networks = networks(blocks, loaded.experiment.reference_backbone, loaded.outcomes, declared)
+    further = beside(loaded.records, loaded.outcomes, declared)
     return Content(
         folder=loaded.folder,
         experiment=loaded.experiment,
@@ -126,16 +132,16 @@ def gather(loaded: Loaded) -> Content:
         tables=made
         | _published(loaded.experiment, made["accuracy"])
         | {"over_blocks": over_table}
-        | over_all.tables()
+        | across_tables(over_all)
+        | ({"beside": further} if len(further) else {})
+        | ({"networks": by_network} if len(by_network) else {})
         | ({"strata": by_stratum} if len(by_stratum) else {})
         | _best_test_epoch(blocks)
         | ({"tuned": tuning.table} if tuning else {}),
         over_blocks=over,
         across=over_all,
         rule=rule,
-        head=head_lines(summary, examples_of(blocks))
-        + ([over_blocks_text.HOW] if over else [])
-        + ([rule] if rule else []),
+        head=head_lines(summary) + ([over_blocks_text.HOW] if over else []) + ([rule] if rule else []),
         spoken=spoken(blocks, rows, over_blocks_text.rows(over, over_table)),
         # After what is said of all blocks, before each of them.
         words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:], *(tuning.words if tuning else [])],
@@ -148,7 +154,8 @@ def gather(loaded: Loaded) -> Content:
         + _without_outcomes(compared)
         + _few_groups(blocks, compared)
         + _damaged(loaded)
-        + told_of_speed,
+        + told_of_speed
+        + told_of_networks,
         not_compared=not_compared(blocks),
         problems=loaded.problems + untold,
     )
@@ -176,7 +183,9 @@ def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
     if not unknown:
         return []
     more = f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-    return [f"intervals count the seeds alone where images' outcomes are not known: {unknown[0]}{more}"]
+    return [
+        f"intervals count only seeds as noise where the outcomes of single examples are not known: {unknown[0]}{more}"
+    ]
 
 
 def _few_groups(blocks: list[Block], compared: dict[str, Compared]) -> list[str]:
@@ -188,8 +197,8 @@ def _few_groups(blocks: list[Block], compared: dict[str, Compared]) -> list[str]
         units = [each.units for one in found for each in one.independent if each.units < (each.images or 0)]
         if units and min(units) < LEAST_GROUPS:
             told.append(
-                f"{block.title}: its test {block.example}s come in groups that weigh as {min(units):.3g} of equal "
-                f"size: with fewer than {LEAST_GROUPS} intervals are too narrow where arms differ from group to group"
+                f"{block.title}: its test images come in groups that weigh as {min(units):.3g} of equal size: with "
+                f"fewer than {LEAST_GROUPS} intervals are too narrow where arms do unlike in different groups"
             )
     return told
 
@@ -199,8 +208,8 @@ def _damaged(loaded: Loaded) -> list[str]:
     if not loaded.damaged:
         return []
     return [
-        f"not what was written, by their digest: {', '.join(loaded.damaged)}; `poolbench train … force=damaged` trains "
-        "such cells again"
+        f"files changed since they were written, by their digest: {', '.join(loaded.damaged)}; `poolbench train … "
+        "force=damaged` trains their cells again"
     ]
 
 

@@ -19,7 +19,7 @@ from poolbench.report.reading.scores import of_arm, reached
 from poolbench.report.reading.trials import TUNED, Trial, Trials, best_points, score, trial_records
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.tables.frames import frame
-from poolbench.report.text.views import given, points_text
+from poolbench.report.text.values import given, points_text
 from poolbench.score import ACCURACY, Score
 from poolbench.tuning import order, spread
 

@@ -25,19 +25,17 @@ from poolbench.report.text import terminal
 from poolbench.report.text.markdown import bullets, environments_table, plain
 from poolbench.report.text.markdown import table as markdown_table
 from poolbench.report.text.units import written_row
-from poolbench.report.text.views import (
+from poolbench.report.text.values import (
     FLAGGED,
-    Heading,
-    View,
     change_text,
     count_text,
     difference_text,
     figure_text,
     given,
-    rows_of_blocks,
     score_text,
     verdict_text,
 )
+from poolbench.report.text.views import Heading, View, rows_by_arm
 from poolbench.report.text.views import Row as ViewRow
 
 Row = Mapping[str, Any]
@@ -74,7 +72,7 @@ class Side:
         blocks, _ = group(loaded.records)
         nothing = {arm.arm_id: Compared("") for block in blocks for arm in block.arms}
         made, _ = tables.build(blocks, loaded.speeds, nothing)
-        return cls(loaded, blocks, rows_of_blocks(blocks, tables.with_scores(made)))
+        return cls(loaded, blocks, rows_by_arm(tables.with_scores(made)))
 
     @property
     def arms(self) -> dict[tuple[str, str, str], Arm]:
@@ -214,7 +212,9 @@ def _warnings(before: Side, after: Side, both: Sequence[Key], compared: Mapping[
         said.append(f"equal names, but not equal settings, data or device: {', '.join(unlike[:4])}")
     unknown = [one.unknown for one in compared.values() if one.unknown]
     if unknown:
-        said.append(f"intervals count the seeds alone where images' outcomes are not known: {unknown[0]}")
+        said.append(
+            f"intervals count only seeds as noise where the outcomes of single examples are not known: {unknown[0]}"
+        )
     return said
 
 

@@ -26,9 +26,10 @@ ON_FAILURE = ("continue", "stop")
 OF_THE_WHOLE = (
     *("name", "results_dir", "question", "expected", "published", "reference", "margin", "force", "strict"),
     *("threads", "allocator", "speed", "launcher", "logger", "on_failure", "retry", "until", "tune"),
+    "reference_backbone",
 )
 # Without these nothing is asked: a primary configuration of an older version has none.
-OPTIONAL = ("logger", "until", "tune")
+OPTIONAL = ("logger", "until", "tune", "reference_backbone")
 DECIDED = "decided"
 
 
@@ -181,7 +182,13 @@ class SweepSettings:
             command=tuple(command),
         )
         return cls(
-            experiment=Experiment.of(Path(name).name, config["question"], config["expected"], config["published"]),
+            experiment=Experiment.of(
+                Path(name).name,
+                config["question"],
+                config["expected"],
+                config["published"],
+                reference_backbone=config.get("reference_backbone"),
+            ),
             cell=settings,
             strict=true_or_false("strict", config["strict"]),
             threads=checked_threads(config["threads"]),

@@ -33,7 +33,7 @@ def announce(plan: Plan, launch: Launch, console: Console, folder: Path) -> None
         parts.append(f"{failed} failed before (force=failed trains them again)")
     if unsupported:
         parts.append(f"{unsupported.total()} unsupported")
-    console.print(f"{len(plan.cells)} cells: {', '.join(parts)}", highlight=False)
+    console.print(f"{len(plan.cells)} cell{'s' * (len(plan.cells) != 1)}: {', '.join(parts)}", highlight=False)
     for reason, count in unsupported.items():
         console.print(f"  unsupported ({count}): {escape(reason)}", highlight=False)
     for planned in plan.to_do:
@@ -75,7 +75,8 @@ def conclude(
     ends = [(planned, *_end_of(planned)) for planned in plan.cells]
     counts = Counter(status for _, status, _ in ends)
     trained = f", {count} trained in {trained_s:.1f} s ({trained_s / count:.2f} s each)" if count else ""
-    console.print(f"{counts.total()} cells: {', '.join(f'{n} {s}' for s, n in counts.items())}{trained}")
+    ended = ", ".join(f"{n} {status}" for status, n in counts.items())
+    console.print(f"{len(ends)} cell{'s' * (len(ends) != 1)}: {ended}{trained}")
     bad = BAD | ({"unsupported"} if strict else set()) | {WAITING}
     wrong = [(planned, status, reason) for planned, status, reason in ends if status in bad]
     told = [one for one in wrong if one[1] != WAITING] + [one for one in wrong if one[1] == WAITING][:MOST_WAITING]

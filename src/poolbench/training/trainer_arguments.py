@@ -7,6 +7,7 @@ tells a difference that is none.
 import functools
 import inspect
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +21,9 @@ from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.spec import TARGET, build
 from poolbench.training.device import resolve_device
 from poolbench.training.protocol import Protocol
+
+# Its import lets Lightning tell at INFO of each trainer's set-up, which is in the record.
+logging.getLogger(L.__name__).setLevel(logging.WARNING)
 
 # What another part of the configuration decides: a trainer argument of this name would contradict it.
 DECIDED_BY = {

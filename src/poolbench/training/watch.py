@@ -1,21 +1,19 @@
 """What is looked at while an epoch runs: the loss, the clock, and whether somebody asks to stop."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as L
 
 from poolbench.errors import Stopped, TimeLimitError
-from poolbench.training.history import Diverged, Fitted, Progress
+from poolbench.training.follow import Progress, ShouldStop
+from poolbench.training.history import Diverged, Fitted
 from poolbench.training.module import Learner
 from poolbench.training.protocol import Protocol
 
 SECONDS_BETWEEN_TELLS = 0.5
 # Reading a loss waits for the device: on a GPU the steps in between would not be queued ahead.
 SECONDS_BETWEEN_LOOKS = 0.25
-
-ShouldStop = Callable[[], str | None]
 
 
 class Watch(L.Callback):

@@ -53,7 +53,7 @@ def plainly(head: HeadPool2d) -> HeadPool2d:
     return plain
 
 
-@pytest.mark.quick(30)
+@pytest.mark.quick(12)
 @each_with_kernels
 @sizes
 @layouts
@@ -107,6 +107,7 @@ def test_where_windows_are_many_they_are_taken_by_windows_too(
     assert taken == [(399, 1, 4) if layout == torch.channels_last else (19, 21, 4)], "its windows count differently"
 
 
+@pytest.mark.quick(40)
 @each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("size", [(2, 4, 8, 8), (8, 4, 64, 64)], ids=str)
@@ -175,6 +176,7 @@ def test_only_the_heads_own_numbers_are_parameters(kind: type[HeadPool2d], own: 
         assert torch.equal(other(x), head(x))
 
 
+@pytest.mark.quick(8)
 @each_with_kernels
 @sizes
 @layouts

@@ -247,6 +247,7 @@ class TestOutcomes:
         assert_falls_back(gather(load(results.folder)), "avg, seed 0: outcomes.npz is not an archive of plain arrays")
         assert not touched.exists()
 
+    @pytest.mark.quick(3)
     @pytest.mark.parametrize(
         "content",
         [

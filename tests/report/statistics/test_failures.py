@@ -9,7 +9,6 @@ from poolbench.report.content import Content
 from poolbench.report.make import gather
 from poolbench.report.reading.loading import load
 from poolbench.report.statistics.failures import Failures
-from poolbench.report.text.markdown import summary
 
 
 def content(results: Any) -> Content:
@@ -78,12 +77,12 @@ class TestMind:
         for variant in ("max", "avg"):
             for seed in range(3):
                 results.add(variant, seed, right=right(20 + seed, 29))
-        assert any("only 29 test images" in line for line in content(results).warnings)
+        assert any("only 29 test examples" in line for line in content(results).warnings)
 
     @pytest.mark.parametrize("images", [30, 300])
     def test_enough_images(self, results: Any, images: int) -> None:
         results.add("max", right=right(20, images))
-        assert not any("test images" in line for line in content(results).warnings)
+        assert not any("test examples" in line for line in content(results).warnings)
 
     @pytest.mark.parametrize(("number", "said"), [(19, True), (20, False), (300, False)])
     def test_few_groups(self, results: Any, number: int, said: bool) -> None:
@@ -91,18 +90,6 @@ class TestMind:
             for seed in range(3):
                 results.add(variant, seed, right=right(250 + seed), groups=np.arange(300) % number)
         assert any("groups that weigh as" in line for line in content(results).warnings) == said
-
-    def test_what_is_no_image_is_called_by_its_own_name(self, results: Any) -> None:
-        for variant in ("max", "avg"):
-            for seed in range(3):
-                record = results.add(variant, seed, right=right(20 + seed, 29))
-                record["data"] |= {"shape": [1, 40, 33], "example": "spectrogram"}
-                results.write(record)
-        found = content(results)
-        assert any("only 29 test spectrograms" in line for line in found.warnings)
-        text = "\n".join([*found.words, *found.head, *found.warnings, summary(found)])
-        assert "spectrograms count as noise" in text or "spectrograms both count as noise" in text
-        assert "image" not in text.lower()
 
     def test_mixed_margins_name_the_silent_and_the_one_that_counts(self, results: Any) -> None:
         for seed, margin in enumerate((0.01, 0.01, None)):

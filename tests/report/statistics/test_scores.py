@@ -16,15 +16,25 @@ from poolbench.report.statistics.paired import OnImages, over_sets, paired
 from poolbench.report.text import markdown
 
 ERROR = {"name": "mean_absolute_error", "unit": "m", "better": "lower", "margin": "per cent"}
+OUTLINES = {"name": "boundary_f", "unit": "fraction of 1", "better": "higher", "margin": "points"}
 IOU = {"name": "mean_iou", "unit": "fraction of 1", "better": "higher", "margin": "points"}
 
 
-def add(results: Any, variant: str, seed: int, scores: Any, score: dict[str, str] = ERROR, **labels: Any) -> None:
-    """Write a record of a task that has this score, each test example's own beside it."""
-    record = results.add(variant, seed, **labels)
+def add(
+    results: Any,
+    variant: str,
+    seed: int,
+    scores: Any,
+    score: dict[str, str] = ERROR,
+    further: Any = None,
+    **labels: Any,
+) -> dict[str, Any]:
+    """Write a record of a task that has this score, each test example's own beside it; `further`: by `OUTLINES`."""
+    record: dict[str, Any] = results.add(variant, seed, **labels)
     name, scores = score["name"], np.asarray(scores, dtype=np.float64)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, target=np.arange(len(scores)), score=scores)
+    beside = {} if further is None else {OUTLINES["name"]: further}
+    np.savez_compressed(buffer, target=np.arange(len(scores)), score=scores, **beside)
     write_bytes(results.folder / "records" / record["run_id"] / OUTCOMES_FILE, buffer.getvalue())
     record |= {
         "task": {"name": "own", "score": score},
@@ -32,7 +42,11 @@ def add(results: Any, variant: str, seed: int, scores: Any, score: dict[str, str
         "data": {"test_images": len(scores)},
         "files": {OUTCOMES_FILE: sha256(buffer.getvalue()).hexdigest()},
     }
+    if further is not None:
+        record["task"]["beside"] = [OUTLINES]
+        record["metrics"] |= {OUTLINES["name"]: float(np.mean(further))}
     results.write(record)
+    return record
 
 
 def arms(results: Any, changes: dict[str, float], score: dict[str, str] = ERROR, **labels: Any) -> None:
@@ -141,3 +155,43 @@ def test_what_stands_beside_the_score_is_tabled(results: Any) -> None:
     metrics = gather(load(results.folder)).tables["metrics"]
     assert sorted(metrics["metric"].unique()) == ["rest", "test_loss"]
     assert metrics[metrics["metric"] == "rest"]["value_mean"].tolist() == [0.25, 0.25]
+
+
+def test_arms_are_compared_by_further_scores_too(results: Any) -> None:
+    for seed in range(3):
+        draw = np.random.default_rng(seed)
+        iou, outlines = draw.uniform(0.7, 0.9, 100), draw.uniform(0.5, 0.8, 100)
+        for variant, by_iou, by_outlines in (("max", 0, 0), ("avg", 0.0001, -0.05), ("gap", 0.05, 0.0001)):
+            noise = 0.001 * draw.standard_normal(100)
+            add(results, variant, seed, iou + by_iou + noise, IOU, outlines + by_outlines + noise)
+    content = gather(load(results.folder))
+    assert list(content.tables["scores"]["verdict"]) == ["reference", "tie", "better"]
+    beside = content.tables["beside"].set_index("variant")
+    assert beside["verdict"].to_dict() == {"max": "reference", "avg": "worse", "gap": "tie"}
+    assert set(beside["score"]) == {"boundary_f"}
+    assert beside.loc["avg", "difference_mean"] == pytest.approx(-0.05, abs=0.001)
+    assert beside.loc["avg", "difference_noise"] == "seeds and images"
+    text = markdown.summary(content)
+    assert "by boundary F, against max: worse: avg (−4.99 points); tie within 0.5 points: gap." in text
+    # As if it had been the primary score: the same figures.
+    for folder in (results.folder / "records").iterdir():
+        record = read_record(folder / "record.json")
+        record["task"] = {"name": "own", "score": OUTLINES}
+        with np.load(folder / OUTCOMES_FILE) as arrays:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, target=arrays["target"], score=arrays["boundary_f"])
+        write_bytes(folder / OUTCOMES_FILE, buffer.getvalue())
+        record["files"][OUTCOMES_FILE] = sha256(buffer.getvalue()).hexdigest()
+        record["metrics"]["test_boundary_f"] = record["metrics"].pop("boundary_f")
+        results.write(record)
+    primary = gather(load(results.folder)).tables["scores"]
+    pd.testing.assert_frame_equal(primary, content.tables["beside"])
+
+
+def test_a_further_score_that_does_not_fit_its_outcomes_is_refused(results: Any) -> None:
+    add(results, "max", 0, np.full(50, 0.8), IOU, np.full(50, 0.6))
+    record = add(results, "max", 1, np.full(50, 0.8), IOU, np.full(50, 0.6))
+    record["metrics"]["boundary_f"] = 0.7
+    results.write(record)
+    (problem,) = gather(load(results.folder)).problems
+    assert problem.reason == "test_boundary_f is 0.7, its images' outcomes say 0.6: edited by hand?"

@@ -10,8 +10,12 @@ import pytest
 from rich.console import Console
 
 from poolbench.record import write_json
-from poolbench.report import Report, figures, make_report, page
-from poolbench.report.tables.columns import ACCURACY, ARM_ID, KEYS, PARAMETERS, TABLES, THROUGHPUT, described, names
+from poolbench.report import figures, page
+from poolbench.report.make import Report, make_report
+from poolbench.report.tables.columns import TABLES, described, names
+from poolbench.report.tables.cost_columns import PARAMETERS, THROUGHPUT
+from poolbench.report.tables.key_columns import ARM_ID, KEYS
+from poolbench.report.tables.score_columns import ACCURACY
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "tables.md"
 
@@ -54,8 +58,9 @@ class TestSchema:
         published = {"source": "A", "backbone": "slides", "dataset": "digits", "variant": "max", "recipe": "other"}
         write_json(results.folder / "experiment.json", {"published": [published | {"test_accuracy": 0.9}]})
         report(results)
-        # `versus` is of another command; the others need trials, strata, or the test set read at each epoch.
-        for table in TABLES.keys() - {"versus", "tuned", "strata", "best_test_epoch"}:
+        # `versus` is of another command; the others need trials, strata, a task's further scores, a network that others
+        # are compared with, or the test set read at each epoch.
+        for table in TABLES.keys() - {"versus", "tuned", "strata", "beside", "networks", "best_test_epoch"}:
             assert pd.read_csv(results.folder / f"{table}.csv").columns.tolist() == names(table)
 
     @pytest.mark.parametrize("table", sorted(TABLES.keys() - {"summary"}))

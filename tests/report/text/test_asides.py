@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from poolbench.report import make_report
-from poolbench.report.make import gather
+from poolbench.report.make import gather, make_report
 from poolbench.report.reading.loading import load
 from poolbench.report.text.asides import asides
 from poolbench.report.text.markdown import summary

@@ -61,7 +61,6 @@ class SoundFolder:
             files are found in loading.
     """
 
-    example = "spectrogram"
     channels = 1
 
     def __init__(

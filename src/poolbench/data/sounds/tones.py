@@ -34,7 +34,6 @@ class Tones:
     ((1, 40, 33), 18)
     """
 
-    example = "spectrogram"
     channels = 1
     image_size: Sequence[int] = (LOG_MEL.bands, LOG_MEL.frames(SAMPLES))
     num_classes = len(CLASS_NAMES)

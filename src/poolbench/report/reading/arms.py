@@ -8,11 +8,10 @@ block and a block's name in the report.
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from poolbench.examples import EXAMPLE, of_record, several
 from poolbench.record import STATUSES, identifying
 
 Record = Mapping[str, Any]
@@ -73,19 +72,9 @@ class Block:
     arms: list[Arm]
 
     @property
-    def example(self) -> str:
-        """What one test example is called: an image, a sequence, a spectrogram."""
-        return next((of_record(record) for arm in self.arms for record in arm.finished.values()), EXAMPLE)
-
-    @property
     def title(self) -> str:
         """The block's name in a heading."""
         return f"{self.backbone} on {self.dataset}"
-
-
-def examples_of(blocks: Iterable[Block]) -> str:
-    """Return what the test examples of blocks are called: images, sequences; `examples` where they are not alike."""
-    return several(block.example for block in blocks)
 
 
 def fault(record: Record) -> str | None:

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from poolbench.examples import of_record
 from poolbench.report.reading.arms import ABSENT, Arm, Block, Record, differing, listed, number, recipe, section
 from poolbench.report.reading.margins import margin_of, margins_of
 from poolbench.report.reading.scores import of_arm
@@ -112,7 +111,7 @@ def _recipes(arms: Sequence[Arm]) -> list[str]:
     if strangers:
         sentences.append(
             f"compared with a reference of another recipe: {shortened([arm.variant for arm in strangers])}; "
-            "the difference is not the pooling's alone"
+            "the difference is not due to the pooling alone"
         )
     return sentences
 
@@ -211,9 +210,9 @@ def _few_images(arms: Sequence[Arm]) -> list[str]:
     least = min((images for images in known if images >= 1), default=LEAST_IMAGES)
     if least >= LEAST_IMAGES:
         return []
-    those = f"{of_record(_records(arms)[0])}{'s' * (least != 1)}"
     return [
-        f"only {least:.0f} test {those}: intervals and verdicts are not to be relied on with fewer than {LEAST_IMAGES}"
+        f"only {least:.0f} test example{'s' * (least != 1)}: intervals and verdicts are not reliable with fewer "
+        f"than {LEAST_IMAGES}"
     ]
 
 

@@ -14,9 +14,9 @@ from poolbench.record import RECORD_FILE, Problem, damaged_files, read_records, 
 from poolbench.report.reading import scores
 from poolbench.report.reading.arms import Record, fault
 from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
-from poolbench.report.reading.scores import reached
+from poolbench.report.reading.scores import judged_by, reached
 from poolbench.report.statistics.declared_looks import check
-from poolbench.score import task_of
+from poolbench.score import beside_of, task_of
 
 # An accuracy is a whole number of images: another one is no rounding; nor is a mean of other scores.
 ROUNDING = 1e-6
@@ -126,8 +126,15 @@ def _shared(record: Record, known: dict[bytes, Any]) -> Record:
 
 def _contradiction(record: Record, outcomes: OutcomeFiles) -> str | None:
     """Return in which way a record does not fit the outcomes beside it, or None."""
+    if record["status"] != "ok":
+        return None
+    further = (_differs(judged_by(record, score), outcomes.by(score.name)) for score in beside_of(record))
+    return _differs(record, outcomes) or next(filter(None, further), None)
+
+
+def _differs(record: Record, outcomes: OutcomeFiles) -> str | None:
     score = reached(record)
-    if record["status"] != "ok" or math.isnan(score):
+    if math.isnan(score):
         return None
     try:
         found = float(outcomes.of(record).score.mean())

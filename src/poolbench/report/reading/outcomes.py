@@ -50,15 +50,16 @@ class Outcomes:
         return self.score
 
 
-def read_outcomes(folder: Path, record: Record) -> Outcomes:
+def read_outcomes(folder: Path, record: Record, score: str = "") -> Outcomes:
     """Return the outcomes of one cell, checked against its record.
 
     Args:
         folder: the results folder.
         record: of a cell that finished.
+        score: the array with each example's score; empty: the primary score's.
 
     Raises:
-        UnknownOutcomesError: the file is missing, is not the one that the record names, or its accuracy is another.
+        UnknownOutcomesError: the file is missing, is not the one that the record names, or does not hold such scores.
     """
     path = folder / "records" / str(record["run_id"]) / OUTCOMES_FILE
     named = section(record, "files").get(OUTCOMES_FILE)
@@ -72,24 +73,24 @@ def read_outcomes(folder: Path, record: Record) -> Outcomes:
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} is not the file that the record names")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            target, score = arrays["target"], _scores(arrays)
+            target, found = arrays["target"], arrays[score].astype(np.float64) if score else _scores(arrays)
             group, stratum = arrays.get(GROUP), arrays.get(STRATUM)
     except Exception as error:  # whatever a damaged archive makes numpy and zipfile raise
         # Numpy's own words advise to unpickle what nobody knows.
         reason = f"{OUTCOMES_FILE} is not an archive of plain arrays ({type(error).__name__})"
         raise UnknownOutcomesError(reason) from error
-    if score.ndim != 1 or target.shape[:1] != score.shape or not len(score):
+    if found.ndim != 1 or target.shape[:1] != found.shape or not len(found):
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds no image's outcome")
-    if not np.isfinite(score).all():
+    if not np.isfinite(found).all():
         raise UnknownOutcomesError(f"{OUTCOMES_FILE} holds scores that are no numbers")
-    for found, what in ((group, "groups"), (stratum, "strata")):
-        if found is not None and found.shape != score.shape:
+    for each, what in ((group, "groups"), (stratum, "strata")):
+        if each is not None and each.shape != found.shape:
             raise UnknownOutcomesError(f"{OUTCOMES_FILE} names {what} of other images than it has outcomes of")
     return Outcomes(
-        score=score,
+        score=found,
         target=sha256(np.ascontiguousarray(target).tobytes()).digest(),
         # Of numbers and class maps, equal ones are those of equal examples.
-        ordered=score.dtype == np.bool_ and bool((target[1:] >= target[:-1]).all()),
+        ordered=found.dtype == np.bool_ and bool((target[1:] >= target[:-1]).all()),
         groups=None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int64),
         strata=None if stratum is None else stratum.astype(np.int64),
     )
@@ -111,18 +112,25 @@ class OutcomeFiles:
 
     Args:
         folder: the results folder.
+        score: the array with each example's score; empty: the primary score's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, score: str = "") -> None:
         self.folder = folder
+        self.score = score
         self.known: dict[str, Outcomes | UnknownOutcomesError] = {}
+        self.further: dict[str, OutcomeFiles] = {}
+
+    def by(self, score: str) -> "OutcomeFiles":
+        """Return the same cells' outcomes by a score that they have beside the primary one."""
+        return self.further.setdefault(score, OutcomeFiles(self.folder, score))
 
     def of(self, record: Record) -> Outcomes:
         """Return one cell's outcomes; raise `UnknownOutcomesError` as `read_outcomes` does."""
         run_id = str(record["run_id"])
         if run_id not in self.known:
             try:
-                self.known[run_id] = read_outcomes(self.folder, record)
+                self.known[run_id] = read_outcomes(self.folder, record, self.score)
             except UnknownOutcomesError as error:
                 self.known[run_id] = error
         found = self.known[run_id]

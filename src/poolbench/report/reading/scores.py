@@ -6,7 +6,7 @@ from typing import Any
 
 from poolbench.errors import ConfigurationError
 from poolbench.report.reading.arms import Arm, Block, Record, number
-from poolbench.score import ACCURACY, CLASSIFICATION, Score, task_of
+from poolbench.score import ACCURACY, CLASSIFICATION, Score, beside_of, task_of
 
 
 def of_arm(arm: Arm) -> tuple[str, Score]:
@@ -37,10 +37,17 @@ def mean_of(records: Iterable[Record]) -> float:
     return sum(found) / len(found) if found else math.nan
 
 
+def judged_by(record: Record, score: Score) -> Record:
+    """Return a record as one whose primary score is this further one that it has, see `beside_of`."""
+    metrics = {**record["metrics"], f"test_{score.name}": record["metrics"].get(score.name)}
+    return {**record, "task": {**record["task"], "score": score.shown()}, "metrics": metrics}
+
+
 def fault(record: Mapping[str, Any]) -> str | None:
     """Return why a record's task cannot be read, or None where it can."""
     try:
         task_of(record)
+        beside_of(record)
     except ConfigurationError as error:
         return str(error)
     return None

@@ -246,7 +246,7 @@ def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) 
                 return BySeed(seeds, differences, unknown=f"{name}, seed {record['seed']}: {error}")
         images |= {(side.target, section(r, "data").get("sha256")) for side, r in zip(sides, (own, its), strict=True)}
         if len(images) > 1:
-            unknown = f"cells of {arm.variant} and {other.variant} were not tested on the same images"
+            unknown = f"cells of {arm.variant} and {other.variant} were not tested on the same examples"
             return BySeed(seeds, differences, unknown=unknown)
         rows.append(_beside(sides[0].score, sides[1].score, of_arm(arm)[1].sign))
         groups = sides[0].groups

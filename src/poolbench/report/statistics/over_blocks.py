@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 from poolbench.declared import Declared
-from poolbench.report.reading.arms import Arm, Block, examples_of, listed
+from poolbench.report.reading.arms import Arm, Block, listed
 from poolbench.report.reading.margins import margin_beside, margin_of
 from poolbench.report.reading.outcomes import OutcomeFiles
 from poolbench.report.reading.scores import of_arm, of_block
@@ -51,7 +51,6 @@ class OverBlocks:
         blocks: what each block says.
         seeds: that all of its blocks have.
         score: that these blocks are judged by.
-        examples: what their test examples are called.
     """
 
     variant: str
@@ -60,7 +59,6 @@ class OverBlocks:
     blocks: tuple[InBlock, ...]
     seeds: tuple[int, ...]
     score: Score = ACCURACY
-    examples: str = "examples"
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,7 @@ def _of_score(
             one = one.but(verdict=MIXED, prospect=None)
         references = "; ".join(dict.fromkeys(member.reference.variant for member in own))
         one = one.but(flags=_flags(own, compared, seeds, most, references), unknown=unknown, sign=score.sign)
-        examples = examples_of(member.block for member in own)
-        result.append(OverBlocks(name, references, one, inside, seeds, score, examples))
+        result.append(OverBlocks(name, references, one, inside, seeds, score))
     return tuple(result)
 
 

@@ -15,7 +15,9 @@ from poolbench.report.statistics.comparison import Compared, geometry
 from poolbench.report.statistics.estimates import Estimate, Values, correlation, estimate
 from poolbench.report.statistics.over_blocks import OverBlocks
 from poolbench.report.statistics.prospects import SEEDS, Prospect
-from poolbench.report.tables.columns import ARM_ID, COMPARISON, KEYS, PROSPECTS, TABLES, names
+from poolbench.report.tables.columns import TABLES, names
+from poolbench.report.tables.key_columns import ARM_ID, KEYS
+from poolbench.report.tables.score_columns import COMPARISON, PROSPECTS
 from poolbench.score import CLASSIFICATION, Score
 
 KEY_NAMES = [column.name for column in KEYS]
@@ -49,9 +51,14 @@ def build(
     return tables, warnings + more
 
 
+def scores_table(name: str, blocks: Sequence[Block], compared: Mapping[str, Compared]) -> pd.DataFrame:
+    """Return a table with the columns of `scores`: what arms reached, and how they compare."""
+    return _typed(name, _accuracy([arm for block in blocks for arm in block.arms], compared))
+
+
 NAMES = (
     *("accuracy", "parameters", "throughput", "summary", "scores", "metrics", "published", "best_test_epoch"),
-    *("over_blocks", "across", "pairs", "strata", "tuned"),
+    *("over_blocks", "across", "pairs", "beside", "networks", "strata", "tuned"),
 )
 
 

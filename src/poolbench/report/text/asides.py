@@ -1,5 +1,5 @@
 """Tables beside the report's own, each shown alike in the terminal, in Markdown and on the page: published figures,
-scores by stratum, tuned arms, the choice of the best test epoch.
+networks, further scores, scores by stratum, tuned arms, the choice of the best test epoch.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,15 @@ import pandas as pd
 from poolbench.report.content import Content
 from poolbench.report.text import published
 from poolbench.report.text.units import Written, written_row
-from poolbench.report.text.views import estimate_text, given, score_text
+from poolbench.report.text.values import difference_text, estimate_text, given, score_text, verdict_text
+from poolbench.report.text.words import ORDER, listing
 
 # How the cells of a column are set on the page.
 TEXT, NUMBER, LONG = "", "number", "long"
 # Tuned arms, by the name of the columns.
 SIDES = {"shared": "at the shared recipe", "tuned": "tuned"}
 KEYS = (("backbone", TEXT), ("dataset", TEXT), ("variant", TEXT))
+COMPARED = (*KEYS, ("score", TEXT), ("mean", NUMBER), ("Δ", NUMBER), ("verdict", TEXT))
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,72 @@ class Aside:
 
 def asides(content: Content) -> list[Aside]:
     """Return the tables beside the report's own that there is something in."""
-    made = {"strata": _strata, "published": _published, "best_test_epoch": _best_test_epoch, "tuned": _tuned}
+    made = {
+        "networks": _networks,
+        "beside": _beside,
+        "strata": _strata,
+        "published": _published,
+        "best_test_epoch": _best_test_epoch,
+        "tuned": _tuned,
+    }
     return [
         make(table, content)
         for name, make in made.items()
         if (table := content.tables.get(name)) is not None and len(table)
+    ]
+
+
+def _beside(table: pd.DataFrame, content: Content) -> Aside:
+    lines = []
+    for (_, backbone, dataset), own in _parted(table, "score", "backbone", "dataset").items():
+        words = written_row(own[0]).score.words
+        lines.append(f"{backbone} on {dataset}, by {words}, {_against(own)}.")
+    told = [
+        "The same cells judged by what stands beside the score that they were trained and chosen by, in per cent and "
+        "points where it is a fraction of 1; the same margin and the same statistics. For each score the arms of a "
+        "block are a family of their own: who takes the better of two verdicts has made a choice that no interval "
+        "knows of.",
+        *lines,
+    ]
+    return Aside("beside", "By further scores", "Further scores", COMPARED, _compared(table), told, lines)
+
+
+def _networks(table: pd.DataFrame, content: Content) -> Aside:
+    lines = []
+    for (variant, dataset), own in _parted(table, "variant", "dataset").items():
+        lines.append(f"{variant} on {dataset}, {_against([row | {'variant': row['backbone']} for row in own])}.")
+    told = [
+        "One variant in several networks, compared seed by seed with the network that the experiment names: equal "
+        "seeds share split, order and augmentation. The networks of a variant are a family of their own.",
+        *lines,
+    ]
+    return Aside("networks", "Networks compared", "Networks", COMPARED, _compared(table), told, lines)
+
+
+def _parted(table: pd.DataFrame, *keys: str) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    """Return the rows that have these keys in common, in the order of the table."""
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in _records(table):
+        found.setdefault(tuple(str(row[key]) for key in keys), []).append(row)
+    return found
+
+
+def _against(rows: Sequence[dict[str, Any]]) -> str:
+    """Say how the arms of a family compare with their reference."""
+    compared = [row for row in rows if row["verdict"] in ORDER]
+    return f"against {compared[0]['reference']}: {listing(compared)}" if compared else "nothing to compare"
+
+
+def _compared(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    return [
+        (
+            *(str(row[key]) for key, _ in KEYS),
+            written_row(row).score.words,
+            score_text(row),
+            difference_text(row),
+            verdict_text(row),
+        )
+        for row in _records(table)
     ]
 
 

@@ -7,10 +7,9 @@ from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, WORSE
 from poolbench.report.text.asides import LONG, NUMBER, TEXT, Aside
 from poolbench.report.text.units import of_score, written_row
-from poolbench.report.text.views import (
+from poolbench.report.text.values import (
     FLAGGED,
     NOTHING,
-    View,
     count_text,
     difference_text,
     figure_text,
@@ -19,6 +18,7 @@ from poolbench.report.text.views import (
     millions_text,
     score_text,
 )
+from poolbench.report.text.views import View
 
 SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -139,8 +139,8 @@ def _over_table(view: View) -> str:
     marked = any(row.notes for row in view.rows)
     caption = [
         f"{escaped(view.title)}, against {escaped(view.against)}, for these blocks and no others: paired difference "
-        "$\\pm$ half the interval that decides the verdict (seeds and test "
-        f"{view.examples} count as noise, Holm's correction for the arms); each block beside it, in points."
+        "$\\pm$ half the interval that decides the verdict (seeds and test examples count as noise, Holm's correction "
+        "for the arms); each block beside it, in points."
     ]
     if marked:
         notes = "; ".join(f"{row.cells[0]}: {note.strip(f'{FLAGGED} ')}" for row in view.rows for note in row.notes)
@@ -195,8 +195,8 @@ def _caption(view: View, rows: Sequence[Mapping[str, Any]], differences: bool, m
         largest = max((row for row in rows if given(row["margin"])), key=lambda row: row["margin"], default=None)
         margin = "0 points" if largest is None else margin_text(largest)
         parts.append(
-            "$\\Delta$: paired difference $\\pm$ half the interval that decides the verdict (seeds and test "
-            f"{view.examples} count as noise, Holm's correction for the arms); tie: within {escaped(margin)}."
+            "$\\Delta$: paired difference $\\pm$ half the interval that decides the verdict (seeds and test examples "
+            f"count as noise, Holm's correction for the arms); tie: within {escaped(margin)}."
         )
     if bold:
         of_reference = any(row["verdict"] == "reference" and row["arm_id"] == bold for row in rows)

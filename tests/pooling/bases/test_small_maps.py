@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from pooling.cases import CHANNELS, Case, each
 from torch import Tensor, nn
 
 from poolbench.pooling import AdaPool2d, LehmerPool2d, MixedPool2d, PowerMeanPool2d
@@ -82,3 +83,17 @@ def test_a_subclass_with_parameters_of_its_own_keeps_them() -> None:
 
     x = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
     assert Quarter(2)(x).item() == pytest.approx(0.25 * 6 + 0.75 * 3)
+
+
+@each(lambda case: case.implementation == "fast")
+def test_the_first_call_keeps_as_much_as_the_next(case: Case) -> None:
+    """A checkpointed pass is repeated when all is decided, and must then keep what it kept before."""
+    operator = case.operator()
+    x = case.images(2, CHANNELS, 9, 8).requires_grad_()
+    counts = []
+    for _ in range(2):
+        kept: list[Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor, kept=kept: kept.append(tensor), lambda _: None):
+            operator(x)
+        counts.append(len(kept))
+    assert counts[0] == counts[1]

@@ -180,7 +180,9 @@ class TapPool2d(WindowPool2d):
             if self.implementation_for(x_BCHW)[0] == "torch":
                 return self._pooled(x_BCHW)
             geometry = self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1])
-            self._taken = asked, kernels.runner(x_BCHW, self._params(x_BCHW), self.program, geometry)
+            with torch.no_grad():  # a checkpointed pass is repeated without this
+                learned = self._params(x_BCHW)
+            self._taken = asked, kernels.runner(x_BCHW, learned, self.program, geometry)
         run = self._taken[1]
         learned = self._params(x_BCHW) if number is None else number
         key = self.draws.next_key() if run.program.draws else None

@@ -63,7 +63,7 @@ class WindowPool2d(MapModule):
         ValueError: an argument breaks its rule, or the map is smaller than the window, or a dilated window has no
             value of the map (where torch's max pooling gives −∞).
 
-    Of equal values the first in the order of reading is taken, and gets the gradient, wherever one value is chosen; an
+    Of equal values the first in row-major order is taken, and gets the gradient, wherever one value is chosen; an
     operator that shares it says so. The total stays what came from above.
 
     Half precision is summed in float32, so a sum of values near the largest bfloat16 (3·10³⁸, as in float32) can

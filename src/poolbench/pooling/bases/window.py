@@ -249,7 +249,7 @@ class WindowPool2d(MapModule):
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of one image: what a subclass brings for `work`. In one dimension, the height is 1."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `operations_on` to have `work`")
+        raise NotImplementedError(f"{type(self).__name__} must define `operations_on` to have `work`")
 
     def extra_repr(self) -> str:
         """Show the geometry, as torch's own layers do."""

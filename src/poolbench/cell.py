@@ -221,8 +221,8 @@ class Cell:
         changed = sorted(key for key in {*self.files, *now} if self.files.get(key) != now.get(key))
         if changed:
             raise ConfigurationError(
-                f"`{changed[0]}`: the file has changed, or is gone, since the cell was planned, whose identity stands "
-                "for its content: put it back, or start the sweep again for the new one"
+                f"`{changed[0]}`: the file was changed or removed after the cell was planned, and the cell's identity "
+                "includes its content: put it back, or start the sweep again for the new one"
             )
 
 

@@ -166,7 +166,7 @@ def test_other_numbers_of_channels(assemble: Assemble, conf: Conf, library: str,
 
 def test_map_that_vanishes_before_a_site(assemble: Assemble, conf: Conf) -> None:
     with pytest.raises(
-        UnsupportedError, match=r"vgg11_bn cannot serve images of 16x16.*last layer reached was features"
+        UnsupportedError, match=r"vgg11_bn cannot take images of 16x16.*last layer reached was features"
     ):
         assemble(conf("backbone", "torchvision", model="vgg11_bn"), "avg", shape=(3, 16, 16))
 

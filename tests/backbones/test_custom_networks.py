@@ -318,9 +318,7 @@ def test_network_of_a_function_with_kwargs(assemble: Assemble) -> None:
     assert [row["name"] for row in made.sites][:3] == ["conv1", "maxpool", "layer2.0.conv1"]
     with pytest.raises(UnsupportedError, match=r"mynet must give 10 logits.*got shape \(1000,\)"):
         assemble(backbone("torchvision.models.resnet18"), "max", shape=(3, 16, 16))
-    with pytest.raises(
-        UnsupportedError, match=r"mynet cannot serve images of 16x16 with 1 channels.*reached was conv1"
-    ):
+    with pytest.raises(UnsupportedError, match=r"mynet cannot take images of 16x16 with 1 channels.*reached was conv1"):
         assemble(backbone("torchvision.models.resnet18", num_classes=10), "max", shape=(1, 16, 16))
 
 

@@ -87,7 +87,7 @@ def test_heads_are_unsupported(name):
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_images_too_small_for_the_levels_are_refused(name):
-    with pytest.raises(UnsupportedError, match=rf"{name} cannot serve images of 7x9: 3 levels need at least 8x8"):
+    with pytest.raises(UnsupportedError, match=rf"{name} cannot take images of 7x9: 3 levels need at least 8x8"):
         made(name, (7, 9))
     assert made(name, (7, 9), levels=2).sites
 

@@ -72,7 +72,7 @@ def test_windows_are_as_large_as_their_strides_and_none_where_nothing_is_reduced
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
-        (lambda: MotifCNN(4, 5, (18,)), UnsupportedError, "cannot serve sequences of 18 places: a filter covers 19"),
+        (lambda: MotifCNN(4, 5, (18,)), UnsupportedError, "cannot take sequences of 18 places: a filter covers 19"),
         (lambda: MotifCNN(3, 5, (32, 32)), UnsupportedError, "motif_cnn takes sequences .* 2 dimensions of 32x32"),
         (lambda: EcgCNN(1, 5, (186,)), UnsupportedError, "its last map sees 187; set backbone.stages to 4 or less"),
         (lambda: EcgCNN(1, 5, (6,)), UnsupportedError, "series must have at least 7 places"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from poolbench.cli import bench, choices, main
-from poolbench.measure import machine, operators
+from poolbench.measure import allocator, operators
 from poolbench.measure.operators import Shape
 from poolbench.pooling import AvgPool2d
 from poolbench.pooling.bases.arguments import IMPLEMENTATIONS, IMPLEMENTATIONS_OF_HEADS
@@ -43,7 +43,7 @@ Rows = Callable[..., list[dict[str, str]]]
 def process_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Leave the process's threads and allocator as they are; give the allocators that were asked for."""
     asked: list[str] = []
-    monkeypatch.setattr(machine, "set_allocator", lambda setting: asked.append(setting) or setting)
+    monkeypatch.setattr(allocator.ALLOCATOR, "set", lambda setting: asked.append(setting) or setting)
     threads = torch.get_num_threads()
     yield asked
     torch.set_num_threads(threads)

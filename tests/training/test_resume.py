@@ -336,7 +336,7 @@ def test_where_it_goes_on_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         train(checkpoints=checkpoints(tmp_path), should_stop=after(STEPS + 1))
     with caplog.at_level(logging.INFO, logger="poolbench"):
         train(checkpoints=checkpoints(tmp_path))
-    assert f"goes on after 1 of 4 epochs, from {tmp_path / 'checkpoint-000001.pt'}" in caplog.text
+    assert f"continues after 1 of 4 epochs, from {tmp_path / 'checkpoint-000001.pt'}" in caplog.text
 
 
 def killed(trials: int, seed: int) -> dict[str, Any]:

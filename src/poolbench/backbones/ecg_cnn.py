@@ -39,7 +39,7 @@ class EcgCNN(nn.Module):
         if length < seen:
             most = max((n for n in range(1, stages) if sight(n) <= length), default=0)
             raise UnsupportedError(
-                f"ecg_cnn with {stages} stages cannot serve series of {length} places: its last map sees {seen}; "
+                f"ecg_cnn with {stages} stages cannot take series of {length} places: its last map sees {seen}; "
                 + (f"set backbone.stages to {most} or less" if most else "series must have at least 7 places")
             )
         self.stages = nn.ModuleList()

@@ -32,7 +32,7 @@ def map_size(network: str, image_size: tuple[int, ...], steps: Iterable[Step]) -
     for name, kernel, stride, padding in steps:
         if min(height, width) + 2 * padding < kernel:
             raise UnsupportedError(
-                f"{network} cannot serve images of {image_size[0]}x{image_size[1]}: at {name} the map is "
+                f"{network} cannot take images of {image_size[0]}x{image_size[1]}: at {name} the map is "
                 f"{height}x{width}, and a {kernel}x{kernel} window with padding {padding} needs at least "
                 f"{kernel - 2 * padding}x{kernel - 2 * padding}"
             )

@@ -45,7 +45,7 @@ def _require_images(network: str, image_size: tuple[int, ...], encoder: Encoder)
     two_dimensions(network, image_size)
     if min(image_size) < encoder.stride:
         raise UnsupportedError(
-            f"{network} cannot serve images of {image_size[0]}x{image_size[1]}: {len(encoder.pools)} levels need at "
+            f"{network} cannot take images of {image_size[0]}x{image_size[1]}: {len(encoder.pools)} levels need at "
             f"least {encoder.stride}x{encoder.stride}; lower backbone.levels"
         )
 

@@ -89,7 +89,7 @@ class UNet(MaskNetwork):
         if not isinstance(pool, nn.MaxPool2d | MaxPool2d) or pair("k", pool.kernel_size) != pair("s", pool.stride):
             raise UnsupportedError(
                 f"backbone.up=unpooled needs max pooling in windows side by side, which has a place for each of its "
-                f"values; at encoder.pools.{level} stands {type(pool).__name__}(kernel_size={pool.kernel_size}, "
+                f"values; encoder.pools.{level} is {type(pool).__name__}(kernel_size={pool.kernel_size}, "
                 f"stride={pool.stride}): choose up=transposed or up=interpolated"
             )
         window = pair("kernel_size", pool.kernel_size)

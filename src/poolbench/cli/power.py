@@ -143,7 +143,8 @@ def _of_pilot(folder: Path, known: argparse.Namespace) -> list[tuple[str, Any, l
         found.append((f"{folder}, {block.title}", variances, images, known.arms or len(differences)))
     if not found:
         raise ConfigurationError(
-            f"{folder} tells nothing of what varies: it needs a reference and an arm with at least 2 seeds in common"
+            f"{folder} does not show how much differences vary: it needs a reference and an arm with at least "
+            "2 seeds in common"
         )
     return found
 

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.open:
             raise ConfigurationError("--open: the comparison of two folders has no page")
     elif arguments.into:
-        raise ConfigurationError("--into belongs to the comparison of two folders; a report lies beside its records")
+        raise ConfigurationError("--into is for the comparison of two folders; a report is written beside its records")
     else:
         shown = Shown.VERDICT if arguments.quiet else Shown.ALL if arguments.explain else Shown.TABLES
         report = make_report(arguments.folder, console=console, shown=shown)

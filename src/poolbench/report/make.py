@@ -29,6 +29,7 @@ from poolbench.report.statistics.pairing import gained
 from poolbench.report.statistics.strata import strata
 from poolbench.report.tables import frames as tables
 from poolbench.report.tables.across_frames import across_tables
+from poolbench.report.tables.over_blocks_frame import over_blocks_frame
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
 from poolbench.report.text.asides import asides
@@ -115,7 +116,7 @@ def gather(loaded: Loaded) -> Content:
     compared = compare_blocks(blocks, loaded.outcomes, declared)
     made, told_of_speed = tables.build(blocks, loaded.speeds, compared)
     over = over_blocks(blocks, compared, loaded.outcomes, declared=declared)
-    over_table = tables.over_blocks(over)
+    over_table = over_blocks_frame(over)
     over_all = across(blocks, shared_images(blocks, loaded.outcomes))
     summary = tables.with_scores(made)
     words = verdict_words(blocks, rows_by_arm(summary))

@@ -87,7 +87,7 @@ def conclude(
     if len(told) < len(wrong):
         console.print(f"and {len(wrong) - len(told)} more that wait", highlight=False)
     if stopped:
-        console.print(f"[red]stopped[/]: {escape(stopped)}; the same command goes on", highlight=False)
+        console.print(f"[red]stopped[/]: {escape(stopped)}; the same command continues", highlight=False)
     return 1 if wrong or stopped else 0
 
 

@@ -72,8 +72,8 @@ def run_sweep(
         cells, alone = with_reference(cells, settings.cell.reference)
         for block in alone:
             console.print(
-                f"tune: {block}: no trial of the reference has a score, so its tuned arms have nothing to be decided "
-                "against and are not trained",
+                f"tune: {block}: no trial of the reference has a score, so tuned arms cannot be compared with it and "
+                "are not trained",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,

@@ -52,7 +52,7 @@ REFUSED = {
     "inference_mode": "it changes no figure; leave it out",
     "barebones": "the training is as bare as it can be already; leave it out",
     "reload_dataloaders_every_n_epochs": "each epoch has its own order and augmentation already; leave it out",
-    "enable_autolog_hparams": "loggers are told the configuration by logger=; leave it out",
+    "enable_autolog_hparams": "logger= shows the configuration; leave it out",
     "model_registry": "the selected weights are kept beside the record as weights.pt; leave it out",
 }
 # Seen by whoever looks on, or by the device: not part of a cell's identity.
@@ -206,7 +206,7 @@ def _check_objects(arguments: Mapping[str, Any]) -> None:
         if isinstance(callback, LearningRateMonitor):
             raise ConfigurationError(
                 "`trainer.callbacks`: LearningRateMonitor cannot be set: each epoch's rate is in the record's history, "
-                "and logger= is told it"
+                "and logger= shows it"
             )
     profiler = arguments.get("profiler")
     if profiler is None:

@@ -100,8 +100,8 @@ class Watch(L.Callback):
         spent, limit = self.spent(now), self.protocol.time_limit
         if limit is not None and spent > limit:
             raise TimeLimitError(
-                f"training passed `protocol.time_limit` ({limit:g} s) in {where}; with a higher limit it goes on from "
-                "its last checkpoint"
+                f"training passed `protocol.time_limit` ({limit:g} s) in {where}; with a higher limit it continues "
+                "from its last checkpoint"
             )
         reason = self.should_stop() if self.should_stop else None
         if reason:

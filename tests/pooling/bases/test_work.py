@@ -324,7 +324,7 @@ def test_what_is_no_operator_of_ours_has_no_work() -> None:
 
 @pytest.mark.parametrize("operator", [WindowPool2d(2), HeadPool2d()])
 def test_an_operator_without_a_formula_says_what_is_missing(operator: Any) -> None:
-    with pytest.raises(NotImplementedError, match="must bring `operations_on` to have `work`"):
+    with pytest.raises(NotImplementedError, match="must define `operations_on` to have `work`"):
         operator.work((3, 4, 4))
 
 

@@ -85,7 +85,7 @@ class HeadPool2d(MapModule):
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of one image: what a subclass brings for `work`."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `operations_on` to have `work`")
+        raise NotImplementedError(f"{type(self).__name__} must define `operations_on` to have `work`")
 
     def features_of(self, channels: int) -> int:
         """Return how many features a map of so many channels has."""

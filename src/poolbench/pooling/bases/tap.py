@@ -61,11 +61,11 @@ class TapPool2d(WindowPool2d):
 
     def summands(self, one: Window) -> Summands:
         """Return what is summed over each window, of one value: for a formula that is a function of such sums."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `summands` to be run by sums")
+        raise NotImplementedError(f"{type(self).__name__} must define `summands` to be run by sums")
 
     def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
         """Return the result of a window from the sums of `summands`, equal to that of `formula`."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `of_sums` to be run by sums")
+        raise NotImplementedError(f"{type(self).__name__} must define `of_sums` to be run by sums")
 
     def params(self) -> Tensor | None:
         """Return the learned numbers of the formula, (P, 1) or (P, C), in at least float32; None: there are none."""

@@ -33,14 +33,14 @@ def mean(window: Window) -> Value:
 
 
 def window_max(window: Window) -> Value:
-    """Return max(x), the first of equal values in the order of reading; blind to NaN."""
+    """Return max(x), the first of equal values in row-major order; blind to NaN."""
     values = window.masked_fill(-math.inf)
     most = reduce(maximum, values)
     return _first(most, values, [most > value for value in values], window.valid)
 
 
 def window_min(window: Window) -> Value:
-    """Return min(x), the first of equal values in the order of reading; blind to NaN."""
+    """Return min(x), the first of equal values in row-major order; blind to NaN."""
     values = window.masked_fill(math.inf)
     least = reduce(minimum, values)
     return _first(least, values, [value > least for value in values], window.valid)

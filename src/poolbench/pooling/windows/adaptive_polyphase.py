@@ -17,10 +17,10 @@ DIGITS = 2.0**20
 class AdaptivePolyphasePool2d(PolyphasePool2d):
     """Every s-th maximum in each direction, beginning where they are largest together: adaptive polyphase sampling.
 
-    z_t = max of the window that begins at place t (or z = x); its s x s components are z_(i + s·a, j + s·b). The
-    result is the one component whose p-norm over all channels and places, (Σ |z|^p)^(1/p), is largest; one for an
-    image. Of those whose Σ |z|^p are equal to six digits, it is the first in the order of reading. With a NaN there is
-    no choice: the image's result is NaN.
+    z_t = max of the window that begins at place t (or z = x); its s x s components are z_(i + s·a, j + s·b). The result
+    is the one component whose p-norm over all channels and places, (Σ |z|^p)^(1/p), is largest; one for an image. Of
+    those whose Σ |z|^p are equal to six digits, it is the first in row-major order. With a NaN there is no choice: the
+    image's result is NaN.
 
     Shifted by one place, a periodic map has the same components, shifted or not. So with `padding_mode="circular"` and
     sizes that the stride divides, a circular shift of the map changes the result by a circular shift at most, exactly,

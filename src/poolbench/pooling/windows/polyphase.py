@@ -96,7 +96,7 @@ class PolyphasePool2d(WindowPool2d):
 
     def choosing(self, channels: int, height: int, width: int) -> int:
         """Return the operations of the choice, the components having height · width places together."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `choosing` to have `work`")
+        raise NotImplementedError(f"{type(self).__name__} must define `choosing` to have `work`")
 
     def extra_repr(self) -> str:
         """Show the geometry and what the components are of."""

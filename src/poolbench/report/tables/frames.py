@@ -13,12 +13,11 @@ from poolbench.report.reading.comparability import METRICS
 from poolbench.report.reading.scores import of_arm
 from poolbench.report.statistics.comparison import Compared, geometry
 from poolbench.report.statistics.estimates import Estimate, Values, correlation, estimate
-from poolbench.report.statistics.over_blocks import OverBlocks
 from poolbench.report.statistics.prospects import SEEDS, Prospect
 from poolbench.report.tables.columns import TABLES, names
 from poolbench.report.tables.key_columns import ARM_ID, KEYS
 from poolbench.report.tables.score_columns import COMPARISON, PROSPECTS
-from poolbench.score import CLASSIFICATION, Score
+from poolbench.score import CLASSIFICATION
 
 KEY_NAMES = [column.name for column in KEYS]
 # What makes two speed records comparable as absolute figures; a machine is measured in one of these at a time.
@@ -258,32 +257,6 @@ def _prospect(ahead: Prospect | None) -> dict[str, float]:
         return {}
     chances = {f"chance_{n}_seeds": chance for n, chance in zip(SEEDS, ahead.chances, strict=True)}
     return chances | {"chance_any_seeds": ahead.ever}
-
-
-def over_blocks(found: Sequence[OverBlocks]) -> pd.DataFrame:
-    """Return the table over blocks."""
-    return frame(
-        "over_blocks",
-        [
-            comparison(one.compared)
-            | {
-                "variant": one.variant,
-                "n_blocks": len(one.blocks),
-                "n_seeds": len(one.seeds),
-                "blocks": "; ".join(
-                    f"{each.block} {_signed(each.difference, one.score)} {each.verdict}".strip() for each in one.blocks
-                ),
-                "reference": one.reference,
-                "score": one.score.name,
-            }
-            for one in found
-        ],
-    )
-
-
-def _signed(difference: float, score: Score) -> str:
-    """Return a difference with its sign, in points where the score is a fraction, else in its unit."""
-    return f"{difference * 100:+.2f}" if score.is_fraction else f"{difference:+.3g}"
 
 
 def _below(differences: Sequence[float | None], errors: Values) -> list[bool | None]:

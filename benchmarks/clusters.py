@@ -45,7 +45,7 @@ DESIGNS = (
     Design("600 images, 20 groups of 30", (30,) * 20),
     Design("600 images, 10 groups of 60", (60,) * 10),
     Design("600 images, 10 unequal groups", (10, 15, 20, 30, 45, 60, 70, 90, 110, 150)),
-    Design("10,000 images, 100 groups of 100", (100,) * 100),
+    Design("2,000 images, 100 groups of 20", (20,) * 100),
     Design("10,000 images, 1,000 groups of 10", (10,) * 1000),
 )
 # A group's share of its images that fail where the group fails.
@@ -67,17 +67,22 @@ def floor_by_groups(one: Paired) -> Paired:
 
 def graded(design: Design, arms: int, seeds: int, truth: float, draw: np.random.Generator) -> list[Paired]:
     """Return the differences to the first arm, which has an accuracy of 90 %; all others have `truth` more."""
-    groups, images, normal = design.groups, len(design.groups), draw.standard_normal
+    groups, images = design.groups, len(design.groups)
+
+    def normal(*shape: int) -> NDArray:
+        return draw.standard_normal(shape, dtype=np.float32)
 
     def hard(scale: float) -> NDArray:
-        return scale * (normal(len(design.sizes))[groups] + normal(images)) / np.sqrt(2)
+        return np.float32(scale / np.sqrt(2)) * (normal(len(design.sizes))[groups] + normal(images))
 
-    shared, of_seeds = hard(1.5), 0.05 * normal((seeds, 1))
+    shared, of_seeds = hard(1.5), np.float32(0.05) * normal(seeds, 1)
     right = []
     for arm in range(arms + 1):
         total = np.sqrt(1 + 1.5**2 + 0.8**2 + 0.05**2 + 0.05**2)
-        centre = total * ndtri(0.9 + (truth if arm else 0.0))
-        latent = centre + shared + hard(0.8) + of_seeds + 0.05 * normal((seeds, 1)) + normal((seeds, images))
+        centre = np.float32(total * ndtri(0.9 + (truth if arm else 0.0)))
+        latent = normal(seeds, images)
+        latent += shared + hard(0.8) + centre
+        latent += of_seeds + np.float32(0.05) * normal(seeds, 1)
         right.append((latent > 0).astype(np.int8))
     return [paired((d := own - right[0]).mean(axis=1), d, groups=groups) for own in right[1:]]
 
@@ -90,7 +95,7 @@ def rare(
     for _ in range(arms):
         fails = (draw.random(len(design.sizes)) < truth / part)[groups] & (draw.random(images) < part)
         d = np.broadcast_to(-fails.astype(np.int8), (seeds, images)).copy()
-        again = draw.random((seeds, images)) < anew
+        again = draw.random((seeds, images), dtype=np.float32) < anew
         d[again] = -(draw.random(int(again.sum())) < truth).astype(np.int8)
         found.append(paired(d.mean(axis=1), d, groups=groups))
     return found

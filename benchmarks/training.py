@@ -1,11 +1,11 @@
 """Training through poolbench against a bare PyTorch loop.
 
 Both train the same network from equal weights on the same batches in memory, with the same augmentation, layout,
-precision, optimiser and schedule, and validate after each epoch. They take turns epoch by epoch in one process: while
-Lightning's loop stands at an epoch's boundary, the bare loops run theirs. The steps count from the epoch's boundary
-to the beginning of the validation, drawing and augmenting the batches, metrics and progress included: that is the
-ratio. What a step costs above the bare loop's is the difference of an epoch's median steps, which a busy neighbour
-moves least. The rest of an epoch is the validation and whatever Lightning and poolbench do until the next boundary.
+precision, optimiser and schedule, and validate after each epoch. They take turns step by step in one process: where
+Lightning's loop has ended a step, the bare loops run theirs, so that a busy neighbour meets all alike. A step counts
+from the end of the one before, drawing and augmenting its batch, metrics and progress included; the ratio is the
+median of those of four steps each, one of which is scored where a task scores one in four. The rest of an epoch is
+the validation and whatever is done until the next one's first step.
 
 Two rivals stand between the two ends and say what costs: the bare loop with poolbench's sums of loss and hits, and a
 Lightning module that only returns its loss.
@@ -15,11 +15,11 @@ import argparse
 import logging
 import os
 import statistics
-import time
 import warnings
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter, process_time
 
 import lightning.pytorch as L
 import torch
@@ -41,25 +41,55 @@ from poolbench.training.fit import fit
 from poolbench.training.module import EpochSums
 from poolbench.training.protocol import LIGHTNING_PRECISION
 
-SIZE, CLASSES = 32, 10
 # Networks that give a class for every pixel: images and masks are cropped and mirrored together.
 FOR_MASKS = ("unet", "fpn", "hypercolumn")
-# Backbone, batch size, steps an epoch, epochs: an epoch lasts a second or two. In a step on 8 images the microseconds
-# that Lightning and poolbench add, the same whatever the network does, are not lost in the network's own noise.
-WORKLOADS = (("slides", 128, 40, 14), ("slides", 8, 200, 14), ("resnet18", 32, 5, 10))
-Spent = tuple[float, float, float]
-"""Seconds of an epoch's steps, of the median one, and of the epoch's rest."""
-Epoch = Callable[[int], Spent]
+# Backbone, batch size, steps an epoch, epochs, side of an image, classes: an epoch lasts a second or two. In a step on
+# 8 images the microseconds that Lightning and poolbench add, the same whatever the network does, are not lost in the
+# network's own noise.
+WORKLOADS = (
+    ("slides", 128, 40, 14, 32, 10),
+    ("slides", 8, 200, 14, 32, 10),
+    ("resnet18", 32, 5, 10, 32, 10),
+    ("unet", 8, 20, 8, 128, 2),
+    ("unet", 8, 40, 8, 48, 11),
+)
+GROUP = 4
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": perf_counter, "process": process_time}
+
+
+@dataclass
+class Spent:
+    """Seconds of each step, and of the rest of each epoch."""
+
+    steps: list[float] = field(default_factory=list)
+    rests: list[float] = field(default_factory=list)
+
+
+Guest = Iterator[float]
+"""What gives the seconds of an epoch's steps, one by one, then those of its rest, then the next epoch's."""
 
 
 class Setting:
     """What all rivals have in common."""
 
-    def __init__(self, backbone: str, batch_size: int, steps: int, epochs: int, *, precision: str, layout: str) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        batch_size: int,
+        steps: int,
+        epochs: int,
+        image_size: int,
+        classes: int,
+        *,
+        precision: str,
+        layout: str,
+    ) -> None:
+        self.image_size, self.classes = image_size, classes
         self.backbone = yaml.safe_load((conf_dir() / "backbone" / f"{backbone}.yaml").read_text())
         self.task = Segmentation() if backbone in FOR_MASKS else Classification()
         self.steps = steps
-        self.epochs = epochs + epochs % 2  # the guests run two epochs at every other boundary
+        self.epochs = epochs
         recipe = yaml.safe_load((conf_dir() / "protocol" / "default.yaml").read_text())
         self.protocol = Protocol.of(
             recipe
@@ -75,9 +105,14 @@ class Setting:
         self.val_steps = max(1, steps // 10)
         self.val_images = self._images(self.val_steps * batch_size, draw)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return 3, self.image_size, self.image_size
+
     def _images(self, count: int, draw: torch.Generator) -> HeldImages:
-        pixels = torch.randint(256, (count, SIZE, SIZE, 3), dtype=torch.uint8, generator=draw)
-        targets = self.task.trial_targets(count, (3, SIZE, SIZE), CLASSES, draw)
+        pixels = torch.randint(256, (count, self.image_size, self.image_size, 3), dtype=torch.uint8, generator=draw)
+        targets = self.task.trial_targets(count, self.shape, self.classes, draw)
         return HeldImages(pixels, targets if targets.ndim == 1 else targets.to(torch.uint8))
 
     def batches(self) -> tuple[Batches, Batches]:
@@ -90,8 +125,8 @@ class Setting:
 
     def network(self) -> nn.Module:
         """Return the network, its weights equal for all rivals."""
-        images = {"in_channels": 3, "image_size": (SIZE, SIZE), "num_classes": CLASSES}
-        output_shape = self.task.output_shape((3, SIZE, SIZE), CLASSES)
+        images = {"in_channels": 3, "image_size": self.shape[1:], "num_classes": self.classes}
+        output_shape = self.task.output_shape(self.shape, self.classes)
         found = assemble(self.backbone, {}, **images, seed=0, output_shape=output_shape)
         return found.network.to(memory_format=self.protocol.torch_memory_format)
 
@@ -100,20 +135,18 @@ class Setting:
         return torch.autocast("cpu", self.protocol.dtype, enabled=self.protocol.dtype is not torch.float32)
 
 
-def bare_loop(setting: Setting, *, sums: bool) -> Epoch:
-    """Return the epoch of a bare loop, with or without poolbench's with poolbench's sums in training."""
+def bare_loop(setting: Setting, now: Clock, *, sums: bool) -> Guest:
+    """Yield what a bare loop spends, with or without poolbench's sums in training."""
     network = setting.network()
     train, val = setting.batches()
     optimizer = setting.protocol.build_optimizer(network.parameters())
     schedule = setting.protocol.build_schedule(optimizer, setting.epochs * len(train))
-
-    def epoch(number: int) -> Spent:
-        steps: list[float] = []
-        began = time.perf_counter()
+    for epoch in range(setting.epochs):
         training, validation = EpochSums(), EpochSums()
-        train.set_epoch(number)
+        began = now()
+        train.set_epoch(epoch)
         network.train()
-        for images, target in train:
+        for number, (images, target) in enumerate(train):
             optimizer.zero_grad(set_to_none=True)
             with setting.autocast():
                 logits = network(images)
@@ -123,61 +156,52 @@ def bare_loop(setting: Setting, *, sums: bool) -> Epoch:
             if schedule:
                 schedule.step()
             if sums:
-                training.add(loss, setting.task.scores(logits.detach(), target))
-            steps.append(time.perf_counter())
-        stepped = time.perf_counter()
+                scored = number % setting.task.scored_every == 0
+                training.add(loss, len(target), setting.task.scores(logits.detach(), target) if scored else None)
+            yield now() - began
+            began = now()
         network.eval()
         with torch.inference_mode(), setting.autocast():
             for images, target in val:
                 logits = network(images).float()
-                validation.add(setting.task.loss(logits, target), setting.task.scores(logits, target))
+                scores = setting.task.scores(logits, target)
+                validation.add(setting.task.loss(logits, target), len(target), scores)
         validation.read()
         if sums:
             training.read()
-        return stepped - began, median_step(steps), time.perf_counter() - stepped
-
-    return epoch
+        yield now() - began
 
 
-def median_step(ends: Sequence[float]) -> float:
-    return statistics.median(b - a for a, b in pairwise(ends))
+class Turns(L.Callback):
+    """Time the host's steps, and run one of each guest's behind each of them, in turning order."""
 
-
-class Boundaries(L.Callback):
-    """Time the host's epochs from boundary to boundary, and run the guests' at every other one.
-
-    The order is host, guests, guests, host, host, guests, …: each pair is as near as it can be, and neither is
-    always first.
-    """
-
-    def __init__(self, guests: dict[str, Epoch]) -> None:
-        self.guests = guests
-        self.host: list[Spent] = []
-        self.times: dict[str, list[Spent]] = {name: [] for name in guests}
-        self.began = self.stepped = 0.0
-        self.steps: list[float] = []
+    def __init__(self, guests: dict[str, Guest], now: Clock) -> None:
+        self.guests, self.now = guests, now
+        self.host = Spent()
+        self.times = {name: Spent() for name in guests}
+        self.began = 0.0
 
     def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.current_epoch:
-            self._stop()
-        if trainer.current_epoch % 2:
-            for order in (list(self.guests), list(reversed(self.guests))):
-                for name in order:
-                    self.times[name].append(self.guests[name](len(self.times[name])))
-        self.steps = []
-        self.began = time.perf_counter()
+            self._rest()
+        self.began = self.now()
 
     def on_train_batch_end(self, *_: object) -> None:
-        self.steps.append(time.perf_counter())
-
-    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self.stepped = time.perf_counter()
+        self.host.steps.append(self.now() - self.began)
+        self._others(lambda spent: spent.steps)
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        self._stop()
+        self._rest()
 
-    def _stop(self) -> None:
-        self.host.append((self.stepped - self.began, median_step(self.steps), time.perf_counter() - self.stepped))
+    def _rest(self) -> None:
+        self.host.rests.append(self.now() - self.began)
+        self._others(lambda spent: spent.rests)
+
+    def _others(self, which: Callable[[Spent], list[float]]) -> None:
+        turned = len(self.host.steps) % 2
+        for name in reversed(self.guests) if turned else self.guests:
+            which(self.times[name]).append(next(self.guests[name]))
+        self.began = self.now()
 
 
 class OnlyTheLoss(L.LightningModule):
@@ -199,8 +223,8 @@ class OnlyTheLoss(L.LightningModule):
         self.task.loss(self.network(batch[0]), batch[1])
 
 
-def through_lightning(setting: Setting, guests: dict[str, Epoch]) -> Boundaries:
-    boundaries = Boundaries(guests)
+def through_lightning(setting: Setting, guests: dict[str, Guest], now: Clock) -> Turns:
+    turns = Turns(guests, now)
     train, val = setting.batches()
     runner = L.Trainer(
         accelerator="cpu",
@@ -213,14 +237,14 @@ def through_lightning(setting: Setting, guests: dict[str, Epoch]) -> Boundaries:
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        callbacks=[boundaries],
+        callbacks=[turns],
     )
     runner.fit(OnlyTheLoss(setting.network(), setting.protocol, setting.task), train, val)
-    return boundaries
+    return turns
 
 
-def through_poolbench(setting: Setting, guests: dict[str, Epoch]) -> Boundaries:
-    boundaries = Boundaries(guests)
+def through_poolbench(setting: Setting, guests: dict[str, Guest], now: Clock) -> Turns:
+    turns = Turns(guests, now)
     train, val = setting.batches()
     with Path(os.devnull).open("w") as nowhere, SweepProgress(Console(file=nowhere, force_terminal=True), 1) as bar:
         bar.begin("benchmark", setting.epochs)
@@ -232,31 +256,34 @@ def through_poolbench(setting: Setting, guests: dict[str, Epoch]) -> Boundaries:
             trainer={"accelerator": "cpu"},
             seed=0,
             progress=bar,
-            callbacks=[boundaries],
+            callbacks=[turns],
             task=setting.task,
         )
-    return boundaries
+    return turns
 
 
-def rows(setting: Setting) -> list[list[str]]:
-    images = setting.steps * setting.protocol.batch_size
+def grouped(steps: list[float]) -> list[float]:
+    """Return the mean of each GROUP steps, of those at the end that are fewer, too."""
+    return [statistics.mean(group) for group in (steps[at : at + GROUP] for at in range(0, len(steps), GROUP))]
 
-    def row(name: str, spent: Sequence[Spent], bare: Sequence[Spent]) -> list[str]:
-        (steps, ones, rests), (bare_steps, bare_ones, bare_rests) = (zip(*s[1:], strict=True) for s in (spent, bare))
-        above = [(a - b) * 1e6 for a, b in zip(ones, bare_ones, strict=True)]
-        rest = [(a - b) * 1e3 for a, b in zip(rests, bare_rests, strict=True)]
-        rate = images / median_interval(steps).median
-        figures = [
-            shown(ratio(bare_steps, steps), 3),
-            shown(median_interval(above), 0),
-            shown(median_interval(rest), 1),
-        ]
-        return [name, f"{rate:,.0f}", *(["1", "0", "0"] if spent is bare else figures)]
 
-    def guests() -> dict[str, Epoch]:
-        return {"bare": bare_loop(setting, sums=False), "sums": bare_loop(setting, sums=True)}
+def rows(setting: Setting, now: Clock) -> list[list[str]]:
+    warm = setting.steps  # the first epoch warms up
 
-    lightning, poolbench = through_lightning(setting, guests()), through_poolbench(setting, guests())
+    def row(name: str, spent: Spent, bare: Spent) -> list[str]:
+        steps, bare_steps = (grouped(one.steps[warm:]) for one in (spent, bare))
+        rate = setting.protocol.batch_size / median_interval(steps).median
+        if spent is bare:
+            return [name, f"{rate:,.0f}", "1", "0", "0"]
+        above = [(a - b) * 1e6 for a, b in zip(steps, bare_steps, strict=True)]
+        rest = [(a - b) * 1e3 for a, b in zip(spent.rests[1:], bare.rests[1:], strict=True)]
+        figures = [ratio(bare_steps, steps), median_interval(above), median_interval(rest)]
+        return [name, f"{rate:,.0f}", *(shown(one, digits) for one, digits in zip(figures, (3, 0, 1), strict=True))]
+
+    def guests() -> dict[str, Guest]:
+        return {"bare": bare_loop(setting, now, sums=False), "sums": bare_loop(setting, now, sums=True)}
+
+    lightning, poolbench = through_lightning(setting, guests(), now), through_poolbench(setting, guests(), now)
     return [
         row("bare loop", poolbench.times["bare"], poolbench.times["bare"]),
         row("bare loop, with poolbench's sums", poolbench.times["sums"], poolbench.times["bare"]),
@@ -271,8 +298,16 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=40, help="steps an epoch (%(default)s)")
     parser.add_argument("--epochs", type=int, default=14, help="of each rival, the first warms up (%(default)s)")
+    parser.add_argument("--image-size", type=int, default=32, help="side of an image (%(default)s)")
+    parser.add_argument("--classes", type=int, default=10, help="(%(default)s)")
     parser.add_argument("--precision", default="float32", choices=list(LIGHTNING_PRECISION))
     parser.add_argument("--layout", default="channels_last", choices=["contiguous", "channels_last"])
+    parser.add_argument(
+        "--clock",
+        default="wall",
+        choices=list(CLOCKS),
+        help="process: the processor's time of this process alone, for a machine that others use; with one thread",
+    )
     parser.add_argument("--threads", type=int, help="torch's threads (as many as torch takes)")
     arguments = parser.parse_args()
     if arguments.threads:
@@ -282,16 +317,18 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     allocator = ALLOCATOR.set("keep")
     print(f"{machine()['machine']}, {torch.get_num_threads()} threads, allocator {allocator}\n")
-    one = (arguments.backbone, arguments.batch_size, arguments.steps, arguments.epochs)
+    sizes = (arguments.image_size, arguments.classes)
+    one = (arguments.backbone, arguments.batch_size, arguments.steps, arguments.epochs, *sizes)
     for backbone, *lengths in [one] if arguments.backbone else WORKLOADS:
         setting = Setting(backbone, *lengths, precision=arguments.precision, layout=arguments.layout)
         print(
-            f"{backbone}, batch {setting.protocol.batch_size} of {SIZE}×{SIZE}×3, {arguments.precision}, "
+            f"{backbone}, batch {setting.protocol.batch_size} of {setting.image_size}×{setting.image_size}×3, "
+            f"{setting.classes} classes, {arguments.precision}, {arguments.clock} clock, "
             f"{arguments.layout}: {setting.epochs} epochs of {setting.steps} steps and {setting.val_steps} of "
             "validation, crop and flip; medians with 95 % intervals\n"
         )
         header = ["", "training images/s", "ratio to bare", "µs a step above", "ms an epoch above, beside the steps"]
-        print(markdown(header, rows(setting)), end="\n\n")
+        print(markdown(header, rows(setting, CLOCKS[arguments.clock])), end="\n\n")
 
 
 if __name__ == "__main__":

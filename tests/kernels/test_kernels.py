@@ -71,7 +71,7 @@ GEOMETRIES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.quick(30)
+@pytest.mark.quick(24)
 @layouts
 @dtypes
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
@@ -88,6 +88,7 @@ def test_equals_plain_torch(
         torch.testing.assert_close(one, other, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
 
 
+@pytest.mark.quick(13)
 @dtypes
 @pytest.mark.parametrize(
     ("geometry", "size", "layout", "streams"),

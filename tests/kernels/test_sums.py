@@ -60,6 +60,7 @@ def check(pool: TapPool2d, x: Tensor) -> None:
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
+@pytest.mark.quick(8)
 @layouts
 @pytest.mark.parametrize(
     "geometry",
@@ -83,6 +84,7 @@ def test_equals_plain_torch(geometry: dict[str, Any], layout: torch.memory_forma
     assert {spec.in_sums for spec in specs} == {True}
 
 
+@pytest.mark.quick(4)
 @layouts
 @pytest.mark.parametrize("name", ["power_mean", "lehmer"])
 @pytest.mark.parametrize(
@@ -102,6 +104,7 @@ def test_disjoint_windows_of_what_has_a_simpler_derivative(
     assert [spec.in_sums for spec in specs] == [True, True]
 
 
+@pytest.mark.quick(6)
 @layouts
 @pytest.mark.parametrize(
     ("name", "dtype"),
@@ -133,7 +136,7 @@ def test_sequences() -> None:
     torch.testing.assert_close(fast, pool(x))
 
 
-@pytest.mark.quick(24)
+@pytest.mark.quick(10)
 @operators
 @layouts
 @pytest.mark.parametrize("misfit", [math.nan, math.inf, -math.inf, 1e30, 1e36, -1e30], ids=str)
@@ -173,7 +176,7 @@ def test_blocks_of_channels_that_are_not_alike(name: str, dilation: Any) -> None
         torch.set_num_threads(before)
 
 
-@pytest.mark.quick(16)
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize("p", [0.03, 0.1, 0.3, 3.0, -2.0])
 @pytest.mark.parametrize(
@@ -330,6 +333,7 @@ def test_what_depends_on_parameters_alone_is_done_once_for_a_channel() -> None:
     torch.testing.assert_close(mean, 2.0**-8 * (sum_ / 9) ** (1 / p))
 
 
+@pytest.mark.quick(1)
 @layouts
 def test_a_condition_on_a_parameter(layout: torch.memory_format) -> None:
     """A truth is no number that could be kept for a channel, and what is kept may be as small as it likes."""

@@ -39,7 +39,7 @@ def scaled(scale: float, *size: int) -> Tensor:
     return (x * scale).float()
 
 
-@pytest.mark.quick(120)
+@pytest.mark.quick(80)
 @implementations
 @pytest.mark.parametrize("scale", SCALES, ids=str)
 @pytest.mark.parametrize("operator", [AdaPool2d, LehmerPool2d, LpPool2d, PowerMeanPool2d, StochasticPool2d])

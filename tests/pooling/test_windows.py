@@ -113,7 +113,7 @@ def check_formula_at(case: Case, geometry: dict[str, Any], x: Tensor) -> None:
     torch.testing.assert_close(pooled, expected.view(pooled.shape))
 
 
-@pytest.mark.quick(30)
+@pytest.mark.quick(16)
 @each(lambda case: case.kind.geometries is None)
 def test_equals_its_formula_on_a_map_smaller_than_the_window(case: Case) -> None:
     """With `ceil_mode` and a stride longer than the window there may be windows all the same."""
@@ -121,6 +121,7 @@ def test_equals_its_formula_on_a_map_smaller_than_the_window(case: Case) -> None
     check_formula_at(case, geometry, case.images(2, CHANNELS, 1, 4, dtype=torch.float64))
 
 
+@pytest.mark.quick(56)
 @each()
 @few
 @given(data=st.data())

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from poolbench.backbones.anatomy import Anatomy
 from poolbench.backbones.encoder import Encoder, sizes
+from poolbench.backbones.map_size import two_dimensions
 from poolbench.errors import UnsupportedError
 
 
@@ -41,8 +42,7 @@ class MaskNetwork(nn.Module):
 
 def _require_images(network: str, image_size: tuple[int, ...], encoder: Encoder) -> None:
     """Raise `UnsupportedError` for examples that are no images, or so small that the last map would be padding."""
-    if len(image_size) != 2:
-        raise UnsupportedError(f"{network} takes images (C, H, W), got sequences of length {image_size[0]}")
+    two_dimensions(network, image_size)
     if min(image_size) < encoder.stride:
         raise UnsupportedError(
             f"{network} cannot take images of {image_size[0]}x{image_size[1]}: {len(encoder.pools)} levels need at "

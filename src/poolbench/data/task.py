@@ -30,6 +30,7 @@ class Task(Protocol):
     name: str
     score: Score
     beside: tuple[Score, ...]
+    scored_every: int
 
     def check_targets(self, targets: Tensor, shape: tuple[int, ...], num_classes: int, what: str) -> None:
         """Raise `DataError` for targets of a part, (N, …), that are none; `what` names the part in it."""
@@ -90,6 +91,11 @@ def made_task(asked: Any) -> Task:
         if name not in TASKS:
             raise unknown_name("`dataset.task`", name, TASKS)
         asked = {TARGET: TASKS[name]}
+    if isinstance(asked, Mapping) and TARGET not in asked:
+        raise ConfigurationError(
+            f"`dataset.task` has {', '.join(map(str, asked)) or 'nothing'} and does not say of which task: give its "
+            f"class, as dataset.task.{TARGET}={TASKS['segmentation']}"
+        )
     made: Any = build(asked, where="dataset.task") if isinstance(asked, Mapping) else asked
     lacking = [part for part in PARTS if not hasattr(made, part)]
     if lacking:

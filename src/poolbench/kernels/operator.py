@@ -18,9 +18,8 @@ from torch import Tensor
 
 from poolbench.kernels.cpu import launch, library
 from poolbench.kernels.geometry import Geometry
-from poolbench.kernels.links import Link
 from poolbench.kernels.plain import empty, spread_plain, wide_dtype
-from poolbench.kernels.precision import is_channels_last, lies_channels_last
+from poolbench.kernels.precision import is_channels_last, lies_channels_last, upcast
 from poolbench.kernels.program import Program
 from poolbench.kernels.programs import Programs
 from poolbench.kernels.transforms import is_only_recorded, is_transformed
@@ -130,7 +129,12 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     x, params, key = ctx.saved_tensors
     if _needs_torch(gradient, x, params):
         found = spread_plain(
-            gradient, _map_of(ctx, gradient, x), params, key, PROGRAMS.of(ctx.program), Geometry.from_list(ctx.geometry)
+            gradient,
+            _map_of(ctx.size, gradient, x),
+            params,
+            key,
+            PROGRAMS.of(ctx.program),
+            Geometry.from_list(ctx.geometry),
         )
     else:
         found = torch.ops.poolbench.window_gradient(
@@ -143,12 +147,12 @@ def _needs_torch(gradient: Tensor, x: Tensor | None, params: Tensor | None) -> b
     """Return whether the derivative will be differentiated in turn, or is asked for many gradients at once."""
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
         return True
-    return not is_only_recorded(gradient) and is_transformed(gradient)
+    return is_transformed(gradient)
 
 
-def _map_of(ctx: Any, gradient: Tensor, x: Tensor | None) -> Tensor:
+def _map_of(size: Any, gradient: Tensor, x: Tensor | None) -> Tensor:
     """Return the map, or where none was kept one of its size: nothing is asked of its values."""
-    return gradient.new_zeros(()).expand(ctx.size) if x is None else x
+    return gradient.new_zeros(()).expand(size) if x is None else x
 
 
 torch.library.register_autograd("poolbench::window", _backward, setup_context=_keep, lib=_library)
@@ -163,7 +167,11 @@ def pooled(x: Tensor, params: Tensor | None, key: Tensor | None, program: Progra
 
 
 class Runner(Protocol):
-    """What runs a program on maps like one that was there: on the CPU, `kernels.cpu.launch.Ready`."""
+    """What runs a program on maps like one that was there: on the CPU, `kernels.cpu.launch.Ready`.
+
+    Parameters are (P, 1) or (P, C), or one of them without its dimension, in any dtype of floating point; their
+    gradients have the same shape, and the dtype that is computed in.
+    """
 
     @property
     def program(self) -> Program:
@@ -198,50 +206,47 @@ def runner(x: Tensor, params: Tensor | None, program: Program, geometry: Geometr
     return _OnGpu(program, geometry, x.shape, lies_channels_last(x))
 
 
-def recorded(x: Tensor, learned: Tensor | None, key: Tensor | None, run: Runner, link: Link | None = None) -> Tensor:
+def recorded(x: Tensor, params: Tensor | None, key: Tensor | None, run: Runner) -> Tensor:
     """Return what `pooled` does, of a map that `is_only_recorded`: without torch's dispatcher.
 
     Args:
         x, key: see `plain.pool_plain`.
-        learned: the parameters, or what `link` makes them of.
+        params: the parameters, as a `Runner` takes them.
         run: what `runner` gave for such a map.
-        link: see there.
     """
-    if torch.is_grad_enabled() and (x.requires_grad or (learned is not None and learned.requires_grad)):
-        found: Tensor = _Pooled.apply(x, learned, key, run, link)
+    if torch.is_grad_enabled() and (x.requires_grad or (params is not None and params.requires_grad)):
+        found: Tensor = _Pooled.apply(x, params, key, run)
         return found
-    return run.window(x, learned if link is None or learned is None else link.value(learned), key)
+    return run.window(x, params, key)
 
 
 class _Pooled(torch.autograd.Function):
     """What `register_autograd` makes of the operators, called directly."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, learned: Tensor | None, key: Tensor | None, run: Runner, link: Link | None
-    ) -> Tensor:
-        ctx.run, ctx.size, ctx.link = run, run.size, link
-        params = learned if link is None or learned is None else link.value(learned)
-        ctx.save_for_backward(None if run.program.is_linear else x, learned, None if link is None else params, key)
+    def forward(ctx: Any, x: Tensor, params: Tensor | None, key: Tensor | None, run: Runner) -> Tensor:
+        ctx.run = run
+        ctx.save_for_backward(None if run.program.is_linear else x, params, key)
         return run.window(x, params, key)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, learned, linked, key = ctx.saved_tensors
-        (gradient,), link = gradients, ctx.link
-        params = learned if link is None else linked
-        if _needs_torch(gradient, x, learned):
-            if link is not None:
-                params = link.value(learned).unsqueeze(0)
+        x, params, key = ctx.saved_tensors
+        (gradient,) = gradients
+        if _needs_torch(gradient, x, params):
             program, geometry = ctx.run.program, ctx.run.geometry
-            gx, found = spread_plain(gradient, _map_of(ctx, gradient, x), params, key, program, geometry)
+            x = _map_of(ctx.run.size, gradient, x)
+            gx, found = spread_plain(gradient, x, _by_number(params), key, program, geometry)
         else:
             gx, found = ctx.run.window_gradient(gradient, x, params, key)
-        if link is not None and found is not None:
-            found = link.gradient(found, params)
-            if found.shape != learned.shape or found.dtype != learned.dtype:
-                found = found.view(learned.shape).to(learned.dtype)
-        return gx, None if learned is None else found, None, None, None
+        if found is not None and (found.dtype is not params.dtype or found.ndim != params.ndim):
+            found = found.view(params.shape).to(params.dtype)
+        return gx, found, None, None
+
+
+def _by_number(params: Tensor | None) -> Tensor | None:
+    """Return parameters as (P, 1) or (P, C), in at least float32."""
+    return params if params is None or params.ndim == 2 else upcast(params).unsqueeze(0)
 
 
 @dataclass(frozen=True)
@@ -254,12 +259,14 @@ class _OnGpu:
     channels_last: bool
 
     def window(self, x: Tensor, params: Tensor | None, key: Tensor | None) -> Tensor:
-        return _on_gpu()[0](x, params, key, self.program, self.geometry)
+        return _on_gpu()[0](x, _by_number(params), key, self.program, self.geometry)
 
     def window_gradient(
         self, gradient: Tensor, x: Tensor | None, params: Tensor | None, key: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        return _on_gpu()[1](gradient, x, params, key, self.program, self.geometry, self.size, self.channels_last)
+        place = self.program, self.geometry, self.size, self.channels_last
+        gx, found = _on_gpu()[1](gradient, x, _by_number(params), key, *place)
+        return gx, None if found is None or params is None else found.view(params.shape)
 
 
 @functools.cache

@@ -14,15 +14,22 @@ def most_likely(output: Tensor) -> Tensor:
         output: logits, (B, K, H, W) or (B, K, L).
 
     Returns:
-        Whole numbers, (B, H, W) or (B, L); uint8 of two classes, whose comparison is ten times as fast as a search.
+        Whole numbers, (B, H, W) or (B, L).
 
     >>> most_likely(torch.tensor([[[1.0, 5.0], [2.0, 5.0]]])).tolist()
     [[1, 0]]
     """
-    if output.shape[1] == 2:
+    classes = output.shape[1]
+    if classes == 2:  # a comparison is ten times as fast as a search
         return (output[:, 1] > output[:, 0]).view(torch.uint8)
-    # `max` finds places faster than `argmax` does, over channels that lie side by side.
-    return output.max(dim=1).indices
+    if output.device.type != "cpu" or classes >= BYTE:
+        return output.max(dim=1).indices
+    # Class by class along memory: a search over channels that lie side by side takes half as long again.
+    logits = output.movedim(1, 0).clone(memory_format=torch.contiguous_format)
+    before = torch.arange(classes, 0, -1, dtype=logits.dtype).view(classes, *[1] * (logits.ndim - 1))
+    largest = logits.eq_(logits.amax(0)).mul_(before).amax(0)
+    # No logit is equal to the largest where one is no number.
+    return largest.neg_().add_(classes).to(torch.uint8).clamp_(max=classes - 1)
 
 
 def confusion(given: Tensor, target: Tensor, classes: int, ignore: int) -> Tensor:

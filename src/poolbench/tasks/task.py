@@ -23,12 +23,15 @@ class Task(ABC):
         name: of the task, as tables show it.
         score: of the examples.
         beside: further scores of each example, which `kept`, `metrics` and `outcomes` have under their names: arms are
-            compared by them, too (`metrics.csv`), while the epoch is chosen by `score`.
+            compared by them, too (`beside.csv`), while the epoch is chosen by `score`.
+        scored_every: in training one batch of so many is scored, for the curve alone; the validation, the test and
+            the selected weights on the training set are scored whole.
     """
 
     name: str
     score: Score
     beside: tuple[Score, ...] = ()
+    scored_every: int = 1
 
     @abstractmethod
     def check_targets(self, targets: Tensor, shape: tuple[int, ...], num_classes: int, what: str) -> None:

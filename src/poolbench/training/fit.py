@@ -195,7 +195,7 @@ def seen_again(
     task = task or Classification()
     sums = EpochSums()
     for output, target in outputs(network, batches, protocol, device):
-        sums.add(task.loss(output, target), task.scores(output, target))
+        sums.add(task.loss(output, target), len(target), task.scores(output, target))
     return sums.read()
 
 

@@ -27,11 +27,13 @@ class EpochSums:
     def reset(self) -> None:
         """Start anew."""
         self.losses: list[Tensor] = []
-        self.scores: list[Tensor] = []
+        self.sizes: list[int] = []
+        self.scores: list[Tensor | None] = []
 
-    def add(self, loss: Tensor, scores: Tensor) -> None:
-        """Add a batch: its mean `loss`, and the `scores` of its examples, (B,)."""
+    def add(self, loss: Tensor, size: int, scores: Tensor | None) -> None:
+        """Add a batch: its mean `loss`, its examples' number, and their `scores`, (B,), unless it was not scored."""
         self.losses.append(loss.detach())
+        self.sizes.append(size)
         self.scores.append(scores)
 
     def first_not_finite(self, begin: int = 0) -> int | None:
@@ -41,16 +43,16 @@ class EpochSums:
 
     def keep(self, batches: int) -> None:
         """Forget all but the first `batches`."""
-        for values in (self.losses, self.scores):
-            del values[batches:]
+        del self.losses[batches:], self.sizes[batches:], self.scores[batches:]
 
     def read(self) -> tuple[float, float]:
         """Return mean loss and score of what was added since the last reading, NaN for nothing."""
         if not self.losses:
             return float("nan"), float("nan")
-        sizes = torch.tensor([len(scores) for scores in self.scores], dtype=torch.float64)
+        sizes = torch.tensor(self.sizes, dtype=torch.float64)
         losses = torch.stack(self.losses).double().cpu()
-        score = torch.cat(self.scores).double().mean()
+        scored = [scores for scores in self.scores if scores is not None]
+        score = torch.cat(scored).double().mean() if scored else float("nan")
         self.reset()
         return float((losses * sizes).sum() / sizes.sum()), float(score)
 
@@ -133,7 +135,8 @@ class Learner(L.LightningModule):
         examples, target = batch
         output = self.call(examples)
         loss = self.task.loss(output, target, self.protocol.label_smoothing)
-        self.training_sums.add(loss, self.task.scores(output.detach(), target))
+        scored = batch_idx % self.task.scored_every == 0
+        self.training_sums.add(loss, len(target), self.task.scores(output.detach(), target) if scored else None)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -144,7 +147,7 @@ class Learner(L.LightningModule):
         """Add a batch to the validation's sums; its loss has no label smoothing."""
         examples, target = batch
         output = self.call(examples).float()
-        self.validation_sums.add(self.task.loss(output, target), self.task.scores(output, target))
+        self.validation_sums.add(self.task.loss(output, target), len(target), self.task.scores(output, target))
 
     def on_validation_epoch_end(self) -> None:
         """Make `val_loss` and the score, as in `val_accuracy`, known to callbacks, once an epoch."""

@@ -37,7 +37,7 @@ def test_kernels_run_on_this_machine() -> None:
     assert "max-fast" in CASES
 
 
-@pytest.mark.quick(84)
+@pytest.mark.quick(48)
 @each()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_says_what_computes(case: Case, dtype: torch.dtype) -> None:
@@ -81,7 +81,7 @@ def check_agreement(operator: Any, x: Tensor) -> None:
         torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance * max(1.0, plain.abs().max().item()))
 
 
-@pytest.mark.quick(48)
+@pytest.mark.quick(36)
 @each_with_kernels
 @dtypes
 @layouts

@@ -8,16 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from poolbench.report.content import Content
-from poolbench.report.figures.panels import EDGE_INCH, TEXT_INCH, Foot, left_out, panel, wrapped, write
-from poolbench.report.reading.arms import Arm, Block
+from poolbench.report.figures.panels import EDGE_INCH, TEXT_INCH, Foot, left_out, panel, text_width, wrapped, write
+from poolbench.report.reading.arms import Arm, Block, first
 from poolbench.report.reading.pictures import Pictures, pictures_of
 
 SIDE_INCH, GAP_INCH = 1.15, 0.06
+SWATCH_INCH, LEGEND_INCH = 0.11, 0.2
 # More columns cannot be looked at beside each other.
 MOST_ARMS, MOST_IMAGES, MOST_BLOCKS = 8, 5, 3
+# More classes are not named: their colours cannot be told apart.
+MOST_NAMED = 21
 NOTE = (
-    "The same test images for every arm, of the first seed that finished. Colours are classes, the first of them dark; "
-    "white does not count. Under each: the share of its pixels that are right."
+    "The same test images for every arm, of the first seed that finished. Colours are classes; white does not count. "
+    "Under each: the share of its pixels that are right."
 )
 
 
@@ -35,15 +38,20 @@ def draw(content: Content) -> Figure | None:
     names = [[wrapped(arm.variant, SIDE_INCH, 8) for arm, _ in arms[:MOST_ARMS]] for _, arms in shown]
     tops = [0.25 + (max(name.count("\n") for name in own) + 1) * TEXT_INCH for own in names]
     row_inch = SIDE_INCH + TEXT_INCH + GAP_INCH
-    figure = Figure(figsize=(width, EDGE_INCH + sum(tops) + sum(rows) * row_inch + foot.height))
+    legends = [_legend(_classes(arms[0][0]), width - 2 * EDGE_INCH) for _, arms in shown]
+    height = EDGE_INCH + sum(tops) + sum(rows) * row_inch + sum(map(len, legends)) * LEGEND_INCH
+    figure = Figure(figsize=(width, height + foot.height))
     top = EDGE_INCH
-    for (block, arms), own, count, title_inch in zip(shown, names, rows, tops, strict=True):
+    for (block, arms), own, count, title_inch, legend in zip(shown, names, rows, tops, legends, strict=True):
         write(figure, EDGE_INCH, top, block.title, fontsize=10)
         for column, name in enumerate(["image", "target", *own]):
             write(figure, EDGE_INCH + column * (SIDE_INCH + GAP_INCH), top + 0.22, name, fontsize=8)
         top += title_inch
-        _block(figure, top, [pictures for _, pictures in arms[:MOST_ARMS]], count)
+        _block(figure, top, [pictures for _, pictures in arms[:MOST_ARMS]], count, len(_classes(arms[0][0])))
         top += count * row_inch
+        for line in legend:
+            _name(figure, top, line, len(_classes(arms[0][0])))
+            top += LEGEND_INCH
     foot.draw(figure)
     return figure
 
@@ -58,21 +66,47 @@ def _same(one: Pictures, other: Pictures) -> bool:
     return np.array_equal(one.row, other.row) and np.array_equal(one.example, other.example)
 
 
-def _block(figure: Figure, top: float, arms: Sequence[Pictures], count: int) -> None:
-    first = arms[0]
+def _classes(arm: Arm) -> list[str]:
+    """Return the names of the classes, in order; none where the record has none."""
+    return [str(name) for name in first(arm, "data").get("classes") or ()]
+
+
+def _legend(names: Sequence[str], inches: float) -> list[list[tuple[float, int, str]]]:
+    """Return lines of classes, each at so many inches from the left, with its number and name."""
+    lines: list[list[tuple[float, int, str]]] = []
+    left = inches
+    for number, name in enumerate(names if len(names) <= MOST_NAMED else ()):
+        wide = 1.5 * SWATCH_INCH + text_width(name, 8) + 0.14
+        if left + wide > inches:
+            lines.append([])
+            left = 0.0
+        lines[-1].append((left, number, name))
+        left += wide
+    return lines
+
+
+def _name(figure: Figure, top: float, line: Sequence[tuple[float, int, str]], classes: int) -> None:
+    for left, number, name in line:
+        place = panel(figure, EDGE_INCH + left, top + 0.02, SWATCH_INCH, SWATCH_INCH)
+        _show(place, _colours(np.full((1, 1), number, np.uint8), classes))
+        write(figure, EDGE_INCH + left + 1.5 * SWATCH_INCH, top, name, fontsize=8)
+
+
+def _block(figure: Figure, top: float, arms: Sequence[Pictures], count: int, named: int) -> None:
+    one = arms[0]
     most = max(int(pictures.given.max()) for pictures in arms)
-    valid = first.target[first.target != _ignored(first, most)]
-    classes = 1 + max(most, int(valid.max(initial=0)))
+    valid = one.target[one.target != _ignored(one, most)]
+    classes = max(named, 1 + max(most, int(valid.max(initial=0))))
     for row in range(count):
-        images = [_grey(first.example[row]), _colours(first.target[row], classes)]
+        images = [_grey(one.example[row]), _colours(one.target[row], classes)]
         images += [_colours(pictures.given[row], classes) for pictures in arms]
         for column, image in enumerate(images):
             left = EDGE_INCH + column * (SIDE_INCH + GAP_INCH)
             axes = panel(figure, left, top, SIDE_INCH, SIDE_INCH)
             _show(axes, image)
             if column > 1:
-                counted = first.target[row] < classes
-                right = (arms[column - 2].given[row] == first.target[row])[counted].mean() if counted.any() else np.nan
+                counted = one.target[row] < classes
+                right = (arms[column - 2].given[row] == one.target[row])[counted].mean() if counted.any() else np.nan
                 write(figure, left, top + SIDE_INCH + 0.02, f"{right:.1%}".replace("%", " %"), fontsize=7)
         top += SIDE_INCH + TEXT_INCH + GAP_INCH
 

@@ -256,9 +256,10 @@ def _total(widths: Sequence[int], columns: Sequence[int]) -> int:
 def _table(view: View, columns: Sequence[int], widths: Sequence[int]) -> Table:
     # The box parts columns by one space of its own.
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0), show_edge=False)
-    table.add_column(view.headings[0].short, overflow="fold", width=widths[0])
+    # As text: a name's settings, `lenet5[width=8]`, are no markup.
+    table.add_column(Text(view.headings[0].short), overflow="fold", width=widths[0])
     for index in columns:
-        table.add_column(view.headings[index].short, justify="right", no_wrap=True, width=widths[index])
+        table.add_column(Text(view.headings[index].short), justify="right", no_wrap=True, width=widths[index])
     for row in view.rows:
         style = "bold" if row.is_reference else ""
         name = Text(_foldable(row.cells[0]), style=style)

@@ -68,10 +68,9 @@ def _beside(table: pd.DataFrame, content: Content) -> Aside:
         words = written_row(own[0]).score.words
         lines.append(f"{backbone} on {dataset}, by {words}, {_against(own)}.")
     notes = [
-        "The same cells judged by what stands beside the score that they were trained and chosen by, in per cent and "
-        "points where it is a fraction of 1; the same margin and the same statistics. For each score the arms of a "
-        "block are a family of their own: who takes the better of two verdicts has made a choice that no interval "
-        "knows of.",
+        "The same cells judged by their further scores, in per cent and points where a score is a fraction of 1, with "
+        "the same margin and the same statistics. Each score is corrected for the arms of a block by itself: choosing "
+        "the better of two verdicts is a choice that no interval accounts for.",
         *lines,
     ]
     return Aside("beside", "By further scores", "Further scores", COMPARED, _compared(table), notes, lines)
@@ -83,7 +82,7 @@ def _networks(table: pd.DataFrame, content: Content) -> Aside:
         lines.append(f"{variant} on {dataset}, {_against([row | {'variant': row['backbone']} for row in own])}.")
     notes = [
         "One variant in several networks, compared seed by seed with the network that the experiment names: equal "
-        "seeds share split, order and augmentation. The networks of a variant are a family of their own.",
+        "seeds share split, order and augmentation. The correction is for the networks of a variant.",
         *lines,
     ]
     return Aside("networks", "Networks compared", "Networks", COMPARED, _compared(table), notes, lines)
@@ -124,8 +123,8 @@ def _strata(table: pd.DataFrame, content: Content) -> Aside:
         scores.setdefault(keys, {})[str(row["stratum"])] = score_text(row)
     rows = [(*keys[:-1], *(own.get(stratum, "–") for stratum in strata)) for keys, own in scores.items()]
     notes = [
-        "The score on the examples of each stratum of the test set alone (accuracy in per cent), mean and 95 % "
-        "interval over the seeds (Student). No verdict is drawn from them."
+        "The score on each stratum of the test set by itself (accuracy in per cent), mean and 95 % interval over the "
+        "seeds (Student's t). No verdicts are drawn from it."
     ]
     lines = [
         f"{backbone} on {dataset}, {variant}: {'; '.join(f'{name} {score}' for name, score in own.items())}"

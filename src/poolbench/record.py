@@ -1,10 +1,10 @@
 """One record: what one cell left behind. Its schema, its identity, how it is written and read.
 
-A record is the folder `RESULTS_DIR/EXPERIMENT/records/RUN_ID/`: `record.json` is the truth, `weights.pt` (the selected
-weights), `outcomes.npz` (each test image's outcome), `split.npz` (the validation indices) and, where a task shows
-something of its outputs, `pictures.npz` (a few test images with it) lie beside it. A file is written under a temporary
-name, synced and renamed, so that a half-written one is never taken for a record. Speed is measured for an arm and a
-machine, not for a seed: `RESULTS_DIR/EXPERIMENT/speed/ARM-MACHINE.json`.
+A record is the folder `RESULTS_DIR/EXPERIMENT/records/RUN_ID/`: `record.json` holds the result; beside it are
+`weights.pt` (the selected weights), `outcomes.npz` (each test example's outcome), `split.npz` (the validation indices)
+and, where a task shows outputs, `pictures.npz` (a few test images with them). A file is written under a temporary name,
+synced and renamed, so that a half-written one is never taken for a record. Speed is measured for an arm and a machine,
+not for a seed: `RESULTS_DIR/EXPERIMENT/speed/ARM-MACHINE.json`.
 
 The identity of a record is a digest of what determines its result: the configuration of backbone, pooling, head,
 dataset, protocol and trainer, what the arm is matched with, the resolved kind of device and the seed. Where files lie,

@@ -122,7 +122,7 @@ def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any
     for job, asked in zip(jobs, described(jobs), strict=True):
         try:
             wanted = job.config["threads"]
-            # `auto` goes by what else runs when a sweep starts; a bench takes one, unless it is told otherwise.
+            # `auto` goes by what else runs when a sweep starts; a bench takes one by default.
             set_here = None if wanted == "auto" else whole_number("threads", wanted, or_null="1 here")
             design = Design.of(asked.config, asked.labels)
             design.input_shape, design.num_classes  # noqa: B018 (what the dataset does not announce is an error now)

@@ -66,7 +66,7 @@ def composing(line: CommandLine) -> Iterator["Composer"]:
             raise ConfigurationError(f"--config-dir: no folder {str(folder)!r}")
     if not any(override.lstrip("+").startswith(SEARCH_PATH) for override in line.overrides):
         choices.check(line.overrides, further)
-    # A mistake in the names is told before Hydra is loaded.
+    # A mistake in the names is reported before Hydra is loaded.
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 

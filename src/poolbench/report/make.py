@@ -111,7 +111,7 @@ def make_report(
 
 def gather(loaded: Loaded) -> Content:
     """Return what the report of a results folder says."""
-    blocks, told = group(loaded.records)
+    blocks, notes = group(loaded.records)
     declared = loaded.experiment.declared
     compared = compare_blocks(blocks, loaded.outcomes, declared)
     made, told_of_speed = tables.build(blocks, loaded.speeds, compared)
@@ -150,7 +150,7 @@ def gather(loaded: Loaded) -> Content:
         views=[view(block, rows) for block in blocks],
         over_view=over_blocks_text.view(over, over_table),
         pairing=[str(gain) for block in blocks if (gain := gained(block))],
-        warnings=told
+        warnings=notes
         + warnings(blocks)
         + _without_outcomes(compared)
         + _few_groups(blocks, compared)
@@ -191,17 +191,17 @@ def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
 
 def _few_groups(blocks: list[Block], compared: dict[str, Compared]) -> list[str]:
     """Say where the test images come in so few groups that intervals are too narrow for arms that are far apart."""
-    told = []
+    notes = []
     for block in blocks:
         found = [one.found for arm in block.arms if (one := compared.get(arm.arm_id)) and one.found]
         # Groups of unequal size count as fewer.
         units = [each.units for one in found for each in one.independent if each.units < (each.images or 0)]
         if units and min(units) < LEAST_GROUPS:
-            told.append(
+            notes.append(
                 f"{block.title}: its test images come in groups that weigh as {min(units):.3g} of equal size: with "
                 f"fewer than {LEAST_GROUPS} intervals are too narrow where arms do unlike in different groups"
             )
-    return told
+    return notes
 
 
 def _damaged(loaded: Loaded) -> list[str]:

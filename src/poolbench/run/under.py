@@ -18,7 +18,7 @@ class Under:
         should_stop: asked at each step; a text ends the training as `Stopped(text)`.
         may_write: asked before anything is written; false where another process has taken the cell over.
         attempts: those before whose process ended under them, for the record.
-        over: told when the cell has ended and its record is about to be written.
+        over: called when the cell has ended and its record is about to be written.
         session: what the mirrors of this process share; None: they share nothing.
     """
 

@@ -79,13 +79,13 @@ def conclude(
     console.print(f"{len(ends)} cell{'s' * (len(ends) != 1)}: {ended}{trained}")
     bad = BAD | ({"unsupported"} if strict else set()) | {WAITING}
     wrong = [(planned, status, reason) for planned, status, reason in ends if status in bad]
-    told = [one for one in wrong if one[1] != WAITING] + [one for one in wrong if one[1] == WAITING][:MOST_WAITING]
-    for planned, status, reason in told:
+    listed = [one for one in wrong if one[1] != WAITING] + [one for one in wrong if one[1] == WAITING][:MOST_WAITING]
+    for planned, status, reason in listed:
         console.print(f"[red]{status}[/] {escape(planned.title)}: {escape(reason)}", highlight=False)
         console.print(f"  {planned.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"  again: {escape(_again(planned, status, sweep))}", highlight=False, soft_wrap=True)
-    if len(told) < len(wrong):
-        console.print(f"and {len(wrong) - len(told)} more that wait", highlight=False)
+    if len(listed) < len(wrong):
+        console.print(f"and {len(wrong) - len(listed)} more that wait", highlight=False)
     if stopped:
         console.print(f"[red]stopped[/]: {escape(stopped)}; the same command continues", highlight=False)
     return 1 if wrong or stopped else 0

@@ -60,7 +60,7 @@ class Resume(L.Callback):
     Args:
         checkpoints: where it is written.
         memory: where Lightning puts it.
-        fitted: told at which epochs training was taken up again, and where.
+        fitted: records at which epochs training was continued, and where.
         epochs: of the whole training.
     """
 

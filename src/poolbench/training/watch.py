@@ -41,7 +41,7 @@ class Watch(L.Callback):
         self.protocol = protocol
         self.progress = progress
         self.should_stop = should_stop
-        self.told = self.looked_at = self.began = time.monotonic()
+        self.reported = self.looked_at = self.began = time.monotonic()
         self.spent_before = 0.0
         self.looked = 0
 
@@ -59,8 +59,8 @@ class Watch(L.Callback):
         if waited or module.device.type == "cpu":
             self._look(module)
             self.looked_at = now
-        if self.progress and now - self.told > SECONDS_BETWEEN_TELLS:
-            self.told = now
+        if self.progress and now - self.reported > SECONDS_BETWEEN_TELLS:
+            self.reported = now
             self.progress.steps(trainer.current_epoch + (batch_idx + 1) / batches, self.protocol.epochs)
         self._continue(now, f"step {batch_idx + 1} of {batches} of epoch {trainer.current_epoch}")
 

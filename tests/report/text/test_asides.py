@@ -33,7 +33,7 @@ def test_the_best_test_epoch_by_hand_and_said_to_be_too_high(results: Any) -> No
     assert table.loc["avg", "best_test_epoch_difference_mean"] == pytest.approx(0.04)
     (aside,) = asides(content)
     assert aside.rows[1] == ("slides", "digits", "avg", "70.50", "76.00", "+5.50", "−0.50", "+4.00")
-    assert "too high by construction" in aside.told[0]
+    assert "too high by construction" in aside.notes[0]
     # It has no part in what is decided.
     accuracy = content.tables["accuracy"].set_index("variant")
     assert accuracy.loc["avg", "difference_mean"] == pytest.approx(-0.005)

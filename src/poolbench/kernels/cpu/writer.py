@@ -75,7 +75,7 @@ class Writer:
 
     def unit(self, unit: Code) -> None:
         """Do one unit's work."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `unit`")
+        raise NotImplementedError(f"{type(self).__name__} must define `unit`")
 
     def block(self, unit: Code) -> tuple[Code, Code, Code]:
         """Return the image of a unit, its first channel, and the one after its last: blocks are of whole vectors."""

@@ -79,7 +79,7 @@ class RankedPool2d(TapPool2d):
             params_PC: what `params` gives, for each channel; None where there are none.
             uniform_BCHW: a number in [0, 1) for each window, of a random operator that is training, else None.
         """
-        raise NotImplementedError(f"{type(self).__name__} must bring `of_ranked`")
+        raise NotImplementedError(f"{type(self).__name__} must define `of_ranked`")
 
     def trace(self) -> None:
         """Make the formula ready to run, if there is to be one."""

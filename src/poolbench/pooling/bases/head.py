@@ -53,7 +53,7 @@ class HeadPool2d(MapModule):
 
     def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, F): what a subclass brings."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `pool_map`")
+        raise NotImplementedError(f"{type(self).__name__} must define `pool_map`")
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""

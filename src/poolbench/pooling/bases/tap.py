@@ -52,7 +52,7 @@ class TapPool2d(WindowPool2d):
 
     def formula(self, window: Window) -> Value:
         """Return the result of a window; of a random operator that is training, the drawn one."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `formula`")
+        raise NotImplementedError(f"{type(self).__name__} must define `formula`")
 
     @property
     def has_sums(self) -> bool:

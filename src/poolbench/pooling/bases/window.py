@@ -189,7 +189,7 @@ class WindowPool2d(MapModule):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W'): what a subclass brings. In one dimension, H = 1."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `pool`")
+        raise NotImplementedError(f"{type(self).__name__} must define `pool`")
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes this map, `"fast"`, `"triton"` or `"torch"`, and for the last why."""

@@ -16,7 +16,7 @@ SIDE_INCH, GAP_INCH = 1.15, 0.06
 SWATCH_INCH, LEGEND_INCH = 0.11, 0.2
 # More columns cannot be looked at beside each other.
 MOST_ARMS, MOST_IMAGES, MOST_BLOCKS = 8, 5, 3
-# More classes are not named: their colours cannot be told apart.
+# More classes are not named: their colours cannot be distinguished.
 MOST_NAMED = 21
 NOTE = (
     "The same test images for every arm, of the first seed that finished. Colours are classes; white does not count. "

@@ -105,8 +105,8 @@ def _recipes(arms: Sequence[Arm]) -> list[str]:
         values: dict[str, list[str]] = defaultdict(list)
         for arm, own in zip(arms, recipes, strict=True):
             values[own.get(key, ABSENT)].append(arm.variant)
-        told = [f"{value} ({len(found)} arm{'s' * (len(found) > 1)})" for value, found in sorted(values.items())]
-        sentences.append(f"arms differ in {key}: {shortened(told)}")
+        shown = [f"{value} ({len(found)} arm{'s' * (len(found) > 1)})" for value, found in sorted(values.items())]
+        sentences.append(f"arms differ in {key}: {shortened(shown)}")
     strangers = [arm for arm in arms if arm.reference and differing([recipe(arm), recipe(arm.reference)])]
     if strangers:
         sentences.append(
@@ -223,10 +223,10 @@ def _margins(arms: Sequence[Arm]) -> list[str]:
     if len(found) < 2:
         return []
     unit = "per cent" if task_of(records[0])[1].margin_is_relative else "points"
-    told = [f"{margin * 100:g} {unit} ({n} record{'s' * (n != 1)})" for margin, n in sorted(found.items())]
+    shown = [f"{margin * 100:g} {unit} ({n} record{'s' * (n != 1)})" for margin, n in sorted(found.items())]
     silent = sum(not number(record.get("margin")) >= 0 for record in records)
     return [
-        f"records name different margins of a tie: {shortened(told)}"
+        f"records name different margins of a tie: {shortened(shown)}"
         + (f", {silent} of them none" if silent else "")
         + f"; the smallest, {margin_of(records) * 100:g} {unit}, counts"
     ]

@@ -120,19 +120,19 @@ def across(blocks: Sequence[Block], shared_images: Sequence[Sequence[str]] = ())
     variants = tuple(matched.variants[at] for at in order)
     accuracy = accuracy[:, order]
 
-    omnibus, difference, groups, told = _mean_ranks(accuracy)
-    left_out += told
+    omnibus, difference, groups, notes = _mean_ranks(accuracy)
+    left_out += notes
     # Differences of unlike scores cannot be weighed against each other: those of ranks can.
-    pairs, told = _pairs(accuracy if matched.score else -ranks(accuracy), accuracy, tested=omnibus is not None)
-    left_out += told
+    pairs, notes = _pairs(accuracy if matched.score else -ranks(accuracy), accuracy, tested=omnibus is not None)
+    left_out += notes
     if matched.score is None:
         left_out.append(
             "The data sets have scores of different names or units, so only ranks are compared: Wilcoxon's test uses "
             "differences of ranks; means, gaps to the best and the performance profile are left out."
         )
-    improved, reference, told = _improvements(matched, variants)
+    improved, reference, notes = _improvements(matched, variants)
     return Across(
-        left_out=(*left_out, *told),
+        left_out=(*left_out, *notes),
         datasets=matched.datasets,
         variants=variants,
         n_blocks=len(matched.cells),
@@ -149,15 +149,15 @@ def across(blocks: Sequence[Block], shared_images: Sequence[Sequence[str]] = ())
 
 def _shared(found: Sequence[Sequence[str]], datasets: Sequence[str]) -> list[str]:
     """Say which data sets are not independent, as ranks and tests take them to be."""
-    told = []
+    notes = []
     for names in found:
         those = [name for name in datasets if name in names]
         if len(those) > 1:
-            told.append(
+            notes.append(
                 f"{shortened(those)} share test examples: ranks and tests over data sets treat them as independent, "
                 "and so claim more certainty than they should."
             )
-    return told
+    return notes
 
 
 def _average_ranks(accuracy: Values) -> Values:
@@ -181,15 +181,15 @@ def _mean_ranks(accuracy: Values) -> tuple[Friedman | None, float, tuple[tuple[i
     if needs:
         return None, math.nan, (), [f"Friedman's and Nemenyi's tests are left out: they need {'; '.join(needs)}."]
     omnibus, difference = friedman(accuracy), critical_difference(k, n)
-    told = []
+    notes = []
     if difference > k - 1:
-        told.append(
+        notes.append(
             f"Nemenyi's test cannot separate any two of {k} variants with {n} data sets: its critical difference of "
             f"{difference:.2f} is larger than any possible difference of average ranks."
         )
     # Nemenyi's test is for after Friedman's has said that there is something to find.
     groups = cliques(_average_ranks(accuracy), difference) if omnibus.rejects else (tuple(range(k)),)
-    return omnibus, difference, groups, told
+    return omnibus, difference, groups, notes
 
 
 def _pairs(weighed: Values, accuracy: Values, *, tested: bool) -> tuple[tuple[Pair, ...], list[str]]:
@@ -245,18 +245,18 @@ def _improvements(matched: Matched, variants: Sequence[str]) -> tuple[dict[str, 
         found[name] = one
         if math.isnan(one.low):
             narrow.append(name)
-    told = []
+    notes = []
     if without:
-        told.append(
+        notes.append(
             f"The probability of improvement is left out for {shortened(without)}: it needs in every block a "
             "reference, and two runs of unequal seeds."
         )
     if narrow:
-        told.append(
+        notes.append(
             f"The probability of improvement has no interval for {shortened(narrow)}: that needs {LEAST_SEEDS} seeds "
             "of the variant and of its reference in every block."
         )
-    return found, "; ".join(sorted(references)), told
+    return found, "; ".join(sorted(references)), notes
 
 
 def _superscript(value: int) -> str:

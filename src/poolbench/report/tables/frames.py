@@ -126,9 +126,9 @@ def _accuracy(arms: Sequence[Arm], compared: Mapping[str, Compared]) -> pd.DataF
     accuracy, scores = matrices["test_accuracy"], scores_of(arms)
     of_scores = estimate(scores)
     columns |= _statistics("score", of_scores) | {"n_seeds": of_scores.n}
-    told = [of_arm(arm) for arm in arms]
-    columns |= {"task": [task for task, _ in told]}
-    columns |= {column: [getattr(score, key) for _, score in told] for column, key in OF_SCORE}
+    judged = [of_arm(arm) for arm in arms]
+    columns |= {"task": [task for task, _ in judged]}
+    columns |= {column: [getattr(score, key) for _, score in judged] for column, key in OF_SCORE}
     columns |= _compared(arms, scores, compared)
     columns["identical_to"] = ["; ".join(arm.identical) for arm in arms]
     columns["geometry"] = [geometry(arm) for arm in arms]
@@ -213,17 +213,17 @@ def _compared(arms: Sequence[Arm], accuracy: Values, compared: Mapping[str, Comp
 
 def comparison(one: Compared) -> dict[str, Any]:
     """Return the columns of one arm's comparison."""
-    told: dict[str, Any] = {"verdict": one.verdict, "flags": "; ".join(one.flags)}
+    row: dict[str, Any] = {"verdict": one.verdict, "flags": "; ".join(one.flags)}
     if one.looked is not None:
-        told |= {"look_seeds": one.looked.seeds or None, "look_alpha": one.looked.alpha or None}
-        told["next_look_seeds"] = one.looked.waits_for
+        row |= {"look_seeds": one.looked.seeds or None, "look_alpha": one.looked.alpha or None}
+        row["next_look_seeds"] = one.looked.waits_for
     found, decision = one.found, one.decision
     if found is None or decision is None:
-        return told
+        return row
     low, high = _turned(*found.interval(0.95), one.sign)
     holm_low, holm_high = _turned(decision.low, decision.high, one.sign)
     tie_low, tie_high = _turned(decision.tie_low, decision.tie_high, one.sign)
-    return told | {
+    return row | {
         "n_paired": found.n,
         "difference_mean": one.sign * found.mean,
         "difference_std": found.std,

@@ -32,7 +32,7 @@ class Aside:
         link: in the page's navigation.
         columns: heading and kind of each column.
         rows: cells as text.
-        told: how it is to be read, a paragraph each.
+        notes: how it is to be read, a paragraph each.
         lines: what the terminal says in its place.
     """
 
@@ -41,7 +41,7 @@ class Aside:
     link: str
     columns: tuple[tuple[str, str], ...]
     rows: list[tuple[str, ...]]
-    told: Sequence[str]
+    notes: Sequence[str]
     lines: Sequence[str]
 
 
@@ -67,26 +67,25 @@ def _beside(table: pd.DataFrame, content: Content) -> Aside:
     for (_, backbone, dataset), own in _parted(table, "score", "backbone", "dataset").items():
         words = written_row(own[0]).score.words
         lines.append(f"{backbone} on {dataset}, by {words}, {_against(own)}.")
-    told = [
-        "The same cells judged by what stands beside the score that they were trained and chosen by, in per cent and "
-        "points where it is a fraction of 1; the same margin and the same statistics. For each score the arms of a "
-        "block are a family of their own: who takes the better of two verdicts has made a choice that no interval "
-        "knows of.",
+    notes = [
+        "The same cells judged by their further scores, in per cent and points where a score is a fraction of 1, with "
+        "the same margin and the same statistics. Each score is corrected for the arms of a block by itself: choosing "
+        "the better of two verdicts is a choice that no interval accounts for.",
         *lines,
     ]
-    return Aside("beside", "By further scores", "Further scores", COMPARED, _compared(table), told, lines)
+    return Aside("beside", "By further scores", "Further scores", COMPARED, _compared(table), notes, lines)
 
 
 def _networks(table: pd.DataFrame, content: Content) -> Aside:
     lines = []
     for (variant, dataset), own in _parted(table, "variant", "dataset").items():
         lines.append(f"{variant} on {dataset}, {_against([row | {'variant': row['backbone']} for row in own])}.")
-    told = [
+    notes = [
         "One variant in several networks, compared seed by seed with the network that the experiment names: equal "
-        "seeds share split, order and augmentation. The networks of a variant are a family of their own.",
+        "seeds share split, order and augmentation. The correction is for the networks of a variant.",
         *lines,
     ]
-    return Aside("networks", "Networks compared", "Networks", COMPARED, _compared(table), told, lines)
+    return Aside("networks", "Networks compared", "Networks", COMPARED, _compared(table), notes, lines)
 
 
 def _parted(table: pd.DataFrame, *keys: str) -> dict[tuple[str, ...], list[dict[str, Any]]]:
@@ -123,16 +122,16 @@ def _strata(table: pd.DataFrame, content: Content) -> Aside:
         keys = (*(str(row[key]) for key, _ in KEYS), str(row["arm_id"]))
         scores.setdefault(keys, {})[str(row["stratum"])] = score_text(row)
     rows = [(*keys[:-1], *(own.get(stratum, "–") for stratum in strata)) for keys, own in scores.items()]
-    told = [
-        "The score on the examples of each stratum of the test set alone (accuracy in per cent), mean and 95 % "
-        "interval over the seeds (Student). No verdict is drawn from them."
+    notes = [
+        "The score on each stratum of the test set by itself (accuracy in per cent), mean and 95 % interval over the "
+        "seeds (Student's t). No verdicts are drawn from it."
     ]
     lines = [
         f"{backbone} on {dataset}, {variant}: {'; '.join(f'{name} {score}' for name, score in own.items())}"
         for (backbone, dataset, variant, _), own in scores.items()
     ]
     columns = (*KEYS, *((stratum, NUMBER) for stratum in strata))
-    return Aside("strata", "By stratum of the test set", "By stratum", columns, rows, told, lines)
+    return Aside("strata", "By stratum of the test set", "By stratum", columns, rows, notes, lines)
 
 
 def _published(table: pd.DataFrame, content: Content) -> Aside:
@@ -143,7 +142,7 @@ def _published(table: pd.DataFrame, content: Content) -> Aside:
         for backbone, dataset, variant, theirs, here, gap, recipe, source in rows
     ]
     columns = tuple(zip(published.HEADINGS, kinds, strict=True))
-    return Aside("published", "Beside published figures", "Published", columns, rows, published.told(table), lines)
+    return Aside("published", "Beside published figures", "Published", columns, rows, published.notes(table), lines)
 
 
 def _best_test_epoch(table: pd.DataFrame, content: Content) -> Aside:
@@ -160,7 +159,7 @@ def _best_test_epoch(table: pd.DataFrame, content: Content) -> Aside:
         )
         for row in _records(table)
     ]
-    told = [
+    notes = [
         "What choosing each cell's epoch by its test score would have given. Such a figure is too high by "
         "construction, an error too low; it stands beside published ones that were chosen so, and enters no verdict."
     ]
@@ -171,7 +170,7 @@ def _best_test_epoch(table: pd.DataFrame, content: Content) -> Aside:
     ]
     columns = (*KEYS, *((heading, NUMBER) for heading in (*headings, "difference by best test epoch")))
     title = "By the best test epoch (too high by construction)"
-    return Aside("best_test_epoch", title, "Best test epoch", columns, rows, told, [*told, *lines])
+    return Aside("best_test_epoch", title, "Best test epoch", columns, rows, notes, [*notes, *lines])
 
 
 def _tuned(table: pd.DataFrame, content: Content) -> Aside:

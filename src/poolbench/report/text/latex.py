@@ -164,7 +164,7 @@ def _over_table(view: View) -> str:
 
 def _aside(aside: Aside) -> str:
     """Return a table beside the report's own, as Markdown and the page have it."""
-    caption = " ".join(escaped(text) for text in (f"{aside.title}.", *aside.told))
+    caption = " ".join(escaped(text) for text in (f"{aside.title}.", *aside.notes))
     lines = [
         r"\begin{table}",
         r"\centering",

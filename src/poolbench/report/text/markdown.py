@@ -78,7 +78,7 @@ def _aside(aside: Aside) -> list[str]:
         "|" + " --- |" * len(aside.columns),
     ]
     lines += [f"| {' | '.join(map(plain, cells))} |" for cells in aside.rows]
-    return [f"## {aside.title}", *map(plain, aside.told), "\n".join(lines)]
+    return [f"## {aside.title}", *map(plain, aside.notes), "\n".join(lines)]
 
 
 def bullets(lines: Iterable[str]) -> str:

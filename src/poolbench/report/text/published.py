@@ -75,7 +75,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (*names, published, here, points_text(row["gap"]), row["recipe"], row["source"])
 
 
-def told(table: pd.DataFrame) -> Sequence[str]:
+def notes(table: pd.DataFrame) -> Sequence[str]:
     """Return how the published figures are to be read; nothing where there are none."""
     if not len(table):
         return []

@@ -33,13 +33,13 @@ def verdict_words(blocks: Sequence[Block], rows: Mapping[str, Mapping[str, Any]]
         blocks: in order.
         rows: of the summary, by the arm's digest.
     """
-    told = [
+    by_block = [
         (block, [rows[arm.arm_id] for arm in block.arms if rows[arm.arm_id]["verdict"] in ORDER]) for block in blocks
     ]
-    compared = [(block, found) for block, found in told if found]
+    compared = [(block, found) for block, found in by_block if found]
     if not compared:
         return [_nothing(blocks)]
-    sentences = [_block(block, found) if found else _without(block) for block, found in told]
+    sentences = [_block(block, found) if found else _without(block) for block, found in by_block]
     return sentences if len(compared) == 1 else [_all(compared), *sentences]
 
 

@@ -62,7 +62,7 @@ def assert_falls_back(content: Content, why: str) -> None:
     """Assert that the seeds alone decide, and that the report says for which file."""
     assert of_avg(content, "difference_noise") == "seeds"
     assert np.isnan(of_avg(content, "difference_image_variance"))
-    (warning,) = [warning for warning in content.warnings if "seeds alone" in warning]
+    (warning,) = [warning for warning in content.warnings if "only seeds as noise" in warning]
     assert why in warning
     assert "unsafely" not in warning
     assert content.problems == []

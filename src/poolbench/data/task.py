@@ -18,7 +18,10 @@ TASKS = {
     "segmentation": "poolbench.tasks.Segmentation",
     "regression": "poolbench.tasks.Regression",
 }
-PARTS = ("name", "score", "check_targets", "output_shape", "loss", "scores", "kept", "metrics", "outcomes")
+PARTS = (
+    *("name", "score", "beside", "scored_every"),
+    *("check_targets", "output_shape", "loss", "scores", "kept", "metrics", "outcomes"),
+)
 
 
 class Task(Protocol):
@@ -29,6 +32,8 @@ class Task(Protocol):
 
     name: str
     score: Score
+    beside: tuple[Score, ...]
+    scored_every: int
 
     def check_targets(self, targets: Tensor, shape: tuple[int, ...], num_classes: int, what: str) -> None:
         """Raise `DataError` for targets of a part, (N, …), that are none; `what` names the part in it."""

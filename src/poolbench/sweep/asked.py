@@ -184,7 +184,9 @@ class SweepSettings:
         return cls(
             experiment=Experiment.of(
                 Path(name).name,
-                *(config[key] for key in ("question", "expected", "published")),
+                config["question"],
+                config["expected"],
+                config["published"],
                 reference_backbone=config.get("reference_backbone"),
             ),
             cell=settings,

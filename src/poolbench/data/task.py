@@ -18,7 +18,10 @@ TASKS = {
     "segmentation": "poolbench.tasks.Segmentation",
     "regression": "poolbench.tasks.Regression",
 }
-PARTS = ("name", "score", "check_targets", "output_shape", "loss", "scores", "kept", "metrics", "outcomes")
+PARTS = (
+    *("name", "score", "beside", "scored_every"),
+    *("check_targets", "output_shape", "loss", "scores", "kept", "metrics", "outcomes"),
+)
 
 
 class Task(Protocol):

@@ -127,6 +127,7 @@ class TestSweep:
     def train(self, *overrides: str) -> int:
         return main(["train", *SHORT, *overrides])
 
+    @pytest.mark.slow
     def test_writes_what_it_asks_and_its_margin(self, tmp_path: Path) -> None:
         figure = "{source: Doe, backbone: slides, dataset: digits, variant: avg, test_accuracy: 0.5, recipe: none}"
         said = ("question='Which, if any?'", "expected='None, I think.'", f"published=[{figure}]", "margin=0.25")
@@ -160,7 +161,7 @@ class TestSweep:
         assert not (folder / EXPERIMENT_FILE).exists()
         assert [record["margin"] for record in records(folder).values()] == [0.005]
 
-    @pytest.mark.quick(4)
+    @pytest.mark.quick(2)
     @pytest.mark.parametrize(
         ("override", "says"),
         [

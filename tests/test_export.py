@@ -188,7 +188,7 @@ def test_files_need_neither_poolbench_nor_the_paths_of_this_machine(tmp_path: Pa
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (7, 9)])
 def test_cells_of_unequal_sizes_which_onnx_lacks(size: tuple[int, int], tmp_path: Path) -> None:
     done = export_network(Cells(size), (2, 5, 7), tmp_path / "a")

@@ -75,7 +75,7 @@ def test_every_network_with_every_variant(
     check(assemble, conf, library, model, variant)
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("library", "model", "variant"), SAMPLE)
 def test_some_networks_with_some_variants(
     assemble: Assemble, conf: Conf, library: str, model: str, variant: str
@@ -151,6 +151,7 @@ def test_small_stem(assemble: Assemble, conf: Conf, model: str) -> None:
     assert maps["small"] >= 2 * maps["published"]
 
 
+@pytest.mark.slow
 def test_stem_that_no_field_has() -> None:
     with pytest.raises(ConfigurationError, match=r"no stem for small images is customary for vgg11_bn"):
         torchvision_model("vgg11_bn", 3, 10, (32, 32), stem="small")

@@ -50,6 +50,7 @@ def test_it_does_not_depend_on_the_cells_seed(assemble: Assemble) -> None:
     assert not torch.equal(first.network.get_parameter("conv1.weight"), second.network.get_parameter("conv1.weight"))
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("variant", ["stochastic", "rank_stochastic", "mixed_random", "s3pool", "fractional_max"])
 def test_nor_on_what_the_cells_seed_draws(assemble: Assemble, variant: str) -> None:
     first, second = (assemble("slides", variant, seed=seed).audit()["network_digest"] for seed in (0, 1))

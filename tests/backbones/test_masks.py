@@ -38,6 +38,7 @@ def made(
     )
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 @pytest.mark.parametrize("size", [(24, 24), (8, 8), (23, 17), (9, 30)])
 def test_every_place_gets_classes_whatever_the_size(name, size):
@@ -92,7 +93,7 @@ def test_images_too_small_for_the_levels_are_refused(name):
     assert made(name, (7, 9), levels=2).sites
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("by", ["params", "macs"])
 @pytest.mark.parametrize(
     ("name", "changes"),

@@ -156,7 +156,7 @@ def test_code_of_ones_own_is_in_the_record_with_all_that_it_imports(
     assert len({record["arm_id"] for record in found}) == 2
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [

@@ -253,6 +253,7 @@ def test_heads_stand_beside_the_pooling_of_windows_on_the_same_map(
     assert "a head has no window" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_head_by_a_kernel_is_named(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "SHAPES", operators.SHAPES[:1])
     found = rows("global_gem", "--layout", "channels_last")

@@ -120,6 +120,7 @@ def test_several_that_all_cannot_be(cost: Cost) -> None:
     assert out.count("unsupported: ") == 2
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

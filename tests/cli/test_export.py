@@ -68,6 +68,7 @@ def test_files_give_the_accuracy_of_the_record(trained: Path, capfd: pytest.Capt
         assert accuracy == pytest.approx(record["metrics"]["test_accuracy"], abs=1 / len(images))
 
 
+@pytest.mark.slow
 def test_one_format_a_fixed_batch_a_folder_and_no_comparison(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     assert export(trained, "--format", "torch", "--batch", "4", "--output", str(folder), "--no-check") == 0

@@ -108,7 +108,7 @@ def test_what_is_to_be_said_of_the_head_stands_in_its_line(inspect: Inspect, tmp
     assert exchanged == f"head: {said}; {grid}; {added}"
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

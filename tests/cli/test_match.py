@@ -33,6 +33,7 @@ def test_matched_arms_train_and_are_tabled(train, tmp_path: Path, capsys: pytest
     assert "differs" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_wrong_ways_to_match(train, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("pooling=lip", "match=param") == 2
     assert "unknown `match` 'param'; did you mean params?" in capsys.readouterr().err

@@ -64,6 +64,7 @@ def test_each_epochs_test_accuracy_stands_beside_a_cell_of_its_own(train, tmp_pa
     assert (tmp_path / "results" / "tested" / "best_test_epoch.csv").is_file()
 
 
+@pytest.mark.slow
 def test_resampled_cells_are_a_block_of_their_own_and_equal_seeds_share_their_sample(train, tmp_path: Path) -> None:
     assert train("pooling=max,avg", "seed=0", "resample=train") == 0
     assert train("pooling=max", "seed=0") == 0

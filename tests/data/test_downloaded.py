@@ -76,6 +76,7 @@ def test_unpacked_mnist_is_read_and_kept(mnist_root):
     assert again.digest == images.digest
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [

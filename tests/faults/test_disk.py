@@ -60,6 +60,7 @@ def test_overrides_longer_than_a_file_name_may_be(train, tmp_path: Path) -> None
     assert len(record["run_id"]) < 255
 
 
+@pytest.mark.slow
 def test_a_half_written_record_is_no_record(train, tmp_path: Path) -> None:
     assert train("pooling=avg") == 0
     (path,) = (tmp_path / "results" / "adhoc").glob(f"records/*/{RECORD_FILE}")

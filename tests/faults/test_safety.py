@@ -55,12 +55,14 @@ def test_a_record_that_is_a_link_is_not_written_through(train, plan: PlanFolder,
     assert {path.name: path.read_text() for path in outside.iterdir()} == {"record.json": "precious"}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "a/../../b", "''"])
 def test_a_name_that_leads_elsewhere_is_refused(train, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(f"name={name}") == 2
     assert "`name` must be the name of a folder inside `results_dir`" in capsys.readouterr().err
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("key", ["api_key", "password", "token", "settings.api_key"])
 def test_a_secret_on_the_command_line_is_refused(train, tmp_path: Path, key: str, capsys) -> None:
     assert train("logger=wandb", f"+logger.wandb.{key}=abcdef123") == 2

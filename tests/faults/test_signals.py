@@ -109,6 +109,7 @@ def test_workers_end_in_order_when_the_command_is_killed(tmp_path: Path) -> None
     assert {record["status"] for record in records(plan).values()} == {"interrupted"}
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_takes_no_other_along(tmp_path: Path, nursery: Nursery) -> None:
     plan, sweep = planned(tmp_path, [asked("avg", seed, epochs=6) for seed in range(3)])
     with Crowd(plan, sweep, 2, nursery) as crowd:

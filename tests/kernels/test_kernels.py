@@ -71,7 +71,7 @@ GEOMETRIES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.quick(24)
+@pytest.mark.quick(11)
 @layouts
 @dtypes
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
@@ -88,7 +88,7 @@ def test_equals_plain_torch(
         torch.testing.assert_close(one, other, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
 
 
-@pytest.mark.quick(13)
+@pytest.mark.quick(6)
 @dtypes
 @pytest.mark.parametrize(
     ("geometry", "size", "layout", "streams"),
@@ -147,6 +147,7 @@ def test_threads_that_share_an_image_do_not_share_cache_lines(
     assert [spec.streaming for spec in specs] == [True, streams]
 
 
+@pytest.mark.quick(6)
 @layouts
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("size", [(1, 64, 64, 64), (5, 48, 40, 24)], ids=str)
@@ -205,6 +206,7 @@ def tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 UNITS = {torch.float32: (4, 2**-23), torch.float64: (20, 2**-52), torch.bfloat16: (0.53, 2**-7)}
 
 
+@pytest.mark.quick(17)
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("dtype", UNITS, ids=str)
 @pytest.mark.parametrize(
@@ -292,7 +294,7 @@ def test_keeps_the_map_alone_and_an_average_not_even_that(pool: TapPool2d, allow
     assert kept < kept_bytes(nn.MaxPool2d(2), x)
 
 
-@pytest.mark.quick(24)
+@pytest.mark.quick(11)
 @layouts
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("geometry", [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}], ids=str)
@@ -388,6 +390,7 @@ def test_the_second_derivative_is_that_of_plain_torch() -> None:
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", ["window", "window_gradient"])
 @layouts
 def test_is_a_good_operator_of_torch(name: str, layout: torch.memory_format) -> None:
@@ -529,6 +532,7 @@ class _MaskedLate(TapPool2d):
         return sum_of(window.mask([log(value) for value in window.values], 0.0))
 
 
+@pytest.mark.quick(2)
 @layouts
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
 def test_what_is_outside_the_map_gives_nothing_to_what_is_inside(
@@ -543,6 +547,7 @@ def test_what_is_outside_the_map_gives_nothing_to_what_is_inside(
     assert x.grad[..., 0, 0].count_nonzero() == 0
 
 
+@pytest.mark.slow
 def test_another_process_takes_the_kernel_from_the_cache(empty_cache: Path) -> None:
     code = (
         "import torch; from poolbench.pooling import MaxPool2d;"

@@ -81,7 +81,7 @@ def test_a_head_by_kernels_refuses_another_device() -> None:
     assert found > 0
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @each(lambda case: case.implementation == "fast")
 def test_the_default_device_does_not_matter(case: Case, request: pytest.FixtureRequest) -> None:
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -123,6 +123,7 @@ def test_parameters_of_another_dtype_or_memory_layout_are_taken_as_they_are(case
             torch.testing.assert_close(one, other, check_dtype=False, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.quick(15)
 @each_learned
 @pytest.mark.parametrize("shape", [(7,), (7, 7), (1, 1, 1, 1, 7)], ids=str)
 def test_parameters_of_another_size_are_an_error(case: Case, shape: tuple[int, ...]) -> None:
@@ -146,6 +147,7 @@ def test_the_error_says_what_a_formula_needs() -> None:
 # ---- maps ----
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("pool", [MaxPool2d(2), SoftPool2d(3, 2, 1), AvgTopKPool2d(2, k=2)], ids=str)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_a_map_whose_sign_torch_keeps_apart(pool: nn.Module, layout: torch.memory_format) -> None:

@@ -111,6 +111,7 @@ for fault in (
 """
 
 
+@pytest.mark.slow
 def test_a_kernel_is_compared_with_torch_before_it_is_used() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run([sys.executable, "-c", PROVEN], capture_output=True, text=True, env=environment)

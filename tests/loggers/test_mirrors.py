@@ -129,6 +129,7 @@ def test_a_logger_that_fails_is_dropped_and_the_others_go_on(tmp_path: Path, whe
     assert len((tmp_path / "csv" / "metrics.csv").read_text().splitlines()) == 4
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("where", ["config", "close"])
 def test_a_logger_that_hangs_costs_a_bounded_time_once(tmp_path: Path, where: str, targets: threading.Event) -> None:
     show(tmp_path, csv=CSV)  # imports what it needs

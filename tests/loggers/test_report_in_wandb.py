@@ -49,6 +49,7 @@ def test_records_made_without_it_become_runs_with_the_columns_of_the_tables(resu
     assert "training_ratio" in columns
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -178,9 +178,11 @@ def test_nothing_is_asked_of_a_network_and_nothing_written_elsewhere(sweep: Swee
     caches = {path.name for path in sweep.home.rglob("*") if path.is_file()}
     assert not [name for name in caches if "wandb" in name.lower()]
     assert not [path for path in sweep.home.rglob("*") if "wandb" in path.name.lower()]
-    assert {path.name for path in sweep.folder.parents[1].iterdir()} == {"home", "results", "bad_of_wandb.py"}
+    beside = {path.name for path in sweep.folder.parents[1].iterdir()} - {"__pycache__"}
+    assert beside == {"home", "results", "bad_of_wandb.py"}
 
 
+@pytest.mark.slow
 def test_where_the_runs_are_is_said_once_with_a_command_that_works_also_for_a_copy(
     sweep: Sweep, runs: dict[str, Run], tmp_path: Path
 ) -> None:

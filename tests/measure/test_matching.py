@@ -21,7 +21,7 @@ def maker(backbone: str, pooling: str) -> Callable[[Width], Assembled]:
     return lambda width: assemble(spec("backbone", backbone), spec("pooling", pooling), **images, seed=0, width=width)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["params", "macs"])
 @pytest.mark.parametrize(
     ("backbone", "pooling"), [("slides", "strided_conv"), ("slides", "lip"), ("lenet5", "lip"), ("resnet20", "lip")]

@@ -86,7 +86,7 @@ class Item(nn.Module):
         return x if x.abs().max().item() >= 0 else -x
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_pass_that_computes_nothing_finds_what_one_that_is_run_finds(pooling: str) -> None:
     arm = made("slides", pooling, (1, 16, 16))

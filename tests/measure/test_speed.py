@@ -88,6 +88,7 @@ def test_the_reference_is_timed_alone() -> None:
         assert quantity["median"] > 0
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_conditions_are_the_stated_ones(precision: str, dtype: torch.dtype, layout: str) -> None:

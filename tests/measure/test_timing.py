@@ -241,6 +241,7 @@ class TestPlacements:
         assert pair.ratio.low < 1.0 < pair.ratio.high
         assert len(pair.first) == len(pair.second) > 20 * self.placed
 
+    @pytest.mark.slow
     def test_it_settles_after_thirty_placements(self) -> None:
         clock = Clock()
         pair = alternate_placed(self.place(clock, [1.02]), budget_s=60, clock=clock)

@@ -64,7 +64,7 @@ def check_compiled(operator: Any, *maps: Tensor, backend: str) -> None:
                 torch.testing.assert_close(one, two, rtol=1e-4, atol=3e-5 if backend == "inductor" else 1e-5)
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @each(as_configured)
 def test_compiled_equals_eager(case: Case) -> None:
     check_compiled(case.operator(), example(case), backend="aot_eager")
@@ -109,7 +109,7 @@ def check_exported(case: Case) -> None:
     assert torch.equal(program.module()(x), plainly(x))
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @each(as_configured)
 def test_exported_equals_plain_torch_and_holds_no_operation_of_our_own(case: Case) -> None:
     check_exported(case)

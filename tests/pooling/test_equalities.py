@@ -77,7 +77,7 @@ def both() -> tuple[Tensor, Tensor]:
 # ---- torch ----
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(5)
 @implementations
 @each_geometry
 @pytest.mark.parametrize("dilation", [1, 2])
@@ -98,7 +98,7 @@ def test_avg_is_torchs(geometry: Any, count_include_pad: bool, implementation: s
     check_equal(ours, nn.AvgPool2d(kernel, stride, padding, ceil_mode, count_include_pad), *both())
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @implementations
 @pytest.mark.parametrize("geometry", WHOLE, ids=str)
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.5])
@@ -129,6 +129,7 @@ def test_fractional_max_of_a_whole_ratio_is_torchs() -> None:
 # ---- timm and kornia ----
 
 
+@pytest.mark.quick(4)
 @implementations
 @pytest.mark.parametrize("blur_size", [3, 5])
 @pytest.mark.parametrize("size", [(9, 10), (8, 13)], ids=str)
@@ -139,6 +140,7 @@ def test_blur_is_that_of_timm(blur_size: int, size: tuple[int, int], implementat
     check_equal(ours, Theirs(CHANNELS, blur_size).double(), images(2, CHANNELS, *size))
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("kernel_size", [3, (1, 5), (5, 3)])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_median_is_that_of_timm(kernel_size: Any, stride: int) -> None:
@@ -263,6 +265,7 @@ LIMITS: dict[str, Callable[[], tuple[Any, Callable[[Tensor], Tensor], float]]] =
 }
 
 
+@pytest.mark.quick(19)
 @pytest.mark.parametrize("name", LIMITS)
 def test_meets_another_operator(name: str) -> None:
     one, other, tolerance = LIMITS[name]()

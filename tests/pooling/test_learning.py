@@ -52,7 +52,7 @@ def test_what_learns_is_seen() -> None:
     assert {"mixed-fast", "strided_conv-torch", "mixed[channel]-fast"} <= LEARNED.keys()
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("case", LEARNED.values(), ids=LEARNED)
 def test_learns_what_no_fixed_pooling_can(case: Case) -> None:
     """From its start, as a network builds it, to the same operator with every parameter moved."""

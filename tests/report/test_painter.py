@@ -26,6 +26,7 @@ def files(results: Any) -> dict[str, bytes]:
 
 
 class TestPainter:
+    @pytest.mark.slow
     def test_who_draws_makes_no_difference(self, results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         results.grid(blocks=[("slides", "digits")], variants=["max", "avg"], seeds=3)
         alone = files(results)

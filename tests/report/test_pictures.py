@@ -36,6 +36,7 @@ def records(folder: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("records/*/record.json"))]
 
 
+@pytest.mark.slow
 def test_every_cell_keeps_the_same_images_with_their_truth(folder: Path) -> None:
     scenes = DigitScenes(train_scenes=24, test_scenes=13).scenes("test")
     for record in records(folder):

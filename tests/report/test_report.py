@@ -188,7 +188,7 @@ class TestWarnings:
 
 @pytest.mark.usefixtures("_no_pictures")
 class TestTerminal:
-    @pytest.mark.quick(2)
+    @pytest.mark.quick(1)
     @pytest.mark.parametrize("width", [70, 80, 100, 120])
     @pytest.mark.parametrize("variants", [SIX, TWELVE], ids=["six", "twelve"])
     def test_no_line_too_long_and_no_figure_cut(self, results: Any, width: int, variants: list[str]) -> None:
@@ -323,6 +323,7 @@ class TestFiles:
         tables = len({path.stem for path in made.files if path.suffix == ".csv"})
         assert f"report.html, {tables} tables (.csv, .parquet)" in text.replace("\n", " ")
 
+    @pytest.mark.slow
     def test_equal_records_give_equal_bytes(self, new_results: Callable[[str], Any]) -> None:
         contents = []
         for _ in range(2):
@@ -355,6 +356,7 @@ class TestFiles:
         assert not (results.folder / "forest.svg").exists()
         assert (results.folder / "accuracy.svg").is_file()
 
+    @pytest.mark.slow
     def test_settings_of_matplotlib_change_nothing_and_are_kept(self, results: Any) -> None:
         results.add()
         printed(results)

@@ -109,7 +109,7 @@ def test_nothing_but_reading_is_answered(server: PageServer, method: str) -> Non
     assert ask(server, "/", method)[0] == 501
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "path",
     [

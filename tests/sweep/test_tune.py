@@ -123,6 +123,7 @@ def test_the_same_command_goes_on_where_it_was_ended(tune: Callable[..., int], t
     assert again == [line.rpartition(",")[0].rpartition(",")[0] for line in whole.splitlines()]
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "wrong", ["tune=0", "tune=many", "tune={points: 2, spaces: {}}", "tune={space: {a.b: [1, 2]}}"]
 )

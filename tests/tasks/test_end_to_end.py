@@ -180,6 +180,7 @@ def test_a_custom_task(train, tmp_path: Path):
         assert set(stored["score"].tolist()) <= {0.0, 1.0}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [

@@ -105,6 +105,7 @@ def test_a_name_that_is_not_ours(tmp_path: Path, name: str, caplog: pytest.LogCa
     assert "its name is not one that poolbench gives" in caplog.text
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("changed", "says"),
     [

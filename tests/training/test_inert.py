@@ -66,6 +66,7 @@ def test_what_no_step_depends_on_is_found(optimizer: dict, schedule: dict | None
 WRITTEN = {"optimizer": adam(lr=0.003, weight_decay=0.01), "schedule": ONE_CYCLE | {"max_lr": 0.003}}
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     ("optimizer", "schedule", "says"),
     [

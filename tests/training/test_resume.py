@@ -52,7 +52,7 @@ def in_pieces(folder: Path, steps: int, every_s: float = 0.0, **arguments: Any) 
     raise AssertionError("it never ends")
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("stop", range(1, 4 * STEPS + 1))
 def test_stopped_at_any_step(tmp_path: Path, whole: dict[str, Any], stop: int) -> None:
     with pytest.raises(Stopped, match="SIGTERM"):
@@ -209,6 +209,7 @@ class Failing(L.Callback):
             raise self.error
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "error", [RuntimeError("boom"), KeyboardInterrupt(), Stopped("SIGINT"), SystemExit(3)], ids=repr
 )

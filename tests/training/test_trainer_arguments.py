@@ -54,7 +54,7 @@ def figures(trainer: dict[str, Any], recipe: dict[str, Any]) -> str:
     return repr(run(trainer=TRAINER | trainer, protocol=protocol(**slow, epochs=6, **recipe)).history)
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(("name", "value", "beside", "recipe"), CHANGING)
 def test_what_changes_figures_changes_them(name: str, value: Any, beside: dict, recipe: dict) -> None:
     assert figures(beside | {name: value}, recipe) != figures(beside, recipe)

@@ -70,6 +70,7 @@ def test_what_is_not_a_number_stays_so(case: Case, monkeypatch: pytest.MonkeyPat
     assert torch.equal(sorted_(x).isnan(), formula(x).isnan())
 
 
+@pytest.mark.quick(13)
 @each_ranked
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_summed_in_float32(case: Case, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +110,7 @@ def test_draws_by_rank_have_their_chances() -> None:
         assert abs(share - 0.5 ** (rank + 1)) < 4 * math.sqrt(0.25 / 4000)
 
 
+@pytest.mark.quick(7)
 @pytest.mark.parametrize("name", RANKED)
 def test_a_large_window_has_no_long_formula(name: str) -> None:
     """By operations, which a slow machine cannot change: what would take the square of its values is sorted."""
@@ -123,6 +125,7 @@ def test_a_large_window_has_no_long_formula(name: str) -> None:
         assert operator.work((CHANNELS, size, size)).operations > size * size
 
 
+@pytest.mark.slow
 def test_what_is_not_ranked_grows_with_the_window_alone() -> None:
     """By operations, which a slow machine cannot change: a formula's graph of n values has some dozens for each."""
     tried = 0

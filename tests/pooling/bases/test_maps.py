@@ -74,7 +74,7 @@ def redrawn(operator: nn.Module, x: Tensor) -> Tensor:
 # ---- numbers ----
 
 
-@pytest.mark.quick(72)
+@pytest.mark.quick(33)
 @each_choosing
 @layouts
 @pytest.mark.parametrize("dtype", WHOLE + UNSIGNED, ids=str)
@@ -106,7 +106,7 @@ def test_max_pooling_of_whole_numbers_is_torchs_own() -> None:
         assert torch.equal(MaxPool2d(3, 2, 1)(x), nn.MaxPool2d(3, 2, 1)(x))
 
 
-@pytest.mark.quick(30)
+@pytest.mark.quick(14)
 @each()
 def test_what_computes_with_its_values_refuses_whole_numbers(case: Case) -> None:
     check_whole_numbers(case)
@@ -131,6 +131,7 @@ def check_whole_numbers(case: Case) -> None:
                 operator.train(training)(x)
 
 
+@pytest.mark.quick(14)
 @each_head
 def test_heads_that_compute_refuse_whole_numbers(spec: dict[str, Any]) -> None:
     head, x = head_for(spec), torch.randint(256, (2, 4, 6, 5), dtype=torch.uint8)
@@ -181,7 +182,7 @@ def test_what_torch_hardly_computes_with_is_refused(operator: nn.Module) -> None
 # ---- dimensions ----
 
 
-@pytest.mark.quick(12)
+@pytest.mark.quick(6)
 @each_head
 def test_heads_take_one_map_without_its_batch(spec: dict[str, Any]) -> None:
     head, x = head_for(spec), torch.rand(2, 4, 6, 5) + 0.1
@@ -199,7 +200,7 @@ def test_heads_refuse_other_dimensions(spec: dict[str, Any], shape: tuple[int, .
             head(torch.rand(shape))
 
 
-@pytest.mark.quick(24)
+@pytest.mark.quick(11)
 @each(as_configured, specs=CASES | SEQUENCES)
 def test_windows_take_one_map_without_its_batch_and_refuse_other_dimensions(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, *(8, 8)[: case.kind.spatial])
@@ -231,7 +232,7 @@ def test_torch_fx_takes_an_operator_for_a_leaf(case: Case) -> None:
     check_leaf(case.operator(), case.images(2, CHANNELS, 8, 8))
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @each_head
 def test_torch_fx_takes_a_head_for_a_leaf(spec: dict[str, Any]) -> None:
     head = head_for(spec)

@@ -162,7 +162,7 @@ def check_ratio(name: str, work: int, reference: int) -> None:
 # ---- operations ----
 
 
-@pytest.mark.quick(20)
+@pytest.mark.quick(9)
 @each(as_configured)
 def test_operations_are_those_of_the_reference(case: Case) -> None:
     for size, geometry in without_overhang(case.kind).items():
@@ -205,6 +205,7 @@ def check_by_torch(operator: Any, x: Tensor) -> None:
     assert work.operations + additions == counted(operator, x)
 
 
+@pytest.mark.quick(10)
 @each(written_by_hand)
 def test_operations_without_a_traced_formula_are_those_that_torch_does(case: Case) -> None:
     for own in [{}, *MORE_WINDOWS.get(case.name, [])]:
@@ -234,6 +235,7 @@ def test_windows_of_more_than_one_value_are_work(case: Case) -> None:
         assert operator.work((CHANNELS, 9, 8)).operations >= CHANNELS * rows * columns
 
 
+@pytest.mark.quick(21)
 @each(as_configured)
 def test_work_is_that_of_evaluation(case: Case) -> None:
     operator = case.operator()
@@ -281,7 +283,7 @@ def check_bytes(operator: Any, x: Tensor) -> None:
     assert operator.work(x.shape[1:]) == operator.work(x.shape[1:], itemsize=4)
 
 
-@pytest.mark.quick(20)
+@pytest.mark.quick(9)
 @each(as_configured)
 def test_bytes_are_those_of_map_parameters_and_result(case: Case) -> None:
     for geometry in geometries_of(case.kind):
@@ -300,7 +302,7 @@ def test_bytes_of_a_head_are_those_of_map_parameters_and_features(name: str) -> 
 LINES = {"blur", "blurred_strided_conv", "lip", "lip_bottleneck", "lps", "max_blur", "space_to_depth", "tips"}
 
 
-@pytest.mark.quick(16)
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if one_dimensional(spec)])
 def test_sequences_are_maps_of_one_row(name: str) -> None:
     spec = one_dimensional(SPECS[name])

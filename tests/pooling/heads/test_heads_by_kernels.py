@@ -53,7 +53,7 @@ def plainly(head: HeadPool2d) -> HeadPool2d:
     return plain
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each_with_kernels
 @sizes
 @layouts
@@ -72,6 +72,7 @@ def test_kernels_and_the_formula_agree(
         torch.testing.assert_close(fast.double(), expected, rtol=TOLERANCES[dtype], atol=tolerance)
 
 
+@pytest.mark.quick(2)
 @each_with_kernels
 def test_rounding_the_windows_to_half_precision_stays_within_that_of_the_result(
     kind: type[HeadPool2d], own: dict[str, Any]
@@ -107,7 +108,7 @@ def test_where_windows_are_many_they_are_taken_by_windows_too(
     assert taken == [(399, 1, 4) if layout == torch.channels_last else (19, 21, 4)], "its windows count differently"
 
 
-@pytest.mark.quick(40)
+@pytest.mark.quick(18)
 @each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("size", [(2, 4, 8, 8), (8, 4, 64, 64)], ids=str)
@@ -121,6 +122,7 @@ def test_says_what_computes(spec: dict[str, Any], dtype: torch.dtype, size: tupl
     assert (reason == "") == (answer == "fast")
 
 
+@pytest.mark.quick(14)
 @each
 def test_torch_can_be_asked_for(spec: dict[str, Any]) -> None:
     head: nn.Module = build(spec | {"implementation": "torch"}, CONTEXT, where="head")
@@ -160,6 +162,7 @@ def test_why_not_a_kernel() -> None:
     assert ClassMaps(16, 16, GlobalGeMPool2d()).implementation_for(x[:1, :, :4, :4])[0] == "torch", "fewer values"
 
 
+@pytest.mark.quick(2)
 @each_with_kernels
 def test_only_the_heads_own_numbers_are_parameters(kind: type[HeadPool2d], own: dict[str, Any]) -> None:
     head = kind(**own)
@@ -176,7 +179,7 @@ def test_only_the_heads_own_numbers_are_parameters(kind: type[HeadPool2d], own: 
         assert torch.equal(other(x), head(x))
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @each_with_kernels
 @sizes
 @layouts
@@ -194,7 +197,7 @@ def test_infinite_values_and_nan(
     assert all(each.isfinite().all() for each in gradients), "no image sees another's"
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("p", [-3.0, 0.1, 3.0, 30.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @layouts
@@ -227,7 +230,7 @@ def test_ties_keep_the_whole_gradient(kind: type[HeadPool2d], layout: torch.memo
     torch.testing.assert_close(gradient.sum((2, 3)), torch.ones(UNEVEN[:2]), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @each_with_kernels
 def test_second_derivatives(kind: type[HeadPool2d], own: dict[str, Any]) -> None:
     head, x = kind(**own).double(), values(*EVEN).requires_grad_()

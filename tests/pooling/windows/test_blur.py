@@ -45,6 +45,7 @@ def test_filters_are_rows_of_pascals_triangle() -> None:
         assert binomial(size) == [number / sum(row) for number in row]
 
 
+@pytest.mark.quick(7)
 @each_size
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
 def test_the_inner_blur_is_a_convolution(blur_size: int, implementation: str) -> None:
@@ -75,7 +76,7 @@ def test_extension_by_a_negative_number_takes_away() -> None:
         assert torch.equal(pad(x, (-1, 2), (2, -1), mode), whole[:, :, 1:, :-1])
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @each_size
 @each_geometry
 def test_small_maps_are_blurred_too(blur_size: int, geometry: dict[str, int]) -> None:
@@ -152,6 +153,7 @@ def test_equals_its_formula(
         assert gradient.is_contiguous(memory_format=layout)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["first", "second"])
 @pytest.mark.parametrize("mode", ["reflect", "circular", "replicate"])
 def test_extension_has_derivatives(mode: str, check: Callable[..., bool]) -> None:

@@ -159,6 +159,7 @@ def test_both_sequences_evaluate_alike(kind: dict[str, object]) -> None:
     assert torch.equal(pools[0](x), pools[1](x))
 
 
+@pytest.mark.quick(4)
 @each_kind
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_of_equal_values_the_first_in_reading_has_the_gradient(

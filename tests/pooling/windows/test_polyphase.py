@@ -85,7 +85,7 @@ def test_features_of_a_circular_network_do_not_change(learn: bool) -> None:
 # ---- the choice ----
 
 
-@pytest.mark.quick(12)
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("padding_mode", ["circular", "replicate"])
 @pytest.mark.parametrize("maximum", [True, False])
 @pytest.mark.parametrize("own", [{"norm": 1}, {"norm": 3.5}, {"norm": float("inf")}, {"hidden": 2}], ids=str)

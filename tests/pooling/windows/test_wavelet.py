@@ -42,7 +42,7 @@ def test_filters_are_those_of_pywavelets(wavelet: str) -> None:
     assert sum(h * h for h in FILTERS[wavelet]) == pytest.approx(1)
 
 
-@pytest.mark.quick(16)
+@pytest.mark.quick(8)
 @each_extension
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("normalise", [False, True])
@@ -162,7 +162,7 @@ def test_half_precision_is_computed_in_float32_also_under_autocast(wavelet: str,
         torch.testing.assert_close(operator(x.float()), exact.float())
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @each_extension
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["first", "second"])
 def test_gradient(wavelet: str, extension: str, check) -> None:  # type: ignore[no-untyped-def]

@@ -198,6 +198,7 @@ class TestPlots:
         assert opened.column("difference_holm_low")[row] in tip
         assert opened.column("test_accuracy_mean")[row] in tip
 
+    @pytest.mark.slow
     def test_choosing_in_one_marks_in_all(self, opened: Page) -> None:
         mark = opened.mark("trade", "gap")
         opened.js("arguments[0].scrollIntoView({block: 'center'})", mark)
@@ -229,6 +230,7 @@ class TestPlots:
 
 
 class TestCell:
+    @pytest.mark.slow
     def test_opens_and_closes(self, opened: Page) -> None:
         opened.one("#arms .seed").click()
         dialog = opened.one("#cell")

@@ -168,6 +168,7 @@ class TestUnreadable:
         assert [problem.path for problem in loaded.problems] == [copied]
         assert len(loaded.records) == 1
 
+    @pytest.mark.quick(2)
     @pytest.mark.parametrize("key", ["files", "times", "block_id", "arm_id"])
     def test_a_part_of_another_kind(self, results: Any, key: str) -> None:
         results.add(seed=0)
@@ -176,6 +177,7 @@ class TestUnreadable:
         assert [problem.path for problem in content.problems] == [path]
         assert key in content.problems[0].reason
 
+    @pytest.mark.quick(2)
     @pytest.mark.parametrize(
         ("text", "says"),
         [

@@ -42,6 +42,7 @@ class TestFailuresCount:
         assert said.index("fails more often") < said.index("2 of 5 cells diverged")
         assert "better" not in said
 
+    @pytest.mark.quick(3)
     @pytest.mark.parametrize(
         ("failed", "verdict"),
         [

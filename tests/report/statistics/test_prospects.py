@@ -44,6 +44,7 @@ def test_nothing_is_known_where_seeds_do_not_vary() -> None:
     assert prospect(Paired(1, 0.01, math.nan, math.nan, math.nan), level=0.95, margin=0.005, alpha=ALPHA) is None
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("mean", "std"), [(0.01, 0.01), (0.0, 0.003), (0.02, 0.015)])
 @pytest.mark.parametrize("images", [None, 1000])
 def test_the_chance_is_that_of_runs_drawn_from_the_posterior(mean: float, std: float, images: int | None) -> None:

@@ -25,10 +25,12 @@ from turns import markdown, shown
 
 from poolbench.backbones import assemble
 from poolbench.data import Batches, HeldImages, open_dataset, split
-from poolbench.measure.machine import machine, set_allocator
+from poolbench.measure.allocator import ALLOCATOR
+from poolbench.measure.machine import machine
 from poolbench.measure.timing import median_interval
 from poolbench.paths import conf_dir
-from poolbench.training import Checkpoints, Protocol, fit
+from poolbench.training import Checkpoints, Protocol
+from poolbench.training.fit import fit
 from poolbench.training.resume import MEMORY
 
 BACKBONES = ("slides", "resnet20", "resnet18")
@@ -158,7 +160,7 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
     every_s = Protocol.of(chosen("protocol", "default")).checkpoint_every_s
-    allocator = set_allocator("keep")
+    allocator = ALLOCATOR.set("keep")
     print(f"{machine()['machine']}, {torch.get_num_threads()} threads, allocator {allocator}\n")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         found = {backbone: costs(backbone, arguments.epochs, every_s, Path(name) / backbone) for backbone in BACKBONES}

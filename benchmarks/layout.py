@@ -16,7 +16,8 @@ import torch
 from turns import Rival, in_turns, markdown, ratio, serve, shown
 
 from poolbench.kernels.precision import FORMATS
-from poolbench.measure.machine import machine, set_allocator
+from poolbench.measure.allocator import ALLOCATOR
+from poolbench.measure.machine import machine
 from poolbench.measure.speed import DTYPES, inference_step, training_step
 from poolbench.measure.timing import median_interval
 
@@ -41,7 +42,7 @@ def network_of(backbone: str) -> torch.nn.Module:
 
 def serve_rival(text: str) -> None:
     given = json.loads(text)
-    set_allocator("keep" if given["allocator"] == "keep" else "system")
+    ALLOCATOR.set("keep" if given["allocator"] == "keep" else "system")
     torch.set_num_threads(given["threads"])
     actions: dict[str, tuple[Callable[[], object], int]] = {}
 

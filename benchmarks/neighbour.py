@@ -16,7 +16,8 @@ from typing import Any
 
 from turns import markdown, shown
 
-from poolbench.measure.machine import machine, set_allocator
+from poolbench.measure.allocator import ALLOCATOR
+from poolbench.measure.machine import machine
 from poolbench.measure.timing import Interval
 
 SETTLE_S = 1.0
@@ -110,7 +111,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.be_busy:
         be_busy()
-    allocator = set_allocator("keep")
+    allocator = ALLOCATOR.set("keep")
     both = side_by_side(arguments)
     print(
         f"{machine()['machine']}, {machine()['cores']} cores, load {os.getloadavg()[0]:.1f}; {arguments.backbone}, "

@@ -7,6 +7,8 @@ freedom for the blocks' own variances, and one variance of all blocks.
 
 import argparse
 import math
+import tarfile
+import tempfile
 import time
 from pathlib import Path
 
@@ -93,19 +95,29 @@ def recorded(folder: Path) -> list[list[str]]:
     return rows
 
 
+def archived(archive: Path) -> list[list[str]]:
+    """Return the same of a results folder that is packed."""
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+        return recorded(Path(folder))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=2000, help="families a row (%(default)s)")
     parser.add_argument("--arms", type=int, default=5, help="beside the reference (%(default)s)")
     parser.add_argument("--points", type=float, default=1.0, help="a true difference (%(default)s)")
-    parser.add_argument("--results", type=Path, nargs="*", default=[], help="results folders that are shown, too")
+    parser.add_argument(
+        "--results", type=Path, nargs="*", default=[], help="results folders, or archives of one, that are shown, too"
+    )
     arguments = parser.parse_args()
     began = time.monotonic()
     for folder in arguments.results:
         heading = ["arm", "images independent", "p, Holm", "images shared", "p, Holm", "verdict"]
         print(f"{folder}: difference over blocks, points, ± half its own 95 % interval\n")
-        print(markdown(heading, recorded(folder)), "\n")
-    heading = ["", "seeds", "any false", "Welch's: any false", "pooled: any false", "found", "in every block"]
+        print(markdown(heading, archived(folder) if folder.is_file() else recorded(folder)), "\n", flush=True)
+    found = f"{arguments.points:g} point{'s' * (arguments.points != 1)} found"
+    heading = ["4 blocks", "seeds", "any false", "Welch: any false", "one variance: any false", found, "in every block"]
     rows = [
         [name, str(seeds), *row(spread, arguments.arms, seeds, arguments.times, arguments.points)]
         for name, spread in SPREADS.items()

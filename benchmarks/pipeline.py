@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from turns import Rival, in_turns, markdown, ratio, serve, shown
 
-from poolbench.measure.machine import machine, set_allocator
+from poolbench.measure.allocator import ALLOCATOR
+from poolbench.measure.machine import machine
 from poolbench.measure.timing import median_interval
 
 SIZE, CLASSES, BATCH = 32, 10, 128
@@ -116,7 +117,7 @@ def poolbench(protocol: Any, train_count: int, val_count: int) -> float:
 
     from poolbench.data import Batches, HeldImages
     from poolbench.sweep.progress import SweepProgress
-    from poolbench.training import fit
+    from poolbench.training.fit import fit
 
     shared = {"seed": 0, "mean": MEAN, "std": STD, "memory_format": protocol.torch_memory_format}
     crop_flip = {"crop_padding": 4, "flip": True}
@@ -137,7 +138,7 @@ def poolbench(protocol: Any, train_count: int, val_count: int) -> float:
 
 def serve_rival(text: str) -> None:
     given = json.loads(text)
-    set_allocator(SETTINGS[given["name"]][2])
+    ALLOCATOR.set(SETTINGS[given["name"]][2])
     if given["threads"]:
         torch.set_num_threads(given["threads"])
     train = customary if given["name"] == "customary" else poolbench

@@ -65,7 +65,7 @@ def main() -> None:
     noises = [noise for noise in NOISES if noise.images <= arguments.most_images]
     rows = [[n.name, *chances(n, arms, 3, arguments.spread / 100, times)] for n in noises]
     print(f"undecided after 3 seeds, true differences of std {arguments.spread:g} points: predicted / came, per cent\n")
-    print(markdown(["", *(f"{n} seeds" for n in SEEDS), "`seeds_to_decide` promised, %"], rows), "\n", flush=True)
+    print(markdown(["", *(f"{n} seeds" for n in SEEDS), "`seeds_to_decide` promised"], rows), "\n", flush=True)
     rows = [[n.name, *(overstated(n, arms, s, arguments.points, times) for s in (3, 5, 10))] for n in noises]
     print(f"better by {arguments.points:g} points: what it shows where it is called better (and how often that is)\n")
     print(markdown(["", "3 seeds", "5 seeds", "10 seeds"], rows), "\n")

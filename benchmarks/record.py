@@ -1,9 +1,12 @@
-"""Run benchmarks and keep what they printed, with machine, date and versions: what docs/performance.md is made of.
+"""Run benchmarks and keep what they printed, with machine, date and versions: what pages of docs/ are made of.
 
     python benchmarks/record.py training audit     # those two; without a name, all of figures.yaml (about an hour)
-    python docs/make_performance.py                # makes the page
+    python docs/make_performance.py                # makes docs/performance.md
+    python benchmarks/record.py ties               # of simulations.yaml, which are run by name alone
+    python docs/make_statistics.py                 # puts their tables into docs/statistics.md
 
-Nothing else should run meanwhile; the load of the machine before a benchmark is kept with its figures.
+Nothing else should run meanwhile where time is measured; the load of the machine before a benchmark is kept with its
+figures.
 """
 
 import argparse
@@ -26,6 +29,8 @@ from poolbench.whole_file import replacing
 TOP = Path(__file__).resolve().parent.parent
 KEPT = TOP / "docs" / "performance"
 FIGURES = Path(__file__).with_name("figures.yaml")
+KEPT_SIMULATIONS = TOP / "docs" / "simulations"
+SIMULATIONS = Path(__file__).with_name("simulations.yaml")
 
 
 def arguments_of(command: str) -> list[str]:
@@ -57,16 +62,18 @@ def run(command: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    known = yaml.safe_load(FIGURES.read_text(encoding="utf-8"))
+    figures = {name: one["command"] for name, one in yaml.safe_load(FIGURES.read_text(encoding="utf-8")).items()}
+    known = figures | yaml.safe_load(SIMULATIONS.read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
-    chosen = parser.parse_args().names or list(known)
+    chosen = parser.parse_args().names or list(figures)
     if unknown := [name for name in chosen if name not in known]:
         parser.error(f"unknown {', '.join(unknown)}; there are {', '.join(known)}")
-    KEPT.mkdir(exist_ok=True)
     for name in chosen:
-        found = run(" ".join(known[name]["command"].split()))
-        with replacing(KEPT / f"{name}.json") as file:
+        found = run(" ".join(known[name].split()))
+        folder = KEPT if name in figures else KEPT_SIMULATIONS
+        folder.mkdir(exist_ok=True)
+        with replacing(folder / f"{name}.json") as file:
             file.write((json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
         print(f"{name}: {found['seconds']} s, load before it {found['load_before']}", flush=True)
 

@@ -1,6 +1,7 @@
-"""What a sweep costs beside its training: a claim, and a thousand finished cells that are skipped.
+"""What a sweep costs beside its training: a claim, a thousand finished cells that are skipped, workers side by side.
 
-The thousand cells are made, not trained: one is, and its record stands for the others under their own names.
+The thousand cells are made, not trained: one is, and its record stands for the others under their own names. Workers:
+one seed of the quickstart, by two workers with one thread each and by one with two threads, in turns.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from turns import in_turns, ratio, shown
 
 from poolbench.cli.command_line import CommandLine
 from poolbench.cli.compose import composing
@@ -75,6 +78,26 @@ def skipped(count: int, top: Path) -> list[str]:
     ]
 
 
+def workers(rounds: int, top: Path) -> str:
+    """Return how long two workers with one thread each take beside one worker with two threads."""
+    rivals = {
+        "two workers, a thread each": ["launcher=processes", "launcher.workers=2", "threads=1"],
+        "one worker, two threads": ["launcher=local", "threads=2"],
+    }
+
+    def seconds(name: str) -> float:
+        folder = tempfile.mkdtemp(dir=top)
+        command = ["experiment=quickstart", "seed=0", "speed.measure=false", f"results_dir={folder}", *rivals[name]]
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "poolbench", "train", *command], check=True, capture_output=True)
+        return time.perf_counter() - began
+
+    taken = in_turns(list(rivals), seconds, rounds)
+    two, one = (statistics.median(taken[name]) for name in rivals)
+    beside = shown(ratio(*(taken[name] for name in rivals)))
+    return f"12 cells of the quickstart: two workers {two:.0f} s, one with two threads {one:.0f} s, ratio {beside}"
+
+
 def _plan(arguments: list[str], plan: PlanFolder) -> tuple[list[Path], float]:
     """Compose and plan the cells, and return their records' folders and the seconds."""
     from poolbench.sweep.planning import plan_cells
@@ -96,7 +119,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--claims", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=0, help="of workers side by side (%(default)s: none)")
     known = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if known.rounds:
+            print(workers(known.rounds, Path(folder)))
     os.environ["OMP_NUM_THREADS"] = "1"
     print(claims(known.claims))
     with tempfile.TemporaryDirectory() as folder:

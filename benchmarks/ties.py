@@ -89,8 +89,8 @@ def main() -> None:
                 row += edge(images, anew, difference, arms, seeds, times)
             rows.append(row)
     heading = ["images", "outcomes drawn anew"]
-    for where in ("at the margin", "at twice the margin"):
-        heading += [f"{where}: tie, a comparison", f"{where}: any of {arms}", f"{where}: before"]
+    for where in ("the margin", "twice the margin"):
+        heading += [f"off by {where}: a tie, each arm", f"any of {arms}", "before"]
     print(f"{times:,} families of {arms} arms that differ, {seeds} seeds: called a tie, per cent\n")
     print(markdown(heading, rows), "\n", flush=True)
     rows = [[f"{100 * std:g}", *true_ties(std, seeds, arms, times)] for std in (0.001, 0.002, 0.003, 0.005)]

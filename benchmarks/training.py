@@ -30,12 +30,14 @@ from turns import markdown, ratio, shown
 
 from poolbench.backbones import assemble
 from poolbench.data import Batches, HeldImages
-from poolbench.measure.machine import machine, set_allocator
+from poolbench.measure.allocator import ALLOCATOR
+from poolbench.measure.machine import machine
 from poolbench.measure.timing import median_interval
 from poolbench.paths import conf_dir
 from poolbench.sweep.progress import SweepProgress
 from poolbench.tasks import Classification, Segmentation, Task
-from poolbench.training import Protocol, fit
+from poolbench.training import Protocol
+from poolbench.training.fit import fit
 from poolbench.training.module import EpochSums
 from poolbench.training.protocol import LIGHTNING_PRECISION
 
@@ -313,7 +315,7 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    allocator = set_allocator("keep")
+    allocator = ALLOCATOR.set("keep")
     print(f"{machine()['machine']}, {torch.get_num_threads()} threads, allocator {allocator}\n")
     sizes = (arguments.image_size, arguments.classes)
     one = (arguments.backbone, arguments.batch_size, arguments.steps, arguments.epochs, *sizes)

@@ -12,8 +12,8 @@ PAGE = DOCS / "performance.md"
 HEAD = """# How fast it is
 
 `python docs/make_performance.py` makes this page from what the commands printed; `python benchmarks/record.py NAME`
-runs one and keeps its output in `docs/performance/`. A ratio is taken side by side in one run; 95 % intervals stand in
-brackets. Machines differ, and so do hours of one machine: compare ratios, not absolute figures.
+runs one and keeps its output in `docs/performance/`. A ratio is measured in turns in one run; 95 % intervals are in
+brackets. Machines differ, and one machine differs from hour to hour: compare ratios, not absolute numbers.
 
 | what | figure | command | machine, date |
 | --- | --- | --- | --- |

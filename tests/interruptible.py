@@ -25,7 +25,9 @@ from torch import Tensor, nn
 import poolbench.pooling
 from poolbench.spec import build
 from poolbench.streams import drawing, stream
-from poolbench.training import Checkpoints, Fitted, Protocol, fit
+from poolbench.training import Checkpoints, Protocol
+from poolbench.training.fit import fit
+from poolbench.training.history import Fitted
 
 TRAINER = {"accelerator": "cpu"}
 RECIPE: dict[str, Any] = {

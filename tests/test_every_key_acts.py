@@ -19,7 +19,8 @@ from poolbench.data import Batches, StreamedImages, open_dataset
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.loggers import Mirrors
 from poolbench.paths import conf_dir
-from poolbench.training import Protocol, fit
+from poolbench.training import Protocol
+from poolbench.training.fit import fit
 from poolbench.training.inert import inert_settings
 
 MAX = {"name": "max", "downsample": {"_target_": "poolbench.pooling.MaxPool2d"}, "head": None}

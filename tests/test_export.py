@@ -72,7 +72,7 @@ def network(
     return Normalised(made, mean=[0.3], std=[0.4]) if normalised else made
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @FORMATS
 @pytest.mark.parametrize(
     ("backbone", "variant"),
@@ -197,7 +197,7 @@ def test_cells_of_unequal_sizes_which_onnx_lacks(size: tuple[int, int], tmp_path
     assert done.difference == 0
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @FORMATS
 @pytest.mark.parametrize("size", [(2, 3), (7, 9)])
 def test_means_of_cells_of_unequal_sizes(size: tuple[int, int], format: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from poolbench.cli import main
 NOBODY = "~no_such_user/x"
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("command", "argument"),
     [
@@ -47,7 +48,7 @@ def test_a_home_that_nobody_knows(
     line = capsys.readouterr().err.splitlines()[-1]
     assert argument in line
     assert (
-        f"must be a path whose `~` is known, and here nobody knows that home: write it out, or set HOME; got '{NOBODY}'"
+        f"must be a path whose `~` can be expanded, but that home is unknown: write it out, or set HOME; got '{NOBODY}'"
         in line
     )
     assert list(tmp_path.iterdir()) == []

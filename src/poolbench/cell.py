@@ -24,7 +24,7 @@ from poolbench.own_code import own_code
 from poolbench.record import GROUPS, Identity, identify, title
 from poolbench.settings import Settings
 from poolbench.spec import TARGET, check_values, locate
-from poolbench.training import Protocol, resolve_device, trainer_arguments
+from poolbench.training import Protocol, resolve_device
 
 MATCH = "match"
 Shape = tuple[int, ...]
@@ -140,6 +140,8 @@ class Cell:
             settings: what the sweep asks beside.
             datasets: those that are open already; equal ones are shared.
         """
+        from poolbench.training.trainer_arguments import trainer_arguments  # loads Lightning
+
         design = Design.of(config, labels)
         trainer_arguments(design.config["trainer"] or {}, design.protocol)
         Mirrors.check(settings.loggers or {})
@@ -219,8 +221,8 @@ class Cell:
         changed = sorted(key for key in {*self.files, *now} if self.files.get(key) != now.get(key))
         if changed:
             raise ConfigurationError(
-                f"`{changed[0]}`: the file has changed, or is gone, since the cell was planned, whose identity stands "
-                "for its content: put it back, or start the sweep again for the new one"
+                f"`{changed[0]}`: the file was changed or removed after the cell was planned, and the cell's identity "
+                "includes its content: put it back, or start the sweep again for the new one"
             )
 
 

@@ -132,15 +132,15 @@ class Experiment:
         return found if self.declared is None else found | {"declared": self.declared.content()}
 
 
-def _settings(told: Any, place: str) -> dict[str, Any]:
+def _settings(given: Any, place: str) -> dict[str, Any]:
     """Return the settings of a backbone as they were given, by name alone or as a mapping."""
-    if told is None:
+    if given is None:
         return {}
-    found = {"name": told} if isinstance(told, str) and told else told
+    found = {"name": given} if isinstance(given, str) and given else given
     if not isinstance(found, Mapping) or not found or not all(isinstance(key, str) for key in found):
         raise ConfigurationError(
             f"{place}`reference_backbone` must be the name of a backbone, or some of its settings such as "
-            f"{{frames: none}}, got {told!r}"
+            f"{{frames: none}}, got {given!r}"
         )
     return dict(found)
 

@@ -26,7 +26,7 @@ def expanded(path: str | Path, argument: str = "") -> Path:
     except RuntimeError as error:
         named = f"`{argument}` " if argument else ""
         raise ConfigurationError(
-            f"{named}must be a path whose `~` is known, and here nobody knows that home: write it out, or set HOME; "
+            f"{named}must be a path whose `~` can be expanded, but that home is unknown: write it out, or set HOME; "
             f"got {str(path)!r}"
         ) from error
 

@@ -1,10 +1,10 @@
 """One record: what one cell left behind. Its schema, its identity, how it is written and read.
 
-A record is the folder `RESULTS_DIR/EXPERIMENT/records/RUN_ID/`: `record.json` is the truth, `weights.pt` (the selected
-weights), `outcomes.npz` (each test image's outcome), `split.npz` (the validation indices) and, where a task shows
-something of its outputs, `pictures.npz` (a few test images with it) lie beside it. A file is written under a temporary
-name, synced and renamed, so that a half-written one is never taken for a record. Speed is measured for an arm and a
-machine, not for a seed: `RESULTS_DIR/EXPERIMENT/speed/ARM-MACHINE.json`.
+A record is the folder `RESULTS_DIR/EXPERIMENT/records/RUN_ID/`: `record.json` holds the result; beside it are
+`weights.pt` (the selected weights), `outcomes.npz` (each test example's outcome), `split.npz` (the validation indices)
+and, where a task shows outputs, `pictures.npz` (a few test images with them). A file is written under a temporary name,
+synced and renamed, so that a half-written one is never taken for a record. Speed is measured for an arm and a machine,
+not for a seed: `RESULTS_DIR/EXPERIMENT/speed/ARM-MACHINE.json`.
 
 The identity of a record is a digest of what determines its result: the configuration of backbone, pooling, head,
 dataset, protocol and trainer, what the arm is matched with, the resolved kind of device and the seed. Where files lie,
@@ -232,6 +232,12 @@ def finished(folder: Path) -> dict[str, Any] | None:
     if record["status"] not in FINISHED:
         return None
     return None if damaged_files(folder, record) else record
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a cell's record needs no second run. What could not be is tried again: its code may be another now."""
+    done = finished(folder)
+    return done is not None and done["status"] != "unsupported"
 
 
 def damaged_files(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:

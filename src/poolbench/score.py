@@ -85,13 +85,13 @@ def task_of(record: Mapping[str, Any]) -> tuple[str, Score]:
     >>> task_of({})[0]
     'classification'
     """
-    told = record.get("task")
-    if not isinstance(told, Mapping):
+    entry = record.get("task")
+    if not isinstance(entry, Mapping):
         return CLASSIFICATION, ACCURACY
-    score = _score("task.score", told.get("score"))
-    if "name" not in told:
+    score = _score("task.score", entry.get("score"))
+    if "name" not in entry:
         raise ConfigurationError("`task` must hold `name`")
-    return str(told["name"]), score
+    return str(entry["name"]), score
 
 
 def beside_of(record: Mapping[str, Any]) -> tuple[Score, ...]:
@@ -100,17 +100,17 @@ def beside_of(record: Mapping[str, Any]) -> tuple[Score, ...]:
     >>> beside_of({})
     ()
     """
-    told = record.get("task")
-    further = told.get("beside", []) if isinstance(told, Mapping) else []
+    entry = record.get("task")
+    further = entry.get("beside", []) if isinstance(entry, Mapping) else []
     if not isinstance(further, list):
         raise ConfigurationError(f"`task.beside` must be a list, got {further!r}")
     return tuple(_score("task.beside", one) for one in further)
 
 
-def _score(key: str, told: object) -> Score:
-    if not isinstance(told, Mapping):
-        raise ConfigurationError(f"`{key}` must be an object, got {told!r}")
+def _score(key: str, entry: object) -> Score:
+    if not isinstance(entry, Mapping):
+        raise ConfigurationError(f"`{key}` must be an object, got {entry!r}")
     try:
-        return Score(**told)
+        return Score(**entry)
     except TypeError as error:
         raise ConfigurationError(f"`{key}` must have name, unit, better and margin: {error}") from None

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from poolbench.cell import Cell
+from poolbench.measure.allocator import ALLOCATOR
 from poolbench.measure.implementations import implementations, summary
-from poolbench.measure.machine import allocator_in_force, machine
+from poolbench.measure.machine import machine
 from poolbench.measure.speed import network_speed
 from poolbench.measure.stopwatch import stopwatch_for
 from poolbench.record import SCHEMA, read_speeds, write_json
@@ -96,5 +97,5 @@ def _identity(cell: Cell, reference: Cell) -> dict[str, Any]:
         "reference": cell.settings.reference,
         **here,
         "threads": torch.get_num_threads(),
-        "allocator": allocator_in_force(),
+        "allocator": ALLOCATOR.in_force,
     }

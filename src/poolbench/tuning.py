@@ -43,22 +43,22 @@ class Range:
     values: tuple[Any, ...] = ()
 
     @classmethod
-    def of(cls, key: str, told: Any) -> "Range":
+    def of(cls, key: str, given: Any) -> "Range":
         """Return a range from its YAML: `{low, high, log}` or a list of values.
 
         Raises:
             ConfigurationError: names the key, the rule and what was received.
         """
         place = f"`tune.space.{key}`"
-        if isinstance(told, Sequence) and not isinstance(told, str):
-            if len(told) < 2:
-                raise ConfigurationError(f"{place} must list at least two values, got {list(told)!r}")
-            return cls(key, values=tuple(told))
-        if not isinstance(told, Mapping) or not {"low", "high"} <= set(told) <= {"low", "high", "log"}:
+        if isinstance(given, Sequence) and not isinstance(given, str):
+            if len(given) < 2:
+                raise ConfigurationError(f"{place} must list at least two values, got {list(given)!r}")
+            return cls(key, values=tuple(given))
+        if not isinstance(given, Mapping) or not {"low", "high"} <= set(given) <= {"low", "high", "log"}:
             raise ConfigurationError(
-                f"{place} must be a list of values, or have `low`, `high` and perhaps `log`, got {told!r}"
+                f"{place} must be a list of values, or have `low`, `high` and perhaps `log`, got {given!r}"
             )
-        low, high, log = told["low"], told["high"], told.get("log", False)
+        low, high, log = given["low"], given["high"], given.get("log", False)
         numbers = all(
             isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in (low, high)
         )
@@ -83,11 +83,11 @@ class Range:
         return float(f"{value:.{SIGNIFICANT}g}")
 
 
-def space_of(told: Any) -> tuple[Range, ...]:
+def space_of(given: Any) -> tuple[Range, ...]:
     """Return the ranges of `tune.space`; raise `ConfigurationError` where it names none."""
-    if not isinstance(told, Mapping) or not told:
-        raise ConfigurationError(f"`tune.space` must name at least one setting with its range, got {told!r}")
-    return tuple(Range.of(str(key), value) for key, value in told.items())
+    if not isinstance(given, Mapping) or not given:
+        raise ConfigurationError(f"`tune.space` must name at least one setting with its range, got {given!r}")
+    return tuple(Range.of(str(key), value) for key, value in given.items())
 
 
 @dataclass(frozen=True)

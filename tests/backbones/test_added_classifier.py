@@ -107,6 +107,7 @@ def test_arms_that_are_one_network_are_found(assemble: Assemble, conf: Conf) -> 
     assert len({digest(variant) for variant in ("max", "adaptive", "adaptive_max", "avg_max_concat")}) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["params", "macs"])
 @pytest.mark.parametrize(("backbone", "model"), [("allcnn", None), ("torchvision", "squeezenet1_1")])
 def test_widths_are_matched_with_it(conf: Conf, backbone: str, model: str | None, by: str) -> None:

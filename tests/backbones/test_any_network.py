@@ -75,6 +75,7 @@ def test_every_network_with_every_variant(
     check(assemble, conf, library, model, variant)
 
 
+@pytest.mark.quick(3)
 @pytest.mark.parametrize(("library", "model", "variant"), SAMPLE)
 def test_some_networks_with_some_variants(
     assemble: Assemble, conf: Conf, library: str, model: str, variant: str
@@ -111,6 +112,7 @@ def test_strided_convolutions_can_be_left_alone(assemble: Assemble, conf: Conf) 
         )
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("model", "parameters"),
     [("resnet50", 25_557_032), ("vgg16", 138_357_544), ("mobilenet_v3_small", 2_542_856), ("densenet121", 7_978_856)],
@@ -138,6 +140,7 @@ def test_timm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         timm_model("resnet26d", 3, 10)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("model", ["resnet18", "densenet121", "googlenet", "mobilenet_v3_small", "regnet_y_400mf"])
 def test_small_stem(assemble: Assemble, conf: Conf, model: str) -> None:
     maps = {}
@@ -163,7 +166,7 @@ def test_other_numbers_of_channels(assemble: Assemble, conf: Conf, library: str,
 
 def test_map_that_vanishes_before_a_site(assemble: Assemble, conf: Conf) -> None:
     with pytest.raises(
-        UnsupportedError, match=r"vgg11_bn cannot serve images of 16x16.*last layer reached was features"
+        UnsupportedError, match=r"vgg11_bn cannot take images of 16x16.*last layer reached was features"
     ):
         assemble(conf("backbone", "torchvision", model="vgg11_bn"), "avg", shape=(3, 16, 16))
 

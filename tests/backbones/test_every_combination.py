@@ -40,7 +40,7 @@ def combinations() -> Iterator[Any]:
                 yield pytest.param(backbone, variant, shape, id=f"{backbone}-{variant}-{shape[1]}", marks=marks)
 
 
-@pytest.mark.quick(30)
+@pytest.mark.quick(16)
 @pytest.mark.parametrize(("backbone", "variant", "shape"), list(combinations()))
 def test_it_learns_or_says_why_not(
     assemble: Callable[..., Assembled], backbone: str, variant: str, shape: tuple[int, ...]
@@ -64,7 +64,7 @@ def test_it_learns_or_says_why_not(
     assert not bad
 
 
-@pytest.mark.quick(2)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone", [pytest.param(name, marks=pytest.mark.slow if name == "resnet18" else ()) for name in BACKBONES]
 )

@@ -84,6 +84,7 @@ MEANS = ("mean twice", "mean of rows", "mean of tokens", "mean of a view", "mean
 MAXIMA = ("amax", "amax twice", "max twice", "max of tokens", "max_pool2d of its size")
 
 
+@pytest.mark.quick(5)
 @pytest.mark.parametrize("way", [*MEANS, *MAXIMA, "avg_pool2d", "avg_pool2d of its size"])
 def test_functions_over_the_whole_map_are_the_head(assemble: Assemble, way: str) -> None:
     own, other = ("gmp", "gap") if way in MAXIMA else ("gap", "gmp")

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from poolbench.backbones import FPN, OWN_WIDTH, Assembled, Hypercolumn, UNet, Width, assemble
-from poolbench.backbones.encoder import InterMap, PyramidContext, cropped, padded
+from poolbench.backbones.encoder import InterMap, PyramidContext
+from poolbench.backbones.mask_network import cropped, padded
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.measure.audit import audited
 from poolbench.measure.matching import TOLERANCE, match
@@ -86,7 +87,7 @@ def test_heads_are_unsupported(name):
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_images_too_small_for_the_levels_are_refused(name):
-    with pytest.raises(UnsupportedError, match=rf"{name} cannot serve images of 7x9: 3 levels need at least 8x8"):
+    with pytest.raises(UnsupportedError, match=rf"{name} cannot take images of 7x9: 3 levels need at least 8x8"):
         made(name, (7, 9))
     assert made(name, (7, 9), levels=2).sites
 

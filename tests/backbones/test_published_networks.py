@@ -19,6 +19,7 @@ BACKBONES = sorted(path.stem for path in (conf_dir() / "backbone").glob("*.yaml"
 SMALL, GREY = (3, 32, 32), (1, 32, 32)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("backbone", "changes", "pooling", "shape", "num_classes", "parameters"),
     [
@@ -95,7 +96,7 @@ def test_smallest_image_is_as_documented(
     assert assemble(spec, "max", shape=(1, least, least)).sites
     if least > 1:
         small = f"{least - 1}x{least - 1}"
-        with pytest.raises(UnsupportedError, match=rf"{backbone} cannot serve images of {small}: at \w+ the map is"):
+        with pytest.raises(UnsupportedError, match=rf"{backbone} cannot take images of {small}: at \w+ the map is"):
             assemble(spec, "max", shape=(1, least - 1, least - 1))
 
 

@@ -3,9 +3,23 @@
 import pytest
 import torch
 
-from poolbench.backbones import AudioCNN, EcgCNN, MotifCNN
+from poolbench.backbones import (
+    FPN,
+    AllCNN,
+    AudioCNN,
+    EcgCNN,
+    Hypercolumn,
+    KerasCNN,
+    LeNet5,
+    LineCNN,
+    MotifCNN,
+    Slides,
+    UNet,
+)
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.measure.audit import audited
+
+OF_IMAGES = (AllCNN, FPN, Hypercolumn, KerasCNN, LeNet5, LineCNN, Slides, UNet)
 
 
 def parameters(network) -> int:
@@ -58,12 +72,13 @@ def test_windows_are_as_large_as_their_strides_and_none_where_nothing_is_reduced
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
-        (lambda: MotifCNN(4, 5, (18,)), UnsupportedError, "cannot serve sequences of 18 places: a filter covers 19"),
+        (lambda: MotifCNN(4, 5, (18,)), UnsupportedError, "cannot take sequences of 18 places: a filter covers 19"),
         (lambda: MotifCNN(3, 5, (32, 32)), UnsupportedError, "motif_cnn takes sequences .* 2 dimensions of 32x32"),
         (lambda: EcgCNN(1, 5, (186,)), UnsupportedError, "its last map sees 187; set backbone.stages to 4 or less"),
         (lambda: EcgCNN(1, 5, (6,)), UnsupportedError, "series must have at least 7 places"),
         (lambda: EcgCNN(1, 5, (32, 32)), UnsupportedError, "ecg_cnn takes sequences"),
         (lambda: EcgCNN(1, 5, (320,), stages=0), ConfigurationError, "`backbone.stages` must be a whole number"),
+        *((lambda net=net: net(1, 5, (320,)), UnsupportedError, "takes images .* 320 places") for net in OF_IMAGES),
         (lambda: AudioCNN(1, 5, (320,)), UnsupportedError, "audio_cnn takes spectrograms"),
         (lambda: AudioCNN(1, 5, (4, 33)), UnsupportedError, "at stage 3 the map is 1x8, and the pooling 2x2; lower"),
         (lambda: AudioCNN(1, 5, (40, 33), strides=[]), ConfigurationError, "`backbone.strides` must be a list of one"),

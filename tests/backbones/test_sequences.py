@@ -58,6 +58,7 @@ def signals(pooling, head=None, size=100, network="Signals", **arguments):
     return assemble(backbone, pooling, head, in_channels=3, image_size=(size,), num_classes=4, seed=0)
 
 
+@pytest.mark.quick(24)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_stands_in_its_own_one_dimensional_form(name):
     made = signals(VARIANTS[name])
@@ -182,5 +183,5 @@ def test_declared_sites_are_taken():
 def test_a_sequence_that_is_too_short_is_said_with_its_sizes():
     with pytest.raises(UnsupportedError, match=r"site pool2 .*fails on the map 16x1"):
         signals(VARIANTS["max"] | {"downsample": VARIANTS["max"]["downsample"] | {"padding": 0}}, size=2)
-    with pytest.raises(UnsupportedError, match=r"cannot serve sequences of length 1 with 3 channels; the last layer"):
+    with pytest.raises(UnsupportedError, match=r"cannot take sequences of length 1 with 3 channels; the last layer"):
         signals(VARIANTS["max"], size=1)

@@ -26,6 +26,7 @@ def images(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("backbone", NATIVE)
 def test_strided_conv_is_the_networks_own_form(assemble: Callable[..., Assembled], backbone: str) -> None:
     with drawing(4, "backbone"):
@@ -41,6 +42,7 @@ def test_strided_conv_is_the_networks_own_form(assemble: Callable[..., Assembled
     assert (conv["kernel_size"], conv["stride"], conv["padding"]) == ([3, 3], [2, 2], [1, 1])
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("backbone", NATIVE)
 def test_names_of_the_networks_parameters_are_kept(assemble: Callable[..., Assembled], backbone: str) -> None:
     native = NATIVE[backbone]().state_dict()
@@ -89,6 +91,7 @@ def test_any_plain_convolution_keeps_its_shape_and_tensors(conv: nn.Conv2d, size
     assert torch.allclose(pooled(x_BCHW)[..., :: stride[0], :: stride[1]], conv(x_BCHW), atol=1e-6)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("backbone", ["resnet20", "resnet18", "slides", "allcnn", "lenet5"])
 def test_conv_max_has_the_parameters_of_strided_conv(assemble: Callable[..., Assembled], backbone: str) -> None:
     control, strided = (assemble(backbone, variant) for variant in ("conv_max", "strided_conv"))
@@ -98,6 +101,7 @@ def test_conv_max_has_the_parameters_of_strided_conv(assemble: Callable[..., Ass
     assert all(torch.equal(here[name], there[name]) for name in there), "they start equal too"
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("backbone", NATIVE)
 def test_behind_a_networks_own_convolution_no_second_one_is_put(
     assemble: Callable[..., Assembled], backbone: str

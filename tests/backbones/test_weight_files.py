@@ -112,6 +112,7 @@ def test_stems_of_timms_networks(model: str) -> None:
     assert sides[1] == 2 * sides[0]
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_during_a_sweep_fails_the_cells_behind_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,4 +134,4 @@ def test_a_file_that_changes_during_a_sweep_fails_the_cells_behind_it(
     found = records(tmp_path / "results" / "adhoc")
     assert sorted(record["status"] for record in found.values()) == ["failed", "ok"]
     (failed,) = (record for record in found.values() if record["status"] == "failed")
-    assert "`backbone.weights`: the file has changed, or is gone, since the cell was planned" in failed["reason"]
+    assert "`backbone.weights`: the file was changed or removed after the cell was planned" in failed["reason"]

@@ -45,6 +45,7 @@ def test_every_number_keeps_its_place_at_factor_one_and_grows_with_the_factor(ph
     assert all(Width(0.3, phase)(channels, 8) % 8 == 0 for channels in range(8, 300))
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("factor", [0.4, 1.0, 1.7])
 def test_widened_networks_learn(conf: Conf, backbone: str, factor: float) -> None:

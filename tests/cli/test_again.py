@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cells import records
 
-from poolbench.sweep import sweep as sweeping
+from poolbench.report import make
 
 SEEDS = "seed=0,1,2"
 
@@ -56,6 +56,7 @@ def test_each_force_trains_its_own(train, tmp_path: Path, capsys: pytest.Capture
     assert again(now, folder) == {"max/0", "max/2"}
 
 
+@pytest.mark.slow
 def test_a_diverged_cell_is_run_again_by_force_failed(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = "again_nan"
     monkeypatch.syspath_prepend(tmp_path)
@@ -94,7 +95,7 @@ def test_an_old_record_is_never_believed(
 
         raise WriteError(f"{path} cannot be written: No space left on device")
 
-    monkeypatch.setattr("poolbench.run.write_record", refuse)
+    monkeypatch.setattr("poolbench.run.walk.write_record", refuse)
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)  # the old record stays
     assert train("force=true") == 1
     text = told(capsys)
@@ -111,10 +112,10 @@ def test_a_report_that_cannot_be_written_does_not_hide_what_was_trained(
     def refuse(folder: Path) -> None:
         raise WriteError(f"{folder}/accuracy.csv cannot be written: No space left on device")
 
-    monkeypatch.setattr(sweeping, "make_report", refuse)
+    monkeypatch.setattr(make, "make_report", refuse)
     assert train() == 2
     text = told(capsys)
-    assert "1 cells: 1 ok, 1 trained" in text
+    assert "1 cell: 1 ok, 1 trained" in text
     assert "poolbench: error: " in text
     assert "No space left on device" in text
 
@@ -155,6 +156,7 @@ def test_code_of_ones_own_is_in_the_record_with_all_that_it_imports(
     assert len({record["arm_id"] for record in found}) == 2
 
 
+@pytest.mark.quick(10)
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [

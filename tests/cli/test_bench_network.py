@@ -67,10 +67,12 @@ def test_a_row_for_each_arm_batch_size_and_quantity(rows: Rows, capsys: pytest.C
     assert "forward_backward" in said
 
 
+@pytest.mark.slow
 def test_the_batch_size_is_the_protocols_and_one(rows: Rows) -> None:
     assert {row["batch_size"] for row in rows("pooling=avg")} == {"1", "2"}
 
 
+@pytest.mark.slow
 def test_latency_is_of_one_image_whatever_the_batch_sizes(rows: Rows) -> None:
     found = rows("pooling=avg", "--batch-sizes", "3")
     assert [(row["quantity"], row["batch_size"]) for row in found] == [
@@ -82,6 +84,7 @@ def test_latency_is_of_one_image_whatever_the_batch_sizes(rows: Rows) -> None:
     assert all(row["implementation"] for row in found)
 
 
+@pytest.mark.slow
 def test_the_protocol_decides_precision_layout_and_compiling(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[Any] = []
     monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
@@ -94,6 +97,7 @@ def test_the_protocol_decides_precision_layout_and_compiling(rows: Rows, monkeyp
     assert len(compiled) == 2 * len(found)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("arguments", "threads"), [(["threads=2"], "2"), (["threads=1", "--threads", "2"], "2")])
 def test_threads(rows: Rows, arguments: list[str], threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = Quantity("ms", 2.0, 1.0, 3.0, 1.0, 0.9, 1.1, 8, True)
@@ -137,6 +141,7 @@ def test_a_network_that_cannot_be_is_a_row_with_a_reason(rows: Rows) -> None:
     assert [bool(row["reason"]) for row in found] == [False] * 4 + [True]
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

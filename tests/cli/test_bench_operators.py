@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from poolbench.cli import bench, choices, main
-from poolbench.measure import machine, operators
+from poolbench.measure import allocator, operators
 from poolbench.measure.operators import Shape
 from poolbench.pooling import AvgPool2d
 from poolbench.pooling.bases.arguments import IMPLEMENTATIONS, IMPLEMENTATIONS_OF_HEADS
@@ -43,7 +43,7 @@ Rows = Callable[..., list[dict[str, str]]]
 def process_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Leave the process's threads and allocator as they are; give the allocators that were asked for."""
     asked: list[str] = []
-    monkeypatch.setattr(machine, "set_allocator", lambda setting: asked.append(setting) or setting)
+    monkeypatch.setattr(allocator.ALLOCATOR, "set", lambda setting: asked.append(setting) or setting)
     threads = torch.get_num_threads()
     yield asked
     torch.set_num_threads(threads)
@@ -112,6 +112,7 @@ def test_what_max_keeps_is_that_of_its_own_dtype(rows: Rows, small: None) -> Non
     assert kept[TITLES[0], "bfloat16"] == (2 * values + 8 * outputs) / 2**20
 
 
+@pytest.mark.slow
 def test_every_dtype_has_its_own_yardstick_and_floor_in_the_table(
     rows: Rows, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +155,7 @@ def test_no_figure_is_cut_where_the_table_is_wide() -> None:
         assert figure in captured.get()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("threads", "said"), [("1", "1 thread,"), ("2", "2 threads,")])
 def test_threads(rows: Rows, small: None, threads: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert {row["threads"] for row in rows("max", "--threads", threads, "--layout", "contiguous")} == {threads}
@@ -183,6 +185,7 @@ def test_tritons_kernels_are_for_a_gpu(capsys: pytest.CaptureFixture[str]) -> No
     assert "--implementation triton is for --device cuda" in capsys.readouterr().err
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("implementation", ["torch", "fast"])
 def test_the_implementation_asked_for_is_the_one_that_ran(rows: Rows, small: None, implementation: str) -> None:
     found = rows("max", "avg", "--implementation", implementation)
@@ -235,6 +238,7 @@ def test_without_names_every_operator(small: None, monkeypatch: pytest.MonkeyPat
     assert {"max", "avg_topk", "strided_conv", "gap", "global_gem", "simpool"} <= set(asked)
 
 
+@pytest.mark.slow
 def test_heads_stand_beside_the_pooling_of_windows_on_the_same_map(
     rows: Rows, small: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,19 @@ def test_the_last_of_two_values_counts_and_interpolations_are_resolved(tmp_path:
     assert (one.config["seed"], one.config["question"]) == (2, "x?")
 
 
+def test_a_task_is_set_plainly_whether_the_yaml_names_one_or_not() -> None:
+    named = ("dataset.task._target_=own.Task", "dataset.task.least=0,1")
+    assert [job.config["dataset"]["task"] for job in jobs("dataset=digits", *named)] == [
+        {"_target_": "own.Task", "least": 0},
+        {"_target_": "own.Task", "least": 1},
+    ]
+    (short,) = jobs("dataset=digits", "task=regression")
+    assert short.config["dataset"]["task"] == "regression"
+    (changed,) = jobs("dataset=line", "task.loss=huber", "dataset.task.most=2")
+    kept = {"_target_": "poolbench.tasks.Regression", "loss": "huber", "least": -1, "most": 2}
+    assert changed.config["dataset"]["task"] == kept
+
+
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
     folder = tmp_path / "my conf, ü=1"

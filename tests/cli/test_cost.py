@@ -41,7 +41,7 @@ def rows_of(text: str) -> list[list[str]]:
 def test_a_row_for_each_variant(cost: Cost) -> None:
     status, out, _ = cost("pooling=max,avg_topk,lip", "--batch-size", "32", *["dataset=cifar10", "dataset.root=none"])
     assert status == 0
-    assert "3x32x32 images, memory of a step of 32 in float32" in out
+    assert "3x32x32 examples, memory of a step of 32 in float32" in out
     rows = rows_of(out)
     assert [row[:5] for row in rows] == [
         ["slides", "cifar10", "max", "270,942", "0"],
@@ -100,7 +100,7 @@ def test_the_batch_of_the_memory_is_the_protocols_unless_given(cost: Cost) -> No
 def test_the_size_of_the_images_is_an_override(cost: Cost) -> None:
     status, out, _ = cost("dataset.image_size=8")
     assert status == 0
-    assert "1x8x8 images" in out
+    assert "1x8x8 examples" in out
     # 25·16 + 16, 400·32 + 32, 32·2·2·120 + 120, 120·84 + 84, 84·10 + 10
     assert rows_of(out)[0][3] == f"{416 + 12832 + 15480 + 10164 + 850 + 0:,}"
 

@@ -139,6 +139,7 @@ def test_a_folder_that_cannot_be(trained: Path, tmp_path: Path, capsys: pytest.C
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_leaves_nothing(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

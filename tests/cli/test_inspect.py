@@ -35,7 +35,7 @@ def rows_of(text: str) -> list[list[str]]:
 def test_the_sites_of_a_residual_network(inspect: Inspect) -> None:
     status, out, _ = inspect("backbone=resnet20", "pooling=avg_topk", *CIFAR10)
     assert status == 0
-    assert out.splitlines()[0] == "resnet20 · avg_topk · cifar10: images 3×32×32, 10 classes"
+    assert out.splitlines()[0] == "resnet20 · avg_topk · cifar10: input 3×32×32, 10 outputs"
     sites = {
         "layer2.0.conv1": ["Conv2d", "16×32×32", "32×16×16", "18×18", "4,608", "4.7"],
         "layer2.0.shortcut.subsample": ["Subsample2d", "16×32×32", "16×16×16", "16×16", "0", "0.0"],
@@ -46,7 +46,7 @@ def test_the_sites_of_a_residual_network(inspect: Inspect) -> None:
     assert rows_of(out) == [[name, own, *geometry, *figures] for name, (own, *figures) in sites.items()]
     assert "head: its own, 64 features, at head\n" in out
     # 40.6 M of the network's own, and 3/4 of 4.7 M more for each convolution that is at stride 1 now.
-    assert "269,722 parameters (0 of the poolings), 47.6 M multiply-adds an image" in out
+    assert "269,722 parameters (0 of the poolings), 47.6 M multiply-adds an example" in out
 
 
 def test_several_poolings_and_which_are_the_same_network(inspect: Inspect) -> None:
@@ -80,7 +80,7 @@ def test_two_seeds_of_a_variant_are_one_design(inspect: Inspect) -> None:
 def test_one_of_several_that_cannot_be_is_told(inspect: Inspect, tmp_path: Path) -> None:
     status, out, _ = inspect("pooling=max,spatial_pyramid", "dataset.image_size=4", "--json", "audits.json")
     assert status == 2
-    assert "slides · max · digits[image_size=4]: images 1×4×4" in out
+    assert "slides · max · digits[image_size=4]: input 1×4×4" in out
     assert "unsupported: slides · spatial_pyramid · digits[image_size=4]: `pooling.head`" in out
     audited, refused = json.loads((tmp_path / "audits.json").read_text())
     assert audited["labels"]["variant"] == "max"
@@ -108,6 +108,7 @@ def test_what_is_to_be_said_of_the_head_stands_in_its_line(inspect: Inspect, tmp
     assert exchanged == f"head: {said}; {grid}; {added}"
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -130,14 +131,14 @@ def test_a_mistake_is_a_usage_error(inspect: Inspect, arguments: list[str], says
 def test_classes_that_are_given_need_no_folder(inspect: Inspect) -> None:
     status, out, _ = inspect("dataset=image_folder", "dataset.num_classes=7", "dataset.root=no/such/folder")
     assert status == 0
-    assert "images 3×32×32, 7 classes" in out.splitlines()[0]
+    assert "input 3×32×32, 7 outputs" in out.splitlines()[0]
 
 
 def test_the_size_of_the_images_is_an_override(inspect: Inspect) -> None:
     status, out, _ = inspect("dataset.image_size=24", "dataset.channels=2")
     assert status == 0
     assert [(row[-5], row[-4]) for row in rows_of(out)] == [("16×24×24", "16×12×12"), ("32×12×12", "32×6×6")]
-    assert "images 2×24×24" in out
+    assert "input 2×24×24" in out
 
 
 def test_what_is_left_alone_and_why(inspect: Inspect) -> None:

@@ -20,7 +20,7 @@ def test_a_pilot_by_its_experiment(capsys: pytest.CaptureFixture[str], monkeypat
     assert "reference/quickstart, slides on digits" in text
     assert "3 seeds 10 seeds seeds for 80 %" in text
     assert "10,000" in text
-    assert "seeds and test images count" in text
+    assert "seeds and test examples count" in text
 
 
 def test_published_figures_of_an_experiment(
@@ -34,7 +34,7 @@ def test_published_figures_of_an_experiment(
 
 def test_seeds_alone_where_images_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "--std", "0.5", "--points", "1")
-    assert "the seeds alone count" in text
+    assert "only the seeds count" in text
     # 2·0.5² = 0.71² over seeds.
     assert "varies by 0.71 points" in text
 

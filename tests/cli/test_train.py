@@ -80,6 +80,7 @@ def test_resampled_cells_are_a_block_of_their_own_and_equal_seeds_share_their_sa
 SOME = ("max", "avg_topk", "stochastic", "mixed", "strided_conv", "max_blur", "gap", "attention")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variants", [SOME, pytest.param((), marks=pytest.mark.slow, id="every")])
 def test_common_random_numbers_for_every_variant(train, tmp_path: Path, variants: tuple[str, ...]) -> None:
     assert train(f"pooling={','.join(variants) or 'glob(*)'}", "dataset.augment.crop_padding=2") == 0
@@ -100,6 +101,7 @@ def test_common_random_numbers_for_every_variant(train, tmp_path: Path, variants
     assert shared >= 2 * len(found)
 
 
+@pytest.mark.slow
 def test_other_seeds_split_order_and_start_differently(train, tmp_path: Path) -> None:
     assert train("seed=0,1") == 0
     one, other = (record["streams"] for record in records(tmp_path / "results" / "adhoc").values())
@@ -156,6 +158,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     sys.modules.pop("mypackage", None)
 
 
+@pytest.mark.slow
 def test_an_operator_of_ones_own_is_an_arm_of_its_own(train, tmp_path: Path, mine: str) -> None:
     assert train("pooling=max") == 0
     assert train("pooling=avg_topk", f"pooling.downsample._target_={mine}.MyPool") == 0
@@ -184,6 +187,7 @@ def test_an_emptied_slot_is_not_tabled_under_the_variant(train, tmp_path: Path) 
     assert set(records(tmp_path / "results" / "adhoc")) == {"gap[head=null]/0"}
 
 
+@pytest.mark.slow
 def test_speed_is_measured_beside_the_reference_and_again_beside_another(train, tmp_path: Path) -> None:
     def beside() -> dict[str, str]:
         speeds = [json.loads(path.read_text()) for path in tmp_path.glob("results/adhoc/speed/*.json")]
@@ -199,6 +203,7 @@ def test_speed_is_measured_beside_the_reference_and_again_beside_another(train, 
     assert beside()["avg"] not in first.values()
 
 
+@pytest.mark.slow
 def test_an_epoch_without_validation_is_never_selected(train, tmp_path: Path) -> None:
     assert train("protocol.epochs=4", "+trainer.check_val_every_n_epoch=2") == 0
     (record,) = records(tmp_path / "results" / "adhoc").values()
@@ -208,6 +213,7 @@ def test_an_epoch_without_validation_is_never_selected(train, tmp_path: Path) ->
     assert not records(tmp_path / "results" / "never")
 
 
+@pytest.mark.slow
 def test_a_trainer_argument_may_be_an_object(train, tmp_path: Path) -> None:
     stopping = "+trainer.callbacks=[{_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val_loss,patience:0}]"
     assert train("protocol.epochs=40", stopping) == 0
@@ -270,6 +276,7 @@ def test_what_cannot_be_is_listed_and_fails_nothing_unless_strict(
     assert "poolbench: error" in capsys.readouterr().err
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -310,7 +317,7 @@ def test_bad_input_is_told_before_training(
 
 
 def test_the_quickstart_narrowed(train, tmp_path: Path) -> None:
-    assert train("experiment=quickstart", "seed=0", "pooling=gap", "backbone=lenet5") == 0
+    assert train("experiment=quickstart", "seed=0", "pooling=gap", "backbone=lenet5", "launcher=local") == 0
     found = records(tmp_path / "results" / "quickstart")
     assert set(found) == {"gap/0"}
     assert found["gap/0"]["config"]["protocol"]["precision"] == "bfloat16"

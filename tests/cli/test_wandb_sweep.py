@@ -39,6 +39,7 @@ def calls(sweep: dict[str, Any]) -> list[list[str]]:
     return found
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     "words",
     [
@@ -72,6 +73,7 @@ def test_an_agents_command_trains_its_cell(tmp_path: Path, monkeypatch: pytest.M
     assert first != second
 
 
+@pytest.mark.slow
 def test_an_experiment_of_several_grids_is_a_sweep_for_each(tmp_path: Path, capsys: Any) -> None:
     words = ["experiment=heads", "seed=0", "pooling=max,gap"]
     assert main(["wandb-sweep", *words, "--into", str(tmp_path / "sweep.yaml")]) == 0

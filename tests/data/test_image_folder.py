@@ -227,6 +227,7 @@ def test_where_nothing_can_be_written_images_are_held_and_it_is_said(tree, tmp_p
         assert len(images.train) == 8
 
 
+@pytest.mark.slow
 def test_two_processes_decode_once(tree):
     program = (
         "import json, sys, time\n"

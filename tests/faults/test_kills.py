@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from faults.crowd import Crowd, asked, comparable, planned, records, run_alone
 
-from poolbench.report import make_report
+from poolbench.report.make import make_report
 from poolbench.sweep.processes import Nursery
 
 TABLES = ("accuracy.csv", "parameters.csv", "across.csv", "pairs.csv")

@@ -48,6 +48,7 @@ def test_a_worker_that_is_asked_to_end_keeps_its_checkpoint_and_another_goes_on(
     again.join()
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_writes_nothing_when_it_wakes(
     tmp_path: Path, nursery: Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,7 @@ GEOMETRIES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.quick(80)
+@pytest.mark.quick(24)
 @layouts
 @dtypes
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
@@ -88,6 +88,7 @@ def test_equals_plain_torch(
         torch.testing.assert_close(one, other, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
 
 
+@pytest.mark.quick(13)
 @dtypes
 @pytest.mark.parametrize(
     ("geometry", "size", "layout", "streams"),
@@ -291,6 +292,7 @@ def test_keeps_the_map_alone_and_an_average_not_even_that(pool: TapPool2d, allow
     assert kept < kept_bytes(nn.MaxPool2d(2), x)
 
 
+@pytest.mark.quick(24)
 @layouts
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("geometry", [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}], ids=str)

@@ -52,6 +52,7 @@ def results(operator: nn.Module, x: Tensor) -> list[Tensor | None]:
 # ---- another device ----
 
 
+@pytest.mark.quick(6)
 @each_learned
 def test_parameters_on_another_device_are_an_error(case: Case) -> None:
     x = case.images(2, CHANNELS, 8, 8)
@@ -80,6 +81,7 @@ def test_a_head_by_kernels_refuses_another_device() -> None:
     assert found > 0
 
 
+@pytest.mark.quick(8)
 @each(lambda case: case.implementation == "fast")
 def test_the_default_device_does_not_matter(case: Case, request: pytest.FixtureRequest) -> None:
     for layout in (torch.contiguous_format, torch.channels_last):

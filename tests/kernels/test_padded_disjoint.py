@@ -8,6 +8,7 @@ import torch
 from poolbench.pooling import MaxPool2d, SoftPool2d, TapPool2d
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
     "geometry",

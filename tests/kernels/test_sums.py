@@ -60,6 +60,7 @@ def check(pool: TapPool2d, x: Tensor) -> None:
         torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
+@pytest.mark.quick(8)
 @layouts
 @pytest.mark.parametrize(
     "geometry",
@@ -83,6 +84,7 @@ def test_equals_plain_torch(geometry: dict[str, Any], layout: torch.memory_forma
     assert {spec.in_sums for spec in specs} == {True}
 
 
+@pytest.mark.quick(4)
 @layouts
 @pytest.mark.parametrize("name", ["power_mean", "lehmer"])
 @pytest.mark.parametrize(
@@ -102,6 +104,7 @@ def test_disjoint_windows_of_what_has_a_simpler_derivative(
     assert [spec.in_sums for spec in specs] == [True, True]
 
 
+@pytest.mark.quick(6)
 @layouts
 @pytest.mark.parametrize(
     ("name", "dtype"),
@@ -133,6 +136,7 @@ def test_sequences() -> None:
     torch.testing.assert_close(fast, pool(x))
 
 
+@pytest.mark.quick(10)
 @operators
 @layouts
 @pytest.mark.parametrize("misfit", [math.nan, math.inf, -math.inf, 1e30, 1e36, -1e30], ids=str)
@@ -152,6 +156,7 @@ def test_a_value_that_does_not_fit(name: str, misfit: float, layout: torch.memor
         assert torch.equal(one[1][1, 6], other[1][1, 6])
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("dilation", [1, (2, 1), (1, 2)], ids=str)
 @pytest.mark.parametrize("name", ["power_mean", "softpool"])
 def test_blocks_of_channels_that_are_not_alike(name: str, dilation: Any) -> None:
@@ -171,6 +176,7 @@ def test_blocks_of_channels_that_are_not_alike(name: str, dilation: Any) -> None
         torch.set_num_threads(before)
 
 
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize("p", [0.03, 0.1, 0.3, 3.0, -2.0])
 @pytest.mark.parametrize(
@@ -223,6 +229,7 @@ def test_log_sum_exp_of_equal_values(beta: float) -> None:
         assert (y - value).abs().max().item() <= (1e-6 if beta >= 1 else 0.0)
 
 
+@pytest.mark.quick(40)
 @pytest.mark.parametrize("p", [-30.0, -9.0, -7.4, -2.5, -1.0, 0.01, 1.0, 3.0, 7.4, 8.0, 30.0])
 @pytest.mark.parametrize("most", [1.0, 1e3, 1e5, 1e7, 1e12])
 @pytest.mark.parametrize("name", ["power_mean", "lehmer"])
@@ -326,6 +333,7 @@ def test_what_depends_on_parameters_alone_is_done_once_for_a_channel() -> None:
     torch.testing.assert_close(mean, 2.0**-8 * (sum_ / 9) ** (1 / p))
 
 
+@pytest.mark.quick(1)
 @layouts
 def test_a_condition_on_a_parameter(layout: torch.memory_format) -> None:
     """A truth is no number that could be kept for a channel, and what is kept may be as small as it likes."""

@@ -52,6 +52,7 @@ def read(folder: Path) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_each_folder_has_its_own_file_with_each_epoch_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said: list[str] = []

@@ -220,6 +220,7 @@ def test_all_runs_below_a_folder_are_sent_by_one_command(sweep: Sweep, runs: dic
     assert listed == {*runs, "report-adhoc", "report-bad"}
 
 
+@pytest.mark.slow
 def test_a_copied_folder_is_sent_whole(sweep: Sweep, runs: dict[str, Run], tmp_path: Path) -> None:
     """The place where the runs were made is gone: each table, picture and page arrives all the same."""
     copy, away = tmp_path / "copied", sweep.folder.with_name("away")

@@ -34,6 +34,7 @@ def cell(session: Session, folder: Path, run_id: str = "run-1", epochs: int = 3,
     mirrors.close()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -259,6 +260,7 @@ def test_a_hundred_cells_are_a_hundred_closed_runs_at_a_small_and_steady_cost(tm
     assert sorted(times[1:])[len(times) // 2] < 0.2
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize(
     "override",
     [

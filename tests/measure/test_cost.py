@@ -161,6 +161,7 @@ def additions_of_biases(built: nn.Module, images: Tensor) -> int:
     return found
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_networks(name: str) -> None:
     built = published(name).eval()

@@ -1,16 +1,14 @@
 """The machine, the code's revision and the allocator."""
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from poolbench.errors import ConfigurationError
 from poolbench.measure import machine as subject
-from poolbench.measure.machine import allocator_in_force, machine, revision, set_allocator
+from poolbench.measure.machine import machine, revision
 
 Git = Callable[..., str]
 
@@ -146,30 +144,3 @@ def test_a_processor_without_a_list_has_a_name(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Path, "read_text", absent)
     assert subject._cpu_name()
-
-
-def test_an_unknown_allocator_is_named() -> None:
-    with pytest.raises(ConfigurationError, match="did you mean keep"):
-        set_allocator("keeep")
-
-
-def test_what_cannot_be_set_is_not_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "_in_force", "system")
-    monkeypatch.setattr(subject, "_has_glibc", lambda: False)
-    assert set_allocator("keep") == allocator_in_force() == "system"
-
-
-def test_the_import_sets_nothing_and_needs_no_torch() -> None:
-    """In a process of its own: the allocator of this one should stay as it is."""
-    script = """
-import sys
-from poolbench.measure.machine import allocator_in_force, machine, revision, set_allocator
-print(allocator_in_force(), set_allocator("system"), set_allocator("keep"), set_allocator("system"))
-machine(), revision(__import__("pathlib").Path("."))
-print("torch" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    words, torch_loaded = done.stdout.splitlines()
-    expected = "keep" if subject._has_glibc() else "system"
-    assert words.split() == ["system", "system", expected, expected]
-    assert torch_loaded == "False"

@@ -21,7 +21,7 @@ def maker(backbone: str, pooling: str) -> Callable[[Width], Assembled]:
     return lambda width: assemble(spec("backbone", backbone), spec("pooling", pooling), **images, seed=0, width=width)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("by", ["params", "macs"])
 @pytest.mark.parametrize(
     ("backbone", "pooling"), [("slides", "strided_conv"), ("slides", "lip"), ("lenet5", "lip"), ("resnet20", "lip")]
@@ -45,6 +45,7 @@ def test_arm_that_agrees_keeps_its_width() -> None:
     assert 0 < found.difference < 0.001
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reached_says_how_near_it_came() -> None:
     """Three of this network's layers have 64 outputs and change together: by some 3 % of its parameters."""
     text = (

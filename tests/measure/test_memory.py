@@ -86,6 +86,7 @@ class Item(nn.Module):
         return x if x.abs().max().item() >= 0 else -x
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_pass_that_computes_nothing_finds_what_one_that_is_run_finds(pooling: str) -> None:
     arm = made("slides", pooling, (1, 16, 16))
@@ -128,6 +129,7 @@ def profiled_peak(network: nn.Module, images: Tensor) -> int:
 
 
 # In a convolution's backward pass the profiler sees one or two maps of 512 KiB more, which the kernel takes for itself.
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(("pooling", "least"), [("max", 0.97), ("avg", 0.93), ("lip", 0.97)])
 def test_the_peak_is_what_torchs_profiler_sees_save_for_kernels_own_memory(pooling: str, least: float) -> None:
     arm = made("resnet20", pooling, (3, 32, 32))
@@ -150,6 +152,7 @@ print(json.dumps([found["memory_method"], found["peak_bytes"], most() - before])
 """
 
 
+@pytest.mark.slow
 def test_counting_a_large_network_takes_little_memory() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", GROWTH], capture_output=True, text=True, check=False, timeout=300

@@ -76,7 +76,7 @@ CLAIMS: dict[str, Callable[[Case], bool]] = {
 each_claim = pytest.mark.parametrize("claim", CLAIMS)
 
 
-@pytest.mark.quick(100)
+@pytest.mark.quick(50)
 @each_claim
 @each()
 def test_what_is_claimed_holds(case: Case, claim: str) -> None:

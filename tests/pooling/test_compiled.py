@@ -64,7 +64,7 @@ def check_compiled(operator: Any, *maps: Tensor, backend: str) -> None:
                 torch.testing.assert_close(one, two, rtol=1e-4, atol=3e-5 if backend == "inductor" else 1e-5)
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(4)
 @each(as_configured)
 def test_compiled_equals_eager(case: Case) -> None:
     check_compiled(case.operator(), example(case), backend="aot_eager")
@@ -84,7 +84,7 @@ def test_compiled_equals_eager_at_several_sizes(case: Case, training: bool) -> N
     check_compiled(case.operator().train(training), *maps, backend="aot_eager")
 
 
-@pytest.mark.quick(2)
+@pytest.mark.slow
 @each(lambda case: case.kind.is_random)
 def test_compiled_draws_are_those_of_eager_ones(case: Case) -> None:
     operator, x = case.operator().train(), example(case)
@@ -109,7 +109,7 @@ def check_exported(case: Case) -> None:
     assert torch.equal(program.module()(x), plainly(x))
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(4)
 @each(as_configured)
 def test_exported_equals_plain_torch_and_holds_no_operation_of_our_own(case: Case) -> None:
     check_exported(case)
@@ -149,6 +149,7 @@ def test_exported_once_for_any_size(case: Case) -> None:
     check_exported_for_any_size(case, case.usual)
 
 
+@pytest.mark.slow
 @each(lambda case: case.name in ("median", "s3pool", "wavelet") and as_configured(case))
 def test_exported_strictly_for_any_size(case: Case) -> None:
     check_exported_for_any_size(case, case.usual, strict=True)
@@ -220,7 +221,7 @@ def check_onnx(case: Case) -> None:
     torch.testing.assert_close(onnx_result(operator, x), operator(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @each(lambda case: case.name in SOME and as_configured(case))
 def test_onnx_equals_eager(case: Case) -> None:
     check_onnx(case)

@@ -39,6 +39,7 @@ def scaled(scale: float, *size: int) -> Tensor:
     return (x * scale).float()
 
 
+@pytest.mark.quick(80)
 @implementations
 @pytest.mark.parametrize("scale", SCALES, ids=str)
 @pytest.mark.parametrize("operator", [AdaPool2d, LehmerPool2d, LpPool2d, PowerMeanPool2d, StochasticPool2d])
@@ -83,7 +84,7 @@ def test_log_sum_exp_of_the_largest_numbers_of_float64(implementation: str) -> N
     assert (x.grad == 0.25).all()
 
 
-@pytest.mark.quick(70)
+@pytest.mark.quick(30)
 @each()
 def test_float64_stays_exact_whatever_the_default_dtype(case: Case, default_dtype: torch.dtype) -> None:
     check_float64(case, default_dtype)

@@ -77,6 +77,7 @@ def both() -> tuple[Tensor, Tensor]:
 # ---- torch ----
 
 
+@pytest.mark.quick(10)
 @implementations
 @each_geometry
 @pytest.mark.parametrize("dilation", [1, 2])
@@ -97,6 +98,7 @@ def test_avg_is_torchs(geometry: Any, count_include_pad: bool, implementation: s
     check_equal(ours, nn.AvgPool2d(kernel, stride, padding, ceil_mode, count_include_pad), *both())
 
 
+@pytest.mark.quick(8)
 @implementations
 @pytest.mark.parametrize("geometry", WHOLE, ids=str)
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.5])

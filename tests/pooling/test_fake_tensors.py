@@ -47,6 +47,7 @@ def check_window_operator(case: Case) -> None:
                 check_fake(case.operator(**geometry).train(training), x)
 
 
+@pytest.mark.quick(6)
 @each(lambda case: case.name in FEW and as_configured(case))
 def test_some_window_operators(case: Case) -> None:
     check_window_operator(case)

@@ -282,6 +282,7 @@ def test_conv_max_of_an_even_window_looks_ahead() -> None:
 # ---- power_mean, lehmer ----
 
 
+@pytest.mark.quick(8)
 @pytest.mark.parametrize("kind", [PowerMeanPool2d, LehmerPool2d])
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
 @pytest.mark.parametrize("p", [-40.0, -8.0, -1.0, 8.0, 40.0])

@@ -113,6 +113,7 @@ def check_formula_at(case: Case, geometry: dict[str, Any], x: Tensor) -> None:
     torch.testing.assert_close(pooled, expected.view(pooled.shape))
 
 
+@pytest.mark.quick(16)
 @each(lambda case: case.kind.geometries is None)
 def test_equals_its_formula_on_a_map_smaller_than_the_window(case: Case) -> None:
     """With `ceil_mode` and a stride longer than the window there may be windows all the same."""
@@ -120,6 +121,7 @@ def test_equals_its_formula_on_a_map_smaller_than_the_window(case: Case) -> None
     check_formula_at(case, geometry, case.images(2, CHANNELS, 1, 4, dtype=torch.float64))
 
 
+@pytest.mark.quick(56)
 @each()
 @few
 @given(data=st.data())
@@ -127,6 +129,7 @@ def test_equals_its_formula_in_the_shape_of_max_pooling(case: Case, data: st.Dat
     check_formula(case, data)
 
 
+@pytest.mark.quick(24)
 @each(by_torch, specs=SEQUENCES)
 @few
 @given(data=st.data())
@@ -134,6 +137,7 @@ def test_a_sequence_equals_its_formula_in_the_shape_of_max_pooling(case: Case, d
     check_formula(case, data)
 
 
+@pytest.mark.quick(30)
 @each(by_torch, specs=OTHERS)
 def test_with_other_arguments_it_equals_its_formula(case: Case) -> None:
     for geometry in geometries_of(case.kind)[-3:]:
@@ -181,18 +185,21 @@ def test_a_sequence_equals_its_formula_in_many_geometries(case: Case, data: st.D
     check_formula(case, data)
 
 
+@pytest.mark.quick(24)
 @each()
 def test_a_map_without_a_batch_is_a_batch_of_one(case: Case) -> None:
     operator, x = case.operator(), case.images(CHANNELS, 7, 8)
     torch.testing.assert_close(operator(x), operator(x[None])[0], rtol=0, atol=0)
 
 
+@pytest.mark.quick(30)
 @each_sequence
 def test_a_sequence_without_a_batch_is_a_batch_of_one(case: Case) -> None:
     operator, x = case.operator(), case.images(CHANNELS, 9)
     torch.testing.assert_close(operator(x), operator(x[None])[0], rtol=0, atol=0)
 
 
+@pytest.mark.quick(30)
 @each(as_configured)
 @pytest.mark.parametrize("size", [(8, 8), (1, 1, 3, 8, 8)], ids=str)
 def test_a_map_has_three_dimensions_or_four(case: Case, size: tuple[int, ...]) -> None:
@@ -200,6 +207,7 @@ def test_a_map_has_three_dimensions_or_four(case: Case, size: tuple[int, ...]) -
         case.operator()(torch.zeros(size))
 
 
+@pytest.mark.quick(24)
 @each()
 def test_images_do_not_see_each_other(case: Case) -> None:
     operator, x = case.operator(), case.images(3, CHANNELS, 7, 8)
@@ -227,7 +235,7 @@ def check_gradient(operator: nn.Module, x: Tensor, *, fast_mode: bool) -> None:
     assert torch.autograd.gradgradcheck(function, inputs, fast_mode=fast_mode)
 
 
-@pytest.mark.quick(90)
+@pytest.mark.quick(20)
 @each_geometry()
 def test_gradient(case: Case, geometry: dict[str, Any]) -> None:
     operator = case.operator(**geometry).double()
@@ -241,6 +249,7 @@ def test_gradient_with_other_arguments(case: Case) -> None:
     check_gradient(operator, case.images(2, CHANNELS, 6, 5, dtype=torch.float64), fast_mode=True)
 
 
+@pytest.mark.quick(16)
 @each(by_torch, specs=SEQUENCES)
 def test_gradient_of_sequences(case: Case) -> None:
     operator = case.operator().double()
@@ -295,11 +304,13 @@ def test_of_equal_values_the_first_gets_the_gradient_where_the_formula_chooses(
     torch.testing.assert_close(*gradient_and_its_formulas(case, geometry, tied(2, CHANNELS, 7, 6)))
 
 
+@pytest.mark.quick(20)
 @each(by_torch, specs=OTHERS)
 def test_with_other_arguments_equal_values_get_the_gradient_of_the_formula(case: Case) -> None:
     torch.testing.assert_close(*gradient_and_its_formulas(case, case.usual, tied(2, CHANNELS, 7, 6)))
 
 
+@pytest.mark.quick(30)
 @each(lambda case: "zeros" in case.kinds)
 def test_beside_zeros_the_gradient_is_that_of_the_formula(case: Case) -> None:
     """Save of windows that have zeros alone, where a formula may have no derivative."""
@@ -339,7 +350,7 @@ def chooses_in_the_window(case: Case) -> bool:
     return bool(case.kind.is_equivariant)
 
 
-@pytest.mark.quick(70)
+@pytest.mark.quick(14)
 @each_geometry(chooses_in_the_window)
 def test_minus_infinity_is_told_from_padding(case: Case, geometry: dict[str, Any]) -> None:
     check_minus_infinity(case, geometry)
@@ -370,7 +381,7 @@ def test_a_map_of_zeros_keeps_the_whole_gradient(case: Case) -> None:
 # ---- memory layouts ----
 
 
-@pytest.mark.quick(70)
+@pytest.mark.quick(14)
 @each_geometry()
 def test_channels_last_stays_and_changes_nothing(case: Case, geometry: dict[str, Any]) -> None:
     operator = case.operator(**geometry)
@@ -388,6 +399,7 @@ def test_channels_last_stays_and_changes_nothing(case: Case, geometry: dict[str,
             torch.testing.assert_close(one, other, rtol=1.3e-6, atol=max(1e-5, 4e-6 * other.abs().max().item()))
 
 
+@pytest.mark.quick(24)
 @each()
 def test_a_view_of_a_larger_map_pools_as_its_copy(case: Case) -> None:
     operator, whole = case.operator(), case.images(2, CHANNELS, 9, 12)
@@ -402,7 +414,7 @@ def test_a_view_of_a_larger_map_pools_as_its_copy(case: Case) -> None:
 # ---- half precision ----
 
 
-@pytest.mark.quick(70)
+@pytest.mark.quick(24)
 @each()
 @halves_in_layouts
 def test_half_precision_is_close_and_stays(case: Case, dtype: torch.dtype, layout: torch.memory_format) -> None:
@@ -437,7 +449,7 @@ def check_half_precision(case: Case, maps: dict[str, Tensor], layout: torch.memo
         torch.testing.assert_close(gradient.double(), expected_gradient, rtol=16 * eps, atol=16 * eps)
 
 
-@pytest.mark.quick(70)
+@pytest.mark.quick(24)
 @each()
 @halves
 def test_half_precision_at_its_extremes_is_what_float64_has(case: Case, dtype: torch.dtype) -> None:
@@ -502,6 +514,7 @@ def test_nan_spreads_from_every_place_of_a_window(case: Case, geometry: dict[str
 # ---- state ----
 
 
+@pytest.mark.quick(24)
 @each()
 def test_state_and_copies(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 8, 8)
@@ -513,6 +526,7 @@ def test_state_and_copies(case: Case) -> None:
     assert torch.equal(copy.deepcopy(operator)(x), operator(x))
 
 
+@pytest.mark.quick(30)
 @each()
 def test_evaluation_is_deterministic_and_the_same_in_inference(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 8, 8)
@@ -543,6 +557,7 @@ def test_every_parameter_has_a_part_in_the_result(case: Case) -> None:
 # ---- surroundings ----
 
 
+@pytest.mark.quick(30)
 @each()
 def test_works_under_autocast(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 8, 8).requires_grad_()
@@ -554,7 +569,7 @@ def test_works_under_autocast(case: Case) -> None:
     assert x.grad.isfinite().all()
 
 
-@pytest.mark.quick(70)
+@pytest.mark.quick(20)
 @each()
 @layouts
 def test_an_empty_batch_passes(case: Case, layout: torch.memory_format) -> None:

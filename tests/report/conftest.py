@@ -66,8 +66,12 @@ class Results:
         data: dict[str, Any] | None = None,
         right: Any = None,
         margin: float | None = None,
+        groups: Any = None,
     ) -> dict[str, Any]:
-        """Write a record; with `right`, 1 or 0 for each test image, also its outcomes, and the accuracy is theirs."""
+        """Write a record; with `right`, 1 or 0 for each test image, also its outcomes, and the accuracy is theirs.
+
+        `groups` are the images'.
+        """
         labels = {"backbone": backbone, "variant": variant, "dataset": dataset}
         whole = _config(variant, backbone, dataset, seed, config or {})
         origin = deepcopy(PROVENANCE) | (provenance or {})
@@ -115,15 +119,16 @@ class Results:
         if right is not None:
             record["metrics"]["test_accuracy"] = float(np.mean(right))
             record["data"] = {"test_images": len(right)}
-            record["files"][OUTCOMES_FILE] = self.outcomes(record, right)
+            record["files"][OUTCOMES_FILE] = self.outcomes(record, right, groups)
         self.write(record)
         return record
 
-    def outcomes(self, record: dict[str, Any], right: Any) -> str:
+    def outcomes(self, record: dict[str, Any], right: Any, groups: Any = None) -> str:
         """Write the outcomes of a record's images; return the file's digest."""
         target = np.arange(len(right), dtype=np.int16) % 10
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, target=target, predicted=np.where(right, target, 10).astype(np.int16))
+        named = {} if groups is None else {"group": np.asarray(groups)}
+        np.savez_compressed(buffer, target=target, predicted=np.where(right, target, 10).astype(np.int16), **named)
         write_bytes(self.folder / "records" / record["run_id"] / OUTCOMES_FILE, buffer.getvalue())
         return sha256(buffer.getvalue()).hexdigest()
 

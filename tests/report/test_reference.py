@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from poolbench.report import figures, make_report, page
+from poolbench.report import figures, page
+from poolbench.report.make import make_report
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 RUNS = sorted(path.name for path in REFERENCE.iterdir() if (path / "records").is_dir())

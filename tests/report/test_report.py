@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from poolbench.errors import ConfigurationError
-from poolbench.report import Report, figures, make_report, page
+from poolbench.report import figures, page
 from poolbench.report import make as making
+from poolbench.report.make import Report, make_report
 from poolbench.report.text.terminal import Shown
 
 SIX = ["max", "avg", "strided_conv", "gap", "adaptive", "avg_topk"]
@@ -28,7 +29,7 @@ TWELVE = [
     "avg_topk[k=3]",
     "min[protocol.optimizer.weight_decay=0.0005]",
 ]
-REPORT = "import sys, pathlib, poolbench.report; poolbench.report.make_report(pathlib.Path(sys.argv[1]))"
+REPORT = "import sys, pathlib; from poolbench.report.make import make_report; make_report(pathlib.Path(sys.argv[1]))"
 BLOCKS = [(backbone, dataset) for backbone in ("resnet18", "slides", "lenet5") for dataset in ("digits", "cifar10")]
 
 
@@ -209,7 +210,7 @@ class TestTerminal:
         assert re.split(r"\s{2,}", heading.strip()) == [
             "variant",
             *("n", "test acc. %", "Δ, points", "verdict"),
-            *("params", "pool's", "MMACs", "train ×", "images/s", "latency ×"),
+            *("params", "pool's", "MMACs", "train ×", "examples/s", "latency ×"),
         ]
 
     def test_a_row_by_hand(self, results: Any) -> None:
@@ -234,7 +235,7 @@ class TestTerminal:
         assert "mean over the n = 3 seeds" in text
         assert "95 % interval (Student's t over the seeds)" in text
         assert "seed by seed" in text
-        assert "√(p(1−p)/images)" in text
+        assert "√(p(1−p)/examples)" in text
         assert "Speed: cpu (Example CPU @ 3 GHz), 2 threads, channels_last, float32, batch 64" in text
 
     def test_tables_come_first_and_a_legend_of_five_lines_after_them(self, results: Any) -> None:
@@ -377,7 +378,7 @@ class TestFiles:
             assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {12}
             assert lines[2].startswith("| **`max`** | 3 | ")
         assert "Δ to `max`, points" in text
-        assert "![Test accuracy of every variant, a panel a block](accuracy.svg)" in text
+        assert "![Test score of every variant, one panel for each block](accuracy.svg)" in text
         assert "| machine | Example CPU @ 3 GHz |" in text
         assert "poolbench train -m 'pooling=glob(*)' name=example" in text
         assert "/somewhere" not in text
@@ -394,9 +395,9 @@ class TestFiles:
 def test_imports_are_light(results: Any) -> None:
     results.add()
     program = (
-        "import sys, pathlib, poolbench.report\n"
+        "import sys, pathlib, poolbench.report.make\n"
         "late = {'matplotlib', 'scipy.stats'} & set(sys.modules)\n"
-        "poolbench.report.make_report(pathlib.Path(sys.argv[1]))\n"
+        "poolbench.report.make.make_report(pathlib.Path(sys.argv[1]))\n"
         "never = {'torch', 'lightning', 'hydra', 'omegaconf', 'wandb', 'matplotlib.pyplot'} & set(sys.modules)\n"
         "print(sorted(late), sorted(never))"
     )

@@ -1,12 +1,15 @@
 """Tuned arms in a report: apart from the shared recipe, chosen on validation, with what it cost."""
 
+import json
 from typing import Any
 
 import pytest
 
-from poolbench.report.make import gather
+from poolbench.record import write_record
+from poolbench.report.make import gather, make_report
 from poolbench.report.reading.loading import load
 from poolbench.report.reading.trials import FILE, TRIALS, TUNED, Trial, Trials
+from poolbench.report.text.asides import asides
 
 RATE = "protocol.optimizer.lr"
 # Validation accuracy of each arm at each rate; `avg` diverges at the larger one.
@@ -89,3 +92,34 @@ def test_nothing_tuned_says_nothing_and_a_torn_file_is_a_problem(results: Any) -
     (results.folder / TRIALS / FILE).write_text('{"runs": 3}')
     content = gather(load(results.folder))
     assert [problem.path.name for problem in content.problems] == [FILE]
+
+
+def test_latex_shows_them_as_markdown_does(tuned: Any) -> None:
+    text = make_report(tuned.folder).folder.joinpath("summary.tex").read_text()
+    table = text[text.index(r"\label{tab:poolbench-tuned}") :]
+    columns = table[table.index(r"\begin{tabular}{") :].partition("\n")[0]
+    assert columns == r"\begin{tabular}{lllrrrrrllp{0.2\linewidth}}"
+    rows = [line.rstrip(" \\").split(" & ") for line in table.splitlines() if line.endswith(r"\\")]
+    assert [len(row) for row in rows] == [11] * 3
+    assert rows[0][4] == r"Validation over the space, \%"
+    assert rows[2][2:8] == ["avg", "1 of 2", r"93.00 \dots{} 93.00", "80.10", "97.10", "+17.00"]
+    assert rows[2][8:] == ["worse $-$9.90", "better +5.10", r"protocol.optimizer.lr=0.01"]
+
+
+def test_another_score_goes_by_its_name_and_unit(tuned: Any) -> None:
+    error = {"name": "mean_absolute_error", "unit": "m", "better": "lower", "margin": "per cent"}
+    for path in tuned.folder.rglob("record.json"):
+        record = json.loads(path.read_text())
+        record["task"] = {"name": "own", "score": error}
+        record["metrics"] = {k.replace("accuracy", error["name"]): v for k, v in record["metrics"].items()}
+        write_record(path, record)
+    content = gather(load(tuned.folder))
+    avg = content.tables["tuned"].set_index("variant").loc["avg"]
+    assert (avg["score"], avg["unit"], avg["better"]) == ("mean_absolute_error", "m", "lower")
+    assert avg["tuned_score_mean"] == pytest.approx(0.971)
+    assert avg["gain"] == pytest.approx(0.17)
+    assert avg.filter(like="accuracy").isna().all()
+    (aside,) = asides(content)
+    headings = [heading for heading, _ in aside.columns]
+    assert {"validation over the space, m", "at the shared recipe, m", "tuned, m"} <= set(headings)
+    assert aside.rows[1][5:10] == ("0.801", "0.971", "+0.170", "better −0.099", "worse +0.051")

@@ -284,7 +284,7 @@ class TestCommand:
     def test_into_needs_a_second(self, folders: tuple[Any, Any], capsys: pytest.CaptureFixture[str]) -> None:
         folders[0].add()
         assert main(["report", str(folders[0].folder), "--into", "there"]) == 2
-        assert "--into belongs to the comparison of two folders" in capsys.readouterr().err
+        assert "--into is for the comparison of two folders" in capsys.readouterr().err
 
     def test_no_arm_in_common_is_a_usage_error(
         self, folders: tuple[Any, Any], capsys: pytest.CaptureFixture[str]

@@ -103,11 +103,13 @@ def test_a_folder_of_one_experiment_is_served_by_its_name(results: Results) -> N
         assert server.site.answer("/e/first/report.html").status == 200
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 def test_nothing_but_reading_is_answered(server: PageServer, method: str) -> None:
     assert ask(server, "/", method)[0] == 501
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     "path",
     [

@@ -120,6 +120,7 @@ def found_in(tmp_path: Path, name: str):
     return records, pd.read_csv(folder / "scores.csv"), folder
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("dataset", "backbone", "score", "better"),
     [
@@ -166,7 +167,7 @@ def test_speed_and_work_go_by_example(train, tmp_path: Path):
 
 def test_a_custom_task(train, tmp_path: Path):
     asked = ["dataset=plain", "backbone=steer", "pooling=max", "seed=0,1", "name=own"]
-    assert train(*asked, "+dataset.task._target_=owntasks.Within") == 0
+    assert train(*asked, "dataset.task._target_=owntasks.Within") == 0
     records, scores, folder = found_in(tmp_path, "own")
     assert {record["task"]["name"] for record in records} == {"within"}
     assert scores[["task", "score", "unit", "better"]].drop_duplicates().values.tolist() == [

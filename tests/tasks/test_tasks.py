@@ -110,6 +110,8 @@ def test_tasks_are_named_or_specified():
         task_for({"task": "regresion"}, dict)
     with pytest.raises(ConfigurationError, match=r"lacks name, score, .*derive it from poolbench.tasks.Task"):
         task_for({"task": {"_target_": "torch.nn.Identity"}}, dict)
+    with pytest.raises(ConfigurationError, match=r"has loss and does not say of which task.*dataset.task._target_="):
+        task_for({"task": {"loss": "huber"}}, dict)
     with pytest.raises(ConfigurationError, match=r"label_smoothing=0.1` does nothing: the task is a regression"):
         made.check_recipe(0.1)
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.streams import drawing, stream
-from poolbench.training import Fitted, Protocol, fit
+from poolbench.training import Protocol
+from poolbench.training.fit import fit
+from poolbench.training.history import Fitted
 
 TRAINER = {"accelerator": "cpu"}
 RECIPE: dict[str, Any] = {

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from training.recipes import Blobs, network, protocol, run, weights
 
 from poolbench.errors import ConfigurationError, Stopped
-from poolbench.training import predict, resolve_device, seen_again
+from poolbench.training import resolve_device
+from poolbench.training.fit import predict, seen_again
 
 CPU = torch.device("cpu")
 

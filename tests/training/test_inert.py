@@ -26,6 +26,7 @@ def adam(**changes: Any) -> dict[str, Any]:
     return {"_target_": "torch.optim.AdamW", "lr": 0.05} | changes
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("optimizer", "schedule", "inert"),
     [

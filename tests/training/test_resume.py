@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from poolbench.errors import Stopped, TimeLimitError
 from poolbench.loggers import Mirrors
-from poolbench.training import Fitted, Protocol, fit
+from poolbench.training import Protocol
+from poolbench.training.fit import fit
+from poolbench.training.history import Fitted
 from poolbench.training.protocol import LIGHTNING_PRECISION
 
 NEVER = 1e9
@@ -50,7 +52,7 @@ def in_pieces(folder: Path, steps: int, every_s: float = 0.0, **arguments: Any) 
     raise AssertionError("it never ends")
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("stop", range(1, 4 * STEPS + 1))
 def test_stopped_at_any_step(tmp_path: Path, whole: dict[str, Any], stop: int) -> None:
     with pytest.raises(Stopped, match="SIGTERM"):
@@ -334,7 +336,7 @@ def test_where_it_goes_on_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixtu
         train(checkpoints=checkpoints(tmp_path), should_stop=after(STEPS + 1))
     with caplog.at_level(logging.INFO, logger="poolbench"):
         train(checkpoints=checkpoints(tmp_path))
-    assert f"goes on after 1 of 4 epochs, from {tmp_path / 'checkpoint-000001.pt'}" in caplog.text
+    assert f"continues after 1 of 4 epochs, from {tmp_path / 'checkpoint-000001.pt'}" in caplog.text
 
 
 def killed(trials: int, seed: int) -> dict[str, Any]:

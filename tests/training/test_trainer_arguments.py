@@ -10,8 +10,8 @@ import torch
 from training.recipes import TRAINER, Blobs, network, protocol, run
 
 from poolbench.errors import ConfigurationError
-from poolbench.training import fit, trainer_arguments
-from poolbench.training.trainer_arguments import ACTING, DECIDED_BY, REFUSED
+from poolbench.training.fit import fit
+from poolbench.training.trainer_arguments import ACTING, DECIDED_BY, REFUSED, trainer_arguments
 
 SIGNATURE = inspect.signature(L.Trainer).parameters
 CALLBACKS = "lightning.pytorch.callbacks"
@@ -54,6 +54,7 @@ def figures(trainer: dict[str, Any], recipe: dict[str, Any]) -> str:
     return repr(run(trainer=TRAINER | trainer, protocol=protocol(**slow, epochs=6, **recipe)).history)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(("name", "value", "beside", "recipe"), CHANGING)
 def test_what_changes_figures_changes_them(name: str, value: Any, beside: dict, recipe: dict) -> None:
     assert figures(beside | {name: value}, recipe) != figures(beside, recipe)

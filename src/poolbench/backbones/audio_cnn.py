@@ -47,7 +47,7 @@ class AudioCNN(nn.Module):
         for stage, stride in enumerate(strides):
             if any(size < step for size, step in zip(sizes, stride, strict=True)):
                 raise UnsupportedError(
-                    f"audio_cnn cannot serve spectrograms of {image_size[0]} frequencies, {image_size[1]} frames: at "
+                    f"audio_cnn cannot take spectrograms of {image_size[0]} frequencies, {image_size[1]} frames: at "
                     f"stage {stage + 1} the map is {sizes[0]}x{sizes[1]}, and the pooling {stride[0]}x{stride[1]}; "
                     "lower backbone.strides"
                 )

@@ -79,7 +79,7 @@ class CodonCNN(nn.Module):
         (length,) = one_dimension("codon_cnn", image_size)
         if length % CODON or length < CODON * codons:
             raise UnsupportedError(
-                f"codon_cnn cannot serve sequences of length {length}: it must be a multiple of {CODON}, the letters "
+                f"codon_cnn cannot take sequences of length {length}: it must be a multiple of {CODON}, the letters "
                 f"of a codon, and at least {CODON * codons} for backbone.codons={codons}"
             )
         self.frames, self.padding = frames, padding

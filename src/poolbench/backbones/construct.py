@@ -1,25 +1,58 @@
 """From a specification to a module, its starting weights drawn from a stream of its own."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
-from poolbench.errors import ConfigurationError
+from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.spec import TARGET, build, locate
 from poolbench.streams import drawing
 
 Spec = Mapping[str, Any]
 NAME = "name"
+# As many channels as suit what divides them into groups or heads: divisible by 1 to 10.
+MANY = 2520
 
 
-def construct(spec: Spec, context: Mapping[str, Any], *, where: str, seed: int, stream: str) -> nn.Module:
+def construct(
+    spec: Spec,
+    context: Mapping[str, Any],
+    *,
+    where: str,
+    seed: int,
+    stream: str,
+    elsewhere: Iterable[tuple[Spec, Mapping[str, Any]]] = (),
+) -> nn.Module:
     """Build the module that `spec` describes; what its constructor draws comes from (`seed`, `stream`).
+
+    Args:
+        spec, context, where: see `poolbench.spec.build`.
+        seed, stream: of what the constructor draws.
+        elsewhere: what `spec` and `context` would be at other places of networks. If the module can be built for one of
+            them, its specification is right in itself, and this place is what it does not fit.
 
     Raises:
         ConfigurationError: an argument is wrong, the constructor fails, or what it makes is no module.
+        UnsupportedError: it can be built elsewhere, but not here.
     """
+    try:
+        return _constructed(spec, context, where=where, seed=seed, stream=stream)
+    except ConfigurationError as error:
+        for other, given in elsewhere:
+            try:
+                # Whether it can be, without memory or numbers.
+                with torch.device("meta"):
+                    _constructed(other, given, where=where, seed=seed, stream=stream)
+            except ConfigurationError:
+                continue
+            raise UnsupportedError(str(error)) from error
+        raise
+
+
+def _constructed(spec: Spec, context: Mapping[str, Any], *, where: str, seed: int, stream: str) -> nn.Module:
     try:
         with drawing(seed, stream):
             module = build({key: value for key, value in spec.items() if key != NAME}, context, where=where)

@@ -13,8 +13,7 @@ class EcgCNN(nn.Module):
     """Stages of conv-5, batch norm, ReLU and max-3 at stride 2, then the mean over all places and a linear layer.
 
     Each stage doubles how far the next one sees: the last map sees 1 + 6·(2ⁿ − 1) places with n stages (7, 19, 43, 91,
-    187, 379 for 1 to 6), and since its mean does not know of places, what lies further apart than that cannot be told
-    by its distance.
+    187, 379 for 1 to 6). Its mean does not know of places, so the network cannot see distances longer than that.
 
     Args:
         in_channels: channels of a series.
@@ -39,7 +38,7 @@ class EcgCNN(nn.Module):
         if length < seen:
             most = max((n for n in range(1, stages) if sight(n) <= length), default=0)
             raise UnsupportedError(
-                f"ecg_cnn with {stages} stages cannot serve series of {length} places: its last map sees {seen}; "
+                f"ecg_cnn with {stages} stages cannot take series of {length} places: its last map sees {seen}; "
                 + (f"set backbone.stages to {most} or less" if most else "series must have at least 7 places")
             )
         self.stages = nn.ModuleList()

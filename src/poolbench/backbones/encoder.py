@@ -138,39 +138,6 @@ def convolved(in_channels: int, channels: int) -> list[nn.Module]:
     return [conv, nn.BatchNorm2d(channels), nn.ReLU()]
 
 
-def require_images(network: str, image_size: tuple[int, ...], encoder: Encoder) -> None:
-    """Raise `UnsupportedError` for examples that are no images, or so small that the last map would be padding."""
-    if len(image_size) != 2:
-        raise UnsupportedError(f"{network} takes images (C, H, W), got sequences of length {image_size[0]}")
-    if min(image_size) < encoder.stride:
-        raise UnsupportedError(
-            f"{network} cannot serve images of {image_size[0]}x{image_size[1]}: {len(encoder.pools)} levels need at "
-            f"least {encoder.stride}x{encoder.stride}; lower backbone.levels"
-        )
-
-
-def padded(x_BCHW: Tensor, stride: int) -> tuple[Tensor, tuple[int, int]]:
-    """Return images with zeros around them, so that `stride` divides their sides, and how many rows and columns before.
-
-    Zeros are the mean of what was normalised. As many go before as behind, one more behind where their number is odd.
-
-    >>> padded(torch.ones(1, 1, 5, 8), 4)[0].shape, padded(torch.ones(1, 1, 5, 8), 4)[1]
-    (torch.Size([1, 1, 8, 8]), (1, 0))
-    """
-    height, width = x_BCHW.shape[-2:]
-    missing = -height % stride, -width % stride
-    above, left = missing[0] // 2, missing[1] // 2
-    if not any(missing):
-        return x_BCHW, (0, 0)
-    return F.pad(x_BCHW, (left, missing[1] - left, above, missing[0] - above)), (above, left)
-
-
-def cropped(x_BCHW: Tensor, size: tuple[int, int], before: tuple[int, int]) -> Tensor:
-    """Return what `padded` left of the images: `size` rows and columns behind those `before`."""
-    (height, width), (above, left) = size, before
-    return x_BCHW[..., above : above + height, left : left + width]
-
-
 def sizes(x_BCHW: Tensor) -> tuple[int, int]:
     """Return height and width of a map."""
     return cast(tuple[int, int], tuple(x_BCHW.shape[-2:]))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.backbones.anatomy import behind, first_linear
-from poolbench.backbones.construct import Spec, construct, shown_arguments
+from poolbench.backbones.construct import MANY, Spec, construct, shown_arguments
 from poolbench.backbones.digest import Placed
 from poolbench.backbones.dimensions import CONVOLUTIONS, LINEAR_OR_CONVOLUTION, form_for, is_map
 from poolbench.backbones.native import Native
@@ -23,6 +23,9 @@ from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.pooling.heads.adaptive import said_of_grid
 from poolbench.spec import TARGET, locate
 from poolbench.streams import drawing
+
+# Height and width of a last map that no head is too large for.
+LARGE = 64
 
 
 def fill_head(
@@ -73,7 +76,10 @@ def fill_head(
     channels, *map_size = call.into
     spec = form_for(spec, len(map_size), where=where, place=f"the head of {native.name}")
     context = {"channels": channels, "map_size": tuple(map_size), "num_classes": num_classes}
-    head = construct(spec, context, where=where, seed=seed, stream="head")
+    # A large map of many channels, and of as many as here: either may be what does not fit.
+    larger = {"map_size": (LARGE,) * len(map_size)}
+    elsewhere = [(spec, context | larger), (spec, context | larger | {"channels": MANY})]
+    head = construct(spec, context, where=where, seed=seed, stream="head", elsewhere=elsewhere)
     features = _features(head, spec, call, where=where, name=native.name)
     gives_logits = bool(getattr(head, "gives_logits", False))
     kind = type(head).__name__

@@ -5,12 +5,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from poolbench.backbones.construct import Spec, construct, shown_arguments, takes
+from poolbench.backbones.construct import MANY, Spec, construct, shown_arguments, takes
 from poolbench.backbones.digest import Placed
 from poolbench.backbones.dimensions import form_for
 from poolbench.backbones.left_alone import Left
 from poolbench.backbones.native import Native
-from poolbench.backbones.site import GEOMETRY, Geometry, Site, site_of
+from poolbench.backbones.site import GEOMETRY, Geometry, Site, site_of, usual
 from poolbench.backbones.trace import calls_reached, pass_zeros, refusal, shown_size
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.spec import TARGET, locate
@@ -79,8 +79,18 @@ def _operator(site: Site, spec: Spec, seed: int) -> nn.Module:
     """Return a new operator for a site."""
     # By name, so that a constructor which hands on `**kwargs` is given the geometry too.
     given = {key: value for key, value in site.geometry.arguments().items() if takes(spec, key)}
-    where, stream = f"{SLOT} at site {site.name}", f"site {site.name}"
-    return construct({**given, **spec}, {"channels": site.channels}, where=where, seed=seed, stream=stream)
+    return construct(
+        {**given, **spec},
+        {"channels": site.channels},
+        where=f"{SLOT} at site {site.name}",
+        seed=seed,
+        stream=f"site {site.name}",
+        elsewhere=[
+            ({**{key: window.arguments()[key] for key in given}, **spec}, {"channels": channels})
+            for window in usual(site.spatial)
+            for channels in (site.channels, MANY)
+        ],
+    )
 
 
 def _spec_at(site: Site, spec: Spec) -> Spec:

@@ -1,16 +1,17 @@
 """A feature pyramid, judged for every place."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolbench.backbones.anatomy import Anatomy
-from poolbench.backbones.encoder import Encoder, convolved, cropped, padded, require_images, sizes
+from poolbench.backbones.encoder import Encoder, convolved, sizes
+from poolbench.backbones.mask_network import MaskNetwork
 
 
-class FPN(nn.Module):
+class FPN(MaskNetwork):
     """A feature pyramid network (Lin et al. 2017, https://arxiv.org/abs/1612.03144) with classes for every place.
 
     Down: see `Encoder`. From the last map up, each level is its own map through a 1x1 convolution plus the level below
@@ -44,22 +45,17 @@ class FPN(nn.Module):
         inter_map: int = 1,
         pyramid_context: Sequence[int] = (),
     ) -> None:
-        super().__init__()
-        self.encoder = Encoder(in_channels, width, levels, inter_map, pyramid_context)
-        require_images("fpn", image_size, self.encoder)
+        super().__init__("fpn", image_size, Encoder(in_channels, width, levels, inter_map, pyramid_context))
         self.lateral = nn.ModuleList(nn.Conv2d(own, pyramid, 1) for own in self.encoder.channels)
         self.smooth = nn.ModuleList(nn.Sequential(*convolved(pyramid, pyramid)) for _ in self.encoder.channels)
         self.classify = nn.Conv2d(pyramid, num_classes, 1)
-        self.anatomy = Anatomy(sites=self.encoder.sites("encoder"), head=None, classifier=None)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return logits (B, num_classes, H, W) of images (B, C, H, W)."""
-        padded_BCHW, before = padded(x_BCHW, self.encoder.stride)
-        maps = self.encoder(padded_BCHW)
+    def logits(self, maps: list[Tensor]) -> Tensor:
+        """Return logits at the size of the first map, from the map of every level, the largest first."""
         below, levels = self.lateral[-1](maps[-1]), list[Tensor]()
         for level in reversed(range(len(maps))):
             if level < len(maps) - 1:
                 below = self.lateral[level](maps[level]) + F.interpolate(below, size=sizes(maps[level]), mode="nearest")
             smooth = self.smooth[level](below)
-            levels.append(F.interpolate(smooth, size=sizes(padded_BCHW), mode="bilinear", align_corners=False))
-        return cropped(self.classify(torch.stack(levels).sum(0)), sizes(x_BCHW), before)
+            levels.append(F.interpolate(smooth, size=sizes(maps[0]), mode="bilinear", align_corners=False))
+        return cast(Tensor, self.classify(torch.stack(levels).sum(0)))

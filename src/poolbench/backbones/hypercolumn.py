@@ -1,16 +1,17 @@
 """Hypercolumns: at every place what all levels have there, side by side."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolbench.backbones.anatomy import Anatomy
-from poolbench.backbones.encoder import Encoder, cropped, padded, require_images, sizes
+from poolbench.backbones.encoder import Encoder, sizes
+from poolbench.backbones.mask_network import MaskNetwork
 
 
-class Hypercolumn(nn.Module):
+class Hypercolumn(MaskNetwork):
     """Hypercolumns (Hariharan et al. 2015, https://arxiv.org/abs/1411.5752): maps of all levels, then classes.
 
     Down: see `Encoder`. The map of every level at the image's size (bilinear), side by side, is classified by a 1x1
@@ -42,18 +43,13 @@ class Hypercolumn(nn.Module):
         inter_map: int = 1,
         pyramid_context: Sequence[int] = (),
     ) -> None:
-        super().__init__()
-        self.encoder = Encoder(in_channels, width, levels, inter_map, pyramid_context)
-        require_images("hypercolumn", image_size, self.encoder)
+        super().__init__("hypercolumn", image_size, Encoder(in_channels, width, levels, inter_map, pyramid_context))
         self.narrow = nn.Conv2d(sum(self.encoder.channels), hidden, 1)
         self.classify = nn.Conv2d(hidden, num_classes, 1)
-        self.anatomy = Anatomy(sites=self.encoder.sites("encoder"), head=None, classifier=None)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return logits (B, num_classes, H, W) of images (B, C, H, W)."""
-        padded_BCHW, before = padded(x_BCHW, self.encoder.stride)
-        maps = self.encoder(padded_BCHW)
-        size = sizes(padded_BCHW)
+    def logits(self, maps: list[Tensor]) -> Tensor:
+        """Return logits at the size of the first map, from the map of every level, the largest first."""
+        size = sizes(maps[0])
         columns = [maps[0], *(F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in maps[1:])]
         hidden = torch.relu(self.narrow(torch.cat(columns, dim=1)))
-        return cropped(self.classify(hidden), sizes(x_BCHW), before)
+        return cast(Tensor, self.classify(hidden))

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from poolbench.backbones.anatomy import Anatomy
 from poolbench.backbones.map_size import map_size
-from poolbench.errors import UnsupportedError
 
 
 class LineCNN(nn.Module):
@@ -26,8 +25,6 @@ class LineCNN(nn.Module):
 
     def __init__(self, in_channels: int, num_classes: int, image_size: tuple[int, int], width: int = 8) -> None:
         super().__init__()
-        if len(image_size) != 2:
-            raise UnsupportedError(f"line_cnn takes images (C, H, W), got sequences of length {image_size[0]}")
         steps = [("pool1", 2, 2, 0), ("pool2", 2, 2, 0), ("conv3", 3, 1, 0)]
         height, width_left = map_size("line_cnn", image_size, steps)
         self.conv1 = nn.Conv2d(in_channels, width, 5, padding=2)

@@ -40,7 +40,7 @@ class MotifCNN(nn.Module):
         (length,) = one_dimension("motif_cnn", image_size)
         if length < max(motif, pool):
             raise UnsupportedError(
-                f"motif_cnn cannot serve sequences of {length} places: a filter covers {motif} and a pooling {pool}; "
+                f"motif_cnn cannot take sequences of {length} places: a filter covers {motif} and a pooling {pool}; "
                 "give longer sequences or a smaller backbone.motif or backbone.pool"
             )
         self.conv1 = nn.Conv1d(in_channels, filters, kernel_size=motif, padding="same")

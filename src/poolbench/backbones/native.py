@@ -64,7 +64,7 @@ class Native:
 
         Raises:
             ConfigurationError: an argument is wrong, or the anatomy names what is not there.
-            UnsupportedError: the network cannot serve images of this size.
+            UnsupportedError: the network cannot take images of this size.
         """
         name = str(spec.get("model") or spec.get(NAME, "backbone"))
         strided = spec.get(STRIDED, POOLED)

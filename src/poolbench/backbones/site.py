@@ -58,6 +58,16 @@ class Geometry:
         return ", ".join(f"{key}={value}" for key, value in self.arguments().items())
 
 
+def usual(spatial: int) -> list[Geometry]:
+    """Return the two windows of most networks, which every operator serves: 2 with stride 2, 3 with stride 2 and 1.
+
+    >>> [str(window) for window in usual(1)]
+    ['kernel_size=2, stride=2, padding=0, ceil_mode=False', 'kernel_size=3, stride=2, padding=1, ceil_mode=False']
+    """
+    windows = ((2, 2, 0), (3, 2, 1))
+    return [Geometry((k,) * spatial, (s,) * spatial, (p,) * spatial) for k, s, p in windows]
+
+
 GEOMETRY = tuple(field.name for field in fields(Geometry))
 CEIL = "ceil_mode"
 

@@ -45,7 +45,7 @@ def trace(network: nn.Module, image_shape: Sequence[int], *, name: str) -> Trace
     calls: dict[str, list[Call]] = {}
     channels, *sizes = image_shape
     kind = f"images of {shown_size(sizes)}" if len(sizes) == 2 else f"sequences of length {shown_size(sizes)}"
-    where = f"{name} cannot serve {kind} with {channels} channels; the last layer reached was"
+    where = f"{name} cannot take {kind} with {channels} channels; the last layer reached was"
     output, reached, error = _pass(network, image_shape, calls)
     if error is not None:
         raise refusal(error, f"{where} {reached}") from error

@@ -1,25 +1,26 @@
 """The U-net: down by pooling, up again, each level of the way up given the map of the way down."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolbench.backbones.anatomy import Anatomy
-from poolbench.backbones.encoder import Encoder, convolved, cropped, padded, require_images, sizes
+from poolbench.backbones.encoder import Encoder, convolved, sizes
+from poolbench.backbones.mask_network import MaskNetwork
 from poolbench.errors import UnsupportedError, unknown_name
 from poolbench.pooling import MaxPool2d, pair
 
 UPS = ("transposed", "interpolated", "unpooled")
 
 
-class UNet(nn.Module):
+class UNet(MaskNetwork):
     """The U-net of Ronneberger, Fischer and Brox (2015, https://arxiv.org/abs/1505.04597), padded and with batch norm.
 
     Down: see `Encoder`. Up, level by level: the map at twice the size, the map of the way down beside it, and a 3x3
     convolution with batch norm and ReLU. At last a 1x1 convolution to the classes. Images whose sides 2^levels does not
-    divide are padded with zeros, equally on both sides, and the logits cropped: `poolbench.backbones.encoder.padded`.
+    divide are padded with zeros, equally on both sides, and the logits cropped: see `MaskNetwork`.
 
     Args:
         in_channels: channels of an image.
@@ -51,12 +52,10 @@ class UNet(nn.Module):
         inter_map: int = 1,
         pyramid_context: Sequence[int] = (),
     ) -> None:
-        super().__init__()
         if up not in UPS:
             raise unknown_name("`backbone.up`", str(up), UPS)
+        super().__init__("unet", image_size, Encoder(in_channels, width, levels, inter_map, pyramid_context))
         self.up = up
-        self.encoder = Encoder(in_channels, width, levels, inter_map, pyramid_context)
-        require_images("unet", image_size, self.encoder)
         channels = self.encoder.channels
         behind = [*channels[:-2], channels[-2]]
         below = [*channels[1:-1], channels[-1]]
@@ -66,16 +65,14 @@ class UNet(nn.Module):
         )
         self.join = nn.ModuleList(nn.Sequential(*convolved(2 * own, own)) for own in behind)
         self.classify = nn.Conv2d(channels[0], num_classes, 1)
-        self.anatomy = Anatomy(sites=self.encoder.sites("encoder"), head=None, classifier=None)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return logits (B, num_classes, H, W) of images (B, C, H, W)."""
-        padded_BCHW, before = padded(x_BCHW, self.encoder.stride)
-        *maps, deep_BCHW = self.encoder(padded_BCHW)
+    def logits(self, maps: list[Tensor]) -> Tensor:
+        """Return logits at the size of the first map, from the map of every level, the largest first."""
+        *maps, deep_BCHW = maps
         for level in reversed(range(len(maps))):
             raised = self._rise(level, deep_BCHW, maps[level])
             deep_BCHW = self.join[level](torch.cat([maps[level], raised], dim=1))
-        return cropped(self.classify(deep_BCHW), sizes(x_BCHW), before)
+        return cast(Tensor, self.classify(deep_BCHW))
 
     def extra_repr(self) -> str:
         """Return what a printed network shows."""
@@ -92,7 +89,7 @@ class UNet(nn.Module):
         if not isinstance(pool, nn.MaxPool2d | MaxPool2d) or pair("k", pool.kernel_size) != pair("s", pool.stride):
             raise UnsupportedError(
                 f"backbone.up=unpooled needs max pooling in windows side by side, which has a place for each of its "
-                f"values; at encoder.pools.{level} stands {type(pool).__name__}(kernel_size={pool.kernel_size}, "
+                f"values; encoder.pools.{level} is {type(pool).__name__}(kernel_size={pool.kernel_size}, "
                 f"stride={pool.stride}): choose up=transposed or up=interpolated"
             )
         window = pair("kernel_size", pool.kernel_size)

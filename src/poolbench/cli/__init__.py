@@ -34,17 +34,17 @@ EXAMPLES = """examples:
   poolbench train backbone=slides pooling=avg_topk dataset=digits seed=0
   poolbench train -m backbone=slides,lenet5 pooling='glob(*)' dataset=digits seed='range(0,5)'
   poolbench train experiment=quickstart     a whole named sweep
-  poolbench status results/quickstart       what is done, who is at what, what failed
-  poolbench work results/quickstart         one more worker, on any machine that sees the folder
+  poolbench status results/quickstart       how many cells are done, running, waiting, failed
+  poolbench work results/quickstart         start one more worker, on any machine that sees the folder
   poolbench report results/quickstart       tables and figures from its records
-  poolbench serve results                   the pages of all experiments, in the browser
-  poolbench power experiment=quickstart     before the runs: seeds and images that a difference takes
-  poolbench inspect backbone=torchvision backbone.model=resnet50 pooling=avg   sites, shapes, what is left alone
+  poolbench serve results                   show the pages of all experiments in the browser
+  poolbench power experiment=quickstart     before the runs: how many seeds and images are needed
+  poolbench inspect backbone=torchvision backbone.model=resnet50 pooling=avg   which layers are replaced
   poolbench cost backbone=slides pooling=max,avg,lip                           parameters, work, memory
   poolbench bench                           speed and memory of operators, against torch's own
-  poolbench list pooling                    what there is, a line each
+  poolbench list pooling                    all choices of a group, a line each
 
-exit status: 0 all well, 1 some cell failed (the others finished), 2 usage"""
+exit status: 0 success, 1 a cell failed (the others finished), 2 wrong usage"""
 
 COMMANDS = (
     *(train, status, work, report, serve, power, inspect, cost, bench, choices, evaluate, export),
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answered(arguments: list[str]) -> int:
     try:
         if arguments[:1] and arguments[0] in WITH_OVERRIDES and not {"-h", "--help"} & set(arguments[1:]):
-            # What follows is Hydra's, in part: argparse would stumble over its flags.
+            # What follows is Hydra's, in part: argparse would reject its flags.
             return WITH_OVERRIDES[arguments[0]](arguments[1:])
         # Overrides may stand anywhere among flags, which argparse takes in one order alone.
         overrides = [word for word in arguments[1:] if is_override(word)] if arguments[:1] == ["report"] else []
@@ -96,5 +96,5 @@ def _answered(arguments: list[str]) -> int:
         return 128 + signal.SIGINT
     except Exception:  # status 1 says that a cell failed, and nothing else
         traceback.print_exc()
-        print("poolbench: error: this is poolbench's own mistake; the lines above say where", file=sys.stderr)
+        print("poolbench: error: this is a bug in poolbench; the traceback above shows where", file=sys.stderr)
         return 2

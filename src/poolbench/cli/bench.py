@@ -13,17 +13,17 @@ DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda")
 
 
-USAGE = """Without KEY=VALUE: time the operators of conf/pooling beside nn.MaxPool2d, alternating in one process.
+USAGE = """Without KEY=VALUE: time the operators of conf/pooling against nn.MaxPool2d, alternating in one process.
 
-A head has no window: it is set beside nn.MaxPool2d of the shape's window on the same map, a time one knows.
+A head has no window of its own: it is compared with nn.MaxPool2d on the same map.
 
-With KEY=VALUE, as `poolbench train` takes them: time whole networks beside their reference, without any data.
+With KEY=VALUE, as `poolbench train` takes them: time whole networks against their reference, without any data.
 
   poolbench bench avg_topk softpool --layout channels_last
   poolbench bench backbone=slides pooling=avg_topk,avg --batch-sizes 1,8,32,128 --csv speed.csv
   poolbench bench backbone=resnet18 pooling='glob(*)' dataset=cifar10 dataset.image_size=64 protocol=fast
 
-keys: backbone, pooling, head, dataset, protocol, trainer, reference, threads, allocator and all that is in them."""
+keys: backbone, pooling, head, dataset, protocol, trainer, reference, threads, allocator and all keys inside them."""
 IMPLEMENTATIONS = ("fast", "torch", "triton")
 OF_OPERATORS = ("quick", "layout", "dtype", "device", "implementation")
 OF_NETWORKS = ("batch_sizes", "half_width", "config_dir", "multirun")
@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
     """Add `poolbench bench`."""
     command = commands.add_parser(
         "bench",
-        help="speed of operators beside torch's own, and of networks beside their reference",
+        help="measure speed: operators against torch's own, networks against their reference",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,32 +45,40 @@ def add_to(commands: Any) -> None:
 
 def _add_flags(command: argparse.ArgumentParser) -> None:
     both = command.add_argument_group("operators and networks")
-    both.add_argument("--threads", type=int, help="threads (1: the trustworthy figures)")
-    both.add_argument("--budget", type=float, metavar="SECONDS", help="for each measurement, at most (2; networks 10)")
+    both.add_argument("--threads", type=int, help="CPU threads (default 1, the most reliable)")
+    both.add_argument(
+        "--budget", type=float, metavar="SECONDS", help="longest time for one measurement (default 2; networks 10)"
+    )
     both.add_argument("--csv", type=place, metavar="FILE", help="also write the rows to this file")
     operators = command.add_argument_group("operators")
     operators.add_argument(
-        "--quick", action="store_true", default=None, help="smaller batches, less time: a first look"
+        "--quick", action="store_true", default=None, help="smaller batches and less time, for a first look"
     )
-    operators.add_argument("--layout", choices=LAYOUTS, action="append", help="memory layout (both)")
-    operators.add_argument("--dtype", choices=DTYPES, action="append", help="dtype (float32); float16 with cuda")
+    operators.add_argument("--layout", choices=LAYOUTS, action="append", help="memory layout (default: both)")
     operators.add_argument(
-        "--device", choices=DEVICES, help="where (cpu); on cuda also the kernels alone, replayed as a CUDA graph"
+        "--dtype", choices=DTYPES, action="append", help="dtype (default float32); float16 needs cuda"
+    )
+    operators.add_argument(
+        "--device",
+        choices=DEVICES,
+        help="device (default cpu); on cuda the kernels are also timed alone, as a CUDA graph",
     )
     operators.add_argument(
         "--implementation",
         choices=IMPLEMENTATIONS,
-        help="compiled kernels where there are; torch; or, with --device cuda, Triton's kernels (as configured)",
+        help="fast: compiled kernels where they exist; torch; triton: with --device cuda (default: as configured)",
     )
     networks = command.add_argument_group("networks")
     networks.add_argument(
-        "--batch-sizes", metavar="N,N", help="images a batch, each measured (1 and the protocol's batch_size)"
+        "--batch-sizes", metavar="N,N", help="batch sizes to measure (default: 1 and the protocol's batch_size)"
     )
     networks.add_argument(
-        "--half-width", type=float, help="of the ratio's interval, relative, at which a measurement ends (0.01)"
+        "--half-width",
+        type=float,
+        help="stop when the ratio's interval is narrower than ± this fraction (default 0.01)",
     )
-    networks.add_argument("--config-dir", "-cd", metavar="DIR", help="a further folder of configurations")
-    networks.add_argument("-m", "--multirun", action="store_true", default=None, help="accepted, and not needed")
+    networks.add_argument("--config-dir", "-cd", metavar="DIR", help="an additional folder of configurations")
+    networks.add_argument("-m", "--multirun", action="store_true", default=None, help="accepted, but not needed")
 
 
 def _all_parsed(known: argparse.Namespace) -> argparse.Namespace:
@@ -146,7 +154,8 @@ def _run_operators(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from poolbench.kernels.compiled import COMPILED
-    from poolbench.measure.machine import machine, set_allocator
+    from poolbench.measure.allocator import ALLOCATOR
+    from poolbench.measure.machine import machine
     from poolbench.measure.operators import SHAPES, bench_operators
 
     device = torch.device(device_name)
@@ -154,7 +163,7 @@ def _run_operators(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--device cuda: torch finds no CUDA device here; leave it out to time on the CPU")
     if arguments.implementation:
         specs = {name: _implemented(spec, arguments.implementation) for name, spec in specs.items()}
-    allocator = set_allocator("keep")
+    allocator = ALLOCATOR.set("keep")
     torch.set_num_threads(threads)
     here = machine(device)
     console = Console()

@@ -81,9 +81,9 @@ def _bench(
     budget_s: float,
     half_width: float,
 ) -> int:
-    from poolbench.measure.machine import set_allocator
+    from poolbench.measure.allocator import ALLOCATOR
 
-    set_allocator(str(jobs[0].config["allocator"]))
+    ALLOCATOR.set(str(jobs[0].config["allocator"]))
     import torch
     from rich.console import Console
 
@@ -96,7 +96,7 @@ def _bench(
         console.width = 120
     console.print(
         f"each beside its reference, alternating in one process; medians, 95 % intervals; ~ where the {budget_s:g} s "
-        f"ended before the interval of the ratio was within ±{half_width:.1%}; ratio of images/s: above 1 is faster, "
+        f"ended before the interval of the ratio was within ±{half_width:.1%}; ratio of examples/s: above 1 is faster, "
         "of ms: below 1",
         highlight=False,
     )
@@ -122,7 +122,7 @@ def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any
     for job, asked in zip(jobs, described(jobs), strict=True):
         try:
             wanted = job.config["threads"]
-            # `auto` goes by what else runs when a sweep starts; a bench takes one, unless it is told otherwise.
+            # `auto` goes by what else runs when a sweep starts; a bench takes one by default.
             set_here = None if wanted == "auto" else whole_number("threads", wanted, or_null="1 here")
             design = Design.of(asked.config, asked.labels)
             design.input_shape, design.num_classes  # noqa: B018 (what the dataset does not announce is an error now)
@@ -147,8 +147,9 @@ def _rows(
     """Yield the rows of an arm; one with a reason alone where its network cannot be."""
     import torch
 
+    from poolbench.measure.allocator import ALLOCATOR
     from poolbench.measure.implementations import implementations, summary
-    from poolbench.measure.machine import allocator_in_force, machine
+    from poolbench.measure.machine import machine
     from poolbench.measure.speed import speed_by_batch_size
     from poolbench.measure.stopwatch import stopwatch_for
 
@@ -162,7 +163,7 @@ def _rows(
         "precision": protocol.precision,
         "compiled": protocol.compile,
         "threads": torch.get_num_threads(),
-        "allocator": allocator_in_force(),
+        "allocator": ALLOCATOR.in_force,
         **{key: here[key] for key in ("device", "device_name", "machine_id", "cores", "driver", "python")},
         "poolbench": version("poolbench"),
         **{key: here["versions"].get(key, "") for key in PACKAGES},

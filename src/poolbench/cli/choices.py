@@ -27,7 +27,7 @@ SEVERAL = re.compile(rf"\[({PLAIN.pattern})\]")
 
 def add_to(commands: Any) -> None:
     """Add `poolbench list`."""
-    command = commands.add_parser("list", help="what there is to choose from, a line each")
+    command = commands.add_parser("list", help="list all choices of a group, a line each")
     command.add_argument("group", nargs="?", help=f"one of {', '.join(GROUPS)}; without it, all of them")
     command.set_defaults(run=run)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from poolbench.cli import choices
 from poolbench.cli.command_line import CONFIG_NAME, CONFIG_PATH, CommandLine
+from poolbench.cli.task_overrides import with_task
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.paths import conf_dir
 from poolbench.record import GROUPS
@@ -65,7 +66,7 @@ def composing(line: CommandLine) -> Iterator["Composer"]:
             raise ConfigurationError(f"--config-dir: no folder {str(folder)!r}")
     if not any(override.lstrip("+").startswith(SEARCH_PATH) for override in line.overrides):
         choices.check(line.overrides, further)
-    # A mistake in the names is told before Hydra is loaded.
+    # A mistake in the names is reported before Hydra is loaded.
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -146,7 +147,7 @@ class Composer:
 
 def _as_overrides(params: Mapping[str, Any]) -> list[str]:
     """Return what a mapping sweeps over as overrides, written as on the command line."""
-    return [f"{key}={value}" for key, value in params.items()]
+    return with_task([f"{key}={value}" for key, value in params.items()])
 
 
 def _grids(value: Any) -> list[Mapping[str, Any]]:
@@ -183,10 +184,10 @@ def _loader(line: CommandLine) -> Iterator[Any]:
 
 
 def _with_config_dir(line: CommandLine) -> list[str]:
-    """Return the overrides, the folder of `--config-dir` where Hydra looks first behind its own."""
+    """Return the overrides as Hydra takes them, the folder of `--config-dir` where it looks first behind its own."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    overrides = list(line.overrides)
+    overrides = with_task(line.overrides)
     if line.config_dir is None:
         return overrides
     parsed = OverridesParser.create().parse_overrides(overrides)

@@ -9,13 +9,13 @@ from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 
 USAGE = """Show what a network costs with each variant: parameters, multiply-adds, the poolings' own operations and
-bytes (an image), what a training step keeps for its backward pass and the most memory that it holds (a batch). Nothing
-is trained or timed and no data is opened: the dataset's YAML gives shape and classes.
+bytes (for one example), what a training step keeps for its backward pass and its peak memory (for a batch). Nothing is
+trained or timed and no data is opened: the dataset's YAML gives shape and classes.
 
   poolbench cost backbone=resnet20 pooling=max,avg_topk,lip dataset=cifar10
   poolbench cost backbone=torchvision backbone.model=resnet50 pooling=max,max_blur dataset.image_size=224
 
-Overrides are those of `poolbench train`; a list looks at several."""
+Overrides are those of `poolbench train`; a list shows several."""
 COLUMNS = ("backbone", "dataset", "variant")
 
 
@@ -23,7 +23,7 @@ def add_to(commands: Any) -> None:
     """Add `poolbench cost`."""
     command = commands.add_parser(
         "cost",
-        help="parameters, multiply-adds, the poolings' own work and memory; no data, no training",
+        help="count parameters, multiply-adds, pooling operations and memory; no data, no training",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -33,9 +33,13 @@ def add_to(commands: Any) -> None:
 
 
 def _flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parser.add_argument("--batch-size", type=int, help="images of the step whose memory is counted (the protocol's)")
+    parser.add_argument(
+        "--batch-size", type=int, help="batch size for which memory is counted (default: the protocol's)"
+    )
     parser.add_argument("--csv", type=place, metavar="FILE", help="also write the rows to this file")
-    parser.add_argument("--json", type=place, metavar="FILE", help="likewise, with what each site costs")
+    parser.add_argument(
+        "--json", type=place, metavar="FILE", help="also write the rows, and the cost of each site, to this file"
+    )
     return parser
 
 
@@ -67,7 +71,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
     out = console()
     if rows:
         table = Table(
-            title=f"{rows[0]['input_shape']} images, memory of a step of {rows[0]['memory_batch_size']} in float32",
+            title=f"{rows[0]['input_shape']} examples, memory of a step of {rows[0]['memory_batch_size']} in float32",
             title_justify="left",
         )
         for heading in COLUMNS:

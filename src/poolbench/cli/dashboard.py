@@ -14,8 +14,8 @@ from poolbench.paths import expanded
 USAGE = """Make a W&B workspace of an experiment's runs (accuracy with its spread, paired difference, cost, curves,
 failed cells, the reference pinned) and a W&B report with the verdict in words. The runs are those of logger=wandb.
 
-  poolbench dashboard quickstart --dry-run                 the specification, as JSON; asks nothing of any network
-  poolbench dashboard results/quickstart --entity me       saved; needs a key (wandb login, or WANDB_API_KEY)"""
+  poolbench dashboard quickstart --dry-run                 print the specification as JSON, offline
+  poolbench dashboard results/quickstart --entity me       save it; needs a key (wandb login, or WANDB_API_KEY)"""
 LOGGER = "wandb"
 
 
@@ -23,17 +23,20 @@ def add_to(commands: Any) -> None:
     """Add `poolbench dashboard`."""
     command = commands.add_parser(
         "dashboard",
-        help="a W&B workspace and report of an experiment",
+        help="make a W&B workspace and report of an experiment",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("experiment", help="its name, or its folder such as results/quickstart")
     command.add_argument(
-        "--results-dir", type=place, default=Path("results"), help="where a name is looked for (results)"
+        "--results-dir",
+        type=place,
+        default=Path("results"),
+        help="the folder that holds the experiment (default: results)",
     )
-    command.add_argument("--project", help="W&B's project (the one that the cells were mirrored to, else poolbench)")
-    command.add_argument("--entity", help="the user or team (the key's own)")
-    command.add_argument("--dry-run", action="store_true", help="print the specification, and save nothing")
+    command.add_argument("--project", help="the W&B project (default: that of the cells, else poolbench)")
+    command.add_argument("--entity", help="the W&B user or team (default: the key's owner)")
+    command.add_argument("--dry-run", action="store_true", help="print the specification without saving it")
     command.set_defaults(run=run)
 
 

@@ -11,11 +11,15 @@ from poolbench.record import RECORD_FILE, read_record
 
 def add_to(commands: Any) -> None:
     """Add `poolbench test`."""
-    command = commands.add_parser("test", help="evaluate a trained cell again and compare with its record")
+    command = commands.add_parser("test", help="evaluate a trained cell again, and compare with its record")
     command.add_argument("run_id", help="the run's id, or the path of its folder")
-    command.add_argument("--results-dir", type=place, default=Path("results"), help="where experiments lie")
-    command.add_argument("--root", help="where the dataset's files lie, if not where they lay in training")
-    command.add_argument("--trainer", choices=("cpu", "gpu", "auto"), help="the device, if not the one of the training")
+    command.add_argument(
+        "--results-dir", type=place, default=Path("results"), help="the folder of experiments (default: %(default)s)"
+    )
+    command.add_argument("--root", help="the dataset's folder, if it is not the one used in training")
+    command.add_argument(
+        "--trainer", choices=("cpu", "gpu", "auto"), help="the device, if it is not the one used in training"
+    )
     command.set_defaults(run=run)
 
 
@@ -31,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.trainer:
         config["trainer"] = {**config["trainer"], "accelerator": arguments.trainer}
     from poolbench.cell import Cell
-    from poolbench.run import evaluate
+    from poolbench.run.evaluate import evaluate
     from poolbench.settings import Settings
 
     settings = Settings(folder.parents[2], folder.parents[1].name, record["reference"])

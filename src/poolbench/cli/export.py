@@ -24,15 +24,17 @@ def add_to(commands: Any) -> None:
         "with the network before anything is written.",
     )
     command.add_argument("run_id", help="the run's id, or the path of its folder")
-    command.add_argument("--results-dir", type=place, default=Path("results"), help="where experiments lie")
+    command.add_argument(
+        "--results-dir", type=place, default=Path("results"), help="the folder of experiments (default: %(default)s)"
+    )
     command.add_argument("--output", type=place, help=f"the folder to write into (default: {FOLDER}/ in the run's)")
     command.add_argument("--format", default=",".join(FORMATS), help="onnx, torch or both (default: %(default)s)")
-    command.add_argument("--batch", type=int, help="images a batch, where it shall be fixed (default: any number)")
+    command.add_argument("--batch", type=int, help="a fixed batch size (default: any)")
     command.add_argument(
         "--check",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="run what was made on random images, and compare (default: yes)",
+        help="run the exported files on random images, and compare (default: yes)",
     )
     command.set_defaults(run=run)
 

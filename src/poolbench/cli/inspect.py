@@ -8,14 +8,14 @@ from typing import Any
 from poolbench.cli.designs import console, failure, looked_at, write_json
 from poolbench.cli.place import place
 
-USAGE = """Show where a variant goes in a network: every site with its geometry and shapes, what is left alone and why,
-the head, and which variants come out as the same network. Nothing is trained and no data is opened: the dataset's
+USAGE = """Show which layers of a network a variant replaces: every site with its geometry and shapes, the head, what is
+left as it is and why, and which variants give the same network. Nothing is trained and no data is opened: the dataset's
 YAML gives shape and classes.
 
   poolbench inspect backbone=torchvision backbone.model=resnet50 pooling=avg_topk dataset.image_size=224
   poolbench inspect backbone=resnet20 pooling='glob(*)' dataset=cifar10
 
-Overrides are those of `poolbench train`; a list looks at several."""
+Overrides are those of `poolbench train`; a list shows several."""
 
 
 # Names of tensors that are shown of a list of them.
@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
     """Add `poolbench inspect`."""
     command = commands.add_parser(
         "inspect",
-        help="the sites of a network, their shapes and cost, and what is left alone; no data, no training",
+        help="show which layers of a network are replaced, with shapes and cost; no data, no training",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -82,8 +82,8 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
     from rich.table import Table
     from rich.text import Text
 
-    image = "×".join(map(str, design.input_shape))
-    out.print(Text(f"{design.title}: images {image}, {design.num_classes} classes", style="bold"))
+    shape = "×".join(map(str, design.input_shape))
+    out.print(Text(f"{design.title}: input {shape}, {design.num_classes} outputs", style="bold"))
     table = Table(title_justify="left", pad_edge=False)
     for heading in ("site", "own", "operator", "kernel", "stride", "padding", "ceil"):
         table.add_column(heading, overflow="fold")
@@ -108,7 +108,7 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
         )
     out.print(
         f"{cost['parameters']:,} parameters ({cost['parameters_pooling']:,} of the poolings), "
-        f"{cost['multiply_adds'] / 1e6:,.1f} M multiply-adds an image",
+        f"{cost['multiply_adds'] / 1e6:,.1f} M multiply-adds an example",
         highlight=False,
     )
     out.print()

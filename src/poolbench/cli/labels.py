@@ -49,7 +49,7 @@ def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
     if by is not None and names["variant"] != reference:
         pooling = written_group(job.folders, "pooling", reference)
         if not pooling:
-            raise ConfigurationError(f"`match` needs a reference that stands in conf/pooling, got {reference!r}")
+            raise ConfigurationError(f"`match` needs a reference from conf/pooling, got {reference!r}")
         config["match"] = {"by": str(by), "reference": pooling}
         names["variant"] = with_setting(names["variant"], f"match={by}")
     return config, names

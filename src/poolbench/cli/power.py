@@ -8,11 +8,11 @@ from typing import Any
 from poolbench.errors import ConfigurationError
 from poolbench.paths import expanded
 
-USAGE = """Tell how often a run would find a difference of so many points, and how many seeds that takes.
+USAGE = """Show how likely a run finds a difference of so many points, and how many seeds that needs.
 
-What makes differences vary comes from a pilot's records (those of the experiment, in results/NAME or
-results/reference/NAME, or of a results folder), a block each; where there are none, from the standard deviations that
-the experiment's published figures have; or from --std.
+How much differences vary is taken from the records of a pilot, block by block: those of the experiment (in
+results/NAME or results/reference/NAME) or of a results folder. Without records it is taken from the standard deviations
+of the experiment's published figures, or from --std.
 
   poolbench power experiment=quickstart --points 1
   poolbench power results/pilot --points 0.5 --images 600 10000
@@ -25,25 +25,33 @@ def add_to(commands: Any) -> None:
     """Add `poolbench power`."""
     command = commands.add_parser(
         "power",
-        help="before the runs: seeds and test images that a difference takes",
+        help="before the runs: how many seeds and test examples are needed to find a difference",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
-        "source", nargs="*", help="experiment=NAME (results_dir=DIR, if it is not results), or a results folder"
+        "source", nargs="*", help="experiment=NAME (with results_dir=DIR if it is not results), or a results folder"
     )
-    command.add_argument("--points", type=float, default=1.0, help="the true difference (%(default)s)")
-    command.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="of the run (3 5 10 20 50)")
-    command.add_argument("--images", type=int, nargs="+", help="of the test set (the pilot's)")
-    command.add_argument("--arms", type=int, help="in a block, beside the reference (the pilot's; else 1)")
-    command.add_argument("--wanted", type=float, default=0.8, help="chance to find it (%(default)s)")
+    command.add_argument(
+        "--points", type=float, default=1.0, help="the true difference, in points (default %(default)s)"
+    )
+    command.add_argument(
+        "--seeds", type=int, nargs="+", default=list(SEEDS), help="numbers of seeds to try (default 3 5 10 20 50)"
+    )
+    command.add_argument("--images", type=int, nargs="+", help="sizes of the test set (default: the pilot's)")
+    command.add_argument(
+        "--arms", type=int, help="arms in a block without the reference (default: the pilot's, else 1)"
+    )
+    command.add_argument("--wanted", type=float, default=0.8, help="wanted chance to find it (default %(default)s)")
     command.add_argument("--std", type=float, help="published standard deviation of an arm's accuracy, points")
-    command.add_argument("--correlation", type=float, default=0.0, help="between arms of equal seeds (%(default)s)")
+    command.add_argument(
+        "--correlation", type=float, default=0.0, help="correlation between arms of equal seeds (default %(default)s)"
+    )
     command.add_argument(
         "--disagreement",
         type=float,
         default=0.0,
-        help="share of images that two arms tend to judge unlike (%(default)s)",
+        help="fraction of test examples on which two arms differ (default %(default)s)",
     )
     command.set_defaults(run=run)
 
@@ -135,7 +143,8 @@ def _of_pilot(folder: Path, known: argparse.Namespace) -> list[tuple[str, Any, l
         found.append((f"{folder}, {block.title}", variances, images, known.arms or len(differences)))
     if not found:
         raise ConfigurationError(
-            f"{folder} tells nothing of what varies: it needs a reference and an arm with at least 2 seeds in common"
+            f"{folder} does not show how much differences vary: it needs a reference and an arm with at least "
+            "2 seeds in common"
         )
     return found
 
@@ -176,7 +185,7 @@ def _show(console: Any, name: str, variances: Any, images: list[Any], arms: int,
     difference = known.points / 100
     console.print(Text(name, style="bold"))
     shown = Table(box=None, pad_edge=False)
-    shown.add_column("test images", justify="right")
+    shown.add_column("test examples", justify="right")
     for seeds in known.seeds:
         shown.add_column(f"{seeds} seeds", justify="right")
     shown.add_column(f"seeds for {known.wanted:.0%}".replace("%", " %"), justify="right")
@@ -189,7 +198,7 @@ def _show(console: Any, name: str, variances: Any, images: list[Any], arms: int,
             f"{needed}" if needed else "over 100",
         )
     console.print(shown)
-    noise = "seeds and test images count" if variances.images else "the seeds alone count"
+    noise = "seeds and test examples count" if variances.images else "only the seeds count"
     console.print(
         Text(
             f"Chance that a true difference of {known.points:g} points is called one, among {arms} "

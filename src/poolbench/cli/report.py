@@ -14,24 +14,27 @@ def add_to(commands: Any) -> None:
     """Add `poolbench report`."""
     command = commands.add_parser(
         "report",
-        help="tables, figures and a page from an experiment's records; two compared",
-        epilog="logger=wandb beside the folder also shows the report in W&B, and its columns at each cell's run",
+        help="make tables, figures and a page from an experiment's records, or compare two experiments",
+        epilog="with logger=wandb after the folder, the report is also sent to W&B, and its columns to each cell's run",
     )
     command.add_argument("folder", type=place, help="the experiment's folder, such as results/quickstart")
     command.add_argument(
-        "other", type=place, nargs="?", help="a second one: it is compared with the first, arm by arm, seed by seed"
+        "other",
+        type=place,
+        nargs="?",
+        help="a second experiment's folder, to compare with the first, arm by arm, seed by seed",
     )
     command.add_argument(
         "--into",
         type=place,
         metavar="DIR",
-        help="where the comparison of two folders goes (versus-FIRST in the second)",
+        help="folder for the comparison of two experiments (default: versus-FIRST inside the second)",
     )
-    command.add_argument("--svg", type=place, help="also draw the tables as they stand in the terminal into this file")
+    command.add_argument("--svg", type=place, help="also save the terminal's tables as a picture in this file")
     command.add_argument(
-        "--explain", action="store_true", help="also print how every figure is computed, block by block"
+        "--explain", action="store_true", help="also explain how each number is computed, block by block"
     )
-    command.add_argument("--quiet", action="store_true", help="print the verdict alone")
+    command.add_argument("--quiet", action="store_true", help="print only the verdict")
     command.add_argument("--open", action="store_true", help="open report.html in the browser")
     command.set_defaults(run=run, loggers=())
 
@@ -48,8 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
-    from poolbench.report import make_report
-    from poolbench.report.make import PAGE
+    from poolbench.report.make import PAGE, make_report
     from poolbench.report.text.terminal import Shown, open_console
 
     console = Console(record=True, width=100) if arguments.svg else open_console()
@@ -60,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.open:
             raise ConfigurationError("--open: the comparison of two folders has no page")
     elif arguments.into:
-        raise ConfigurationError("--into belongs to the comparison of two folders; a report lies beside its records")
+        raise ConfigurationError("--into is for the comparison of two folders; a report is written beside its records")
     else:
         shown = Shown.VERDICT if arguments.quiet else Shown.ALL if arguments.explain else Shown.TABLES
         report = make_report(arguments.folder, console=console, shown=shown)

@@ -21,12 +21,14 @@ def add_to(commands: Any) -> None:
     """Add `poolbench serve`."""
     command = commands.add_parser(
         "serve",
-        help="the pages of all experiments in a folder, in the browser",
+        help="show the pages of all experiments in a folder, in the browser",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("folder", type=place, nargs="?", default=Path("results"), help="the results folder (results)")
-    command.add_argument("--port", type=int, default=PORT, help=f"0: a free one ({PORT})")
+    command.add_argument(
+        "folder", type=place, nargs="?", default=Path("results"), help="the results folder (default: results)"
+    )
+    command.add_argument("--port", type=int, default=PORT, help=f"port; 0 chooses a free one (default {PORT})")
     command.add_argument("--open", action="store_true", help="open the index in the browser")
     command.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""`poolbench status FOLDER`: what of a sweep is done, who is at what, what waits, what failed."""
+"""`poolbench status FOLDER`: how far a sweep is: cells done, running, waiting, failed."""
 
 import argparse
 import json
@@ -11,10 +11,10 @@ from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 
 SECONDS_BETWEEN_LOOKS = 2.0
-USAGE = """Read a sweep's folder, and say how far it is. Nothing is changed.
+USAGE = """Show how far a sweep is. Nothing is changed.
 
   poolbench status results/quickstart            once
-  poolbench status results/quickstart --watch    again and again, until nothing is left
+  poolbench status results/quickstart --watch    repeat until nothing is left
   poolbench status results/quickstart --json     {"ok": 12, "running": 0, "waiting": 0, "failed": 0, ...}"""
 
 
@@ -22,14 +22,14 @@ def add_to(commands: Any) -> None:
     """Add `poolbench status`."""
     command = commands.add_parser(
         "status",
-        help="what of a sweep is done, who is at what, what waits, what failed",
+        help="show how far a sweep is: cells done, running, waiting, failed",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("folder", type=place, help="the experiment's folder, such as results/quickstart")
     form = command.add_mutually_exclusive_group()
-    form.add_argument("--watch", action="store_true", help="look again and again, until nothing is left")
-    form.add_argument("--json", action="store_true", help="as JSON on standard output")
+    form.add_argument("--watch", action="store_true", help="repeat until nothing is left")
+    form.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=run)
 
 

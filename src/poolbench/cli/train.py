@@ -25,7 +25,7 @@ keys: seed, name, question, expected, published, results_dir, reference, referen
   tune (N: each arm also at N points of the recipe, and at its best one),
   speed.measure, speed.budget_s,
   protocol.*, dataset.*, backbone.*, pooling.downsample.*, pooling.head.*, +trainer.* (any lightning.Trainer argument)
-Hydra's own flags work too (--cfg job, --config-dir DIR, --info); -m is accepted and not needed."""
+Hydra's own flags work too (--cfg job, --config-dir DIR, --info); -m is accepted, but not needed."""
 
 
 def add_to(commands: Any) -> None:

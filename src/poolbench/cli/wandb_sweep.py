@@ -29,7 +29,7 @@ def add_to(commands: Any) -> None:
     """Add `poolbench wandb-sweep`."""
     command = commands.add_parser(
         "wandb-sweep",
-        help="a W&B sweep configuration of the same cells",
+        help="write a W&B sweep configuration for the same cells",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

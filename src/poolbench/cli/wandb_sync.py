@@ -10,11 +10,11 @@ from typing import Any
 from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 
-USAGE = """Send what W&B kept offline: the runs of one experiment, or of all below a folder. It needs a key: `wandb
+USAGE = """Upload what W&B kept offline: the runs of one experiment, or of all below a folder. It needs a key: `wandb
 login`, or WANDB_API_KEY. A run that is sent again takes the place of what was there.
 
   poolbench wandb-sync results/quickstart
-  poolbench wandb-sync results --dry-run       what would be sent; asks nothing of any network"""
+  poolbench wandb-sync results --dry-run       list what would be sent, offline"""
 # What a results folder holds in numbers, and no W&B folder.
 PASSED_OVER = frozenset({"records", "plan", "speed", "wandb"})
 # Where W&B's command writes its own log and caches.
@@ -25,12 +25,12 @@ def add_to(commands: Any) -> None:
     """Add `poolbench wandb-sync`."""
     command = commands.add_parser(
         "wandb-sync",
-        help="send the W&B runs that were kept offline",
+        help="upload the W&B runs that were kept offline",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("folder", type=place, help="an experiment's folder, or one that holds several")
-    command.add_argument("--dry-run", action="store_true", help="list the runs, and send none")
+    command.add_argument("--dry-run", action="store_true", help="list the runs without sending them")
     command.set_defaults(run=run)
 
 

@@ -8,9 +8,9 @@ from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
 from poolbench.sweep.signals import ended_by_signals
 
-USAGE = """Take cells from a plan until none is left, beside any number of other workers; start it as often as you like,
-on any machine that sees the folder and has the same code. A cell that a worker left when it died is taken up from its
-last checkpoint.
+USAGE = """Train cells of a plan until none is left, together with any number of other workers. Start it as often as you
+like, on any machine that sees the folder and has the same code. If a worker dies, another one continues its cell from
+the last checkpoint.
 
   poolbench work results/quickstart
   poolbench work results/quickstart --threads 1 --leave"""
@@ -20,14 +20,16 @@ def add_to(commands: Any) -> None:
     """Add `poolbench work`."""
     command = commands.add_parser(
         "work",
-        help="one more worker at a sweep that `poolbench train` planned",
+        help="start one more worker for a sweep that `poolbench train` planned",
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("folder", type=place, help="the experiment's folder, such as results/quickstart")
-    command.add_argument("--threads", type=int, help="of this worker (those of the sweep)")
+    command.add_argument("--threads", type=int, help="CPU threads of this worker (default: the sweep's)")
     command.add_argument(
-        "--leave", action="store_true", help="end when every cell that is left has a worker (else wait, and take over)"
+        "--leave",
+        action="store_true",
+        help="end when every remaining cell has a worker (default: wait, and take over cells of workers that die)",
     )
     command.set_defaults(run=run)
 

@@ -192,7 +192,9 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenD
     if not isinstance(spec, Mapping):
         raise ConfigurationError(f"`dataset` must be chosen: dataset=NAME, got {spec!r}")
     if "val_fraction" not in spec:
-        raise ConfigurationError("`dataset.val_fraction` is missing: the share of the training images that validates")
+        raise ConfigurationError(
+            "`dataset.val_fraction` is missing: the fraction of the training examples used for validation"
+        )
     check_val_fraction(spec["val_fraction"])
     check_resample(spec.get("resample"))
     count = spec.get("train_images")

@@ -94,6 +94,11 @@ def made_task(asked: Any) -> Task:
         if name not in TASKS:
             raise unknown_name("`dataset.task`", name, TASKS)
         asked = {TARGET: TASKS[name]}
+    if isinstance(asked, Mapping) and TARGET not in asked:
+        raise ConfigurationError(
+            f"`dataset.task` has {', '.join(map(str, asked)) or 'nothing'} and does not say of which task: give its "
+            f"class, as dataset.task.{TARGET}={TASKS['segmentation']}"
+        )
     made: Any = build(asked, where="dataset.task") if isinstance(asked, Mapping) else asked
     lacking = [part for part in PARTS if not hasattr(made, part)]
     if lacking:

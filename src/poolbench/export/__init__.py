@@ -1,4 +1,4 @@
-"""Networks out of the house, as ONNX and as programs of `torch.export`, compared with what they were made from."""
+"""Networks as ONNX files and as programs of `torch.export`, compared with what they were made from."""
 
 from poolbench.export.network import DifferenceError, Exported, export_network
 from poolbench.export.trained import Normalised, Trained, write_trained

@@ -1,4 +1,4 @@
-"""A trained cell out of the house: its network behind its normalisation, and what a user of the files must know."""
+"""A trained cell's network with its normalisation, for export, and what a user of the files must know."""
 
 import io
 import json
@@ -29,7 +29,7 @@ from poolbench.export.network import (
     sizes_compared,
     write,
 )
-from poolbench.run import WEIGHTS_FILE
+from poolbench.run.files import WEIGHTS_FILE
 from poolbench.score import task_of
 from poolbench.spec import TARGET, locate
 

@@ -56,6 +56,33 @@ def address(
     raise RuntimeError(_fault(what, tensor, device, dtype, tuple(shape), layout))
 
 
+def placed(
+    what: str,
+    tensor: Tensor | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    shape: Sequence[int],
+    layout: torch.memory_format,
+) -> tuple[Tensor, int]:
+    """Return a tensor in the memory layout that a kernel needs, and its `address`: hold the one to use the other."""
+    if tensor is not None and (tensor.is_neg() or not tensor.is_contiguous(memory_format=layout)):
+        tensor = arranged(tensor, layout)
+    return tensor, address(what, tensor, device, dtype, shape, layout)  # type: ignore[return-value]
+
+
+def made(like: Tensor, size: Sequence[int], strides: Sequence[int]) -> tuple[Tensor, int]:
+    """Return memory to be written, where a checked tensor lies and of its dtype, and the address.
+
+    Raises:
+        RuntimeError: there is none, as for a tensor without memory.
+    """
+    tensor = like.new_empty_strided(size, strides)
+    place = tensor.data_ptr()
+    if not place and tensor.numel() > 0:
+        raise RuntimeError(_fault("the result", tensor, like.device, like.dtype, tuple(size), torch.preserve_format))
+    return tensor, place
+
+
 def arranged(tensor: Tensor, layout: torch.memory_format) -> Tensor:
     """Return a tensor in a memory layout, its numbers as they count (torch may keep a sign apart from them)."""
     return (tensor.resolve_neg() if tensor.is_neg() else tensor).contiguous(memory_format=layout)

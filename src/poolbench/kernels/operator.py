@@ -18,10 +18,10 @@ from torch import Tensor
 
 from poolbench.kernels.cpu import launch, library
 from poolbench.kernels.geometry import Geometry
-from poolbench.kernels.links import Link
 from poolbench.kernels.plain import empty, spread_plain, wide_dtype
-from poolbench.kernels.precision import is_channels_last, lies_channels_last
+from poolbench.kernels.precision import is_channels_last, lies_channels_last, upcast
 from poolbench.kernels.program import Program
+from poolbench.kernels.programs import Programs
 from poolbench.kernels.transforms import is_only_recorded, is_transformed
 
 # Where the kernels of an implementation run, and of which dtypes.
@@ -32,7 +32,8 @@ KERNELS = {
 # A longer formula would take many seconds to compile and keep nothing in registers.
 MOST_OPERATIONS = 2500
 
-_programs: dict[str, Program] = {}
+# torch has one set of operators in a process, and they have one set of programs.
+PROGRAMS = Programs()
 _library = torch.library.Library("poolbench", "DEF")
 _library.define(
     "window(Tensor x, Tensor? params, Tensor? key, str program, SymInt[] geometry) -> Tensor",
@@ -52,14 +53,9 @@ def unavailable(implementation: str) -> str:
     return "" if importlib.util.find_spec("triton") else "Triton is not installed"
 
 
-def register(program: Program) -> None:
-    """Register a program with the operators, which are called with its digest."""
-    _programs[program.digest] = program
-
-
 @torch.library.impl(_library, "window", "CPU")
 def _window(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
-    return launch.window(x, params, key, _programs[program], Geometry.from_list(geometry))
+    return launch.window(x, params, key, PROGRAMS.of(program), Geometry.from_list(geometry))
 
 
 @torch.library.impl(_library, "window_gradient", "CPU")
@@ -74,12 +70,12 @@ def _window_gradient(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     place = Geometry.from_list(geometry)
-    return _whole(*launch.window_gradient(gradient, x, params, key, _programs[program], place, size, channels_last))
+    return _whole(*launch.window_gradient(gradient, x, params, key, PROGRAMS.of(program), place, size, channels_last))
 
 
 @torch.library.impl(_library, "window", "CUDA")
 def _window_cuda(x: Tensor, params: Tensor | None, key: Tensor | None, program: str, geometry: list[int]) -> Tensor:
-    return _on_gpu()[0](x, params, key, _programs[program], Geometry.from_list(geometry))
+    return _on_gpu()[0](x, params, key, PROGRAMS.of(program), Geometry.from_list(geometry))
 
 
 @torch.library.impl(_library, "window_gradient", "CUDA")
@@ -94,7 +90,7 @@ def _window_gradient_cuda(
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
     place = Geometry.from_list(geometry)
-    return _whole(*_on_gpu()[1](gradient, x, params, key, _programs[program], place, size, channels_last))
+    return _whole(*_on_gpu()[1](gradient, x, params, key, PROGRAMS.of(program), place, size, channels_last))
 
 
 def _whole(gx: Tensor, gparams: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -126,14 +122,19 @@ def _(
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, params, key, ctx.program, ctx.geometry = inputs
     ctx.size, ctx.channels_last = x.shape, is_channels_last(x)
-    ctx.save_for_backward(None if _programs[ctx.program].is_linear else x, params, key)
+    ctx.save_for_backward(None if PROGRAMS.of(ctx.program).is_linear else x, params, key)
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     x, params, key = ctx.saved_tensors
     if _needs_torch(gradient, x, params):
         found = spread_plain(
-            gradient, _map_of(ctx, gradient, x), params, key, _programs[ctx.program], Geometry.from_list(ctx.geometry)
+            gradient,
+            _map_of(ctx.size, gradient, x),
+            params,
+            key,
+            PROGRAMS.of(ctx.program),
+            Geometry.from_list(ctx.geometry),
         )
     else:
         found = torch.ops.poolbench.window_gradient(
@@ -146,12 +147,12 @@ def _needs_torch(gradient: Tensor, x: Tensor | None, params: Tensor | None) -> b
     """Return whether the derivative will be differentiated in turn, or is asked for many gradients at once."""
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (gradient, x, params)):
         return True
-    return not is_only_recorded(gradient) and is_transformed(gradient)
+    return is_transformed(gradient)
 
 
-def _map_of(ctx: Any, gradient: Tensor, x: Tensor | None) -> Tensor:
+def _map_of(size: Any, gradient: Tensor, x: Tensor | None) -> Tensor:
     """Return the map, or where none was kept one of its size: nothing is asked of its values."""
-    return gradient.new_zeros(()).expand(ctx.size) if x is None else x
+    return gradient.new_zeros(()).expand(size) if x is None else x
 
 
 torch.library.register_autograd("poolbench::window", _backward, setup_context=_keep, lib=_library)
@@ -166,7 +167,11 @@ def pooled(x: Tensor, params: Tensor | None, key: Tensor | None, program: Progra
 
 
 class Runner(Protocol):
-    """What runs a program on maps like one that was there: on the CPU, `kernels.cpu.launch.Ready`."""
+    """What runs a program on maps like one that was there: on the CPU, `kernels.cpu.launch.Ready`.
+
+    Parameters are (P, 1) or (P, C), or one of them without its dimension, in any dtype of floating point; their
+    gradients have the same shape, and the dtype that is computed in.
+    """
 
     @property
     def program(self) -> Program:
@@ -201,50 +206,47 @@ def runner(x: Tensor, params: Tensor | None, program: Program, geometry: Geometr
     return _OnGpu(program, geometry, x.shape, lies_channels_last(x))
 
 
-def recorded(x: Tensor, learned: Tensor | None, key: Tensor | None, run: Runner, link: Link | None = None) -> Tensor:
+def recorded(x: Tensor, params: Tensor | None, key: Tensor | None, run: Runner) -> Tensor:
     """Return what `pooled` does, of a map that `is_only_recorded`: without torch's dispatcher.
 
     Args:
         x, key: see `plain.pool_plain`.
-        learned: the parameters, or what `link` makes them of.
+        params: the parameters, as a `Runner` takes them.
         run: what `runner` gave for such a map.
-        link: see there.
     """
-    if torch.is_grad_enabled() and (x.requires_grad or (learned is not None and learned.requires_grad)):
-        found: Tensor = _Pooled.apply(x, learned, key, run, link)
+    if torch.is_grad_enabled() and (x.requires_grad or (params is not None and params.requires_grad)):
+        found: Tensor = _Pooled.apply(x, params, key, run)
         return found
-    return run.window(x, learned if link is None or learned is None else link.value(learned), key)
+    return run.window(x, params, key)
 
 
 class _Pooled(torch.autograd.Function):
     """What `register_autograd` makes of the operators, called directly."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, learned: Tensor | None, key: Tensor | None, run: Runner, link: Link | None
-    ) -> Tensor:
-        ctx.run, ctx.size, ctx.link = run, run.size, link
-        params = learned if link is None or learned is None else link.value(learned)
-        ctx.save_for_backward(None if run.program.is_linear else x, learned, None if link is None else params, key)
+    def forward(ctx: Any, x: Tensor, params: Tensor | None, key: Tensor | None, run: Runner) -> Tensor:
+        ctx.run = run
+        ctx.save_for_backward(None if run.program.is_linear else x, params, key)
         return run.window(x, params, key)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        x, learned, linked, key = ctx.saved_tensors
-        (gradient,), link = gradients, ctx.link
-        params = learned if link is None else linked
-        if _needs_torch(gradient, x, learned):
-            if link is not None:
-                params = link.value(learned).unsqueeze(0)
+        x, params, key = ctx.saved_tensors
+        (gradient,) = gradients
+        if _needs_torch(gradient, x, params):
             program, geometry = ctx.run.program, ctx.run.geometry
-            gx, found = spread_plain(gradient, _map_of(ctx, gradient, x), params, key, program, geometry)
+            x = _map_of(ctx.run.size, gradient, x)
+            gx, found = spread_plain(gradient, x, _by_number(params), key, program, geometry)
         else:
             gx, found = ctx.run.window_gradient(gradient, x, params, key)
-        if link is not None and found is not None:
-            found = link.gradient(found, params)
-            if found.shape != learned.shape or found.dtype != learned.dtype:
-                found = found.view(learned.shape).to(learned.dtype)
-        return gx, None if learned is None else found, None, None, None
+        if found is not None and (found.dtype is not params.dtype or found.ndim != params.ndim):
+            found = found.view(params.shape).to(params.dtype)
+        return gx, found, None, None
+
+
+def _by_number(params: Tensor | None) -> Tensor | None:
+    """Return parameters as (P, 1) or (P, C), in at least float32."""
+    return params if params is None or params.ndim == 2 else upcast(params).unsqueeze(0)
 
 
 @dataclass(frozen=True)
@@ -257,12 +259,14 @@ class _OnGpu:
     channels_last: bool
 
     def window(self, x: Tensor, params: Tensor | None, key: Tensor | None) -> Tensor:
-        return _on_gpu()[0](x, params, key, self.program, self.geometry)
+        return _on_gpu()[0](x, _by_number(params), key, self.program, self.geometry)
 
     def window_gradient(
         self, gradient: Tensor, x: Tensor | None, params: Tensor | None, key: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        return _on_gpu()[1](gradient, x, params, key, self.program, self.geometry, self.size, self.channels_last)
+        place = self.program, self.geometry, self.size, self.channels_last
+        gx, found = _on_gpu()[1](gradient, x, _by_number(params), key, *place)
+        return gx, None if found is None or params is None else found.view(params.shape)
 
 
 @functools.cache

@@ -8,7 +8,6 @@ import warnings
 from typing import Any
 
 import torch
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 
 def are_known(*sizes: Any) -> bool:
@@ -51,7 +50,12 @@ def are_surely_equal(a: Any, b: Any) -> bool:
     """
     if are_known(a, b):
         return bool(a == b)
-    return not _is_traced(a, b) and statically_known_true(a == b)
+    if _is_traced(a, b):
+        return False
+    # Loads sympy, which only a size that is not known needs.
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return statically_known_true(a == b)
 
 
 def _is_exported_strictly() -> bool:

@@ -10,6 +10,12 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _disable_current_modes
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+# Asked at every call, and bound here because to look them up takes as long. torch has no public questions for these.
+_interpreter = torch._C._functorch.peek_interpreter_stack
+_is_legacy_batched = torch._C._functorch.is_legacy_batchedtensor
+_count_of_modes = torch._C._len_torch_dispatch_stack
+_tracing_state = torch._C._get_tracing_state
+_is_compiling = torch.compiler.is_compiling
 
 
 def is_transformed(*tensors: Tensor | None) -> bool:
@@ -22,13 +28,12 @@ def is_transformed(*tensors: Tensor | None) -> bool:
     >>> is_transformed(torch.ones(1)), bool(torch.func.vmap(lambda x: x + is_transformed(x))(torch.zeros(1)))
     (False, True)
     """
-    if torch.compiler.is_compiling():
+    if _is_compiling():
         return False
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # torch has no public question for it
+    if _interpreter() is not None:
         return True
     for tensor in tensors:
-        # autograd batches gradients in an older way, which has no public question either.
-        if tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor):
+        if tensor is not None and _is_legacy_batched(tensor):  # autograd batches gradients in an older way
             return True
     if forward_ad._current_level < 0:
         return False  # no dual numbers are there: this is asked at every call and must be quick
@@ -44,13 +49,13 @@ def is_only_recorded(x: Tensor) -> bool:
     (True, False)
     """
     return (
-        not torch.compiler.is_compiling()
+        not _is_compiling()
         and type(x) in _PLAIN
-        and torch._C._functorch.peek_interpreter_stack() is None  # torch has no public questions for these
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._get_tracing_state() is None
+        and _interpreter() is None
+        and _count_of_modes() == 0
+        and _tracing_state() is None
         and forward_ad._current_level < 0
-        and not torch._C._functorch.is_legacy_batchedtensor(x)
+        and not _is_legacy_batched(x)
     )
 
 
@@ -73,7 +78,7 @@ def outside_transforms() -> Iterator[None]:
     False
     """
     with torch.inference_mode(False), torch.no_grad(), _disable_current_modes():
-        if torch._C._functorch.peek_interpreter_stack() is None:
+        if _interpreter() is None:
             yield
             return
         with temporarily_clear_interpreter_stack():
@@ -87,8 +92,8 @@ def is_plain(*tensors: Tensor) -> bool:
     (True, False)
     """
     return (
-        torch._C._functorch.peek_interpreter_stack() is None
-        and torch._C._len_torch_dispatch_stack() == 0
+        _interpreter() is None
+        and _count_of_modes() == 0
         and not torch.jit.is_tracing()
         and all(type(tensor) in _PLAIN for tensor in tensors)
     )

@@ -46,6 +46,7 @@ class Dashboard:
         baseline: the run of the reference that others are set beside; empty: there is none.
         measured: whether speed was measured.
         score: the primary score of the experiment's task, as records name it.
+        ascending: whether the runs with the lowest score come first, as where lower is better.
     """
 
     experiment: str
@@ -57,6 +58,7 @@ class Dashboard:
     baseline: str
     measured: bool
     score: str = "accuracy"
+    ascending: bool = False
 
     def workspace(self) -> ws.Workspace:
         """Return the workspace: a section for each question."""
@@ -68,7 +70,7 @@ class Dashboard:
             settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
             runset_settings=ws.RunsetSettings(
                 filters=self._group(),
-                order=[ws.Ordering(ws.Summary(self._test), ascending=False)],
+                order=[ws.Ordering(ws.Summary(self._test), ascending=self.ascending)],
                 pinned_columns=[column.format(score=self._test) for column in COLUMNS],
                 baseline_run=self.baseline or None,
             ),

@@ -1,4 +1,4 @@
-"""What a mirror is: something that is told a cell's configuration, its epochs and how it ended."""
+"""What a mirror is: something that receives a cell's configuration, its epochs and how it ended."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""The mirrors of one cell. The record is the truth; a mirror that breaks or hangs breaks and delays nothing."""
+"""The mirrors of one cell. Only the record counts; a mirror that breaks or hangs breaks and delays nothing."""
 
 import logging
 import time

@@ -31,9 +31,24 @@ class Reported:
     page: Path
 
     def columns(self) -> dict[str, dict[str, Any]]:
-        """Return the summary's row of each arm, by its digest: plain values, those that are not there left out."""
+        """Return the summary's row of each arm, by its digest: plain values, those that are not there left out.
+
+        Beside `score_mean` and the like stand the same by the score's own name, `test_mean_iou_mean`, as an accuracy
+        has them: runs of several tasks may lie in one project.
+        """
         rows = self.arms.to_dict("records")
-        return {row["arm_id"]: {name: plain(value) for name, value in row.items() if _known(value)} for row in rows}
+        found = {row["arm_id"]: {name: plain(value) for name, value in row.items() if _known(value)} for row in rows}
+        return {arm: row | _by_name(row) for arm, row in found.items()}
+
+
+def _by_name(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the statistics of a row's score by the score's name.
+
+    >>> _by_name({"score": "mean_iou", "score_mean": 0.8, "margin": 0.005})
+    {'test_mean_iou_mean': 0.8}
+    """
+    parts = ((name.partition("score_"), value) for name, value in row.items())
+    return {f"test_{row['score']}_{part}": value for (before, cut, part), value in parts if cut and not before}
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from poolbench.loggers.dashboard import Dashboard
 from poolbench.loggers.line import within
 from poolbench.loggers.session import Session
 from poolbench.loggers.wandb_place import LOOK_S, default_entity, hindrance, in_words, prepare
-from poolbench.score import task_of
+from poolbench.score import ACCURACY, task_of
 
 SAVE_S = 60.0
 
@@ -32,6 +32,7 @@ def dashboard_of(
         for record in sorted(records, key=lambda record: record["seed"])
         if record["status"] == "ok" and record["labels"]["variant"] == record.get("reference")
     ]
+    score = task_of(records[0])[1] if records else ACCURACY
     return Dashboard(
         experiment=experiment,
         project=project,
@@ -41,7 +42,8 @@ def dashboard_of(
         failed=tuple(failed),
         baseline=references[0] if references else "",
         measured=measured,
-        score=task_of(records[0])[1].name if records else "accuracy",
+        score=score.name,
+        ascending=score.sign < 0,
     )
 
 

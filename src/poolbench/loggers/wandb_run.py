@@ -1,7 +1,7 @@
 """`logger=wandb`: one W&B run a cell, its id the record's, whole each time it is written.
 
-After an interruption every epoch is told again, and a run that is begun again under its id takes the place of what was
-there: so the run is not resumed but written anew, and holds each epoch once, however often the cell was begun.
+After an interruption every epoch is logged again, and a run that is begun again under its id replaces what was there:
+the run is not resumed but written anew, and holds each epoch once, however often the cell was begun.
 """
 
 import math
@@ -223,7 +223,7 @@ def _is_kept(value: Any) -> bool:
 
 
 def _remove_earlier(runs: Path, run_id: str) -> None:
-    """Remove what an earlier attempt at the cell left here: the run is written whole again, and has no twin."""
+    """Remove what an earlier attempt at the cell left here: the run is written whole again, and has no duplicate."""
     for folder in runs.glob(f"*run-*-{run_id}"):
         if (folder / f"run-{run_id}.wandb").is_file():
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,5 @@
-"""What a figure was measured on: processor, versions, code revision, and the allocator's setting."""
+"""What a figure was measured on: processor, versions, code revision."""
 
-import ctypes
 import hashlib
 import os
 import platform
@@ -10,21 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from poolbench.errors import unknown_name
-
 if TYPE_CHECKING:
-    # The allocator must be set before torch takes its first memory, and the revision is asked for where torch is not
-    # needed at all: torch is imported for the name of a GPU alone.
+    # The revision is asked for where torch is not needed at all: torch is imported for the name of a GPU alone.
     import torch
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "pandas", "torchmetrics")
-ALLOCATORS = ("keep", "system")
-# malloc.h of the GNU C library
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 GIT_SECONDS = 5
 # A git hook sets these; they point git at another repository than the folder's.
 GIT_POINTERS = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"})
-_in_force = "system"
 
 
 def machine(device: "torch.device | None" = None) -> dict[str, Any]:
@@ -90,39 +82,6 @@ def revision(path: Path) -> tuple[str | None, bool | None]:
         return None, None
     changed = any(line.startswith(("1 ", "2 ", "u ")) for line in lines)
     return commit, changed or any(file.is_relative_to(inside) for file in unknown)
-
-
-def set_allocator(setting: str) -> str:
-    """Set the C library's allocator for this process, and return what is in force.
-
-    `keep` lets glibc keep freed memory for the next step (`M_MMAP_MAX=0`, `M_TRIM_THRESHOLD=-1`). A training step
-    frees and takes the same large buffers again and again; by default they go back to the system each time, and each
-    page of the next step's is a page fault. The process then holds its peak of memory until it ends. Elsewhere than
-    with glibc nothing can be set, and `system` is in force; a process that keeps cannot go back.
-
-    Raises:
-        ConfigurationError: `setting` is neither `keep` nor `system`.
-    """
-    global _in_force
-    if setting not in ALLOCATORS:
-        raise unknown_name("`allocator`", setting, ALLOCATORS)
-    if setting == "keep" and _in_force != "keep" and _has_glibc():
-        libc = ctypes.CDLL(None)
-        kept = libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, -1)
-        _in_force = "keep" if kept else "system"
-    return _in_force
-
-
-def allocator_in_force() -> str:
-    """Return the allocator's setting: `keep`, or `system` where nothing was set."""
-    return _in_force
-
-
-def _has_glibc() -> bool:
-    try:
-        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except (AttributeError, ValueError, OSError):
-        return False
 
 
 def _versions() -> dict[str, str]:

@@ -39,6 +39,7 @@ from poolbench.pooling.heads.whole_map import (
     GlobalMaxPool2d,
 )
 from poolbench.pooling.windows.ada import AdaPool1d, AdaPool2d
+from poolbench.pooling.windows.adaptive_polyphase import AdaptivePolyphasePool1d, AdaptivePolyphasePool2d
 from poolbench.pooling.windows.asap import ASAPPool1d, ASAPPool2d
 from poolbench.pooling.windows.auto import AutoPool1d, AutoPool2d
 from poolbench.pooling.windows.avg import AvgPool1d, AvgPool2d
@@ -60,6 +61,7 @@ from poolbench.pooling.windows.fractional_max import FractionalMaxPool1d, Fracti
 from poolbench.pooling.windows.gated import GatedPool1d, GatedPool2d
 from poolbench.pooling.windows.gaussian import GaussianPool1d, GaussianPool2d
 from poolbench.pooling.windows.haar_wavelet import HaarWaveletPool1d, HaarWaveletPool2d
+from poolbench.pooling.windows.learned_polyphase import LearnedPolyphasePool1d, LearnedPolyphasePool2d
 from poolbench.pooling.windows.lip import ConvNorm2d, LIPPool1d, LIPPool2d
 from poolbench.pooling.windows.log_sum_exp import LogSumExpPool1d, LogSumExpPool2d
 from poolbench.pooling.windows.lp import LpPool1d, LpPool2d
@@ -68,13 +70,7 @@ from poolbench.pooling.windows.max import MaxPool1d, MaxPool2d
 from poolbench.pooling.windows.min import MinPool1d, MinPool2d
 from poolbench.pooling.windows.mixed import MixedPool1d, MixedPool2d, RandomMixedPool1d, RandomMixedPool2d
 from poolbench.pooling.windows.pasa import PASAPool1d, PASAPool2d
-from poolbench.pooling.windows.polyphase import (
-    AdaptivePolyphasePool1d,
-    AdaptivePolyphasePool2d,
-    LearnedPolyphasePool1d,
-    LearnedPolyphasePool2d,
-    PolyphasePool2d,
-)
+from poolbench.pooling.windows.polyphase import PolyphasePool2d
 from poolbench.pooling.windows.power_means import LehmerPool1d, LehmerPool2d, PowerMeanPool1d, PowerMeanPool2d
 from poolbench.pooling.windows.ranked import (
     MedianPool1d,

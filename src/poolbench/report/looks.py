@@ -39,10 +39,10 @@ _DASHES = ((0, (5, 1.5)), "-", (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 
 
 def marks(blocks: Sequence[Block]) -> dict[str, Mark]:
-    """Return how each variant of a report is drawn: references black squares, the others told apart.
+    """Return how each variant of a report is drawn: references black squares, the others different.
 
     Asked of all blocks of a report, so that a variant looks the same in every figure. At most `MOST_MARKS` variants can
-    be told apart: of more, the best are, and the rest are `OTHER`.
+    be distinguished: of more, the best are, and the rest are `OTHER`.
     """
     arms = [arm for block in blocks for arm in block.arms if arm.finished]
     references = dict.fromkeys(arm.variant for arm in arms if arm.is_reference)

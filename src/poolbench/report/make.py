@@ -15,7 +15,7 @@ from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
 from poolbench.report.painter import Painter
 from poolbench.report.reading.arms import Block, group
-from poolbench.report.reading.comparability import NotCompared, not_compared, warnings
+from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, not_compared, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
@@ -28,10 +28,14 @@ from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
 from poolbench.report.statistics.strata import strata
 from poolbench.report.tables import frames as tables
+from poolbench.report.tables.across_frames import across_tables
+from poolbench.report.tables.over_blocks_frame import over_blocks_frame
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
+from poolbench.report.text.asides import asides
+from poolbench.report.text.legend import head_lines
 from poolbench.report.text.spoken import spoken
-from poolbench.report.text.views import head_lines, rows_by_arm, view
+from poolbench.report.text.views import rows_by_arm, view
 from poolbench.report.text.words import verdict_words
 from poolbench.report.tuned import Tuned, tuned
 from poolbench.writable import PROBE_BYTES
@@ -78,7 +82,9 @@ def make_report(
         painter.begin(content)
         files = table_files(content.tables) | {
             "summary.md": markdown.summary(content).encode(),
-            "summary.tex": latex.tables(content.blocks, content.views, content.rows, content.over_view).encode(),
+            "summary.tex": latex.tables(
+                content.blocks, content.views, content.rows, content.over_view, asides(content)
+            ).encode(),
         }
         # Imported here, while the second process draws: they take as long to import as all else to compute.
         from poolbench.report import figures, page
@@ -105,12 +111,12 @@ def make_report(
 
 def gather(loaded: Loaded) -> Content:
     """Return what the report of a results folder says."""
-    blocks, told = group(loaded.records)
+    blocks, notes = group(loaded.records)
     declared = loaded.experiment.declared
     compared = compare_blocks(blocks, loaded.outcomes, declared)
     made, told_of_speed = tables.build(blocks, loaded.speeds, compared)
     over = over_blocks(blocks, compared, loaded.outcomes, declared=declared)
-    over_table = tables.over_blocks(over)
+    over_table = over_blocks_frame(over)
     over_all = across(blocks, shared_images(blocks, loaded.outcomes))
     summary = tables.with_scores(made)
     words = verdict_words(blocks, rows_by_arm(summary))
@@ -127,7 +133,7 @@ def gather(loaded: Loaded) -> Content:
         tables=made
         | _published(loaded.experiment, made["accuracy"])
         | {"over_blocks": over_table}
-        | over_all.tables()
+        | across_tables(over_all)
         | ({"beside": further} if len(further) else {})
         | ({"networks": by_network} if len(by_network) else {})
         | ({"strata": by_stratum} if len(by_stratum) else {})
@@ -144,9 +150,10 @@ def gather(loaded: Loaded) -> Content:
         views=[view(block, rows) for block in blocks],
         over_view=over_blocks_text.view(over, over_table),
         pairing=[str(gain) for block in blocks if (gain := gained(block))],
-        warnings=told
+        warnings=notes
         + warnings(blocks)
         + _without_outcomes(compared)
+        + _few_groups(blocks, compared)
         + _damaged(loaded)
         + told_of_speed
         + told_of_networks,
@@ -177,7 +184,24 @@ def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
     if not unknown:
         return []
     more = f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-    return [f"intervals count the seeds alone where images' outcomes are not known: {unknown[0]}{more}"]
+    return [
+        f"intervals count only seeds as noise where the outcomes of single examples are not known: {unknown[0]}{more}"
+    ]
+
+
+def _few_groups(blocks: list[Block], compared: dict[str, Compared]) -> list[str]:
+    """Say where the test images come in so few groups that intervals are too narrow for arms that are far apart."""
+    notes = []
+    for block in blocks:
+        found = [one.found for arm in block.arms if (one := compared.get(arm.arm_id)) and one.found]
+        # Groups of unequal size count as fewer.
+        units = [each.units for one in found for each in one.independent if each.units < (each.images or 0)]
+        if units and min(units) < LEAST_GROUPS:
+            notes.append(
+                f"{block.title}: its test images come in groups that weigh as {min(units):.3g} of equal size: with "
+                f"fewer than {LEAST_GROUPS} intervals are too narrow where arms do unlike in different groups"
+            )
+    return notes
 
 
 def _damaged(loaded: Loaded) -> list[str]:
@@ -185,8 +209,8 @@ def _damaged(loaded: Loaded) -> list[str]:
     if not loaded.damaged:
         return []
     return [
-        f"not what was written, by their digest: {', '.join(loaded.damaged)}; `poolbench train … force=damaged` trains "
-        "such cells again"
+        f"files changed since they were written, by their digest: {', '.join(loaded.damaged)}; `poolbench train … "
+        "force=damaged` trains their cells again"
     ]
 
 

@@ -46,7 +46,7 @@ class Painter:
                 pickle.dump(content, self.process.stdin)
                 self.process.stdin.close()
             except BrokenPipeError:
-                pass  # told by `files`
+                pass  # reported by `files`
 
     def files(self) -> dict[str, bytes]:
         """Return the files of its figures; raise `RuntimeError` with what it said where it failed."""

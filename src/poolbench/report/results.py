@@ -11,7 +11,9 @@ from poolbench.record import Problem
 from poolbench.report.make import gather
 from poolbench.report.reading.arms import Block, Record, section
 from poolbench.report.reading.loading import check_exists, load
-from poolbench.report.tables.columns import ARM_ID, COMPARISON, KEYS, names
+from poolbench.report.tables.columns import names
+from poolbench.report.tables.key_columns import ARM_ID, KEYS
+from poolbench.report.tables.score_columns import COMPARISON
 
 # What a row of `curves` is about, beside the epoch.
 CELL = ("backbone", "dataset", "variant", "seed", "run_id")

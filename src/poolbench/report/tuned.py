@@ -15,13 +15,15 @@ import pandas as pd
 from poolbench.errors import ConfigurationError
 from poolbench.report.reading.arms import Arm, Block, Record, group, number, section
 from poolbench.report.reading.loading import load
-from poolbench.report.reading.scores import reached
+from poolbench.report.reading.scores import of_arm, reached
 from poolbench.report.reading.trials import TUNED, Trial, Trials, best_points, score, trial_records
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.tables.frames import frame
-from poolbench.report.text.views import given, points_text
-from poolbench.score import ACCURACY, Score, task_of
+from poolbench.report.text.values import given, points_text
+from poolbench.score import ACCURACY, Score
 from poolbench.tuning import order, spread
+
+SIDES = ("shared", "tuned")
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,18 @@ def _row(
     its: Arm | None,
     beside: Mapping[str, Compared],
 ) -> dict[str, Any]:
-    over_space, by = spread([score(record) for _, record in tried]), _score_of(arm)
+    over_space, (task, by) = spread([score(record) for _, record in tried]), of_arm(arm)
     there = _of(arm, compared[arm.arm_id], "shared")
     tuned_arm = {} if its is None else _of(its, beside[its.arm_id], "tuned")
-    means = there["shared_test_accuracy_mean"], tuned_arm.get("tuned_test_accuracy_mean")
-    return {
+    means = there["shared_score_mean"], tuned_arm.get("tuned_score_mean")
+    row = {
         **{"backbone": arm.backbone, "dataset": arm.dataset, "variant": arm.variant, "arm_id": arm.arm_id},
+        **{"task": task, "score": by.name, "unit": by.unit, "better": by.better},
         "n_points": over_space.tried,
         "n_points_finished": over_space.finished,
-        "val_accuracy_low": by.sign * over_space.low,
-        "val_accuracy_median": by.sign * over_space.median,
-        "val_accuracy_high": by.sign * over_space.high,
+        "val_score_low": by.sign * over_space.low,
+        "val_score_median": by.sign * over_space.median,
+        "val_score_high": by.sign * over_space.high,
         "best_point": "" if best is None else "; ".join(f"{key}={value}" for key, value in best.values.items()),
         **there,
         **tuned_arm,
@@ -101,17 +104,17 @@ def _row(
         # For the words, not for the table.
         "judged_by": by,
     }
-
-
-def _score_of(arm: Arm) -> Score:
-    return next((task_of(record)[1] for record in arm.records.values()), ACCURACY)
+    if by != ACCURACY:
+        return row
+    of_accuracy = {f"val_accuracy_{part}": row[f"val_score_{part}"] for part in ("low", "median", "high")}
+    return row | of_accuracy | {f"{side}_test_accuracy_mean": row.get(f"{side}_score_mean") for side in SIDES}
 
 
 def _of(arm: Arm, one: Compared, side: str) -> dict[str, Any]:
     values = [reached(record) for record in arm.finished.values()]
     found = {
         f"{side}_n_seeds": len(values),
-        f"{side}_test_accuracy_mean": float(np.mean(values)) if values else None,
+        f"{side}_score_mean": float(np.mean(values)) if values else None,
         f"{side}_verdict": one.verdict,
     }
     if one.found is None or one.decision is None:
@@ -149,12 +152,12 @@ def _words(block: Block, rows: Sequence[Mapping[str, Any]], seed: int) -> str:
 
 
 def _means(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, float]:
-    key = f"{side}_test_accuracy_mean"
+    key = f"{side}_score_mean"
     return {str(row["variant"]): float(row[key]) for row in rows if given(row.get(key))}
 
 
 def _named(row: Mapping[str, Any]) -> str:
-    if not given(row.get("tuned_test_accuracy_mean")):
+    if not given(row.get("tuned_score_mean")):
         return (
             f"{row['variant']} (no trial finished)" if not row["n_points_finished"] else f"{row['variant']} (not run)"
         )
@@ -163,7 +166,7 @@ def _named(row: Mapping[str, Any]) -> str:
     for side, name in (("shared", "there"), ("tuned", "tuned")):
         if given(row.get(f"{side}_difference_mean")):
             parts.append(f"{name} {row[f'{side}_verdict']} {_change(by, row[f'{side}_difference_mean'])}")
-    low, high = (by.text(row[f"val_accuracy_{end}"]) for end in ("low", "high"))
+    low, high = (by.text(row[f"val_score_{end}"]) for end in ("low", "high"))
     parts.append(f"validation {low} to {high} over the space")
     return f"{row['variant']} ({', '.join(parts)})"
 

@@ -25,19 +25,17 @@ from poolbench.report.text import terminal
 from poolbench.report.text.markdown import bullets, environments_table, plain
 from poolbench.report.text.markdown import table as markdown_table
 from poolbench.report.text.units import written_row
-from poolbench.report.text.views import (
+from poolbench.report.text.values import (
     FLAGGED,
-    Heading,
-    View,
     change_text,
     count_text,
     difference_text,
     figure_text,
     given,
-    rows_by_arm,
     score_text,
     verdict_text,
 )
+from poolbench.report.text.views import Heading, View, rows_by_arm
 from poolbench.report.text.views import Row as ViewRow
 
 Row = Mapping[str, Any]
@@ -54,7 +52,7 @@ COSTS = ("parameters", "multiply_adds", "kept_bytes")
 CHANGED = (BETTER, WORSE)
 HOW = (
     "Δ: mean of the second's test score less the first's, seed by seed, ± half the width of the interval that "
-    "decides (seeds and test images count as noise, Holm's procedure corrects better and worse for the arms of a "
+    "decides (seeds and test examples count as noise, Holm's procedure corrects better and worse for the arms of a "
     "block); tie: shown to lie within the margin that was set beforehand, by two one-sided tests."
 )
 
@@ -214,7 +212,9 @@ def _warnings(before: Side, after: Side, both: Sequence[Key], compared: Mapping[
         said.append(f"equal names, but not equal settings, data or device: {', '.join(unlike[:4])}")
     unknown = [one.unknown for one in compared.values() if one.unknown]
     if unknown:
-        said.append(f"intervals count the seeds alone where images' outcomes are not known: {unknown[0]}")
+        said.append(
+            f"intervals count only seeds as noise where the outcomes of single examples are not known: {unknown[0]}"
+        )
     return said
 
 

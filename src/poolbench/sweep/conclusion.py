@@ -33,7 +33,7 @@ def announce(plan: Plan, launch: Launch, console: Console, folder: Path) -> None
         parts.append(f"{failed} failed before (force=failed trains them again)")
     if unsupported:
         parts.append(f"{unsupported.total()} unsupported")
-    console.print(f"{len(plan.cells)} cells: {', '.join(parts)}", highlight=False)
+    console.print(f"{len(plan.cells)} cell{'s' * (len(plan.cells) != 1)}: {', '.join(parts)}", highlight=False)
     for reason, count in unsupported.items():
         console.print(f"  unsupported ({count}): {escape(reason)}", highlight=False)
     for planned in plan.to_do:
@@ -75,18 +75,19 @@ def conclude(
     ends = [(planned, *_end_of(planned)) for planned in plan.cells]
     counts = Counter(status for _, status, _ in ends)
     trained = f", {count} trained in {trained_s:.1f} s ({trained_s / count:.2f} s each)" if count else ""
-    console.print(f"{counts.total()} cells: {', '.join(f'{n} {s}' for s, n in counts.items())}{trained}")
+    ended = ", ".join(f"{n} {status}" for status, n in counts.items())
+    console.print(f"{len(ends)} cell{'s' * (len(ends) != 1)}: {ended}{trained}")
     bad = BAD | ({"unsupported"} if strict else set()) | {WAITING}
     wrong = [(planned, status, reason) for planned, status, reason in ends if status in bad]
-    told = [one for one in wrong if one[1] != WAITING] + [one for one in wrong if one[1] == WAITING][:MOST_WAITING]
-    for planned, status, reason in told:
+    listed = [one for one in wrong if one[1] != WAITING] + [one for one in wrong if one[1] == WAITING][:MOST_WAITING]
+    for planned, status, reason in listed:
         console.print(f"[red]{status}[/] {escape(planned.title)}: {escape(reason)}", highlight=False)
         console.print(f"  {planned.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"  again: {escape(_again(planned, status, sweep))}", highlight=False, soft_wrap=True)
-    if len(told) < len(wrong):
-        console.print(f"and {len(wrong) - len(told)} more that wait", highlight=False)
+    if len(listed) < len(wrong):
+        console.print(f"and {len(wrong) - len(listed)} more that wait", highlight=False)
     if stopped:
-        console.print(f"[red]stopped[/]: {escape(stopped)}; the same command goes on", highlight=False)
+        console.print(f"[red]stopped[/]: {escape(stopped)}; the same command continues", highlight=False)
     return 1 if wrong or stopped else 0
 
 

@@ -34,7 +34,7 @@ LOST = "another worker has taken the cell over"
 
 @dataclass
 class Pulse:
-    """How far the cell is that the worker is at; told by its training, seen by the heart.
+    """How far the cell is that the worker is at; set by its training, read by the heart.
 
     Args:
         claim: of the cell.

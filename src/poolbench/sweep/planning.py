@@ -13,7 +13,7 @@ from poolbench.cell import Cell, identity_of
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.record import ENDED, RECORD_FILE, Identity, damaged_files, read_record, title
-from poolbench.run import open_parts
+from poolbench.run.batches import open_parts
 from poolbench.settings import Settings
 from poolbench.sweep.asked import Asked
 from poolbench.sweep.plan import FrozenCell

@@ -23,13 +23,11 @@ def prepare_process(allocator: str, threads: int, console: Console) -> None:
 
     Called before torch is loaded, which would take memory first.
     """
-    from poolbench.measure.machine import set_allocator
+    from poolbench.measure.allocator import ALLOCATOR
 
-    set_allocator(allocator)
-    import lightning.pytorch  # noqa: F401  (its import sets the level of its logger)
+    ALLOCATOR.set(allocator)
     import torch
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     torch.set_num_threads(threads)
     log_to(console)
 

@@ -108,7 +108,7 @@ def run_processes(
                 del workers[place]
                 if worker.exitcode and follower.left and not plan.stopped(sweep):
                     deaths += 1
-                    log.warning("worker %d %s; another takes its place", place + 1, _ended(worker.exitcode))
+                    log.warning("worker %d %s; it is replaced", place + 1, _ended(worker.exitcode))
                     if deaths > MOST_DEATHS:
                         raise Stopped(f"{deaths} workers ended one after another and no cell was done")
                     start(place)

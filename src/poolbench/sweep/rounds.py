@@ -9,17 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from poolbench.declared import LOOKS, Declared, seeds_in_order
 from poolbench.errors import ConfigurationError
 from poolbench.experiment import Experiment, read_experiment
 from poolbench.record import RECORD_FILE
-from poolbench.report.reading.arms import group
-from poolbench.report.reading.loading import load
-from poolbench.report.statistics.comparison import Compared, compare_blocks
-from poolbench.report.statistics.verdicts import REFERENCE
 from poolbench.sweep.asked import Asked, SweepSettings
 from poolbench.sweep.planning import Plan
+
+if TYPE_CHECKING:
+    from poolbench.report.statistics.comparison import Compared
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,14 @@ def seeds_wanted(folder: Path, declared: Declared) -> dict[str, int]:
     return wanted
 
 
-def _compared(folder: Path, declared: Declared) -> tuple[dict[str, Compared], dict[str, str]]:
+def _compared(folder: Path, declared: Declared) -> tuple[dict[str, "Compared"], dict[str, str]]:
     """Return how the arms compare, and the digest of each one's reference."""
+    # Loads scipy, which a sweep without rounds does not need here.
+    from poolbench.report.reading.arms import group
+    from poolbench.report.reading.loading import load
+    from poolbench.report.statistics.comparison import compare_blocks
+    from poolbench.report.statistics.verdicts import REFERENCE
+
     try:
         loaded = load(folder)
     except ConfigurationError:  # no cell has left a record

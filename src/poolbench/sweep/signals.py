@@ -27,7 +27,7 @@ def ended_by_signals() -> Iterator[Ended]:
     except (Stopped, KeyboardInterrupt) as stop:
         name = getattr(stop, "signal_name", "SIGINT")
         ended.status = status_of(stop)
-        print(f"poolbench: ended by {name}; what had finished is kept, the same command goes on", file=sys.stderr)
+        print(f"poolbench: ended by {name}; finished cells are kept; the same command continues", file=sys.stderr)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from poolbench.cell import Cell
-from poolbench.run import is_finished
+from poolbench.record import is_finished
 from poolbench.speeds import measure_arm, measured
 from poolbench.sweep.asked import Speed
 from poolbench.sweep.planning import PlannedCell

@@ -1,10 +1,14 @@
-"""A sweep from its plan to its report: plan all cells, run what is to do, measure speed, report, say how it ended."""
+"""A sweep from its plan to its report: plan all cells, run what is to do, measure speed, report, say how it ended.
+
+What trains, measures and reports is loaded when it is needed: a sweep whose cells are all finished says so at once.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -14,24 +18,22 @@ from poolbench.experiment import write_experiment
 from poolbench.loggers import Session, decided, mirror_report
 from poolbench.paths import PACKAGE
 from poolbench.record import RECORD_FILE
-from poolbench.report import make_report
-from poolbench.report.make import Report
 from poolbench.report.reading.trials import TRIALS, TUNED, Trials
-from poolbench.report.shown import reported
-from poolbench.run import write_unsupported
+from poolbench.run.failed import write_unsupported
 from poolbench.source import training_code
 from poolbench.sweep.asked import Asked, SweepSettings
 from poolbench.sweep.conclusion import announce, conclude
 from poolbench.sweep.launch import Launch
-from poolbench.sweep.launchers import run_planned
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
 from poolbench.sweep.planning import Plan, load_data, plan_cells
 from poolbench.sweep.process import log
 from poolbench.sweep.processes import Nursery
 from poolbench.sweep.rounds import Rounds
-from poolbench.sweep.speed import measure_speeds
 from poolbench.sweep.tune import trials_of, tuned, with_reference, with_tuned, written
 from poolbench.writable import require_inside, require_replaceable, require_writable
+
+if TYPE_CHECKING:
+    from poolbench.report.make import Report
 
 
 def run_sweep(
@@ -52,6 +54,8 @@ def run_sweep(
     mirrors = _Mirrored(settings, console)
     if settings.tune is None:
         return _sweep(asked, settings, launch, console, nursery, mirrors).status
+    from poolbench.report.make import make_report
+
     # What is wrong in the space is said before anything is trained.
     tried = trials_of(settings.tune, asked)
     shared = _sweep(asked, settings, launch, console, nursery, mirrors, reports=False)
@@ -68,8 +72,8 @@ def run_sweep(
         cells, alone = with_reference(cells, settings.cell.reference)
         for block in alone:
             console.print(
-                f"tune: {block}: no trial of the reference has a score, so its tuned arms have nothing to be decided "
-                "against and are not trained",
+                f"tune: {block}: no trial of the reference has a score, so tuned arms cannot be compared with it and "
+                "are not trained",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
@@ -96,10 +100,12 @@ class _Mirrored:
         """`online` or `offline` by logger; looked for and said once."""
         return decided(self._settings.cell.loggers or {}, self._settings.folder, self._say)
 
-    def show(self, report: Report) -> None:
+    def show(self, report: "Report") -> None:
         """Let the loggers show a report, and its columns at the cells."""
         specs = self._settings.cell.loggers or {}
         if specs:
+            from poolbench.report.shown import reported
+
             with Session(report.folder, self.decided, self._say) as session:
                 mirror_report(specs, reported(report), session)
 
@@ -141,6 +147,8 @@ def _sweep(
         plan = plan.extended(part)
         ran = ran.then(_run(part, settings, launch, console, nursery, mirrors))
     if settings.speed.measure and not ran.stopped:
+        from poolbench.sweep.speed import measure_speeds
+
         measure_speeds(plan.cells, settings.speed, console)
     unreported = _unreported(settings.folder, mirrors) if reports else None
     if rounds.declared is not None and not ran.stopped:
@@ -155,6 +163,8 @@ def _sweep(
 
 def _unreported(folder: Path, mirrors: _Mirrored) -> ConfigurationError | None:
     """Make the report; return why there is none: how the sweep ended is said all the same."""
+    from poolbench.report.make import make_report
+
     try:
         report = make_report(folder)
     except ConfigurationError as error:
@@ -195,6 +205,8 @@ def _run(
     folder.write(sweep, [planned.frozen() for planned in plan.cells])
     ran, began = _Ran(sweep), time.monotonic()
     if plan.to_do:
+        from poolbench.sweep.launchers import run_planned
+
         try:
             ran = _Ran(sweep, trained=run_planned(plan, folder, sweep, launch, console, nursery))
         except Stopped as stop:

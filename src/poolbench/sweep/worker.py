@@ -18,7 +18,9 @@ from poolbench.cell import Cell
 from poolbench.data import Datasets
 from poolbench.errors import ClaimLost, ConfigurationError, Hung, Stopped
 from poolbench.loggers import Session
-from poolbench.run import Under, run_cell, write_failed
+from poolbench.run.failed import write_failed
+from poolbench.run.under import Under
+from poolbench.run.walk import run_cell
 from poolbench.sweep.claims import Attempt, Claim, Claims
 from poolbench.sweep.heart import HANGS, Heart, Pulse
 from poolbench.sweep.plan import FrozenCell, PlanFolder, PlannedSweep

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def boundary_f(given: Tensor, truth: Tensor, counts: Tensor, num_classes: int, tolerance: int) -> Tensor:
+def boundary_f(given: Tensor, labels: Tensor, counts: Tensor, num_classes: int, tolerance: int) -> Tensor:
     """Return each example's boundary F-score, the mean over the classes that it has, float64 (B,).
 
     A place lies on the outline of its class where one of its neighbours along a dimension has another class; the edge
@@ -15,25 +15,25 @@ def boundary_f(given: Tensor, truth: Tensor, counts: Tensor, num_classes: int, t
 
     Args:
         given: classes, (B, H, W) or (B, L).
-        truth: likewise.
+        labels: likewise.
         counts: which places count, bool of that shape; an outline neither lies at others nor against them.
         num_classes: how many classes there are.
         tolerance: in places.
 
     >>> import torch
-    >>> truth = torch.tensor([[0, 0, 1, 1, 1, 1]])
+    >>> labels = torch.tensor([[0, 0, 1, 1, 1, 1]])
     >>> given = torch.tensor([[0, 0, 0, 0, 1, 1]])
-    >>> [boundary_f(given, truth, truth >= 0, 2, tolerance).item() for tolerance in (1, 2)]
+    >>> [boundary_f(given, labels, labels >= 0, 2, tolerance).item() for tolerance in (1, 2)]
     [0.0, 1.0]
     """
-    if truth.ndim == 2:  # a sequence is a row
-        given, truth, counts = (one.unsqueeze(1) for one in (given, truth, counts))
-    window = [2 * tolerance + 1 if size > 1 else 1 for size in truth.shape[1:]]
+    if labels.ndim == 2:  # a sequence is a row
+        given, labels, counts = (one.unsqueeze(1) for one in (given, labels, counts))
+    window = [2 * tolerance + 1 if size > 1 else 1 for size in labels.shape[1:]]
     around = [side // 2 for side in window]
-    outlines = [_outline(classes, counts) for classes in (given, truth)]
-    total, present = truth.new_zeros(len(truth)).double(), truth.new_zeros(len(truth)).double()
+    outlines = [_outline(classes, counts) for classes in (given, labels)]
+    total, present = labels.new_zeros(len(labels)).double(), labels.new_zeros(len(labels)).double()
     for number in range(num_classes):
-        here = [outline & (classes == number) for outline, classes in zip(outlines, (given, truth), strict=True)]
+        here = [outline & (classes == number) for outline, classes in zip(outlines, (given, labels), strict=True)]
         near = [F.max_pool2d(one[:, None].float(), window, 1, around)[:, 0] > 0 for one in here]
         sizes = [one.flatten(1).sum(1).double() for one in here]
         precision, recall = (
@@ -42,7 +42,7 @@ def boundary_f(given: Tensor, truth: Tensor, counts: Tensor, num_classes: int, t
         )
         score = 2 * precision * recall / (precision + recall).clamp(min=1e-12)
         score = score.masked_fill((sizes[0] == 0) & (sizes[1] == 0), 1.0)
-        there = (counts & (truth == number)).flatten(1).any(1).double()
+        there = (counts & (labels == number)).flatten(1).any(1).double()
         total, present = total + there * score, present + there
     return total / present
 

@@ -49,7 +49,7 @@ def confusion(given: Tensor, target: Tensor, classes: int, ignore: int) -> Tenso
         found = torch.stack([torch.bincount(one, minlength=cells) for one in cell])
     else:
         first = torch.arange(len(given), device=given.device)[:, None] * cells
-        truth = target.flatten(1).long()
-        cell = first + truth.masked_fill(truth == ignore, classes) * classes + given.flatten(1)
+        labels = target.flatten(1).long()
+        cell = first + labels.masked_fill(labels == ignore, classes) * classes + given.flatten(1)
         found = torch.bincount(cell.flatten(), minlength=len(given) * cells)
     return found.view(len(given), rows, classes)[:, :classes]

@@ -105,11 +105,11 @@ class Segmentation(Task):
         return _mean_iou(common, union, present)
 
     def _boundary_f(self, output: Tensor, target: Tensor) -> Tensor:
-        truth = target.long()
-        return boundary_f(most_likely(output).long(), truth, truth != self.ignore, output.shape[1], self.tolerance)
+        labels = target.long()
+        return boundary_f(most_likely(output).long(), labels, labels != self.ignore, output.shape[1], self.tolerance)
 
     def kept(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return each example's places by class (in truth and output, in either, in truth), its loss and its scores."""
+        """Return each example's places by class (in both target and output, in either, in target), loss, scores."""
         size, union, common, present = self._counts(output, target)
         each = F.cross_entropy(output.float(), target.long(), ignore_index=self.ignore, reduction="none")
         scores = {"mean_iou": _mean_iou(common, union, present), "boundary_f": self._boundary_f(output, target)}
@@ -151,7 +151,7 @@ class Segmentation(Task):
         return torch.randint(num_classes, (count, *shape[1:]), generator=generator)
 
     def _counts(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return for each example and class, (B, K): places in truth, in either, in both; and whether it is there."""
+        """Return for each example and class, (B, K): places in the target, in either, in both; whether it is there."""
         table = confusion(most_likely(output), target, output.shape[1], self.ignore)
         common = table.diagonal(dim1=1, dim2=2)
         size = table.sum(2)

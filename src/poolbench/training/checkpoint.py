@@ -163,8 +163,8 @@ class Checkpoints:
         if key != self.key:
             names = sorted({*key, *self.key}, key=str)
             differing = [name for name in names if key.get(name) != self.key.get(name)]
-            told = "; ".join(f"{name} was {key.get(name)!r} and is {self.key.get(name)!r}" for name in differing)
-            raise _Unusable(f"it is another cell's or other code's: {told}")
+            differences = "; ".join(f"{name} was {key.get(name)!r} and is {self.key.get(name)!r}" for name in differing)
+            raise _Unusable(f"it is another cell's or other code's: {differences}")
         return Saved(path, epoch, state)
 
     def _set_aside(self, path: Path, why: str) -> None:

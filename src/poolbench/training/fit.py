@@ -130,7 +130,7 @@ def fit(
     }
     runner = L.Trainer(**arguments)
     if saved:
-        log.info("goes on after %d of %d epochs, from %s", saved.epoch, protocol.epochs, saved.path)
+        log.info("continues after %d of %d epochs, from %s", saved.epoch, protocol.epochs, saved.path)
     try:
         with drawing(seed, "training"), warnings.catch_warnings():
             # Lightning 2.6 asks torch's tree library in a way that newer torch deprecates.

@@ -10,6 +10,7 @@ import lightning.pytorch as L
 from torch import Tensor, nn
 
 from poolbench.loggers import Mirrors
+from poolbench.training.follow import Progress
 from poolbench.training.module import Learner
 from poolbench.training.protocol import Protocol
 
@@ -25,16 +26,6 @@ class EpochBatches(TypingProtocol):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order and augmentation the next pass draws."""
-
-
-class Progress(TypingProtocol):
-    """Receives how far a cell is."""
-
-    def steps(self, done: float, of: int) -> None:
-        """`done` epochs of `of` are over, in fractions of an epoch; called seldom."""
-
-    def epoch(self, done: int, of: int, row: Mapping[str, float]) -> None:
-        """`done` epochs of `of` are over; `row` is the last one's history."""
 
 
 @dataclass

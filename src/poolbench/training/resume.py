@@ -22,8 +22,9 @@ from poolbench.training.history import Fitted
 
 # What stands for a path where Lightning wants one: it leads to memory.
 MEMORY = "poolbench-memory"
-# A copy is made where an epoch begins, but not sooner after the last one than it takes a hundredth of that time.
-COPY_SHARE = 0.01
+# A copy is made where an epoch begins, but not sooner after the last one than it takes this share of that time. The
+# shortest copy is the measure, and others take up to twice as long: so all stay below a hundredth.
+COPY_SHARE = 0.005
 LOOPS = ("epoch_loop.batch_progress", "epoch_loop.automatic_optimization.optim_progress")
 
 
@@ -59,7 +60,7 @@ class Resume(L.Callback):
     Args:
         checkpoints: where it is written.
         memory: where Lightning puts it.
-        fitted: told at which epochs training was taken up again, and where.
+        fitted: records at which epochs training was continued, and where.
         epochs: of the whole training.
     """
 

@@ -7,6 +7,7 @@ tells a difference that is none.
 import functools
 import inspect
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +21,9 @@ from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.spec import TARGET, build
 from poolbench.training.device import resolve_device
 from poolbench.training.protocol import Protocol
+
+# Its import lets Lightning tell at INFO of each trainer's set-up, which is in the record.
+logging.getLogger(L.__name__).setLevel(logging.WARNING)
 
 # What another part of the configuration decides: a trainer argument of this name would contradict it.
 DECIDED_BY = {
@@ -48,7 +52,7 @@ REFUSED = {
     "inference_mode": "it changes no figure; leave it out",
     "barebones": "the training is as bare as it can be already; leave it out",
     "reload_dataloaders_every_n_epochs": "each epoch has its own order and augmentation already; leave it out",
-    "enable_autolog_hparams": "loggers are told the configuration by logger=; leave it out",
+    "enable_autolog_hparams": "logger= shows the configuration; leave it out",
     "model_registry": "the selected weights are kept beside the record as weights.pt; leave it out",
 }
 # Seen by whoever looks on, or by the device: not part of a cell's identity.
@@ -202,7 +206,7 @@ def _check_objects(arguments: Mapping[str, Any]) -> None:
         if isinstance(callback, LearningRateMonitor):
             raise ConfigurationError(
                 "`trainer.callbacks`: LearningRateMonitor cannot be set: each epoch's rate is in the record's history, "
-                "and logger= is told it"
+                "and logger= shows it"
             )
     profiler = arguments.get("profiler")
     if profiler is None:

@@ -1,21 +1,19 @@
 """What is looked at while an epoch runs: the loss, the clock, and whether somebody asks to stop."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as L
 
 from poolbench.errors import Stopped, TimeLimitError
-from poolbench.training.history import Diverged, Fitted, Progress
+from poolbench.training.follow import Progress, ShouldStop
+from poolbench.training.history import Diverged, Fitted
 from poolbench.training.module import Learner
 from poolbench.training.protocol import Protocol
 
 SECONDS_BETWEEN_TELLS = 0.5
 # Reading a loss waits for the device: on a GPU the steps in between would not be queued ahead.
 SECONDS_BETWEEN_LOOKS = 0.25
-
-ShouldStop = Callable[[], str | None]
 
 
 class Watch(L.Callback):
@@ -43,7 +41,7 @@ class Watch(L.Callback):
         self.protocol = protocol
         self.progress = progress
         self.should_stop = should_stop
-        self.told = self.looked_at = self.began = time.monotonic()
+        self.reported = self.looked_at = self.began = time.monotonic()
         self.spent_before = 0.0
         self.looked = 0
 
@@ -61,8 +59,8 @@ class Watch(L.Callback):
         if waited or module.device.type == "cpu":
             self._look(module)
             self.looked_at = now
-        if self.progress and now - self.told > SECONDS_BETWEEN_TELLS:
-            self.told = now
+        if self.progress and now - self.reported > SECONDS_BETWEEN_TELLS:
+            self.reported = now
             self.progress.steps(trainer.current_epoch + (batch_idx + 1) / batches, self.protocol.epochs)
         self._continue(now, f"step {batch_idx + 1} of {batches} of epoch {trainer.current_epoch}")
 
@@ -102,8 +100,8 @@ class Watch(L.Callback):
         spent, limit = self.spent(now), self.protocol.time_limit
         if limit is not None and spent > limit:
             raise TimeLimitError(
-                f"training passed `protocol.time_limit` ({limit:g} s) in {where}; with a higher limit it goes on from "
-                "its last checkpoint"
+                f"training passed `protocol.time_limit` ({limit:g} s) in {where}; with a higher limit it continues "
+                "from its last checkpoint"
             )
         reason = self.should_stop() if self.should_stop else None
         if reason:

@@ -54,7 +54,7 @@ def check_whole_matrices(operator: nn.Module, x: Tensor) -> None:
     torch.testing.assert_close(func.hessian(energy)(x), hessian)
 
 
-@pytest.mark.quick(60)
+@pytest.mark.quick(24)
 @each()
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_window_operators(case: Case, layout: torch.memory_format) -> None:
@@ -80,6 +80,7 @@ def test_whole_matrices(pool: nn.Module) -> None:
     check_whole_matrices(pool.double(), x)
 
 
+@pytest.mark.quick(12)
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
 @pytest.mark.parametrize("name", HEADS)
 def test_heads(name: str, implementation: str) -> None:

@@ -47,6 +47,7 @@ def _sorted_plain(operator: RankedPool2d, monkeypatch: pytest.MonkeyPatch, x: Te
         return RankedPool2d.plain(operator, x)
 
 
+@pytest.mark.quick(20)
 @each_geometry(is_ranked, specs=ALL)
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 def test_sorted_equals_formula(

@@ -37,6 +37,7 @@ def test_kernels_run_on_this_machine() -> None:
     assert "max-fast" in CASES
 
 
+@pytest.mark.quick(48)
 @each()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_says_what_computes(case: Case, dtype: torch.dtype) -> None:
@@ -80,6 +81,7 @@ def check_agreement(operator: Any, x: Tensor) -> None:
         torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance * max(1.0, plain.abs().max().item()))
 
 
+@pytest.mark.quick(36)
 @each_with_kernels
 @dtypes
 @layouts
@@ -88,6 +90,7 @@ def test_kernels_and_torch_agree(case: Case, dtype: torch.dtype, layout: torch.m
         check_agreement(case.operator().to(dtype), x.contiguous(memory_format=layout))
 
 
+@pytest.mark.quick(12)
 @each(lambda case: case.implementation == "fast" and case.kind.is_random)
 @dtypes
 @layouts
@@ -97,6 +100,7 @@ def test_kernels_and_torch_draw_the_same(case: Case, dtype: torch.dtype, layout:
         check_agreement(operator, x.contiguous(memory_format=layout))
 
 
+@pytest.mark.quick(24)
 @each_geometry(lambda case: case.implementation == "fast")
 def test_kernels_and_torch_agree_in_each_geometry(case: Case, geometry: dict[str, Any]) -> None:
     operator = case.operator(**geometry)

@@ -8,6 +8,7 @@ from torch import func
 ONE = {name: case for name, case in CASES.items() if case.kind.geometries is None}
 
 
+@pytest.mark.quick(30)
 @pytest.mark.parametrize("case", ONE.values(), ids=ONE)
 def test_a_window_of_one_value(case: Case) -> None:
     own = {"k": 1} if "k" in case.spec else {}

@@ -1,12 +1,14 @@
 """What is spared on a small map: decisions of the call before, and autograd's steps for a learned number."""
 
 import copy
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from pooling.cases import CHANNELS, Case, each
 from torch import Tensor, nn
 
 from poolbench.pooling import AdaPool2d, LehmerPool2d, MixedPool2d, PowerMeanPool2d
@@ -62,7 +64,7 @@ def test_a_parameter_within_the_step_of_the_kernel(
     weight = torch.randn(2, 3, 3, 3, generator=generator)
     first, second = [], []
     for pool in (fast, plain):
-        learned = pool.linked()
+        learned = pool.learned_number()
         with torch.no_grad():
             learned.add_(torch.linspace(0, 0.5, learned.numel()).to(dtype))
         found = torch.autograd.grad((pool(x) * weight).sum(), [x, learned], create_graph=True)
@@ -75,9 +77,23 @@ def test_a_parameter_within_the_step_of_the_kernel(
 
 
 def test_a_subclass_with_parameters_of_its_own_keeps_them() -> None:
-    class Halved(MixedPool2d):
+    class Quarter(MixedPool2d):
         def params(self) -> Tensor:
-            return torch.full((1, 1), 0.25)
+            return torch.full((1, 1), -math.log(3))
 
     x = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
-    assert Halved(2)(x).item() == 0.25 * 6 + 0.75 * 3
+    assert Quarter(2)(x).item() == pytest.approx(0.25 * 6 + 0.75 * 3)
+
+
+@each(lambda case: case.implementation == "fast")
+def test_the_first_call_keeps_as_much_as_the_next(case: Case) -> None:
+    """A checkpointed pass is repeated when all is decided, and must then keep what it kept before."""
+    operator = case.operator()
+    x = case.images(2, CHANNELS, 9, 8).requires_grad_()
+    counts = []
+    for _ in range(2):
+        kept: list[Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor, kept=kept: kept.append(tensor), lambda _: None):
+            operator(x)
+        counts.append(len(kept))
+    assert counts[0] == counts[1]

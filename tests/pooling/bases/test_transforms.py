@@ -46,6 +46,7 @@ def check(operator: Callable[[Tensor], Tensor], x: Tensor) -> None:
     torch.testing.assert_close(func.vmap(lambda image: operator(image[None])[0])(x), results)
 
 
+@pytest.mark.quick(24)
 @each()
 def test_window_operators(case: Case) -> None:
     torch.manual_seed(0)
@@ -55,6 +56,7 @@ def test_window_operators(case: Case) -> None:
     )
 
 
+@pytest.mark.quick(40)
 @each()
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_a_map_that_is_not_transformed_itself(case: Case, layout: torch.memory_format) -> None:
@@ -65,6 +67,7 @@ def test_a_map_that_is_not_transformed_itself(case: Case, layout: torch.memory_f
     torch.testing.assert_close(func.grad(lambda w: (operator(x) * w).sum())(torch.ones_like(y)), y)
 
 
+@pytest.mark.quick(12)
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_a_map_of_a_head_that_is_not_transformed_itself(name: str, layout: torch.memory_format) -> None:

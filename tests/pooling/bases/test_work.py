@@ -162,6 +162,7 @@ def check_ratio(name: str, work: int, reference: int) -> None:
 # ---- operations ----
 
 
+@pytest.mark.quick(20)
 @each(as_configured)
 def test_operations_are_those_of_the_reference(case: Case) -> None:
     for size, geometry in without_overhang(case.kind).items():
@@ -224,6 +225,7 @@ def test_operations_of_a_head_are_those_that_torch_does(name: str) -> None:
         assert head.work(HEAD_MAP).operations + FINITE.get(name, 0) * HEAD_MAP[0] == counted(head, head_map())
 
 
+@pytest.mark.quick(16)
 @each(as_configured)
 def test_windows_of_more_than_one_value_are_work(case: Case) -> None:
     for geometry in geometries_of(case.kind):
@@ -279,6 +281,7 @@ def check_bytes(operator: Any, x: Tensor) -> None:
     assert operator.work(x.shape[1:]) == operator.work(x.shape[1:], itemsize=4)
 
 
+@pytest.mark.quick(20)
 @each(as_configured)
 def test_bytes_are_those_of_map_parameters_and_result(case: Case) -> None:
     for geometry in geometries_of(case.kind):
@@ -297,6 +300,7 @@ def test_bytes_of_a_head_are_those_of_map_parameters_and_features(name: str) -> 
 LINES = {"blur", "blurred_strided_conv", "lip", "lip_bottleneck", "lps", "max_blur", "space_to_depth", "tips"}
 
 
+@pytest.mark.quick(16)
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if one_dimensional(spec)])
 def test_sequences_are_maps_of_one_row(name: str) -> None:
     spec = one_dimensional(SPECS[name])
@@ -320,7 +324,7 @@ def test_what_is_no_operator_of_ours_has_no_work() -> None:
 
 @pytest.mark.parametrize("operator", [WindowPool2d(2), HeadPool2d()])
 def test_an_operator_without_a_formula_says_what_is_missing(operator: Any) -> None:
-    with pytest.raises(NotImplementedError, match="must bring `operations_on` to have `work`"):
+    with pytest.raises(NotImplementedError, match="must define `operations_on` to have `work`"):
         operator.work((3, 4, 4))
 
 

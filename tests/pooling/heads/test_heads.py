@@ -64,6 +64,7 @@ def test_a_file_says_every_argument_that_the_context_does_not(name: str) -> None
     assert own - CONTEXT.keys() - {"map_size"} == spec.keys() - {"_target_"}
 
 
+@pytest.mark.quick(62)
 @each
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (9, 4)], ids=str)
 def test_equals_its_formula(spec: dict[str, Any], size: tuple[int, int]) -> None:
@@ -79,7 +80,7 @@ def test_equals_its_formula(spec: dict[str, Any], size: tuple[int, int]) -> None
         torch.testing.assert_close(features, REFERENCES[type(head)](head, x), rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.quick(25)
+@pytest.mark.quick(14)
 @each
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["first", "second"])
 def test_gradient(spec: dict[str, Any], check: Callable[..., bool]) -> None:
@@ -88,6 +89,7 @@ def test_gradient(spec: dict[str, Any], check: Callable[..., bool]) -> None:
     assert check(head, x)
 
 
+@pytest.mark.quick(20)
 @each
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["first", "second"])
 def test_gradient_of_the_parameters(spec: dict[str, Any], check: Callable[..., bool]) -> None:
@@ -118,6 +120,7 @@ def test_an_image_does_not_see_the_others_and_there_may_be_none(spec: dict[str, 
     assert head(x[:0]).shape == (0, features.shape[1])
 
 
+@pytest.mark.quick(20)
 @each
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_close_and_stays(spec: dict[str, Any], dtype: torch.dtype) -> None:
@@ -139,6 +142,7 @@ def test_autocast_takes_no_precision(spec: dict[str, Any]) -> None:
     torch.testing.assert_close(features.float(), head(x), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.quick(31)
 @each
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 def test_large_values_stay_finite(spec: dict[str, Any], dtype: torch.dtype) -> None:
@@ -177,6 +181,7 @@ def test_nan_is_not_swallowed(spec: dict[str, Any]) -> None:
     assert features[0].isfinite().all()
 
 
+@pytest.mark.quick(12)
 @each
 def test_state_copies_and_determinism(spec: dict[str, Any]) -> None:
     head, other = head_for(spec), head_for(spec)
@@ -211,6 +216,7 @@ def test_places_may_be_permuted_where_declared(spec: dict[str, Any]) -> None:
     assert same == getattr(head, "permutes", False)
 
 
+@pytest.mark.quick(12)
 @each
 def test_ties_keep_the_whole_gradient(spec: dict[str, Any]) -> None:
     """Where constants are kept, a step of the whole map by 1 is a step of every feature by 1."""
@@ -228,6 +234,7 @@ def test_ties_keep_the_whole_gradient(spec: dict[str, Any]) -> None:
 # ---- compiled and exported ----
 
 
+@pytest.mark.quick(4)
 @each
 @pytest.mark.parametrize(
     "backend",
@@ -251,6 +258,7 @@ def test_compiled_equals_eager(spec: dict[str, Any], backend: str) -> None:
         torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.quick(10)
 @each
 def test_exported_equals_eager(spec: dict[str, Any]) -> None:
     head = head_for(spec)
@@ -275,6 +283,7 @@ def through_onnx(head: nn.Module, x: Tensor) -> Tensor:
     return torch.from_numpy(features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [
@@ -387,6 +396,7 @@ class Transposed(nn.Module):
 NO_BETTER = {ClassMaps: "of class maps, means are an affine function of the map's means"}
 
 
+@pytest.mark.quick(10)
 @each
 def test_every_parameter_learns_what_means_and_largest_values_cannot(spec: dict[str, Any]) -> None:
     torch.manual_seed(0)
@@ -459,6 +469,7 @@ def test_attention_looks_where_it_must(heads: int) -> None:
     assert torch.equal(head.attend(x)[1][:, -1].argmax(-1), marked)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("gamma", [None, 2.0])
 def test_simpool_looks_where_it_must(gamma: float | None) -> None:
     """The marked place is found through the keys; the layer after the head undoes the normalisation."""

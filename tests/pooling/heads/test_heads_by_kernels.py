@@ -53,7 +53,7 @@ def plainly(head: HeadPool2d) -> HeadPool2d:
     return plain
 
 
-@pytest.mark.quick(30)
+@pytest.mark.quick(6)
 @each_with_kernels
 @sizes
 @layouts
@@ -107,6 +107,7 @@ def test_where_windows_are_many_they_are_taken_by_windows_too(
     assert taken == [(399, 1, 4) if layout == torch.channels_last else (19, 21, 4)], "its windows count differently"
 
 
+@pytest.mark.quick(40)
 @each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("size", [(2, 4, 8, 8), (8, 4, 64, 64)], ids=str)
@@ -175,6 +176,7 @@ def test_only_the_heads_own_numbers_are_parameters(kind: type[HeadPool2d], own: 
         assert torch.equal(other(x), head(x))
 
 
+@pytest.mark.quick(4)
 @each_with_kernels
 @sizes
 @layouts
@@ -192,7 +194,7 @@ def test_infinite_values_and_nan(
     assert all(each.isfinite().all() for each in gradients), "no image sees another's"
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("p", [-3.0, 0.1, 3.0, 30.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @layouts
@@ -216,6 +218,7 @@ def test_means_of_the_largest_numbers(p: float, dtype: torch.dtype, layout: torc
     torch.testing.assert_close(y, exact.expand_as(y), rtol=max(TOLERANCES[dtype], 1e-12), atol=0.0, equal_nan=True)
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("kind", [GlobalGeMPool2d, GlobalLogSumExp2d])
 @layouts
 def test_ties_keep_the_whole_gradient(kind: type[HeadPool2d], layout: torch.memory_format) -> None:
@@ -224,6 +227,7 @@ def test_ties_keep_the_whole_gradient(kind: type[HeadPool2d], layout: torch.memo
     torch.testing.assert_close(gradient.sum((2, 3)), torch.ones(UNEVEN[:2]), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.quick(2)
 @each_with_kernels
 def test_second_derivatives(kind: type[HeadPool2d], own: dict[str, Any]) -> None:
     head, x = kind(**own).double(), values(*EVEN).requires_grad_()
@@ -236,7 +240,7 @@ def test_second_derivatives(kind: type[HeadPool2d], own: dict[str, Any]) -> None
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @each_with_kernels
 @layouts
 def test_compiled_by_kernels(kind: type[HeadPool2d], own: dict[str, Any], layout: torch.memory_format) -> None:

@@ -7,12 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from poolbench.pooling.windows.polyphase import (
-    AdaptivePolyphasePool1d,
-    AdaptivePolyphasePool2d,
-    LearnedPolyphasePool1d,
-    LearnedPolyphasePool2d,
-)
+from poolbench.pooling.windows.adaptive_polyphase import AdaptivePolyphasePool1d, AdaptivePolyphasePool2d
+from poolbench.pooling.windows.learned_polyphase import LearnedPolyphasePool1d, LearnedPolyphasePool2d
 from poolbench.pooling.windows.tips import TIPSPool1d, TIPSPool2d
 
 

@@ -117,6 +117,7 @@ def test_evaluation_between_shifts_no_draw(case: Case, x: Tensor) -> None:
     assert torch.equal(torch.stack([first, operator.train()(x)]), expected)
 
 
+@pytest.mark.quick(12)
 @each_random
 @layouts
 def test_draws_do_not_depend_on_the_layout(case: Case, x: Tensor, layout: torch.memory_format) -> None:
@@ -126,6 +127,7 @@ def test_draws_do_not_depend_on_the_layout(case: Case, x: Tensor, layout: torch.
     assert started(case)(x.contiguous(memory_format=layout)).is_contiguous(memory_format=layout)
 
 
+@pytest.mark.quick(12)
 @each_random
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_draws_do_not_depend_on_the_dtype(case: Case, x: Tensor, dtype: torch.dtype) -> None:
@@ -180,6 +182,7 @@ def test_what_evaluates_otherwise_draws() -> None:
     assert OTHERWISE.keys() < {case.name for case in CASES.values() if case.kind.is_random}
 
 
+@pytest.mark.quick(4)
 @each(lambda case: case.kind.is_random and case.name not in OTHERWISE)
 def test_the_mean_of_many_draws_is_the_evaluation(case: Case) -> None:
     passes, copies = 400, 6

@@ -75,6 +75,7 @@ def test_extension_by_a_negative_number_takes_away() -> None:
         assert torch.equal(pad(x, (-1, 2), (2, -1), mode), whole[:, :, 1:, :-1])
 
 
+@pytest.mark.quick(14)
 @each_size
 @each_geometry
 def test_small_maps_are_blurred_too(blur_size: int, geometry: dict[str, int]) -> None:
@@ -131,6 +132,7 @@ SIZED += [
 ]
 
 
+@pytest.mark.quick(30)
 @each_size
 @pytest.mark.parametrize("kind", [MaxBlurPool2d, BlurPool2d, BlurredStridedConv2d])
 @pytest.mark.parametrize(("geometry", "size"), SIZED, ids=str)
@@ -174,6 +176,7 @@ def by_hand(z: Tensor, blur_size: int) -> Tensor:
     return F.conv2d(z, torch.outer(row, row).expand(z.shape[1], 1, -1, -1), stride=2, groups=z.shape[1])
 
 
+@pytest.mark.quick(3)
 @each_size
 def test_max_blur_is_max_pad_and_convolution(blur_size: int) -> None:
     x = images(2, 3, 16, 13)
@@ -200,6 +203,7 @@ def test_a_filter_of_one_is_no_blur(geometry: dict[str, int]) -> None:
     assert torch.equal(subsampled, x[..., ::2, ::2])
 
 
+@pytest.mark.quick(10)
 @each_size
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 def test_the_filter_lies_on_the_window(blur_size: int, kernel: int) -> None:

@@ -16,6 +16,7 @@ COUNT = 5
 LINES = torch.tensor([*itertools.product((-math.inf, 0.0, 1.0), repeat=COUNT)], dtype=torch.float64)
 
 
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("size", range(1, COUNT + 1))
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_each_window_has_its_largest_value_and_the_first_of_these_the_gradient(size: int, padding: int) -> None:

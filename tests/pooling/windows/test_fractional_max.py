@@ -117,6 +117,7 @@ def test_images_and_channels_share_their_regions_rows_and_columns_do_not() -> No
     assert any(rows != columns for rows, columns in found)
 
 
+@pytest.mark.slow
 def test_every_size_is_served_but_one_value_with_a_wide_padding() -> None:
     for size, kernel, stride in itertools.product(range(1, 12), range(1, 6), range(2, 5)):
         for padding, ceil_mode in itertools.product(range(kernel // 2 + 1), (False, True)):

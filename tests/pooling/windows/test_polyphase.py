@@ -10,12 +10,8 @@ import torch.nn.functional as F
 from pooling.references.polyphase import REFERENCES
 from torch import Tensor, nn
 
-from poolbench.pooling.windows.polyphase import (
-    AdaptivePolyphasePool1d,
-    AdaptivePolyphasePool2d,
-    LearnedPolyphasePool1d,
-    LearnedPolyphasePool2d,
-)
+from poolbench.pooling.windows.adaptive_polyphase import AdaptivePolyphasePool1d, AdaptivePolyphasePool2d
+from poolbench.pooling.windows.learned_polyphase import LearnedPolyphasePool1d, LearnedPolyphasePool2d
 
 GEOMETRIES = [
     {"kernel_size": 2, "stride": 2},
@@ -89,6 +85,7 @@ def test_features_of_a_circular_network_do_not_change(learn: bool) -> None:
 # ---- the choice ----
 
 
+@pytest.mark.quick(12)
 @pytest.mark.parametrize("padding_mode", ["circular", "replicate"])
 @pytest.mark.parametrize("maximum", [True, False])
 @pytest.mark.parametrize("own", [{"norm": 1}, {"norm": 3.5}, {"norm": float("inf")}, {"hidden": 2}], ids=str)
@@ -195,6 +192,7 @@ def smallest_component(x: Tensor) -> Tensor:
     return parts.mean((2, 3, 4)).argmin(1)
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize("draw", ["gumbel", "softmax"])
 def test_learns_which_component_to_take(draw: str) -> None:
     """The one with the smallest mean: the largest norm, and any fixed choice, are something else."""

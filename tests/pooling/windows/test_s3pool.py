@@ -88,6 +88,7 @@ def test_images_and_channels_share_a_choice_rows_and_columns_do_not() -> None:
     assert len(found) > 20
 
 
+@pytest.mark.quick(2)
 @pytest.mark.parametrize("geometry", [(2, 2, 0, False), (3, 2, 1, False), (2, 2, 0, True), (3, 2, 0, False)], ids=str)
 def test_the_mean_of_draws_is_the_evaluation(geometry: tuple[int, int, int, bool]) -> None:
     torch.manual_seed(5)

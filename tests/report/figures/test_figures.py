@@ -78,6 +78,7 @@ class TestFiles:
         assert all(data.startswith(b"\x89PNG") for name, data in made.items() if name.endswith(".png"))
         assert all(b"<svg" in data for name, data in made.items() if name.endswith(".svg"))
 
+    @pytest.mark.slow
     def test_equal_contents_give_equal_bytes(self, results: Any) -> None:
         results.grid(blocks=[("slides", "digits"), ("slides", "letters")], variants=NAMES[:3], seeds=3)
         once = figures.files(content(results))
@@ -126,7 +127,7 @@ class TestFiles:
 
 
 class TestWords:
-    @pytest.mark.quick(3)
+    @pytest.mark.quick(1)
     @pytest.mark.usefixtures("styled")
     @pytest.mark.parametrize("name", ["accuracy", "forest", "tradeoff", "cost", "curves"])
     @pytest.mark.parametrize("blocks", [1, 3])

@@ -17,6 +17,7 @@ from poolbench.report.content import Content
 from poolbench.report.make import gather
 from poolbench.report.page.data import MOST_EPOCHS, compact, script_json
 from poolbench.report.reading.loading import load
+from poolbench.report.text.across import across_words
 
 HOSTILE = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", '{{ 7*7 }} "q" $x$ [', "a]]>&amp;b'"]
 VOID = {"meta", "link", "input", "br", "img", "hr"}
@@ -90,7 +91,7 @@ class TestWhatIsSaid:
                 "finished",
                 "RuntimeError: no memory",
                 "At a glance",
-                "Where the figures come from",
+                "Where the numbers come from",
             )
         ]
         assert places == sorted(places)
@@ -99,7 +100,7 @@ class TestWhatIsSaid:
     def test_every_sentence_is_there(self, results: Any) -> None:
         made = small(results)
         text = parsed(made).text
-        for sentence in (*made.words, *made.warnings, *made.head, *made.across.words(), *made.across.left_out):
+        for sentence in (*made.words, *made.warnings, *made.head, *across_words(made.across), *made.across.left_out):
             assert " ".join(sentence.split()) in text
 
     def test_published_figures_stand_apart(self, results: Any) -> None:
@@ -249,7 +250,7 @@ class TestData:
         statuses = [found.data["shared"][cells["status"][place]] for place in chosen]
         assert statuses.count("failed") == 1
         assert {cells["seed"][place] for place in chosen} == {0, 7}
-        assert "Of the 19 cells here, 4 are held on this page in detail" in found.text
+        assert "This page holds the details of 4 of the 19 cells" in found.text
 
     def test_long_curves_are_thinned_to_the_last_epoch(self, results: Any) -> None:
         record = results.add()

@@ -62,7 +62,7 @@ def assert_falls_back(content: Content, why: str) -> None:
     """Assert that the seeds alone decide, and that the report says for which file."""
     assert of_avg(content, "difference_noise") == "seeds"
     assert np.isnan(of_avg(content, "difference_image_variance"))
-    (warning,) = [warning for warning in content.warnings if "seeds alone" in warning]
+    (warning,) = [warning for warning in content.warnings if "only seeds as noise" in warning]
     assert why in warning
     assert "unsafely" not in warning
     assert content.problems == []
@@ -206,7 +206,7 @@ class TestOutcomes:
         # One image of ten is gained, by every seed: the mean squares are 3 · (.9² + 9 · .1²) / 9 = .3 and 0, which
         # makes .3 / 30 = .01; the least that ten images are given is 2 / (10 + 2)².
         assert of_avg(content, "difference_image_variance") == pytest.approx(2 / 144)
-        assert not any("seeds alone" in warning for warning in content.warnings)
+        assert not any("only seeds as noise" in warning for warning in content.warnings)
 
     def test_missing(self, results: Any) -> None:
         found = pairs(results)
@@ -230,13 +230,13 @@ class TestOutcomes:
         found = pairs(results)
         target = np.arange(10)[::-1].copy()
         put_outcomes(results, found["avg"][0], arrays(target=target, predicted=np.where(np.array(OF_AVG), target, 99)))
-        assert_falls_back(gather(load(results.folder)), "avg and max were not tested on the same images")
+        assert_falls_back(gather(load(results.folder)), "avg and max were not tested on the same examples")
 
     def test_several_are_counted(self, results: Any) -> None:
         for variant in ("max", "avg", "gap"):
             for seed in range(3):
                 results.add(variant, seed)
-        (warning,) = [text for text in gather(load(results.folder)).warnings if "seeds alone" in text]
+        (warning,) = [text for text in gather(load(results.folder)).warnings if "only seeds as noise" in text]
         assert warning.endswith("avg, seed 0: the record names no outcomes.npz, and 1 more")
 
     def test_an_object_array_is_not_unpickled(self, results: Any, tmp_path: Path) -> None:
@@ -247,6 +247,7 @@ class TestOutcomes:
         assert_falls_back(gather(load(results.folder)), "avg, seed 0: outcomes.npz is not an archive of plain arrays")
         assert not touched.exists()
 
+    @pytest.mark.quick(3)
     @pytest.mark.parametrize(
         "content",
         [

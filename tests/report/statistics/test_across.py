@@ -22,6 +22,8 @@ from poolbench.report.statistics.profiles import gaps, share_within
 from poolbench.report.statistics.ranks import cliques, friedman, nemenyi, ranks, smallest_p, wilcoxon
 from poolbench.report.statistics.ranks import critical_difference as nemenyi_difference
 from poolbench.report.tables.across_columns import ACROSS, PAIRS
+from poolbench.report.tables.across_frames import across_tables
+from poolbench.report.text.across import across_words
 
 NAN = math.nan
 
@@ -122,12 +124,12 @@ class TestDemsar:
         assert round(found.friedman.chi2, 2) == 9.28
         assert found.cliques == ((0, 1, 2, 3),)
         assert round(found.critical_difference, 2) == 1.25
-        table = found.tables()["pairs"].set_index(["variant", "other"])
+        table = across_tables(found)["pairs"].set_index(["variant", "other"])
         assert table.loc[("c45+m", "c45"), ["wins", "ties", "losses"]].tolist() == [10, 2, 2]
-        words = " ".join(found.words())
+        words = " ".join(across_words(found))
         assert "χ² = 9.28" in words
         assert "F = 3.69 with 3 and 39 degrees of freedom" in words
-        assert "at least 1.25 from one another: none are" in words
+        assert "at least 1.25 apart: none are" in words
 
 
 class TestFriedman:
@@ -207,7 +209,7 @@ class TestPairs:
         assert cliques(np.array([1.0, 2.0, 3.0]), 0.5) == ()
         assert cliques(np.array([1.0, 2.0, 3.0]), 1.5) == ((0, 1), (1, 2))
         assert cliques(np.array([3.0, 1.0, 1.0, 2.0]), 5) == ((1, 2, 3, 0),)
-        # A difference of just the critical one tells apart.
+        # A difference of just the critical one counts.
         assert cliques(np.array([1.0, 2.0]), 1.0) == ()
 
     @pytest.mark.parametrize("n", range(6, 14))
@@ -231,7 +233,7 @@ class TestPairs:
         assert wilcoxon(d).exact
 
     def test_wilcoxon_published_critical_value(self) -> None:
-        # Two-sided 0.05, N = 8: T = 3 is told apart and T = 4 is not (Wilcoxon's table).
+        # Two-sided 0.05, N = 8: T = 3 counts as different and T = 4 does not (Wilcoxon's table).
         d = np.arange(1.0, 9.0)
         assert wilcoxon(np.where(d == 3, -d, d)).p == pytest.approx(0.0390625)
         assert wilcoxon(np.where(d == 4, -d, d)).p == pytest.approx(0.0546875)
@@ -351,7 +353,7 @@ class TestAcross:
     def test_by_hand(self, make: Make) -> None:
         rows = {"a": (0.90, 0.88, 0.80), "b": (0.70, 0.70, 0.60), "c": (0.50, 0.495, 0.45)}
         found = across(make(grid(rows)))
-        table = found.tables()["across"].set_index("variant")
+        table = across_tables(found)["across"].set_index("variant")
         assert table.index.tolist() == ["max", "avg", "gap"]
         # On b two share the places 1 and 2.
         assert table["average_rank"].tolist() == pytest.approx([3.5 / 3, 5.5 / 3, 3])
@@ -361,7 +363,7 @@ class TestAcross:
         assert table["within_1_point"].tolist() == pytest.approx([1, 2 / 3, 0])
         assert (table["n_datasets"].tolist(), table["reference"].tolist()) == ([3] * 3, ["max"] * 3)
         assert table["improvement_probability"].isna().all()
-        pairs = found.tables()["pairs"]
+        pairs = across_tables(found)["pairs"]
         assert pairs[["variant", "other", "wins", "ties", "losses"]].to_numpy().tolist() == [
             ["max", "avg", 2, 1, 0],
             ["max", "gap", 3, 0, 0],
@@ -383,21 +385,21 @@ class TestAcross:
         found = across(make(cells))
         assert list(found.improvement) == ["avg"]
         assert found.improvement["avg"].probability == pytest.approx(3.5 / 6)
-        assert "better than one of max with another seed: avg 58 %." in " ".join(found.words())
+        assert "better than a run of max with another seed: avg 58 %." in " ".join(across_words(found))
 
     def test_one_data_set_leaves_all_out(self, make: Make) -> None:
         found = across(make(grid({"a": (0.9, 0.8, 0.7)})))
         assert found.left_out == ("Nothing is compared over data sets: there is one, a.",)
-        assert found.words() == []
+        assert across_words(found) == []
         for name, columns in (("across", ACROSS), ("pairs", PAIRS)):
-            assert found.tables()[name].columns.tolist() == [column.name for column in columns]
-            assert len(found.tables()[name]) == 0
+            assert across_tables(found)[name].columns.tolist() == [column.name for column in columns]
+            assert len(across_tables(found)[name]) == 0
 
     def test_nothing_at_all(self, make: Make) -> None:
         assert across([]).left_out == ("Nothing is compared over data sets: there is none with a result.",)
         failed = across(make({("max", "a", "slides"): [None]}))
         assert failed.left_out[0] == "Over data sets slides on a is left out: no cell of it has a test score."
-        assert Across().words() == []
+        assert across_words(Across()) == []
 
     def test_one_arm(self, make: Make) -> None:
         found = across(make(grid({"a": (0.9,), "b": (0.8,)}, ["max"])))
@@ -409,7 +411,7 @@ class TestAcross:
         assert found.friedman is None
         assert "they need 3 variants with a result in every block, and there are 2" in found.left_out[0]
         assert found.pairs[0].p_holm == 2 / 2**6
-        assert "for 1 pair tells apart: max above avg." in " ".join(found.words())
+        assert "for 1 pair finds differences: max above avg." in " ".join(across_words(found))
 
     def test_an_incomplete_arm_is_left_out_by_name(self, make: Make) -> None:
         cells = dict(grid({"a": (0.9, 0.8, 0.7), "b": (0.6, 0.5, 0.4), "c": (0.3, 0.2, 0.1)}))
@@ -441,7 +443,7 @@ class TestAcross:
         rows = {f"d{n}": [0.9 - 0.01 * i for i in range(7)] for n in range(8)}
         found = across(make(grid(rows, variants)))
         # 21 pairs · 2/2⁸ = 0.164
-        assert any("8 data sets and 21 pairs its smallest p is 0.164" in text for text in found.left_out)
+        assert any("8 data sets and 21 pairs its smallest possible p is 0.164" in text for text in found.left_out)
         assert not any(found.apart_wilcoxon(pair) for pair in found.pairs)
         assert found.friedman is not None
         assert found.friedman.rejects
@@ -451,7 +453,7 @@ class TestAcross:
 
         rng = np.random.default_rng(4)
         rows = {f"d{n}": (rng.random(4) + np.array([0, 0.3, 0.4, 0.9])).tolist() for n in range(10)}
-        pairs = across(make(grid(rows, ["max", "avg", "gap", "lp"]))).tables()["pairs"]
+        pairs = across_tables(across(make(grid(rows, ["max", "avg", "gap", "lp"]))))["pairs"]
         assert pairs["p_wilcoxon_holm"].to_numpy() == pytest.approx(
             multipletests(pairs["p_wilcoxon"], method="holm")[1]
         )
@@ -465,7 +467,7 @@ class TestAcross:
         assert found.variants[:2] == ("max", "avg")
         assert found.pairs[0].signed_rank is not None
         assert (found.pairs[0].signed_rank.positive, found.pairs[0].signed_rank.negative) == (6, 99)
-        told = next(text for text in found.words() if text.startswith("Wilcoxon"))
+        told = next(text for text in across_words(found) if text.startswith("Wilcoxon"))
         assert "avg above max" in told
         assert "max above avg" not in told
 
@@ -482,15 +484,15 @@ class TestAcross:
         for block in blocks:
             block.arms.reverse()
         other = across(blocks[::-1])
-        assert one.words() == other.words()
+        assert across_words(one) == across_words(other)
         assert one.left_out == other.left_out
-        for name, table in one.tables().items():
-            assert table.equals(other.tables()[name])
-            assert table.equals(across(blocks).tables()[name])
+        for name, table in across_tables(one).items():
+            assert table.equals(across_tables(other)[name])
+            assert table.equals(across_tables(across(blocks))[name])
 
     def test_columns_and_kinds(self, make: Make) -> None:
         kinds = {"text": "object", "count": "Int64", "number": "float64", "flag": "boolean"}
-        tables = across(make(grid(DEMSAR, VARIANTS))).tables()
+        tables = across_tables(across(make(grid(DEMSAR, VARIANTS))))
         for name, columns in (("across", ACROSS), ("pairs", PAIRS)):
             assert {c.name: kinds[c.kind] for c in columns} == {n: str(t) for n, t in tables[name].dtypes.items()}
             assert all(c.meaning for c in columns)

@@ -77,12 +77,19 @@ class TestMind:
         for variant in ("max", "avg"):
             for seed in range(3):
                 results.add(variant, seed, right=right(20 + seed, 29))
-        assert any("only 29 test images" in line for line in content(results).warnings)
+        assert any("only 29 test examples" in line for line in content(results).warnings)
 
     @pytest.mark.parametrize("images", [30, 300])
     def test_enough_images(self, results: Any, images: int) -> None:
         results.add("max", right=right(20, images))
-        assert not any("test images" in line for line in content(results).warnings)
+        assert not any("test examples" in line for line in content(results).warnings)
+
+    @pytest.mark.parametrize(("number", "said"), [(19, True), (20, False), (300, False)])
+    def test_few_groups(self, results: Any, number: int, said: bool) -> None:
+        for variant in ("max", "avg"):
+            for seed in range(3):
+                results.add(variant, seed, right=right(250 + seed), groups=np.arange(300) % number)
+        assert any("groups that weigh as" in line for line in content(results).warnings) == said
 
     def test_mixed_margins_name_the_silent_and_the_one_that_counts(self, results: Any) -> None:
         for seed, margin in enumerate((0.01, 0.01, None)):

@@ -93,7 +93,7 @@ class TestQuickstart:
         blocks, _ = group(quickstart.records)
         compare_blocks(blocks, quickstart.outcomes)
         assert shared_images(blocks, quickstart.outcomes) == (("digits", "translated_digits"),)
-        assert any("share their test images" in line for line in gather(quickstart).across.left_out)
+        assert any("share test examples" in line for line in gather(quickstart).across.left_out)
 
     def test_every_view_shows_it(self, quickstart: Loaded) -> None:
         content: Content = gather(quickstart)

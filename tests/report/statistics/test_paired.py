@@ -81,11 +81,23 @@ class TestGroups:
         assert found.sets[0].variance_at(0.005) == pytest.approx(0.005 * 0.995 / 20)
 
     def test_unequal_sizes_by_hand(self) -> None:
-        # Two seeds alike, groups of 1 and 3 images: sums less their share of the mean ½ are −½ and ½;
-        # 2/(2 − 1)·(¼ + ¼)/4².
+        # Two seeds alike, groups of 1 and 3 images: sums less their share of the mean ½ are −½ and ½. Effects of groups
+        # with variance σ² give the sums' squares 2.25·σ² together, and the mean a variance of (1² + 3²)/4²·σ².
         d = np.array([[0, 0, 1, 1]] * 2, dtype=np.int8)
         found = paired(d.mean(axis=1), d, groups=np.array([7, 2, 2, 2]), binary=False)
-        assert found.image_variance == pytest.approx(2 * 0.5 / 16)
+        assert found.image_variance == pytest.approx(0.5 / 2.25 * 10 / 16)
+
+    def test_unequal_sizes_count_as_fewer(self) -> None:
+        d = np.array([[0, 0, 1, 1, -1, 0]] * 2, dtype=np.int8)
+        found = paired(d.mean(axis=1), d, groups=np.array([0, 0, 0, 1, 2, 3]))
+        assert found.parts[1][1] == pytest.approx(36 / 12 - 1)
+        assert found.sets[0].variance_at(0.1) == pytest.approx(0.09 / 3)
+
+    def test_of_two_groups_the_smaller_counts_still(self) -> None:
+        d = np.array([[0] * 9 + [1], [0] * 8 + [1, 1]], dtype=np.int8)
+        found = paired(d.mean(axis=1), d, groups=np.array([0] * 9 + [1]))
+        assert found.parts[1][1] == 1.0
+        assert all(map(math.isfinite, found.interval(0.99)))
 
     def test_intervals_cover_where_images_come_in_fives(self) -> None:
         """Alone they are taken for more than they are: 69 % of 95 % intervals cover in the long run."""

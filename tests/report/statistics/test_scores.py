@@ -147,7 +147,7 @@ def test_only_blocks_of_one_score_are_averaged_and_others_ranked(results: Any) -
     assert pairs["difference_mean"].isna().all()
     # Every difference of ranks has the same sign on 6 data sets.
     assert pairs["p_wilcoxon"].tolist() == pytest.approx([2 / 2**6] * 6)
-    assert any("scores of several names or units" in said for said in across.left_out)
+    assert any("scores of different names or units" in said for said in across.left_out)
 
 
 def test_what_stands_beside_the_score_is_tabled(results: Any) -> None:

@@ -10,8 +10,12 @@ import pytest
 from rich.console import Console
 
 from poolbench.record import write_json
-from poolbench.report import Report, figures, make_report, page
-from poolbench.report.tables.columns import ACCURACY, ARM_ID, KEYS, PARAMETERS, TABLES, THROUGHPUT, described, names
+from poolbench.report import figures, page
+from poolbench.report.make import Report, make_report
+from poolbench.report.tables.columns import TABLES, described, names
+from poolbench.report.tables.cost_columns import PARAMETERS, THROUGHPUT
+from poolbench.report.tables.key_columns import ARM_ID, KEYS
+from poolbench.report.tables.score_columns import ACCURACY
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "tables.md"
 

@@ -56,9 +56,9 @@ def test_over_blocks_it_says_so() -> None:
 @pytest.mark.parametrize(
     ("chances", "text"),
     [
-        ((None,), "these runs do not decide."),
-        ((0.19,), "10 new seeds would with a chance of 19 %."),
-        ((0.19, 0.5), "10 new seeds would with a chance of 19 to 50 %."),
+        ((None,), "Undecided: v0."),
+        ((0.19,), "a new run of 10 seeds would decide with a chance of 19 %."),
+        ((0.19, 0.5), "a new run of 10 seeds would decide with a chance of 19 to 50 %."),
     ],
 )
 def test_what_is_undecided_has_its_chance(chances: tuple[float | None, ...], text: str) -> None:

@@ -56,26 +56,27 @@ class TestOneBlock:
             (row("undecided", 0.01, seeds_to_decide=4, **CHANCES), f"{UNDECIDED}: avg (32, 46, 57 %)"),
             (
                 row("undecided", 0.01, test_images=1597, **CHANCES | {"chance_any_seeds": 0.3}),
-                f"{UNDECIDED}: avg (32, 46, 57 %, 30 % with any number of seeds: 1,597 test images are too few)",
+                f"{UNDECIDED}: avg (32, 46, 57 %; with any number of seeds 30 %, "
+                "since 1,597 test examples are too few)",
             ),
             (row("undecided", 0.01), f"{UNDECIDED}: avg (its seeds do not vary)"),
             (
                 row("undecided", 0.0, difference_p=1.0, difference_std=0.0, test_images=100),
-                f"{UNDECIDED}: avg (the same on all 100 images)",
+                f"{UNDECIDED}: avg (the same on all 100 test examples)",
             ),
             (
                 row("tie", 0.0, difference_p=1.0, difference_std=0.0, test_images=1000),
-                "tie within 0.5 points: avg (the same on all 1,000 images)",
+                "tie within 0.5 points: avg (the same on all 1,000 test examples)",
             ),
             (
                 row("fails more often", 0.042, flags="2 of 5 cells diverged (max: none of 5 cells failed)"),
                 "fails more often: avg (+4.20 points where both finished, "
-                "mind: 2 of 5 cells diverged (max: none of 5 cells failed))",
+                "caution: 2 of 5 cells diverged (max: none of 5 cells failed))",
             ),
             (row("too few runs", 0.1), "too few runs (fewer than 3 seeds): avg"),
             (row("identical"), "identical: avg"),
-            (row("better", 0.01, flags="own geometry"), "better: avg (+1.00 points, mind: own geometry)"),
-            (row("tie", 0.0, flags="uncommitted changes"), "tie within 0.5 points: avg (mind: uncommitted changes)"),
+            (row("better", 0.01, flags="own geometry"), "better: avg (+1.00 points, caution: own geometry)"),
+            (row("tie", 0.0, flags="uncommitted changes"), "tie within 0.5 points: avg (caution: uncommitted changes)"),
         ],
     )
     def test_each_verdict(self, found: dict[str, Any], says: str) -> None:
@@ -188,5 +189,5 @@ def test_from_records_with_a_flag(results: Any) -> None:
         )
         results.add("avg", seed, right=gained, provenance={"dirty": True})
     assert gather(load(results.folder)).words == [
-        "slides on digits, against max: better: avg (+27.50 points, mind: uncommitted changes)."
+        "slides on digits, against max: better: avg (+27.50 points, caution: uncommitted changes)."
     ]

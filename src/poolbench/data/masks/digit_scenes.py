@@ -17,7 +17,7 @@ from poolbench.errors import ConfigurationError
 from poolbench.streams import stream
 
 CLASS_NAMES = ("canvas", *DIGITS)
-# Of a digit's box in pixels: all digits of a scene have one size, so that scenes can be told apart by it.
+# Of a digit's box in pixels: all digits of a scene have one size, so that scenes can be grouped by it.
 SIZES = (14, 18, 24)
 SIZE_NAMES = ("small digits", "middle digits", "large digits")
 DIGITS_A_SCENE = 3

@@ -14,7 +14,7 @@ from poolbench.kernels.cpu.library import Kernel, has_tables, kernel
 from poolbench.kernels.cpu.spec import ARGUMENTS, KernelSpec
 from poolbench.kernels.cpu.team import addresses, run_by_team, threads_for
 from poolbench.kernels.geometry import CACHE_LINE, Geometry
-from poolbench.kernels.memory import address, arranged
+from poolbench.kernels.memory import made, placed
 from poolbench.kernels.plain import wide_dtype
 from poolbench.kernels.precision import lies_channels_last, memory_format
 from poolbench.kernels.program import Program
@@ -83,10 +83,15 @@ class Ready:
         if self._value is None or self._value[0] != threads:
             self._value = threads, _plan(*self._decided, derivative=False, most_threads=threads)
         plan = self._value[1]
-        out = x.new_empty_strided(plan.size, plan.strides)
         if plan.kernel is None:
-            return out.zero_()
-        _run(plan, arranged(x, plan.layout), out, None, _as_read(params, plan), None, key)
+            return made(x, plan.size, plan.strides)[0].zero_()
+        x, of_x = placed("the map", x, CPU, plan.dtype, plan.map_size, plan.layout)
+        out, of_out = made(x, plan.size, plan.strides)
+        if plan.params_size:
+            params, of_params = _read(params, plan)
+            _run(plan, of_x, of_out, 0, of_params, 0, key)
+        else:
+            _run(plan, of_x, of_out, 0, 0, 0, key)
         return out
 
     def window_gradient(
@@ -97,63 +102,55 @@ class Ready:
         if self._derivative is None or self._derivative[0] != threads:
             self._derivative = threads, _plan(*self._decided, derivative=True, most_threads=threads)
         plan = self._derivative[1]
-        gx = gradient.new_empty_strided(plan.size, plan.strides)
         if plan.kernel is None:
-            return gx.zero_(), None if params is None else params.new_zeros(params.shape, dtype=plan.wide)
-        x = arranged(x, plan.layout) if x is not None and plan.map_size else None
-        gradient = arranged(gradient, plan.layout)
-        if params is None:
-            _run(plan, x, gx, gradient, None, None, key)
+            gx = made(gradient, plan.size, plan.strides)[0].zero_()
+            return gx, None if params is None else params.new_zeros(params.shape, dtype=plan.wide)
+        gradient, of_gradient = placed("the gradient", gradient, CPU, plan.dtype, plan.gradient_size, plan.layout)
+        of_x = 0
+        if plan.map_size:
+            x, of_x = placed("the map", x, CPU, plan.dtype, plan.map_size, plan.layout)
+        gx, of_gx = made(gradient, plan.size, plan.strides)
+        if not plan.params_size:
+            _run(plan, of_x, of_gx, of_gradient, 0, 0, key)
             return gx, None
+        params, of_params = _read(params, plan)
         # A thread sums for itself.
-        parts = gx.new_zeros(params.shape if plan.threads == 1 else (plan.threads, *params.shape), dtype=plan.wide)
-        _run(plan, x, gx, gradient, _as_read(params, plan), parts, key)
+        parts = torch.zeros_like(params) if plan.threads == 1 else params.new_zeros((plan.threads, *params.shape))
+        _run(plan, of_x, of_gx, of_gradient, of_params, parts.data_ptr(), key)
         return gx, parts if plan.threads == 1 else parts.sum(0)
 
 
 _ready = functools.lru_cache(maxsize=4096)(Ready)
 
 
-def _as_read(params: Tensor | None, plan: "_Plan") -> Tensor | None:
-    """Return parameters as a kernel reads them."""
-    if params is None or (params.dtype is plan.wide and params.is_contiguous() and not params.is_neg()):
-        return params
-    return arranged(params.to(plan.wide), torch.contiguous_format)
+def _read(params: Tensor | None, plan: "_Plan") -> tuple[Tensor, int]:
+    """Return parameters as a kernel reads them, and where they lie. One may come without its dimension."""
+    size = plan.params_size
+    if params is not None:
+        if params.ndim == 1 and size[0] == 1:
+            size = size[1:]
+        if params.dtype is not plan.wide:
+            params = params.to(plan.wide)
+    return placed("the parameters", params, CPU, plan.wide, size, torch.contiguous_format)
 
 
 def _run(
     plan: "_Plan",
-    x: Tensor | None,
-    out: Tensor,
-    gradient: Tensor | None,
-    params: Tensor | None,
-    gparams: Tensor | None,
+    of_x: int,
+    of_out: int,
+    of_gradient: int,
+    of_params: int,
+    of_gparams: int,
     key: Tensor | int | None,
 ) -> None:
-    """Run a kernel on what lies as it reads it: maps in the plan's layout, parameters in the dtype computed in."""
+    """Run a kernel on what lies at these addresses, 0 where there is nothing."""
     assert plan.kernel is not None
-    dtype, layout = out.dtype, plan.layout
-    of_x = of_gradient = of_params = of_gparams = of_scratch = 0
-    if plan.map_size:
-        of_x = address("the map", x, CPU, dtype, plan.map_size, layout)
-    of_out = address("the result", out, CPU, dtype, plan.size, layout)
-    if plan.gradient_size:
-        of_gradient = address("the gradient", gradient, CPU, dtype, plan.gradient_size, layout)
-    if plan.params_size:
-        # One parameter may come without its dimension.
-        flat = params is not None and params.ndim == 1 and plan.params_size[0] == 1
-        size = plan.params_size[1:] if flat else plan.params_size
-        of_params = address("the parameters", params, CPU, plan.wide, size)
-        if plan.gradient_size:
-            if plan.threads > 1:
-                size = (plan.threads, *size)
-            of_gparams = address("the parameters' gradients", gparams, CPU, plan.wide, size)
+    of_scratch = 0
     if plan.scratch_bytes:
         # Of sums, rows begin and end with zeros that are never written; cotangents, and a ring of rows, begin at 0.
         make = torch.zeros if plan.clear_scratch else torch.empty
-        size = (plan.threads * plan.scratch_bytes,)
-        scratch = make(size, dtype=torch.uint8, device=CPU)
-        of_scratch = address("scratch memory", scratch, CPU, torch.uint8, size)
+        scratch = make((plan.threads * plan.scratch_bytes,), dtype=torch.uint8, device=CPU)
+        of_scratch = scratch.data_ptr()
     number = 0 if key is None else int(key)
     changing = CHANGING.pack(of_x, of_out, of_gradient, of_params, of_gparams, of_scratch, plan.scratch_bytes, number)
     if plan.threads == 1:
@@ -174,7 +171,7 @@ class _Plan:
         threads: how many.
         size, strides: of what is written.
         map_size, gradient_size, params_size: of what is read; () where it is not.
-        layout: of all maps.
+        layout, dtype: of all maps.
         wide: the dtype that is computed in.
     """
 
@@ -189,6 +186,7 @@ class _Plan:
     gradient_size: tuple[int, ...]
     params_size: tuple[int, ...]
     layout: torch.memory_format
+    dtype: torch.dtype
     wide: torch.dtype
 
 
@@ -211,7 +209,7 @@ def _plan(
     layout, wide = memory_format(channels_last), wide_dtype(dtype)
     strides = torch.empty(written, device="meta", memory_format=layout).stride()
     if min(*size, *geometry.shape) == 0:
-        return _Plan(None, b"", 0, False, 1, written, strides, (), (), (), layout, wide)
+        return _Plan(None, b"", 0, False, 1, written, strides, (), (), (), layout, dtype, wide)
     lanes = _lanes(LANES[dtype], channels if channels_last else 0, geometry)
     vectors = channels // lanes
     # A thread takes whole images, or blocks of channels where there are too few of them.
@@ -266,6 +264,7 @@ def _plan(
         results if derivative else (),
         (program.params, 1 if shared else channels) if program.params else (),
         layout,
+        dtype,
         wide,
     )
 

@@ -49,6 +49,7 @@ class Writer:
         self.lanes = Lanes(self.b, spec.dtype, spec.lanes, fused=not spec.derivative, tables=spec.tables)
         self.size = 2 if spec.dtype == "bfloat16" else 8 if spec.dtype == "float64" else 4
         self.taps = [(i, j) for i in range(spec.kernel_size[0]) for j in range(spec.kernel_size[1])]
+        self._read: dict[int, Code] = {}
         # What gradients are summed in: the output itself, or scratch memory.
         self.sum_kind = self.lanes.number if spec.accumulates_apart else self.lanes.stored
 
@@ -74,7 +75,7 @@ class Writer:
 
     def unit(self, unit: Code) -> None:
         """Do one unit's work."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `unit`")
+        raise NotImplementedError(f"{type(self).__name__} must define `unit`")
 
     def block(self, unit: Code) -> tuple[Code, Code, Code]:
         """Return the image of a unit, its first channel, and the one after its last: blocks are of whole vectors."""
@@ -193,10 +194,20 @@ class Writer:
 
     def param(self, which: int, channel: Code, lanes: Lanes) -> Code:
         """Return a learned number: a vector of channels, or the same for all lanes."""
+        if self.spec.shared:
+            return lanes.splat(self._shared(which))
         place = self.at(self.params, self.param_at(which, channel), lanes.number)
-        if self.spec.channels_last and not self.spec.shared:
+        if self.spec.channels_last:
             return lanes.load(place, lanes.number)
         return lanes.splat(self.b.load(place, typ=lanes.number))
+
+    def _shared(self, which: int) -> Code:
+        """Return a learned number of all channels, read once, so that what is made of it alone is computed once."""
+        if which not in self._read:
+            with self.b.goto_entry_block():
+                place = self.at(self.params, self.i(which), self.lanes.number)
+                self._read[which] = self.b.load(place, typ=self.lanes.number)
+        return self._read[which]
 
     def add_to_param(self, which: int, channel: Code, parts: Code) -> None:
         """Add the sum of a vector to the gradient of a parameter."""

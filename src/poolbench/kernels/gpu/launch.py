@@ -14,7 +14,7 @@ import time
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,6 @@ ROWS = 8
 WIDE_LOAD = 16
 # Lanes of a thread at most; what Triton knows a number to be a multiple of, or does not.
 MOST_EACH, ALIGNED = 4, 16
-
-_proven: set[tuple[Any, ...]] = set()
 
 
 def window(x: Tensor, params: Tensor | None, key: Tensor | None, program: Program, geometry: Geometry) -> Tensor:
@@ -100,8 +98,8 @@ def prove(
         RuntimeError: they disagree.
     """
     launch = _launch_of(program, geometry, size, channels_last, derivative, dtype)
-    kind = (launch.kernel, launch.settings["R"], launch.settings["Q"], dtype, device)
-    if kind not in _proven and launch.grid[0] > 0:
+    kind, proven = (launch.settings["R"], launch.settings["Q"], dtype, device), launch.kernel.proven
+    if kind not in proven and launch.grid[0] > 0:
         small = torch.Size((min(size[0], 2), *size[1:]))
         _launch_of(program, geometry, small, channels_last, derivative, dtype).is_proven = True  # it is about to be
         try:
@@ -110,8 +108,21 @@ def prove(
         except BaseException:  # also what Triton raises, or somebody's Ctrl-C: nothing is proven then
             _launch_of.cache_clear()
             raise
-        _proven.add(kind)
+        proven.add(kind)
     launch.is_proven = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Kernel:
+    """A kernel, and what of it has been compared with torch's own operations.
+
+    Args:
+        function: Triton's.
+        proven: block sizes, dtype and device of each comparison.
+    """
+
+    function: Any
+    proven: set[tuple[Any, ...]] = field(default_factory=set)
 
 
 @dataclass
@@ -119,7 +130,7 @@ class _Launch:
     """How maps of one size are worked on.
 
     Args:
-        kernel: Triton's function.
+        kernel: what is run.
         pointers: which tensors it takes, as places among those of `_launch`.
         sizes: the numbers that it takes.
         grid: blocks.
@@ -131,7 +142,7 @@ class _Launch:
         is_proven: whether its kernel has been compared with torch's own operations.
     """
 
-    kernel: Any
+    kernel: _Kernel
     pointers: tuple[int, ...]
     sizes: tuple[int, ...]
     grid: tuple[int]
@@ -170,10 +181,10 @@ def _launch(
     given = (x, gradient, params, key, out, param_parts)
     arguments = (*[launch.checked(at, given[at], out.device) for at in launch.pointers], *launch.sizes)
     if launch.launched and out.device.index == torch.cuda.current_device():
-        launch.kernel[launch.grid](*arguments, **launch.settings)
+        launch.kernel.function[launch.grid](*arguments, **launch.settings)
         return
     with torch.cuda.device(out.device) if out.is_cuda else nullcontext(), _counted():
-        launch.kernel[launch.grid](*arguments, **launch.settings)
+        launch.kernel.function[launch.grid](*arguments, **launch.settings)
     launch.launched = out.is_cuda
 
 
@@ -278,16 +289,16 @@ def _power(size: int) -> int:
 
 
 @functools.lru_cache(maxsize=1024)
-def _kernel(text: Text) -> Any:
-    """Return the compiled function of a text."""
+def _kernel(text: Text) -> _Kernel:
+    """Return the kernel of a text."""
     source = text.written()
     name, folder = f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:24]}", cache_folder()
     path = None if folder is None else folder / "triton" / f"{name}.py"
     if path is not None and (_holds(path, source) or kept(path, source.encode())):
-        return _imported(path).kernel
+        return _Kernel(_imported(path).kernel)
     if path is None:
         kept(None, b"")  # notes why
-    return _unkept(name, source)["kernel"]
+    return _Kernel(_unkept(name, source)["kernel"])
 
 
 def _holds(path: Path, source: str) -> bool:

@@ -26,7 +26,7 @@ MOST_COMPARISONS = 512
 
 @dataclass(frozen=True)
 class Ranked:
-    """The values of all windows in falling order, equal ones in the order of reading.
+    """The values of all windows in falling order, equal ones in row-major order.
 
     Args:
         values: (B, C, H', W', n); 0 for ranks that a window does not have.
@@ -79,7 +79,7 @@ class RankedPool2d(TapPool2d):
             params_PC: what `params` gives, for each channel; None where there are none.
             uniform_BCHW: a number in [0, 1) for each window, of a random operator that is training, else None.
         """
-        raise NotImplementedError(f"{type(self).__name__} must bring `of_ranked`")
+        raise NotImplementedError(f"{type(self).__name__} must define `of_ranked`")
 
     def trace(self) -> None:
         """Make the formula ready to run, if there is to be one."""
@@ -131,7 +131,7 @@ def ranked_windows(x_BCHW: Tensor, geometry: Geometry) -> Ranked:
         steps, size = geometry.dilation[axis], geometry.kernel_size[axis]
         x = x.unfold(2 + axis, (size - 1) * steps + 1, geometry.stride[axis])[..., ::steps]
         x = x.narrow(2 + axis, 0, geometry.shape[axis])
-    values = x.flatten(-2)  # (B, C, H', W', n), in the order of reading
+    values = x.flatten(-2)  # (B, C, H', W', n), in row-major order
     count = torch.full((1, 1, 1), values.shape[-1], device=x.device)
     has_nan = values.isnan().any(-1)
     if not has_border:

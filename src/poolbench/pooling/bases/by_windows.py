@@ -7,7 +7,6 @@ from torch import Tensor
 
 from poolbench.kernels import operator as kernels
 from poolbench.kernels.geometry import Geometry
-from poolbench.kernels.links import Link
 from poolbench.kernels.precision import is_channels_last, lies_channels_last, upcast
 from poolbench.kernels.transforms import is_only_recorded, is_transformed
 from poolbench.pooling.bases.tap import TapPool2d
@@ -58,7 +57,7 @@ class ByWindows:
             why = "a transform of torch.func, or a tangent, needs torch's own operations"
         return why or ("the map is so small that torch's own operations are faster" if _is_small(x_BCHW) else "")
 
-    def __call__(self, x_BCHW: Tensor, learned: Tensor, link: Link | None = None) -> tuple[Tensor, Tensor | None]:
+    def __call__(self, x_BCHW: Tensor, learned: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the windows' results (B, C, M), and the share of each in the map's places, (M); None: all alike.
 
         Many results are taken by windows in their turn, where possible until one is left. They are then in at least
@@ -66,15 +65,14 @@ class ByWindows:
 
         Args:
             x_BCHW: a map for which `why_torch` has nothing to say.
-            learned: the number of the formula, (1,) or (C,), in at least float32, or what `link` makes it of.
-            link: see there.
+            learned: the number of the formula, (1,) or (C,), of floating point.
         """
-        y_BCM, share_M = self._taken(x_BCHW, learned, link)
+        y_BCM, share_M = self._taken(x_BCHW, learned)
         while y_BCM.shape[-1] > 1 and share_M is None and _are_many(y_BC1M := upcast(y_BCM).unsqueeze(2)):
-            y_BCM, share_M = self._taken(y_BC1M, learned, link)
+            y_BCM, share_M = self._taken(y_BC1M, learned)
         return y_BCM, share_M
 
-    def _taken(self, x_BCHW: Tensor, learned: Tensor, link: Link | None) -> tuple[Tensor, Tensor | None]:
+    def _taken(self, x_BCHW: Tensor, learned: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the results of one map's windows, and their shares."""
         x_BCRW, operator = self._arranged(x_BCHW)
         places = operator.window_size
@@ -83,10 +81,9 @@ class ByWindows:
         geometry = Geometry((places, 1), (places, 1), (0, 0), (1, 1), (rows, width))
         if is_only_recorded(x_BCRW):
             run = kernels.runner(x_BCRW, learned, operator.program, geometry)
-            y_BCRW = kernels.recorded(x_BCRW, learned if link else learned.unsqueeze(0), None, run, link)
+            y_BCRW = kernels.recorded(x_BCRW, learned, None, run)
         else:
-            params = (link.value(learned) if link else learned).unsqueeze(0)
-            y_BCRW = kernels.pooled(x_BCRW, params, None, operator.program, geometry)
+            y_BCRW = kernels.pooled(x_BCRW, upcast(learned).unsqueeze(0), None, operator.program, geometry)
         if rows == 1 or height % places == 0:
             return y_BCRW.flatten(2), None
         places_R = (height - places * torch.arange(rows, device=x_BCRW.device)).clamp(max=places)

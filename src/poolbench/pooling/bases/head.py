@@ -53,7 +53,7 @@ class HeadPool2d(MapModule):
 
     def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, F): what a subclass brings."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `pool_map`")
+        raise NotImplementedError(f"{type(self).__name__} must define `pool_map`")
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes this map, `"fast"` or `"torch"`, and for the latter why."""
@@ -85,7 +85,7 @@ class HeadPool2d(MapModule):
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of one image: what a subclass brings for `work`."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `operations_on` to have `work`")
+        raise NotImplementedError(f"{type(self).__name__} must define `operations_on` to have `work`")
 
     def features_of(self, channels: int) -> int:
         """Return how many features a map of so many channels has."""

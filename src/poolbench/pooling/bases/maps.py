@@ -46,7 +46,7 @@ class MapModule(nn.Module):
 
     def of_batch(self, x: Tensor) -> Tensor:
         """Pool a batch of maps: what a subclass brings."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `of_batch`")
+        raise NotImplementedError(f"{type(self).__name__} must define `of_batch`")
 
     def selects(self, height: int, width: int) -> bool:
         """Return whether every result of a map of this size is one of its values, so that whole numbers stay exact."""

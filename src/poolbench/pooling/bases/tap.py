@@ -1,7 +1,7 @@
 """Operators that are a formula of the values of one window: written once, run by compiled kernels or by plain torch."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,9 +9,8 @@ from torch import Tensor
 from poolbench.kernels import operator as kernels
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
-from poolbench.kernels.links import Link
 from poolbench.kernels.plain import pool_plain, pool_whole_numbers
-from poolbench.kernels.precision import lies_channels_last
+from poolbench.kernels.precision import lies_channels_last, upcast
 from poolbench.kernels.program import Program, program
 from poolbench.kernels.sizes import are_known
 from poolbench.kernels.sums import Summands, sums
@@ -31,10 +30,6 @@ class TapPool2d(WindowPool2d):
     operations do. With `implementation="triton"` kernels run on a CUDA GPU instead, in float16 as well.
     `implementation_for` says which, and why.
     """
-
-    # What makes `params` of one learned tensor, where nothing else does: on small maps it saves time.
-    link: ClassVar[Link | None] = None
-    _link: Link | None = None
 
     # What was asked last of `geometry`, and its answer.
     _known: tuple[tuple[Any, ...], Geometry] | None = None
@@ -57,7 +52,7 @@ class TapPool2d(WindowPool2d):
 
     def formula(self, window: Window) -> Value:
         """Return the result of a window; of a random operator that is training, the drawn one."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `formula`")
+        raise NotImplementedError(f"{type(self).__name__} must define `formula`")
 
     @property
     def has_sums(self) -> bool:
@@ -66,19 +61,23 @@ class TapPool2d(WindowPool2d):
 
     def summands(self, one: Window) -> Summands:
         """Return what is summed over each window, of one value: for a formula that is a function of such sums."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `summands` to be run by sums")
+        raise NotImplementedError(f"{type(self).__name__} must define `summands` to be run by sums")
 
     def of_sums(self, window: Window, sums: Sequence[Value]) -> Value:
         """Return the result of a window from the sums of `summands`, equal to that of `formula`."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `of_sums` to be run by sums")
+        raise NotImplementedError(f"{type(self).__name__} must define `of_sums` to be run by sums")
 
     def params(self) -> Tensor | None:
         """Return the learned numbers of the formula, (P, 1) or (P, C), in at least float32; None: there are none."""
-        return None if self.link is None else self.link.value(self.linked()).unsqueeze(0)
+        found = self.learned_number()
+        return None if found is None else upcast(found).unsqueeze(0)
 
-    def linked(self) -> Tensor:
-        """Return the learned tensor, (1) or (C), of which `link` makes `params`."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `linked` to have a `link`")
+    def learned_number(self) -> Tensor | None:
+        """Return the learned tensor, (1) or (C), that is all there is to `params`; None: there is none such.
+
+        A kernel takes it as it is: on a small map, torch's operations on it take more time than the kernel.
+        """
+        return None
 
     def trace(self) -> None:
         """Make the formula ready to run: called once, when everything that it depends on is set."""
@@ -87,15 +86,13 @@ class TapPool2d(WindowPool2d):
         modes = (True, False) if self.is_random else (False,)
         self.programs: dict[bool, Program] = {}
         self._taken = None
-        # A subclass may have `params` of its own.
-        self._link = self.link if type(self).params is TapPool2d.params else None
         was, learned = self.training, self.params()
         self.learned = 0 if learned is None else len(learned)
         for mode in modes:
             self.training = mode
             in_sums = sums(self.window_size, self.learned, self.summands, self.of_sums) if self.has_sums else None
             self.programs[mode] = program(type(self).__name__, self.window_size, self.learned, self.formula, in_sums)
-            kernels.register(self.programs[mode])
+            kernels.PROGRAMS.add(self.programs[mode])
         self.training = was
         # Asked once, and only where kernels are wanted: the answer loads the compiler.
         self._unavailable = "" if self.implementation == "torch" else kernels.unavailable(self.implementation)
@@ -107,7 +104,7 @@ class TapPool2d(WindowPool2d):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for known in self.programs.values():
-            kernels.register(known)
+            kernels.PROGRAMS.add(known)
 
     @property
     def program(self) -> Program:
@@ -164,26 +161,32 @@ class TapPool2d(WindowPool2d):
         if not is_only_recorded(x_BCHW):
             return self._pooled(x_BCHW)
         # A map like the one before it is decided already: of a small one, deciding takes longer than the kernel.
-        linked = None if self._link is None else self.linked()
+        number = None if type(self).params is not TapPool2d.params else self.learned_number()
         asked = (
-            *self._settings(),
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
             x_BCHW.shape,
             x_BCHW.dtype,
             x_BCHW.device,
             lies_channels_last(x_BCHW),
             self.implementation,
             self.training,
-            None if linked is None else linked.shape,
+            None if number is None else number.shape,
         )
         if self._taken is None or self._taken[0] != asked:
             if self.implementation_for(x_BCHW)[0] == "torch":
                 return self._pooled(x_BCHW)
             geometry = self.geometry(x_BCHW.shape[-2], x_BCHW.shape[-1])
-            self._taken = asked, kernels.runner(x_BCHW, self._params(x_BCHW), self.program, geometry)
+            with torch.no_grad():  # a checkpointed pass is repeated without this
+                learned = self._params(x_BCHW)
+            self._taken = asked, kernels.runner(x_BCHW, learned, self.program, geometry)
         run = self._taken[1]
-        learned = self._params(x_BCHW) if linked is None else linked
+        learned = self._params(x_BCHW) if number is None else number
         key = self.draws.next_key() if run.program.draws else None
-        return kernels.recorded(x_BCHW, learned, key, run, self._link)
+        return kernels.recorded(x_BCHW, learned, key, run)
 
     def _pooled(self, x_BCHW: Tensor) -> Tensor:
         if self.implementation_for(x_BCHW)[0] == "torch":

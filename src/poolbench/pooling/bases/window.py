@@ -63,7 +63,7 @@ class WindowPool2d(MapModule):
         ValueError: an argument breaks its rule, or the map is smaller than the window, or a dilated window has no
             value of the map (where torch's max pooling gives −∞).
 
-    Of equal values the first in the order of reading is taken, and gets the gradient, wherever one value is chosen; an
+    Of equal values the first in row-major order is taken, and gets the gradient, wherever one value is chosen; an
     operator that shares it says so. The total stays what came from above.
 
     Half precision is summed in float32, so a sum of values near the largest bfloat16 (3·10³⁸, as in float32) can
@@ -189,7 +189,7 @@ class WindowPool2d(MapModule):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W'): what a subclass brings. In one dimension, H = 1."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `pool`")
+        raise NotImplementedError(f"{type(self).__name__} must define `pool`")
 
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes this map, `"fast"`, `"triton"` or `"torch"`, and for the last why."""
@@ -249,7 +249,7 @@ class WindowPool2d(MapModule):
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of one image: what a subclass brings for `work`. In one dimension, the height is 1."""
-        raise NotImplementedError(f"{type(self).__name__} must bring `operations_on` to have `work`")
+        raise NotImplementedError(f"{type(self).__name__} must define `operations_on` to have `work`")
 
     def extra_repr(self) -> str:
         """Show the geometry, as torch's own layers do."""

@@ -15,7 +15,7 @@ class AttentionPool2d(HeadPool2d):
     """A mean over the places of the map, weighted by how well a place answers a learned query.
 
     With x_i the C values at place i: y = Σ_i a_i x_i, a = softmax_i(q·x_i / √C). With several heads the channels are
-    parted into as many groups; each group has its own query, which sees all channels, and its own weights.
+    divided into as many groups; each group has its own query, which sees all channels, and its own weights.
 
     The queries start at 0: global average pooling.
 

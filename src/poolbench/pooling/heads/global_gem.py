@@ -5,7 +5,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from poolbench.kernels.links import Unchanged
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.arguments import positive_number
 from poolbench.pooling.bases.by_windows import ByWindows
@@ -96,7 +95,7 @@ class GlobalGeMPool2d(HeadPool2d):
     def _by_windows(self, x_BCHW: Tensor) -> Tensor:
         """Return the mean of the windows' means, each with its share; powers by logarithms, as torch's are slow."""
         learned = self.exponents()
-        means_BCM, share_M = self.windows(x_BCHW, learned, Unchanged())
+        means_BCM, share_M = self.windows(x_BCHW, learned)
         if means_BCM.shape[-1] == 1:
             return means_BCM.squeeze(-1)
         p_C = upcast(learned)

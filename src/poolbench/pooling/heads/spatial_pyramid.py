@@ -22,7 +22,7 @@ class SpatialPyramidPool2d(HeadPool2d):
         mode: `"max"` as in the source, or `"avg"`.
         implementation: see `HeadPool2d`.
 
-    Shapes: (B, C, H, W) → (B, C · Σ n²), level by level, in each by channels, in each in the order of reading.
+    Shapes: (B, C, H, W) → (B, C · Σ n²), level by level, in each by channels, in each in row-major order.
 
     Raises:
         ValueError: an argument breaks its rule, or the map is smaller than a level (found at the first forward).

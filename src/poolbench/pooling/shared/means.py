@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from poolbench.kernels.graph import (
     Value,
     Window,
+    custom_gradient,
     exp,
     log,
     maximum,
@@ -32,14 +33,14 @@ def mean(window: Window) -> Value:
 
 
 def window_max(window: Window) -> Value:
-    """Return max(x), the first of equal values in the order of reading; blind to NaN."""
+    """Return max(x), the first of equal values in row-major order; blind to NaN."""
     values = window.masked_fill(-math.inf)
     most = reduce(maximum, values)
     return _first(most, values, [most > value for value in values], window.valid)
 
 
 def window_min(window: Window) -> Value:
-    """Return min(x), the first of equal values in the order of reading; blind to NaN."""
+    """Return min(x), the first of equal values in row-major order; blind to NaN."""
     values = window.masked_fill(math.inf)
     least = reduce(minimum, values)
     return _first(least, values, [value > least for value in values], window.valid)
@@ -84,6 +85,17 @@ def whole_power(base: Value, exponent: int) -> Value:
 def sigmoid(value: Value) -> Value:
     """Return σ = 1 / (1 + e^−value)."""
     return 1.0 / (1.0 + _opposite(value))
+
+
+def share_of(logit: Value) -> Value:
+    """Return σ of a learned number: as `sigmoid`, with a derivative that is exact wherever σ is nearly 0 or 1.
+
+    Both depend on the number alone, so that a kernel computes them once where all channels have the same.
+    """
+    positive = logit >= 0.0
+    small = exp(where(positive, -logit, logit))
+    inverse = 1.0 / (1.0 + small)
+    return custom_gradient(where(positive, 1.0, small) * inverse, (logit, small * inverse * inverse))
 
 
 def sigmoid_and_rest(value: Value) -> tuple[Value, Value]:

@@ -7,7 +7,7 @@ from poolbench.kernels.graph import Value, Window, where, with_gradient_of
 
 
 def largest(window: Window, k: int) -> list[Value]:
-    """Return the k largest values in falling order, −∞ where there are fewer; equal ones in the order of reading.
+    """Return the k largest values in falling order, −∞ where there are fewer; equal ones in row-major order.
 
     The last is put in first, and each goes before its equals. A −∞ of the map goes before what is outside: that makes
     no other value, so the derivative alone asks for it.

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.kernels.graph import Value, Window, exp, maximum, reduce, stop_gradient, sum_of, where
-from poolbench.kernels.links import Link, Sigmoid
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
-from poolbench.pooling.shared.means import absolute, balanced, divided, restored, restoring, softmax, weighted
+from poolbench.pooling.shared.means import absolute, balanced, divided, restored, restoring, share_of, softmax, weighted
 from poolbench.pooling.shared.parameters import check_per
 
 
@@ -46,7 +45,6 @@ class AdaPool2d(TapPool2d):
     """
 
     small_maps: ClassVar[str] = "two exponentials and a division of each value, and their derivatives"
-    link: ClassVar[Link | None] = Sigmoid()
 
     def __init__(
         self,
@@ -65,7 +63,7 @@ class AdaPool2d(TapPool2d):
         self.logit = nn.Parameter(torch.zeros(check_per(per, channels)))
         self.trace()
 
-    def linked(self) -> Tensor:
+    def learned_number(self) -> Tensor:
         """Return the logit of b."""
         return self.logit
 
@@ -80,7 +78,7 @@ class AdaPool2d(TapPool2d):
         alike = window.mask([exp(dice(value * scale, average * scale)) for value in values], 0.0)
         by_likeness = weighted(values, alike) / sum_of(alike)
         by_size = weighted(values, soft) / sum_of(soft)
-        return restored(by_size + restoring(window.param(0), back) * (by_likeness - by_size), back)
+        return restored(by_size + restoring(share_of(window.param(0)), back) * (by_likeness - by_size), back)
 
     def extra_repr(self) -> str:
         """Show the geometry and how many blends are learned."""

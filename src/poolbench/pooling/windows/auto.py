@@ -17,11 +17,11 @@ from poolbench.pooling.windows.soft import MOST as MOST_SUMMED
 
 
 class AutoPool2d(TapPool2d):
-    """A mean weighted by the exponential of each value, as steeply as is learned: Σ x·e^(αx) / Σ e^(αx).
+    """A mean weighted by the exponential of each value, with a learned steepness: Σ x·e^(αx) / Σ e^(αx).
 
     α is learned, for each channel or for the layer, and starts at 0, which is the mean. α → ∞ is the maximum, and α may
-    be negative: α → −∞ is the minimum. `SoftPool2d` is the same with a steepness that stays what it is. The largest αx
-    is subtracted first, so nothing overflows.
+    be negative: α → −∞ is the minimum. `SoftPool2d` is the same with a fixed steepness. The largest αx is subtracted
+    first, so nothing overflows.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -41,8 +41,8 @@ class AvgTopKPool2d(RankedPool2d):
     k = 1 is max pooling, k = n (all values of the window) average pooling. Padding and what hangs over the end hold
     no values: at a border the mean is over min(k, number of values in the window). A NaN in the window gives NaN.
 
-    The k values share the gradient equally. Where several equal the k-th largest, those that come first in the order
-    of reading are taken, as many as are missing to k, so the sum of the gradient stays what came from above.
+    The k values share the gradient equally. Where several equal the k-th largest, the first in row-major order are
+    taken until there are k, so the sum of the gradient is kept.
 
     Half precision is summed in float32. The work grows with n·k.
 

@@ -152,11 +152,11 @@ class BlurringPool2d(WindowPool2d):
 class MaxBlurPool2d(BlurringPool2d):
     """The maximum of each window at stride 1, blurred by a binomial filter at stride s.
 
-    z_t = max of the window that begins at t; y_i = Σ_a w_a z_(s·i − ⌊(m − 1)/2⌋ + a), along both dimensions, with w
-    the m binomial coefficients of `blur_size` = m divided by their sum: 3 is (¼, ½, ¼). With 1 it is max pooling.
-    Beyond the first and the last z, z is continued by reflection, mirrored again where it has too few values: the blur
-    is never left out. Padding of the windows holds no value. An even filter has no middle place: its weight lies half
-    a step of the map to the lower right of the window that max pooling has, and so does what a result tells of.
+    z_t = max of the window that begins at t; y_i = Σ_a w_a z_(s·i − ⌊(m − 1)/2⌋ + a), along both dimensions, with w the
+    m binomial coefficients of `blur_size` = m divided by their sum: 3 is (¼, ½, ¼). With 1 it is max pooling. Beyond
+    the first and the last z, z is continued by reflection, mirrored again where it has too few values: the blur is
+    never left out. Padding of the windows holds no value. An even filter has no middle place: its weight lies half a
+    step of the map to the lower right of max pooling's window.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`. With `ceil_mode`, the
@@ -228,15 +228,15 @@ class MaxBlurPool1d(WindowPool1d, MaxBlurPool2d):
 
 
 class BlurPool2d(BlurringPool2d):
-    """The map blurred by a binomial filter at stride s: what anti-aliasing puts in the place of average pooling.
+    """The map blurred by a binomial filter at stride s: average pooling with anti-aliasing.
 
     y_i = Σ_a w_a x_(s·i + f + a) along both dimensions, w as in `MaxBlurPool2d`, with f = ⌊(k − m)/2⌋ − padding, so
     that the m values of the filter lie in the middle of the window of k values that average pooling has; where m and k
     are not both even or both odd, half a step to the upper left of it. Beyond the map it is continued by reflection,
     mirrored again where it is too small: the blur is never left out, and padding holds no value.
 
-    Put behind a convolution at stride 1, this is what anti-aliasing puts in the place of a strided convolution, save
-    that there a normalisation and ReLU come between. At a strided convolution of a network, that is what stands.
+    After a convolution at stride 1 this is the anti-aliased form of a strided convolution, except that there a
+    normalisation and ReLU come in between. This is what replaces a strided convolution of a network.
 
     Args:
         kernel_size, stride, padding, ceil_mode: the geometry, see `WindowPool2d`: number and middle of the windows.

@@ -36,7 +36,7 @@ class FractionalMaxPool2d(WindowPool2d):
     kernel_size, stride, padding and ceil_mode say how many results there are, those of `nn.MaxPool2d`, and nothing
     else: no region has padding in it. So α is near the stride, a whole number, as at the site of another pooling. With
     `output_ratio` it is 1 / ratio, whatever they say: the fractional ratio of the name. The gradient goes to the first
-    of equal values, in the order of reading.
+    of equal values, in row-major order.
 
     Args:
         kernel_size, padding, ceil_mode, implementation: see `WindowPool2d`.

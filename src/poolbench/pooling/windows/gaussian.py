@@ -24,7 +24,7 @@ SOFTPLUS = 3
 
 
 class GaussianPool2d(WindowPool2d):
-    """The mean of each window and a number of its standard deviations more: y = m + softplus(μ + σε)·s.
+    """The mean of each window plus a multiple of its standard deviation: y = m + softplus(μ + σε)·s.
 
     m and s are mean and standard deviation of the window's n values, s = √(Σ (x − m)² / n), which is 0 where all are
     equal and has the slope 0 there. μ and σ are two numbers for each image and channel, learned from the whole map:

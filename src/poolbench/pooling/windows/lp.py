@@ -18,8 +18,8 @@ class LpPool2d(TapPool2d):
     """The p-norm of each window over its size: (Σ|x|^p / n)^(1/p).
 
     p = 1 is the mean of absolute values, p → ∞ the largest one. It is made for values of at least 0, where it lies
-    between average and max pooling; the absolute value keeps other values, and exponents that are no whole numbers, out
-    of trouble. `torch.nn.LPPool2d` leaves out the division by n.
+    between average and max pooling; the absolute value makes the formula valid for negative values and for exponents
+    that are not whole numbers. `torch.nn.LPPool2d` leaves out the division by n.
 
     Values are divided by the largest one first, so no power overflows. In a window of zeros the gradient is that of the
     mean, its limit for equal values; elsewhere a zero's is 0 for p > 1, and for p < 1, where it would be infinite, too.

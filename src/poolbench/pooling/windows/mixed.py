@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.kernels.graph import Value, Window, propagate_nan, where
-from poolbench.kernels.links import Link, Sigmoid
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
-from poolbench.pooling.shared.means import mean, window_max
+from poolbench.pooling.shared.means import mean, share_of, window_max
 from poolbench.pooling.shared.parameters import check_per
 
 
@@ -35,8 +34,6 @@ class MixedPool2d(TapPool2d):
     3.25
     """
 
-    link: ClassVar[Link | None] = Sigmoid()
-
     def __init__(
         self,
         kernel_size: int | Sequence[int],
@@ -54,13 +51,13 @@ class MixedPool2d(TapPool2d):
         self.logit = nn.Parameter(torch.zeros(check_per(per, channels)))
         self.trace()
 
-    def linked(self) -> Tensor:
+    def learned_number(self) -> Tensor:
         """Return the logit of a."""
         return self.logit
 
     def formula(self, window: Window) -> Value:
         """Return a·max + (1 − a)·mean, which is NaN where a value is: the mean is."""
-        of_max = window.param(0)
+        of_max = share_of(window.param(0))
         return of_max * window_max(window) + (1.0 - of_max) * mean(window)
 
     def extra_repr(self) -> str:

@@ -21,7 +21,6 @@ from poolbench.kernels.graph import (
     sum_of,
     where,
 )
-from poolbench.kernels.links import Link, Unchanged
 from poolbench.kernels.sums import Summands
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
@@ -114,7 +113,6 @@ class PowerMeanPool2d(TapPool2d):
     """
 
     domain: ClassVar[str] = "positive"
-    link: ClassVar[Link | None] = Unchanged()
 
     def __init__(
         self,
@@ -135,7 +133,7 @@ class PowerMeanPool2d(TapPool2d):
         self.per, self.p = per, exponent(p, per, channels)
         self.trace()
 
-    def linked(self) -> Tensor:
+    def learned_number(self) -> Tensor:
         """Return p."""
         return self.p
 
@@ -199,7 +197,6 @@ class LehmerPool2d(TapPool2d):
     """
 
     domain: ClassVar[str] = "positive"
-    link: ClassVar[Link | None] = Unchanged()
 
     def __init__(
         self,
@@ -218,7 +215,7 @@ class LehmerPool2d(TapPool2d):
         self.per, self.exponent = per, exponent(p, per, channels)
         self.trace()
 
-    def linked(self) -> Tensor:
+    def learned_number(self) -> Tensor:
         """Return p."""
         return self.exponent
 

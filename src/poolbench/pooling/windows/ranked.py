@@ -58,8 +58,8 @@ class RankWeightedPool2d(RankedPool2d):
     As in its source the weights are not normalised: they sum to 1 − (1 − α)^n, a little below 1 (0.9375 for a 2×2
     window and α = ½), and at a border to less. `normalize=True` divides by their sum. α → 1 is max pooling.
 
-    The gradient of a value is its weight; equal values take their ranks in the order of reading. The sort is a network
-    of comparisons; the derivative compares each pair of values, so its work grows with n².
+    The gradient of a value is its weight; equal values take their ranks in row-major order. The sort is a network of
+    comparisons; the derivative compares each pair of values, so its work grows with n².
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -140,8 +140,8 @@ class RankWeightedPool1d(WindowPool1d, RankWeightedPool2d):
 class OrdinalPool2d(RankedPool2d):
     """A learned mean by rank: Σ_r w_r x₍ᵣ₎, w = softmax(`logit`), where x₍₁₎ ≥ x₍₂₎ ≥ … are the window's values.
 
-    Starts as average pooling (all logits 0); max, min and median pooling are limits. At a border the weights of the
-    ranks that there are, are divided by their sum. Equal values take their ranks in the order of reading.
+    Starts as average pooling (all logits 0); max, min and median pooling are limits. At a border, the weights of the
+    existing ranks are divided by their sum. Equal values take their ranks in row-major order.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -282,7 +282,7 @@ class RankStochasticPool1d(WindowPool1d, RankStochasticPool2d):
 class MedianPool2d(RankedPool2d):
     """The median of each window; of an even number of values the mean of the two in the middle.
 
-    Equal values take their ranks in the order of reading, and the gradient goes to the one or two in the middle.
+    Equal values take their ranks in row-major order, and the gradient goes to the one or two in the middle.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -18,10 +18,10 @@ from poolbench.pooling.windows.dense_max import DenseMax2d
 class S3Pool2d(WindowPool2d):
     """The maximum of each window at stride 1; of those, random rows and columns in training.
 
-    Step 1: z_t = max of the window that begins at row (column) t. Step 2, along each dimension: z is parted into cells
+    Step 1: z_t = max of the window that begins at row (column) t. Step 2, along each dimension: z is divided into cells
     of g = `grid_size` places, and of each cell g / s are kept, each choice without repetition equally likely, in their
-    order. One choice holds for a forward pass, all its images and channels. In evaluation, a result is the mean of
-    each s x s block of z: with g = s, exactly what training gives in the mean.
+    order. One choice holds for a forward pass, all its images and channels. In evaluation, a result is the mean of each
+    s x s block of z: with g = s, exactly what training gives in the mean.
 
     The larger g, the more the map is distorted; with g = s each place comes from its own block.
 

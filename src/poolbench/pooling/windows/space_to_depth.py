@@ -17,9 +17,9 @@ from poolbench.pooling.shared.convolution import check_activation
 class SpaceToDepthConv2d(WindowPool2d):
     """Blocks of s x s places into s²·C channels, then a convolution at stride 1 back to C channels, and ReLU.
 
-    u_(i, j) holds the s²·C values of block (i, j); y = max(0, W * u + b), with W a convolution of `size` x `size`.
-    Nothing is thrown away before the convolution sees it. With W written for places instead of blocks that is a
-    convolution of the map with side s·`size` and stride s, which is how it is computed.
+    u_(i, j) holds the s²·C values of block (i, j); y = max(0, W * u + b), with W a convolution of `size` x `size`. No
+    value is lost before the convolution. With W written for places instead of blocks that is a convolution of the map
+    with side s·`size` and stride s, which is how it is computed.
 
     The geometry says how many results there are; of its kernel only the middle counts: block (0, 0) begins at place
     ⌈(k − s)/2⌉ − padding, so that blocks lie in the middle of max pooling's windows, or half a step behind. Beyond the

@@ -17,7 +17,7 @@ from poolbench.pooling.windows.polyphase import PolyphasePool2d
 
 
 class TIPSPool2d(PolyphasePool2d):
-    """A mixture of the s x s components of the map, in learned shares: translation-invariant polyphase sampling.
+    """A mixture of the s x s components of the map, with learned weights: translation-invariant polyphase sampling.
 
     y = Σ_k τ_k x_k, with x_k the components (every s-th value, from place k on) and τ one number for each component,
     channel and image: τ = softmax_k(v·p_k), p the means of the map h in s x s cells, h = ReLU(u * x + b), u a 3 x 3
@@ -25,9 +25,9 @@ class TIPSPool2d(PolyphasePool2d):
     ⌈(i + 1)·n/s⌉. What lies beyond the map is the map again (`"circular"`), or its last value (`"replicate"`), for the
     filters as for the components.
 
-    The article trains τ with two more terms in the loss, one against shares that are equal and one against the effect
-    of shifts within the network. A comparison has one loss for all arms, so they are left out here: a deviation, which
-    the audit of a network names at each site.
+    The article trains τ with two more terms in the loss, one against equal weights and one against the effect of shifts
+    within the network. A comparison has one loss for all arms, so they are left out here: a deviation, which the audit
+    of a network names at each site.
 
     Args:
         kernel_size, stride, padding, ceil_mode, implementation: the geometry, see `WindowPool2d`, of which the number

@@ -76,7 +76,7 @@ QUANTITIES = (
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: its whole length, and the parts that sites account for; None where they are not told apart."""
+    """One bar: its whole length, and the parts that sites account for; None where they are not known."""
 
     total: float
     sites: tuple[float, ...] | None
@@ -261,6 +261,6 @@ def _legend(shown: Sequence[Panel], columns: Sequence[int]) -> list[Artist]:
         handles.append(Patch(facecolor=_shade(index), label=f"site {index + 1}" + (" and later" if last else "")))
     if any(each.sites is None for each in every):
         handles.append(
-            Patch(facecolor=UNPARTED, edgecolor=GREY, linewidth=0.5, hatch="/////", label="not told apart by site")
+            Patch(facecolor=UNPARTED, edgecolor=GREY, linewidth=0.5, hatch="/////", label="not split by site")
         )
     return handles

@@ -1,4 +1,4 @@
-"""Which arms differ over data sets: average ranks on a line, bars over those that are not told apart.
+"""Which arms differ over data sets: average ranks on a line, bars over those that are not distinguished.
 
 The diagram of J. Demšar 2006, Statistical comparisons of classifiers over multiple data sets, JMLR 7:1–30, figure 1: an
 axis of average ranks, an elbow from each arm's rank to its name, the critical difference as a bar of its length, and a
@@ -146,8 +146,10 @@ def _note(across: Across) -> str:
     found = across.friedman
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
     if not found.rejects:
-        return f"Friedman's test tells no difference ({p}), so no two are told apart, whatever their distance."
+        return (
+            f"Friedman's test shows no difference ({p}), so no two variants are distinguished, whatever their distance."
+        )
     return (
-        f"Friedman's test: they differ ({p}). Arms under one bar are not told apart by Nemenyi's test at level 0.05; "
-        "that is no proof that they are equal."
+        f"Friedman's test: they differ ({p}). Arms under one bar are not distinguished by Nemenyi's test at level "
+        "0.05; that is no proof that they are equal."
     )

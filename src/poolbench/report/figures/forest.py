@@ -44,7 +44,7 @@ from poolbench.report.reading.arms import Arm, Block
 from poolbench.report.statistics.verdicts import TIE
 from poolbench.report.text import over_blocks
 from poolbench.report.text.units import written_row
-from poolbench.report.text.views import given
+from poolbench.report.text.values import given
 
 PANEL_INCH = 4.3
 BAND = "#ececec"

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from poolbench.report.figures.style import INK, PALE
 from poolbench.report.reading.arms import Arm, Block
-from poolbench.report.text.views import figure_text
+from poolbench.report.text.values import figure_text
 
 # A line a variant cannot be read beyond this in one panel, nor beyond so many in one figure; the tables hold all.
 MOST_ARMS = 60

@@ -1,4 +1,4 @@
-"""Test images, their truth, and what each arm made of them: the same images for every arm, from its first seed."""
+"""Test images, their targets and each variant's predictions: the same images for every arm, from its first seed."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ SIDE_INCH, GAP_INCH = 1.15, 0.06
 SWATCH_INCH, LEGEND_INCH = 0.11, 0.2
 # More columns cannot be looked at beside each other.
 MOST_ARMS, MOST_IMAGES, MOST_BLOCKS = 8, 5, 3
-# More classes are not named: their colours cannot be told apart.
+# More classes are not named: their colours cannot be distinguished.
 MOST_NAMED = 21
 NOTE = (
     "The same test images for every arm, of the first seed that finished. Colours are classes; white does not count. "
@@ -44,7 +44,7 @@ def draw(content: Content) -> Figure | None:
     top = EDGE_INCH
     for (block, arms), own, count, title_inch, legend in zip(shown, names, rows, tops, legends, strict=True):
         write(figure, EDGE_INCH, top, block.title, fontsize=10)
-        for column, name in enumerate(["image", "truth", *own]):
+        for column, name in enumerate(["image", "target", *own]):
             write(figure, EDGE_INCH + column * (SIDE_INCH + GAP_INCH), top + 0.22, name, fontsize=8)
         top += title_inch
         _block(figure, top, [pictures for _, pictures in arms[:MOST_ARMS]], count, len(_classes(arms[0][0])))

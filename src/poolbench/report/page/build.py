@@ -32,18 +32,13 @@ from poolbench.report.statistics.verdicts import (
     UNDECIDED,
     WORSE,
 )
+from poolbench.report.tables.across_frames import across_tables
 from poolbench.report.text import over_blocks
+from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import asides
 from poolbench.report.text.units import written, written_row
-from poolbench.report.text.views import (
-    NOTHING,
-    View,
-    change_text,
-    count_text,
-    estimate_text,
-    given,
-    points_text,
-)
+from poolbench.report.text.values import NOTHING, change_text, count_text, estimate_text, given, points_text
+from poolbench.report.text.views import View
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.
@@ -113,7 +108,7 @@ def html(content: Content, pictures: bytes | None = None) -> bytes:
         experiment=content.experiment,
         spoken=content.spoken,
         verdict_counts=_verdict_counts(content),
-        words=[*content.words, *content.across.words()[:1]],
+        words=[*content.words, *across_words(content.across)[:1]],
         warnings=content.warnings,
         head=content.head,
         counts=_counts(content),
@@ -266,7 +261,7 @@ def _across(content: Content) -> dict[str, Any]:
     found = content.across
     tables = []
     if found.variants:
-        made = found.tables()
+        made = across_tables(found)
         tables.append(
             _table(
                 "Variants over all data sets, the best average rank first",
@@ -276,7 +271,7 @@ def _across(content: Content) -> dict[str, Any]:
         )
         if made["pairs"][["p_nemenyi", "p_wilcoxon"]].notna().any(axis=None):
             tables.append(_table("Every two variants", made["pairs"].head(MOST_PAIRS), _of_score(PAIRS_SHOWN, found)))
-    return {"sentences": found.words(), "tables": tables, "left_out": list(found.left_out)}
+    return {"sentences": across_words(found), "tables": tables, "left_out": list(found.left_out)}
 
 
 def _of_score(shown: Shown, found: Across) -> Shown:
@@ -343,7 +338,7 @@ def _improvement(row: Mapping[str, Any]) -> str:
 ACROSS_SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "variant": _text("variant"),
     "average rank": _fixed("average_rank", 2),
-    "not told apart (groups)": _text("cliques"),
+    "not distinguished (groups)": _text("cliques"),
     "mean accuracy, %": _fixed("test_accuracy_mean", 2, 100),
     "best on, data sets": _count("best_on"),
     "mean gap to the best, points": _fixed("gap_mean", 2, 100),
@@ -360,7 +355,7 @@ PAIRS_SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "mean difference, points": _fixed("difference_mean", 2, 100),
     "ranks apart": _fixed("rank_difference", 2),
     "p (Nemenyi)": _p("p_nemenyi"),
-    "told apart (Nemenyi)": _apart("apart_nemenyi"),
+    "different (Nemenyi)": _apart("apart_nemenyi"),
     "p (Wilcoxon, Holm)": _p("p_wilcoxon_holm"),
-    "told apart (Wilcoxon)": _apart("apart_wilcoxon"),
+    "different (Wilcoxon)": _apart("apart_wilcoxon"),
 }

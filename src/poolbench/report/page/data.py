@@ -15,9 +15,11 @@ from poolbench.report.content import Content
 from poolbench.report.looks import colours
 from poolbench.report.reading.arms import Arm, Block, Record, section
 from poolbench.report.reading.scores import of_block, reached
-from poolbench.report.tables.columns import ACCURACY, PARAMETERS, TABLES, THROUGHPUT, Column
+from poolbench.report.tables.columns import TABLES, Column
+from poolbench.report.tables.cost_columns import PARAMETERS, THROUGHPUT
+from poolbench.report.tables.score_columns import ACCURACY
 from poolbench.report.text.units import written
-from poolbench.report.text.views import given
+from poolbench.report.text.values import given
 
 # Beyond so many cells only some are held in detail: the page is to open at once, and the records lie beside it.
 MOST_DETAILED = 1000

@@ -7,7 +7,7 @@ const COSTS = [
   { key: "inference_ratio", title: "inference speed / the reference's", less: false, write: (v) => fixed(v, 2), ends: true },
   { key: "latency_ms", title: "latency, ms", less: true, write: figure, ends: true },
   { key: "parameters", title: "parameters", less: true, write: count },
-  { key: "multiply_adds", title: "multiply-adds of an image, M", less: true, scale: 1e6, write: figure },
+  { key: "multiply_adds", title: "multiply-adds of an example, M", less: true, scale: 1e6, write: figure },
   { key: "kept_bytes", title: "kept memory of a batch, MiB", less: true, scale: MIB, write: figure },
 ];
 const MOST_LABELLED = 14;
@@ -103,7 +103,7 @@ function forest(width) {
   if (values.length < 2) return null;
   const arm = armsOf(shown.block).find((one) => given(one.margin) && one.margin > 0);
   const margin = arm ? arm.margin * score.scale : 0;
-  byId("forest-margin").textContent = margin ? ` Grey band: the margin of ± ${withUnit(score.unit === "%" ? margin.toFixed(2) : figure(margin), score.difference)}, within which a difference was called a tie beforehand.` : "";
+  byId("forest-margin").textContent = margin ? ` Grey band: the margin of ± ${withUnit(score.unit === "%" ? margin.toFixed(2) : figure(margin), score.difference)}, set before the runs: a difference within it is a tie.` : "";
   const scales = looks();
   // An interval of two seeds may be so wide that no other can be read: the axis then ends, and an arrow says so.
   const means = values.map((row) => row.diff), ends = values.flatMap((row) => [row.low, row.high]).filter(given).map(Math.abs);
@@ -152,8 +152,8 @@ function front(values, less, sign) {
 }
 
 /** The range of values with room around it. */
-function padded(values) {
-  const low = Math.min(...values), high = Math.max(...values), room = 0.06 * (high - low) || Math.abs(high) * 0.01 || 1;
+function padded(values, part = 0.06) {
+  const low = Math.min(...values), high = Math.max(...values), room = part * (high - low) || Math.abs(high) * 0.01 || 1;
   return [low - room, high + room];
 }
 
@@ -161,14 +161,35 @@ const measure = document.createElement("canvas").getContext("2d");
 // Where a name may stand beside its point, in pixels: near it first, then further away, to the right and to the left.
 const OFFSETS = [[0, 8], [-13, 6], [13, 6], [-26, 10], [26, 10], [-40, 14], [40, 14], [-56, 18], [56, 18]];
 
-/** Names with the place of each, in the units of the axes, so that none lies on another or on a point. */
-function placed(named, points, xScale, yDomain, width, height) {
+// Free pixels between a name and the ends of the plot.
+const EDGE = 4;
+
+/** The horizontal and vertical parts of the stepped line through the front, and of the intervals: [[cost, score], [cost, score]]. */
+function segments(best, points, less) {
+  const path = [...best].sort((a, b) => a.cost - b.cost), found = [];
+  path.slice(1).forEach((next, index) => {
+    const from = path[index], corner = less ? [next.cost, from.acc] : [from.cost, next.acc];
+    found.push([[from.cost, from.acc], corner], [corner, [next.cost, next.acc]]);
+  });
+  for (const row of points) {
+    if (given(row.accLow)) found.push([[row.cost, row.accLow], [row.cost, row.accHigh]]);
+    if (given(row.costLow)) found.push([[row.costLow, row.acc], [row.costHigh, row.acc]]);
+  }
+  return found;
+}
+
+/** Names with the place of each, in the units of the axes, so that none lies on another or on a point, and on lines where it must. */
+function placed(named, points, lines, xScale, yDomain, width, height) {
   measure.font = "11px system-ui, sans-serif";
   const along = xScale.type === "log" ? Math.log10 : (value) => value, back = xScale.type === "log" ? (value) => 10 ** value : (value) => value;
   const [left, right] = xScale.domain.map(along), [bottom, top] = yDomain;
   const toX = (value) => (along(value) - left) / (right - left) * width, fromX = (at) => back(left + at / width * (right - left));
   const toY = (value) => (top - value) / (top - bottom) * height, fromY = (at) => top - at / height * (top - bottom);
   const taken = points.map((row) => ({ x: toX(row.cost) - 6, y: toY(row.acc) - 6, w: 12, h: 12 }));
+  for (const ends of lines) {
+    const x = ends.map(([cost]) => toX(cost)), y = ends.map(([, acc]) => toY(acc));
+    taken.push({ x: Math.min(...x) - 2, y: Math.min(...y) - 2, w: Math.abs(x[0] - x[1]) + 4, h: Math.abs(y[0] - y[1]) + 4 });
+  }
   const overlap = (a, b) => Math.max(0, Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
   return [...named].sort((a, b) => b.acc - a.acc).map((row) => {
     const w = measure.measureText(row.variant).width, px = toX(row.cost), py = toY(row.acc);
@@ -176,7 +197,7 @@ function placed(named, points, xScale, yDomain, width, height) {
     for (const [dy, dx] of OFFSETS) {
       for (const side of ["left", "right"]) {
         const box = { x: side === "left" ? px + dx : px - dx - w, y: py + dy - 7, w, h: 14 };
-        const outside = Math.max(0, -box.x) + Math.max(0, box.x + w - width) + Math.max(0, -box.y) + Math.max(0, box.y + box.h - height);
+        const outside = Math.max(0, EDGE - box.x) + Math.max(0, box.x + w + EDGE - width) + Math.max(0, -box.y) + Math.max(0, box.y + box.h - height);
         const cost = taken.reduce((sum, other) => sum + overlap(box, other), 0) + 20 * outside;
         if (best === null || cost < best.cost - 1e-9) best = { cost, box, side, dy, dx };
       }
@@ -213,11 +234,12 @@ function tradeoff(width) {
   });
   const yDomain = padded(values.flatMap((row) => [row.acc, row.accLow, row.accHigh]).filter(given));
   y.scale = { domain: yDomain, nice: false, zero: false };
-  x.scale = { domain: wide ? padded(ends.map(Math.log10)).map((end) => 10 ** end) : padded(ends), type: wide ? "log" : "linear", nice: false, zero: false };
-  const place = placed(named, values, x.scale, yDomain, Math.max(120, width - 56), 300);
+  x.scale = { domain: wide ? padded(ends.map(Math.log10), 0.1).map((end) => 10 ** end) : padded(ends, 0.1), type: wide ? "log" : "linear", nice: false, zero: false };
+  const place = placed(named, values, segments(best, values, cost.less), x.scale, yDomain, Math.max(120, width - 56), 300);
   const label = (align) => place.some((row) => row.align === align) && ({
     data: { values: place.filter((row) => row.align === align) },
-    mark: { type: "text", align, baseline: "middle", limit: 220 },
+    // Under each name a broad outline in the colour of the page, so that a line that it must lie on does not strike it out.
+    layer: [{ mark: { type: "text", align, baseline: "middle", limit: 220, stroke: theme.colour("paper"), strokeWidth: 4, strokeJoin: "round" } }, { mark: { type: "text", align, baseline: "middle", limit: 220 } }],
     encoding: { x: { ...x, field: "textX" }, y: { ...y, field: "textY" }, text: { field: "variant" }, opacity: faded, tooltip },
   });
   const leader = place.some((row) => row.far) && ({
@@ -284,7 +306,7 @@ function drawPlots() {
     if (turn !== drawing) return;
     shown.views.forEach((view) => view.finalize());
     shown.views = [];
-    for (const [id, make, nothing] of [["forest", forest, "No variant of this block has a difference to a reference."], ["trade", tradeoff, "No cost was measured in this block."], ["learning", learning, "No cell of this block tells of two epochs."]]) {
+    for (const [id, make, nothing] of [["forest", forest, "No variant of this block has a difference to a reference."], ["trade", tradeoff, "No cost was measured in this block."], ["learning", learning, "No cell of this block has two epochs."]]) {
       const place = byId(id), spec = make(place.clientWidth);
       if (spec) await draw(place, spec);
       else place.replaceChildren(element("p", { class: "note" }, nothing));

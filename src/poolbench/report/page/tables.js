@@ -100,11 +100,11 @@ function flagButton(arm) {
       closeFlag();
       if (opened) return;
       button.setAttribute("aria-expanded", "true");
-      const told = entries.map((entry) => {
+      const entered = entries.map((entry) => {
         const known = Object.keys(FLAGS).find((name) => entry.includes(name));
         return element("li", {}, element("strong", {}, entry), known ? `: ${FLAGS[known]}` : "");
       });
-      note.replaceChildren(`${arm.variant} and ${arm.reference || "the reference"} are unequal in more than the pooling:`, element("ul", {}, ...told));
+      note.replaceChildren(`${arm.variant} and ${arm.reference || "the reference"} differ in more than the pooling:`, element("ul", {}, ...entered));
       note.hidden = false;
       const at = button.getBoundingClientRect();
       note.style.top = `${at.bottom + scrollY + 6}px`;

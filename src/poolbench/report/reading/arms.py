@@ -1,6 +1,6 @@
 """From records to blocks and arms: what is compared with what, and under which names.
 
-Arms are told apart by their digest, blocks likewise; the names that people read may collide (the same variant trained
+Arms are identified by their digest, blocks likewise; the names that people read may collide (the same variant trained
 with two learning rates). Where they do, the settings that differ are added to the name, so that a name is unique in its
 block and a block's name in the report.
 """
@@ -267,7 +267,7 @@ def with_settings(name: str, pairs: Sequence[str]) -> str:
 
 
 def _block_titles(first: Mapping[str, Record]) -> dict[str, tuple[str, str]]:
-    """Return the backbone's and the dataset's name of each block, told apart where two blocks share both."""
+    """Return the backbone's and the dataset's name of each block, made different where two blocks share both."""
     titles = {key: (record["labels"]["backbone"], record["labels"]["dataset"]) for key, record in first.items()}
     sharing: dict[tuple[str, str], list[str]] = defaultdict(list)
     for block_id, title in titles.items():
@@ -275,19 +275,19 @@ def _block_titles(first: Mapping[str, Record]) -> dict[str, tuple[str, str]]:
     for (backbone, dataset), block_ids in sharing.items():
         if len(block_ids) == 1:
             continue
-        told = {}
+        parts_of = {}
         for index, (group_name, name) in enumerate((("backbone", backbone), ("dataset", dataset))):
             own = {key: settings(first[key], [group_name]) for key in block_ids}
             keys = _telling(list(own.values()))
-            told[index] = {
+            parts_of[index] = {
                 key: with_settings(
                     name, [f"{k}={own[key][k]}" for k in keys if k in own[key]] if len(keys) <= MOST_SETTINGS else []
                 )
                 for key in block_ids
             }
-        taken = Counter((told[0][key], told[1][key]) for key in block_ids)
+        taken = Counter((parts_of[0][key], parts_of[1][key]) for key in block_ids)
         for key in block_ids:
-            title = (told[0][key], told[1][key])
+            title = (parts_of[0][key], parts_of[1][key])
             titles[key] = title if taken[title] == 1 else (title[0], with_settings(title[1], [f"#{key[:6]}"]))
     return titles
 

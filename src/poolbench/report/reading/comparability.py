@@ -16,6 +16,8 @@ from poolbench.score import ACCURACY, CLASSIFICATION, task_of
 METRICS = ("test_accuracy", "val_accuracy", "test_loss", "ece")
 # With fewer, an interval that counts the test images as noise rests on too few of them.
 LEAST_IMAGES = 30
+# Groups of test images: docs/statistics.md has what intervals cover with 20 and with 10.
+LEAST_GROUPS = 20
 # Longer lists of values say no more in a warning.
 MOST_NAMED = 4
 
@@ -103,13 +105,13 @@ def _recipes(arms: Sequence[Arm]) -> list[str]:
         values: dict[str, list[str]] = defaultdict(list)
         for arm, own in zip(arms, recipes, strict=True):
             values[own.get(key, ABSENT)].append(arm.variant)
-        told = [f"{value} ({len(found)} arm{'s' * (len(found) > 1)})" for value, found in sorted(values.items())]
-        sentences.append(f"arms differ in {key}: {shortened(told)}")
+        shown = [f"{value} ({len(found)} arm{'s' * (len(found) > 1)})" for value, found in sorted(values.items())]
+        sentences.append(f"arms differ in {key}: {shortened(shown)}")
     strangers = [arm for arm in arms if arm.reference and differing([recipe(arm), recipe(arm.reference)])]
     if strangers:
         sentences.append(
             f"compared with a reference of another recipe: {shortened([arm.variant for arm in strangers])}; "
-            "the difference is not the pooling's alone"
+            "the difference is not due to the pooling alone"
         )
     return sentences
 
@@ -209,7 +211,7 @@ def _few_images(arms: Sequence[Arm]) -> list[str]:
     if least >= LEAST_IMAGES:
         return []
     return [
-        f"only {least:.0f} test image{'s' * (least != 1)}: intervals and verdicts are not to be relied on with fewer "
+        f"only {least:.0f} test example{'s' * (least != 1)}: intervals and verdicts are not reliable with fewer "
         f"than {LEAST_IMAGES}"
     ]
 
@@ -221,10 +223,10 @@ def _margins(arms: Sequence[Arm]) -> list[str]:
     if len(found) < 2:
         return []
     unit = "per cent" if task_of(records[0])[1].margin_is_relative else "points"
-    told = [f"{margin * 100:g} {unit} ({n} record{'s' * (n != 1)})" for margin, n in sorted(found.items())]
+    shown = [f"{margin * 100:g} {unit} ({n} record{'s' * (n != 1)})" for margin, n in sorted(found.items())]
     silent = sum(not number(record.get("margin")) >= 0 for record in records)
     return [
-        f"records name different margins of a tie: {shortened(told)}"
+        f"records name different margins of a tie: {shortened(shown)}"
         + (f", {silent} of them none" if silent else "")
         + f"; the smallest, {margin_of(records) * 100:g} {unit}, counts"
     ]

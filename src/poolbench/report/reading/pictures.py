@@ -1,4 +1,4 @@
-"""Test images with truth and what an arm made of them, as cells left them in `pictures.npz` beside their record."""
+"""Test images with targets and an arm's predictions, as cells left them in `pictures.npz` beside their record."""
 
 import io
 from dataclasses import dataclass

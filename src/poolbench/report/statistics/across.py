@@ -10,17 +10,15 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.reading.comparability import shortened
 from poolbench.report.statistics.estimates import Values
 from poolbench.report.statistics.improvement import LEAST_SEEDS, Improvement, improvement
 from poolbench.report.statistics.matched import Matched, match, runs
-from poolbench.report.statistics.profiles import gaps, share_within
+from poolbench.report.statistics.profiles import gaps
 from poolbench.report.statistics.ranks import (
     LEAST_ARMS,
     LEAST_DATASETS,
@@ -35,15 +33,10 @@ from poolbench.report.statistics.ranks import (
     wilcoxon,
 )
 from poolbench.report.statistics.verdicts import ALPHA, holm
-from poolbench.report.tables.across_columns import ACROSS, PAIRS
-from poolbench.report.tables.column import Column
 from poolbench.score import ACCURACY, Score
 
-POINT = 0.01
 # All pairs of more arms take minutes, and no test is left any power by the correction for their number.
 MOST_ARMS = 60
-MOST_NAMED = 8
-KINDS = {"text": "object", "count": "Int64", "number": "float64", "flag": "boolean"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ class Across:
         score: that all data sets are judged by; None where they differ in name or unit, so that ranks alone compare.
         friedman: whether any arms differ; None: not tested.
         critical_difference: Nemenyi's; NaN: not tested.
-        cliques: groups of arms that are not told apart, as places in `variants`; those of Friedman's test (all arms
+        cliques: groups of arms that are not distinguished, as places in `variants`; those of Friedman's test (all arms
             where it does not reject) and Nemenyi's.
         pairs: every two arms.
         improvement: by variant, of all but the reference.
@@ -101,160 +94,14 @@ class Across:
         return gaps(self.accuracy)
 
     def apart_nemenyi(self, pair: Pair) -> bool | None:
-        """Whether Friedman's and Nemenyi's tests tell two arms apart; None: not tested."""
+        """Whether Friedman's and Nemenyi's tests distinguish two arms; None: not tested."""
         if self.friedman is None or pair.p_nemenyi is None:
             return None
         return self.friedman.rejects and pair.p_nemenyi < ALPHA
 
     def apart_wilcoxon(self, pair: Pair) -> bool | None:
-        """Whether Wilcoxon's test tells two arms apart, corrected for the number of pairs; None: not tested."""
+        """Whether Wilcoxon's test distinguishes two arms, corrected for the number of pairs; None: not tested."""
         return None if pair.p_holm is None else pair.p_holm < ALPHA
-
-    def words(self) -> list[str]:
-        """Return the verdict over data sets, a sentence each; what was left out is in `left_out`."""
-        if not self.variants:
-            return []
-        return [
-            self._ranking(),
-            *self._differ(),
-            *self._told_apart(),
-            *self._improvements(),
-            *self._nearness(),
-        ]
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Return `across`, a row an arm, and `pairs`, a row every two arms; without rows where nothing is compared."""
-        return {"across": _frame(ACROSS, self._arm_rows()), "pairs": _frame(PAIRS, self._pair_rows())}
-
-    def _ranking(self) -> str:
-        ranked = [f"{name} {rank:.2f}" for name, rank in zip(self.variants, self.average_ranks, strict=True)]
-        blocks = f" ({self.n_blocks} blocks, the backbones of a data set averaged first)"
-        return (
-            f"Over {len(self.datasets)} data sets{blocks if self.n_blocks > len(self.datasets) else ''}, "
-            f"average rank of {len(self.variants)} variants, 1 being best: {shortened(ranked, MOST_NAMED)}."
-        )
-
-    def _differ(self) -> list[str]:
-        found = self.friedman
-        if found is None:
-            return []
-        f = (
-            f"F = {found.f:.2f} with {found.df[0]} and {found.df[1]} degrees of freedom, {_p(found.p_f)}"
-            if math.isfinite(found.f)
-            else "every data set ranks them alike"
-        )
-        return [
-            f"Friedman's test {'tells that the variants differ' if found.rejects else 'tells no difference'}: "
-            f"{_p(found.p)} by {'all' if found.exact else 'random'} rearrangements of the ranks "
-            f"(χ² = {found.chi2:.2f}, {_p(found.p_chi2)}; {f})."
-        ]
-
-    def _told_apart(self) -> list[str]:
-        sentences = []
-        if self.friedman is not None and self.friedman.rejects:
-            apart = [self._named(pair) for pair in self.pairs if self.apart_nemenyi(pair)]
-            sentences.append(
-                f"Nemenyi's test tells apart average ranks at least {self.critical_difference:.2f} from one another: "
-                + (f"{shortened(apart)}." if apart else "none are.")
-            )
-        if any(pair.p_holm is not None for pair in self.pairs):
-            apart = [self._signed(pair) for pair in self.pairs if self.apart_wilcoxon(pair)]
-            n = len(self.pairs)
-            sentences.append(
-                f"Wilcoxon's test with Holm's correction for {n} pair{'s' * (n != 1)} tells apart: "
-                + (f"{shortened(apart)}." if apart else "none.")
-            )
-        return sentences
-
-    def _named(self, pair: Pair) -> str:
-        return f"{self.variants[pair.first]} above {self.variants[pair.second]}"
-
-    def _signed(self, pair: Pair) -> str:
-        # The test may favour the arm of worse average rank: it weighs differences, and knows these two arms alone.
-        turned = pair.signed_rank is not None and pair.signed_rank.negative > pair.signed_rank.positive
-        return self._named(Pair(pair.second, pair.first) if turned else pair)
-
-    def _improvements(self) -> list[str]:
-        found = sorted(self.improvement.items(), key=lambda item: (-item[1].probability, item[0]))
-        told = [
-            f"{name} {100 * one.probability:.0f} %"
-            + ("" if not one.low < one.high else f" ({100 * one.low:.0f} to {100 * one.high:.0f})")
-            for name, one in found
-        ]
-        if not told:
-            return []
-        sentence = (
-            f"How likely a run is better than one of {self.reference} with another seed: {shortened(told, MOST_NAMED)}."
-        )
-        if not any(one.low < one.high for _, one in found):
-            return [sentence]
-        return [f"{sentence} The intervals are about other seeds on these data sets."]
-
-    def _nearness(self) -> list[str]:
-        if self.score is None or not self.score.is_fraction:
-            return []
-        shares = share_within(self.gaps, POINT)
-        near = [name for name, share in zip(self.variants, shares, strict=True) if share == 1.0]
-        return [f"Within 1 point of the best on every data set: {shortened(near) if near else 'none'}."]
-
-    def _arm_rows(self) -> list[dict[str, Any]]:
-        if not self.variants:
-            return []
-        below, near, score = self.gaps, share_within(self.gaps, POINT), self.score
-        points = score is not None and score.is_fraction
-        rows = []
-        for column, name in enumerate(self.variants):
-            groups = [str(at) for at, clique in enumerate(self.cliques, start=1) if column in clique]
-            found = self.improvement.get(name)
-            rows.append(
-                {
-                    "variant": name,
-                    "n_datasets": len(self.datasets),
-                    "n_blocks": self.n_blocks,
-                    "test_accuracy_mean": self.accuracy[:, column].mean() if score == ACCURACY else None,
-                    "average_rank": self.average_ranks[column],
-                    "cliques": "; ".join(groups) or ("alone" if self.friedman else ""),
-                    "best_on": int((below[:, column] == 0).sum()),
-                    "gap_mean": below[:, column].mean() if score else None,
-                    "gap_max": below[:, column].max() if score else None,
-                    "within_1_point": near[column] if points else None,
-                    "improvement_probability": found and found.probability,
-                    "improvement_ci95_low": found and found.low,
-                    "improvement_ci95_high": found and found.high,
-                    "reference": self.reference,
-                    "score": score.name if score else "",
-                    "score_mean": score.sign * self.accuracy[:, column].mean() if score else None,
-                }
-            )
-        return rows
-
-    def _pair_rows(self) -> list[dict[str, Any]]:
-        rows = []
-        for pair in self.pairs:
-            difference = _difference(self.accuracy, pair.first, pair.second)
-            mean = self.score.sign * difference.mean() if self.score else None
-            signed = pair.signed_rank
-            rows.append(
-                {
-                    "variant": self.variants[pair.first],
-                    "other": self.variants[pair.second],
-                    "n_datasets": len(self.datasets),
-                    "wins": int((difference > 0).sum()),
-                    "ties": int((difference == 0).sum()),
-                    "losses": int((difference < 0).sum()),
-                    "difference_mean": mean,
-                    "rank_difference": self.average_ranks[pair.second] - self.average_ranks[pair.first],
-                    "critical_difference": self.critical_difference,
-                    "p_nemenyi": pair.p_nemenyi,
-                    "apart_nemenyi": self.apart_nemenyi(pair),
-                    "wilcoxon_statistic": signed and signed.statistic,
-                    "wilcoxon_exact": signed and signed.exact,
-                    "p_wilcoxon": signed and signed.p,
-                    "p_wilcoxon_holm": pair.p_holm,
-                    "apart_wilcoxon": self.apart_wilcoxon(pair),
-                }
-            )
-        return rows
 
 
 def across(blocks: Sequence[Block], shared_images: Sequence[Sequence[str]] = ()) -> Across:
@@ -273,19 +120,19 @@ def across(blocks: Sequence[Block], shared_images: Sequence[Sequence[str]] = ())
     variants = tuple(matched.variants[at] for at in order)
     accuracy = accuracy[:, order]
 
-    omnibus, difference, groups, told = _mean_ranks(accuracy)
-    left_out += told
+    omnibus, difference, groups, notes = _mean_ranks(accuracy)
+    left_out += notes
     # Differences of unlike scores cannot be weighed against each other: those of ranks can.
-    pairs, told = _pairs(accuracy if matched.score else -ranks(accuracy), accuracy, tested=omnibus is not None)
-    left_out += told
+    pairs, notes = _pairs(accuracy if matched.score else -ranks(accuracy), accuracy, tested=omnibus is not None)
+    left_out += notes
     if matched.score is None:
         left_out.append(
-            "Data sets are judged by scores of several names or units: ranks are compared, and Wilcoxon's test goes "
-            "over their differences; means, gaps to the best and the performance profile are left out."
+            "The data sets have scores of different names or units, so only ranks are compared: Wilcoxon's test uses "
+            "differences of ranks; means, gaps to the best and the performance profile are left out."
         )
-    improved, reference, told = _improvements(matched, variants)
+    improved, reference, notes = _improvements(matched, variants)
     return Across(
-        left_out=(*left_out, *told),
+        left_out=(*left_out, *notes),
         datasets=matched.datasets,
         variants=variants,
         n_blocks=len(matched.cells),
@@ -302,22 +149,22 @@ def across(blocks: Sequence[Block], shared_images: Sequence[Sequence[str]] = ())
 
 def _shared(found: Sequence[Sequence[str]], datasets: Sequence[str]) -> list[str]:
     """Say which data sets are not independent, as ranks and tests take them to be."""
-    told = []
+    notes = []
     for names in found:
         those = [name for name in datasets if name in names]
         if len(those) > 1:
-            told.append(
-                f"{shortened(those)} share their test images: ranks and tests over data sets take them as independent, "
-                "and are surer than they should be."
+            notes.append(
+                f"{shortened(those)} share test examples: ranks and tests over data sets treat them as independent, "
+                "and so claim more certainty than they should."
             )
-    return told
+    return notes
 
 
 def _average_ranks(accuracy: Values) -> Values:
     return ranks(accuracy).mean(axis=0) if accuracy.size else np.empty(0)
 
 
-def _difference(accuracy: Values, first: int, second: int) -> Values:
+def score_difference(accuracy: Values, first: int, second: int) -> Values:
     """Return the differences of two arms, with what the order of a sum leaves behind taken off."""
     found: Values = np.round(accuracy[:, first] - accuracy[:, second], 12)
     return found
@@ -334,15 +181,15 @@ def _mean_ranks(accuracy: Values) -> tuple[Friedman | None, float, tuple[tuple[i
     if needs:
         return None, math.nan, (), [f"Friedman's and Nemenyi's tests are left out: they need {'; '.join(needs)}."]
     omnibus, difference = friedman(accuracy), critical_difference(k, n)
-    told = []
+    notes = []
     if difference > k - 1:
-        told.append(
-            f"Nemenyi's test cannot tell any two of {k} variants apart with {n} data sets: "
-            f"its critical difference of {difference:.2f} is beyond the largest that there is."
+        notes.append(
+            f"Nemenyi's test cannot separate any two of {k} variants with {n} data sets: its critical difference of "
+            f"{difference:.2f} is larger than any possible difference of average ranks."
         )
     # Nemenyi's test is for after Friedman's has said that there is something to find.
     groups = cliques(_average_ranks(accuracy), difference) if omnibus.rejects else (tuple(range(k)),)
-    return omnibus, difference, groups, told
+    return omnibus, difference, groups, notes
 
 
 def _pairs(weighed: Values, accuracy: Values, *, tested: bool) -> tuple[tuple[Pair, ...], list[str]]:
@@ -352,7 +199,7 @@ def _pairs(weighed: Values, accuracy: Values, *, tested: bool) -> tuple[tuple[Pa
     """
     n, k = accuracy.shape
     if k > MOST_ARMS:
-        return (), [f"Pairs are left out: {k} variants make {k * (k - 1) // 2:,} of them, which answer nothing."]
+        return (), [f"Pairs are left out: {k} variants make {k * (k - 1) // 2:,} of them, too many to test."]
     both = list(itertools.combinations(range(k), 2))
     p = nemenyi(_average_ranks(accuracy), n) if tested else None
     of_nemenyi = [None if p is None else float(p[pair]) for pair in both]
@@ -362,7 +209,7 @@ def _pairs(weighed: Values, accuracy: Values, *, tested: bool) -> tuple[tuple[Pa
             f"Wilcoxon's test of pairs is left out: with {n} data sets its p is never below "
             f"2/2{_superscript(n)} = {smallest_p(n, 1):.3g}."
         ]
-    signed = [wilcoxon(_difference(weighed, *pair)) for pair in both]
+    signed = [wilcoxon(score_difference(weighed, *pair)) for pair in both]
     corrected, _ = holm([found.p for found in signed])
     pairs = tuple(
         Pair(*pair, p_nemenyi=p_nemenyi, signed_rank=found, p_holm=p_holm)
@@ -372,8 +219,8 @@ def _pairs(weighed: Values, accuracy: Values, *, tested: bool) -> tuple[tuple[Pa
     if least < ALPHA:
         return pairs, []
     return pairs, [
-        f"Wilcoxon's test with Holm's correction cannot tell any two variants apart: with {n} data sets and "
-        f"{len(both)} pairs its smallest p is {least:.3g}."
+        f"Wilcoxon's test with Holm's correction cannot find any difference between two variants: with {n} data sets "
+        f"and {len(both)} pairs its smallest possible p is {least:.3g}."
     ]
 
 
@@ -398,31 +245,18 @@ def _improvements(matched: Matched, variants: Sequence[str]) -> tuple[dict[str, 
         found[name] = one
         if math.isnan(one.low):
             narrow.append(name)
-    told = []
+    notes = []
     if without:
-        told.append(
+        notes.append(
             f"The probability of improvement is left out for {shortened(without)}: it needs in every block a "
             "reference, and two runs of unequal seeds."
         )
     if narrow:
-        told.append(
+        notes.append(
             f"The probability of improvement has no interval for {shortened(narrow)}: that needs {LEAST_SEEDS} seeds "
             "of the variant and of its reference in every block."
         )
-    return found, "; ".join(sorted(references)), told
-
-
-def _frame(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame({c.name: pd.Series([row[c.name] for row in rows], dtype=KINDS[c.kind]) for c in columns})
-
-
-def _p(value: float) -> str:
-    """Return a p-value in words.
-
-    >>> _p(0.0204), _p(1e-9)
-    ('p = 0.020', 'p < 0.001')
-    """
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    return found, "; ".join(sorted(references)), notes
 
 
 def _superscript(value: int) -> str:

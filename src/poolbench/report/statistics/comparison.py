@@ -15,7 +15,7 @@ from poolbench.report.reading.outcomes import OutcomeFiles, Scores, UnknownOutco
 from poolbench.report.reading.scores import gain, of_arm
 from poolbench.report.statistics.declared_looks import Followed, Looked, look
 from poolbench.report.statistics.estimates import Values
-from poolbench.report.statistics.failures import Failures, told
+from poolbench.report.statistics.failures import Failures, failure_words
 from poolbench.report.statistics.paired import Differences, Groups, Paired, paired
 from poolbench.report.statistics.prospects import Prospect, prospect
 from poolbench.report.statistics.verdicts import (
@@ -246,7 +246,7 @@ def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) 
                 return BySeed(seeds, differences, unknown=f"{name}, seed {record['seed']}: {error}")
         images |= {(side.target, section(r, "data").get("sha256")) for side, r in zip(sides, (own, its), strict=True)}
         if len(images) > 1:
-            unknown = f"cells of {arm.variant} and {other.variant} were not tested on the same images"
+            unknown = f"cells of {arm.variant} and {other.variant} were not tested on the same examples"
             return BySeed(seeds, differences, unknown=unknown)
         rows.append(_beside(sides[0].score, sides[1].score, of_arm(arm)[1].sign))
         groups = sides[0].groups
@@ -276,7 +276,7 @@ def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:
         named = ", ".join(settings[:MOST_SETTINGS])
         more = len(settings) - MOST_SETTINGS
         flags.append(f"other recipe ({named}{f' and {more} more' if more > 0 else ''})")
-    if failures := told(Failures.of([arm]), Failures.of([other]), other.variant):
+    if failures := failure_words(Failures.of([arm]), Failures.of([other]), other.variant):
         flags.append(failures)
     unpaired = sorted(set(arm.finished) ^ set(other.finished))
     if unpaired:

@@ -53,10 +53,10 @@ class Failures:
         return f"{self.failed} of {cells} failed and {self.diverged} diverged"
 
 
-def told(own: Failures, other: Failures, reference: str) -> str:
+def failure_words(own: Failures, other: Failures, reference: str) -> str:
     """Return what a verdict must name: both where any cell of either failed, else nothing.
 
-    >>> told(Failures(5, 0, 2), Failures(5, 0, 0), "max")
+    >>> failure_words(Failures(5, 0, 2), Failures(5, 0, 0), "max")
     '2 of 5 cells diverged (max: none of 5 cells failed)'
     """
     return f"{own} ({reference}: {other})" if own.number or other.number else ""

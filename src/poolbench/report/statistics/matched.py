@@ -54,8 +54,8 @@ def match(blocks: Sequence[Block]) -> Matched:
     if len(datasets) < 2:
         there = f"is one, {datasets[0]}" if datasets else "is none with a result"
         return Matched((*left_out, f"Nothing is compared over data sets: there {there}."))
-    variants, told = _complete(found)
-    left_out += told
+    variants, notes = _complete(found)
+    left_out += notes
     if len(variants) < 2:
         held = f"one variant, {variants[0]}, has" if variants else "no variant has"
         return Matched((*left_out, f"Nothing is compared over data sets: {held} a result in every block."))
@@ -90,9 +90,9 @@ def _complete(found: Sequence[tuple[Block, Mapping[str, Arm]]]) -> tuple[list[st
     for name, titles in absent.items():
         if titles:
             alike[titles].append(name)
-    told = [
+    notes = [
         f"Over data sets {shortened(names)} {'is' if len(names) == 1 else 'are'} left out: "
         f"no result for {shortened(titles)}."
         for titles, names in alike.items()
     ]
-    return [name for name in every if not absent[name]], told
+    return [name for name in every if not absent[name]], notes

@@ -23,7 +23,7 @@ from poolbench.report.reading.outcomes import OutcomeFiles
 from poolbench.report.reading.scores import of_arm, of_block
 from poolbench.report.statistics.comparison import BySeed, Compared, by_seed, followed, judged, judged_at, of_look
 from poolbench.report.statistics.declared_looks import Looked, look
-from poolbench.report.statistics.failures import Failures, told
+from poolbench.report.statistics.failures import Failures, failure_words
 from poolbench.report.statistics.paired import Groups, OnImages, Paired, over_sets
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, MIXED, WORSE, decide
 from poolbench.score import ACCURACY, Score
@@ -262,12 +262,12 @@ def _flags(
     every = {seed for one in own for seed in one.found.seeds}
     if set(seeds) != every:
         flags.append(f"only the seeds of all blocks ({listed(sorted(seeds)) or 'none'})")
-    failures = told(*_failures(own), references)
+    failures = failure_words(*_failures(own), references)
     if failures:
         flags.append(failures)
     number: dict[str, int] = defaultdict(int)
     for one in own:
-        inside = told(Failures.of([one.arm]), Failures.of([one.reference]), one.reference.variant)
+        inside = failure_words(Failures.of([one.arm]), Failures.of([one.reference]), one.reference.variant)
         for flag in compared[one.arm.arm_id].flags:
             if flag != inside:
                 number[flag] += 1

@@ -15,6 +15,8 @@ from poolbench.report.statistics.estimates import Values
 
 # Gaps are figures of ten and more digits; two that differ in the thirteenth are one.
 DIGITS = 12
+# Near the best: within a point.
+POINT = 0.01
 
 
 def gaps(accuracy: Values) -> Values:

@@ -17,8 +17,8 @@ ACROSS = (
         "cliques",
         "text",
         "",
-        "groups of arms that Friedman's and Nemenyi's tests do not tell apart, by number, joined by `; `: arms that "
-        "share a number are not told apart; `alone`: told apart from all; empty: not tested",
+        "groups of arms that Friedman's and Nemenyi's tests do not distinguish, by number, joined by `; `: arms "
+        "that have a number in common are not distinguished; `alone`: different from all; empty: not tested",
     ),
     Column("best_on", "count", "data sets", "data sets on which it is the best, or equal to the best"),
     Column("gap_mean", "number", "of the score", "mean over data sets of best − this arm: area above its profile"),
@@ -55,7 +55,7 @@ PAIRS = (
         "apart_nemenyi",
         "flag",
         "",
-        "whether they are told apart: Friedman's test says that the arms differ, and p_nemenyi is below 0.05",
+        "whether they are distinguished: Friedman's test says that the arms differ, and p_nemenyi is below 0.05",
     ),
     Column("wilcoxon_statistic", "number", "1", "smaller sum of signed ranks, zeros halved; empty: not tested"),
     Column("wilcoxon_exact", "flag", "", "whether p_wilcoxon is exact; else by the normal approximation"),

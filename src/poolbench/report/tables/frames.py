@@ -13,10 +13,11 @@ from poolbench.report.reading.comparability import METRICS
 from poolbench.report.reading.scores import of_arm
 from poolbench.report.statistics.comparison import Compared, geometry
 from poolbench.report.statistics.estimates import Estimate, Values, correlation, estimate
-from poolbench.report.statistics.over_blocks import OverBlocks
 from poolbench.report.statistics.prospects import SEEDS, Prospect
-from poolbench.report.tables.columns import ARM_ID, COMPARISON, KEYS, PROSPECTS, TABLES, names
-from poolbench.score import CLASSIFICATION, Score
+from poolbench.report.tables.columns import TABLES, names
+from poolbench.report.tables.key_columns import ARM_ID, KEYS
+from poolbench.report.tables.score_columns import COMPARISON, PROSPECTS
+from poolbench.score import CLASSIFICATION
 
 KEY_NAMES = [column.name for column in KEYS]
 # What makes two speed records comparable as absolute figures; a machine is measured in one of these at a time.
@@ -125,9 +126,9 @@ def _accuracy(arms: Sequence[Arm], compared: Mapping[str, Compared]) -> pd.DataF
     accuracy, scores = matrices["test_accuracy"], scores_of(arms)
     of_scores = estimate(scores)
     columns |= _statistics("score", of_scores) | {"n_seeds": of_scores.n}
-    told = [of_arm(arm) for arm in arms]
-    columns |= {"task": [task for task, _ in told]}
-    columns |= {column: [getattr(score, key) for _, score in told] for column, key in OF_SCORE}
+    judged = [of_arm(arm) for arm in arms]
+    columns |= {"task": [task for task, _ in judged]}
+    columns |= {column: [getattr(score, key) for _, score in judged] for column, key in OF_SCORE}
     columns |= _compared(arms, scores, compared)
     columns["identical_to"] = ["; ".join(arm.identical) for arm in arms]
     columns["geometry"] = [geometry(arm) for arm in arms]
@@ -212,17 +213,17 @@ def _compared(arms: Sequence[Arm], accuracy: Values, compared: Mapping[str, Comp
 
 def comparison(one: Compared) -> dict[str, Any]:
     """Return the columns of one arm's comparison."""
-    told: dict[str, Any] = {"verdict": one.verdict, "flags": "; ".join(one.flags)}
+    row: dict[str, Any] = {"verdict": one.verdict, "flags": "; ".join(one.flags)}
     if one.looked is not None:
-        told |= {"look_seeds": one.looked.seeds or None, "look_alpha": one.looked.alpha or None}
-        told["next_look_seeds"] = one.looked.waits_for
+        row |= {"look_seeds": one.looked.seeds or None, "look_alpha": one.looked.alpha or None}
+        row["next_look_seeds"] = one.looked.waits_for
     found, decision = one.found, one.decision
     if found is None or decision is None:
-        return told
+        return row
     low, high = _turned(*found.interval(0.95), one.sign)
     holm_low, holm_high = _turned(decision.low, decision.high, one.sign)
     tie_low, tie_high = _turned(decision.tie_low, decision.tie_high, one.sign)
-    return told | {
+    return row | {
         "n_paired": found.n,
         "difference_mean": one.sign * found.mean,
         "difference_std": found.std,
@@ -256,32 +257,6 @@ def _prospect(ahead: Prospect | None) -> dict[str, float]:
         return {}
     chances = {f"chance_{n}_seeds": chance for n, chance in zip(SEEDS, ahead.chances, strict=True)}
     return chances | {"chance_any_seeds": ahead.ever}
-
-
-def over_blocks(found: Sequence[OverBlocks]) -> pd.DataFrame:
-    """Return the table over blocks."""
-    return frame(
-        "over_blocks",
-        [
-            comparison(one.compared)
-            | {
-                "variant": one.variant,
-                "n_blocks": len(one.blocks),
-                "n_seeds": len(one.seeds),
-                "blocks": "; ".join(
-                    f"{each.block} {_signed(each.difference, one.score)} {each.verdict}".strip() for each in one.blocks
-                ),
-                "reference": one.reference,
-                "score": one.score.name,
-            }
-            for one in found
-        ],
-    )
-
-
-def _signed(difference: float, score: Score) -> str:
-    """Return a difference with its sign, in points where the score is a fraction, else in its unit."""
-    return f"{difference * 100:+.2f}" if score.is_fraction else f"{difference:+.3g}"
 
 
 def _below(differences: Sequence[float | None], errors: Values) -> list[bool | None]:

@@ -1,4 +1,4 @@
-"""The columns of `tuned.csv` between the names of an arm and its digest."""
+"""The columns of `tuned.csv` beside the names of an arm, its digest and its task."""
 
 from poolbench.report.tables.column import Column
 
@@ -16,11 +16,19 @@ OF_TUNED = (
             Column(f"{side}_n_seeds", "count", "seeds", f"finished cells {words}"),
             Column(f"{side}_test_accuracy_mean", "number", "fraction of 1", f"mean test accuracy, {words}"),
             Column(f"{side}_verdict", "text", "", f"as `verdict` in accuracy.csv, {words}"),
-            Column(f"{side}_difference_mean", "number", "fraction of 1", f"difference to the reference, {words}"),
-            Column(f"{side}_difference_holm_low", "number", "fraction of 1", "lower end of the interval that decides"),
-            Column(f"{side}_difference_holm_high", "number", "fraction of 1", "upper end of that interval"),
+            Column(f"{side}_difference_mean", "number", "of the score", f"difference to the reference, {words}"),
+            Column(f"{side}_difference_holm_low", "number", "of the score", "lower end of the interval that decides"),
+            Column(f"{side}_difference_holm_high", "number", "of the score", "upper end of that interval"),
         )
     ),
-    Column("gain", "number", "fraction of 1", "mean test accuracy tuned less that at the shared recipe"),
+    Column("gain", "number", "of the score", "mean test score tuned less that at the shared recipe"),
     Column("trials_s", "number", "s", "what all trials of the arm took"),
+)
+# Of classifications the same as the columns that say `accuracy`, which other tasks leave empty.
+SCORES_OF_TUNED = (
+    Column("val_score_low", "number", "of the score", "the worst validation score over the points"),
+    Column("val_score_median", "number", "of the score", "the middle one"),
+    Column("val_score_high", "number", "of the score", "the best one, by which the point was chosen"),
+    Column("shared_score_mean", "number", "of the score", "mean test score, at the shared recipe"),
+    Column("tuned_score_mean", "number", "of the score", "mean test score, each arm at its best point"),
 )

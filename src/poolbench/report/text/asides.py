@@ -10,12 +10,14 @@ import pandas as pd
 
 from poolbench.report.content import Content
 from poolbench.report.text import published
-from poolbench.report.text.units import written_row
-from poolbench.report.text.views import difference_text, estimate_text, given, points_text, score_text, verdict_text
+from poolbench.report.text.units import Written, written_row
+from poolbench.report.text.values import difference_text, estimate_text, given, score_text, verdict_text
 from poolbench.report.text.words import ORDER, listing
 
 # How the cells of a column are set on the page.
 TEXT, NUMBER, LONG = "", "number", "long"
+# Tuned arms, by the name of the columns.
+SIDES = {"shared": "at the shared recipe", "tuned": "tuned"}
 KEYS = (("backbone", TEXT), ("dataset", TEXT), ("variant", TEXT))
 COMPARED = (*KEYS, ("score", TEXT), ("mean", NUMBER), ("Δ", NUMBER), ("verdict", TEXT))
 
@@ -30,7 +32,7 @@ class Aside:
         link: in the page's navigation.
         columns: heading and kind of each column.
         rows: cells as text.
-        told: how it is to be read, a paragraph each.
+        notes: how it is to be read, a paragraph each.
         lines: what the terminal says in its place.
     """
 
@@ -39,7 +41,7 @@ class Aside:
     link: str
     columns: tuple[tuple[str, str], ...]
     rows: list[tuple[str, ...]]
-    told: Sequence[str]
+    notes: Sequence[str]
     lines: Sequence[str]
 
 
@@ -65,26 +67,25 @@ def _beside(table: pd.DataFrame, content: Content) -> Aside:
     for (_, backbone, dataset), own in _parted(table, "score", "backbone", "dataset").items():
         words = written_row(own[0]).score.words
         lines.append(f"{backbone} on {dataset}, by {words}, {_against(own)}.")
-    told = [
-        "The same cells judged by what stands beside the score that they were trained and chosen by, in per cent and "
-        "points where it is a fraction of 1; the same margin and the same statistics. For each score the arms of a "
-        "block are a family of their own: who takes the better of two verdicts has made a choice that no interval "
-        "knows of.",
+    notes = [
+        "The same cells judged by their further scores, in per cent and points where a score is a fraction of 1, with "
+        "the same margin and the same statistics. Each score is corrected for the arms of a block by itself: choosing "
+        "the better of two verdicts is a choice that no interval accounts for.",
         *lines,
     ]
-    return Aside("beside", "By further scores", "Further scores", COMPARED, _compared(table), told, lines)
+    return Aside("beside", "By further scores", "Further scores", COMPARED, _compared(table), notes, lines)
 
 
 def _networks(table: pd.DataFrame, content: Content) -> Aside:
     lines = []
     for (variant, dataset), own in _parted(table, "variant", "dataset").items():
         lines.append(f"{variant} on {dataset}, {_against([row | {'variant': row['backbone']} for row in own])}.")
-    told = [
+    notes = [
         "One variant in several networks, compared seed by seed with the network that the experiment names: equal "
-        "seeds share split, order and augmentation. The networks of a variant are a family of their own.",
+        "seeds share split, order and augmentation. The correction is for the networks of a variant.",
         *lines,
     ]
-    return Aside("networks", "Networks compared", "Networks", COMPARED, _compared(table), told, lines)
+    return Aside("networks", "Networks compared", "Networks", COMPARED, _compared(table), notes, lines)
 
 
 def _parted(table: pd.DataFrame, *keys: str) -> dict[tuple[str, ...], list[dict[str, Any]]]:
@@ -121,16 +122,16 @@ def _strata(table: pd.DataFrame, content: Content) -> Aside:
         keys = (*(str(row[key]) for key, _ in KEYS), str(row["arm_id"]))
         scores.setdefault(keys, {})[str(row["stratum"])] = score_text(row)
     rows = [(*keys[:-1], *(own.get(stratum, "–") for stratum in strata)) for keys, own in scores.items()]
-    told = [
-        "The score on the examples of each stratum of the test set alone (accuracy in per cent), mean and 95 % "
-        "interval over the seeds (Student). No verdict is drawn from them."
+    notes = [
+        "The score on each stratum of the test set by itself (accuracy in per cent), mean and 95 % interval over the "
+        "seeds (Student's t). No verdicts are drawn from it."
     ]
     lines = [
         f"{backbone} on {dataset}, {variant}: {'; '.join(f'{name} {score}' for name, score in own.items())}"
         for (backbone, dataset, variant, _), own in scores.items()
     ]
     columns = (*KEYS, *((stratum, NUMBER) for stratum in strata))
-    return Aside("strata", "By stratum of the test set", "By stratum", columns, rows, told, lines)
+    return Aside("strata", "By stratum of the test set", "By stratum", columns, rows, notes, lines)
 
 
 def _published(table: pd.DataFrame, content: Content) -> Aside:
@@ -141,46 +142,49 @@ def _published(table: pd.DataFrame, content: Content) -> Aside:
         for backbone, dataset, variant, theirs, here, gap, recipe, source in rows
     ]
     columns = tuple(zip(published.HEADINGS, kinds, strict=True))
-    return Aside("published", "Beside published figures", "Published", columns, rows, published.told(table), lines)
+    return Aside("published", "Beside published figures", "Published", columns, rows, published.notes(table), lines)
 
 
 def _best_test_epoch(table: pd.DataFrame, content: Content) -> Aside:
-    headings = ("chosen on validation, %", "best test epoch, %", "gain", "difference", "difference by best test epoch")
+    unit, each = _units(table)
+    headings = (f"chosen on validation{unit}", f"best test epoch{unit}", "gain", "difference")
     rows = [
         (
             *(str(row[key]) for key, _ in KEYS),
-            _percent(row["test_accuracy_mean"]),
-            _percent(row["best_test_epoch_accuracy_mean"]),
-            *(points_text(row[key]) for key in ("gain", "difference_mean", "best_test_epoch_difference_mean")),
+            *(_scored(row, f"{part}score_mean", each) for part in ("", "best_test_epoch_")),
+            *(
+                _scored(row, key, each, signed=True)
+                for key in ("gain", "difference_mean", "best_test_epoch_difference_mean")
+            ),
         )
         for row in _records(table)
     ]
-    told = [
-        "What choosing each cell's epoch by its test accuracy would have given. Such a figure is too high by "
-        "construction; it stands beside published ones that were chosen so, and enters no verdict."
+    notes = [
+        "What choosing each cell's epoch by its test score would have given. Such a figure is too high by "
+        "construction, an error too low; it stands beside published ones that were chosen so, and enters no verdict."
     ]
     lines = [
         f"{backbone} on {dataset}, {variant}: {best} instead of {chosen} (gain {gain}); difference {by_best} instead "
         f"of {difference}"
         for backbone, dataset, variant, chosen, best, gain, difference, by_best in rows
     ]
-    columns = (*KEYS, *((heading, NUMBER) for heading in headings))
+    columns = (*KEYS, *((heading, NUMBER) for heading in (*headings, "difference by best test epoch")))
     title = "By the best test epoch (too high by construction)"
-    return Aside("best_test_epoch", title, "Best test epoch", columns, rows, told, [*told, *lines])
+    return Aside("best_test_epoch", title, "Best test epoch", columns, rows, notes, [*notes, *lines])
 
 
 def _tuned(table: pd.DataFrame, content: Content) -> Aside:
-    numbers = ("points tried", "validation over the space, %", "at the shared recipe, %", "tuned, %", "gain")
+    unit, each = _units(table)
+    numbers = ("points tried", *(f"{what}{unit}" for what in ("validation over the space", *SIDES.values())), "gain")
     rows = [
         (
             *(str(row[key]) for key, _ in KEYS),
             f"{row['n_points_finished']} of {row['n_points']}",
-            f"{_percent(row['val_accuracy_low'])} … {_percent(row['val_accuracy_high'])}",
-            _percent(row["shared_test_accuracy_mean"]),
-            _percent(row["tuned_test_accuracy_mean"]),
-            points_text(row["gain"]),
-            _verdict(row, "shared"),
-            _verdict(row, "tuned"),
+            f"{_scored(row, 'val_score_low', each)} … {_scored(row, 'val_score_high', each)}",
+            *(_scored(row, f"{side}_score_mean", each) for side in SIDES),
+            _scored(row, "gain", each, signed=True),
+            _verdict(row, "shared", each),
+            _verdict(row, "tuned", each),
             str(row["best_point"] or "–"),
         )
         for row in _records(table)
@@ -199,13 +203,29 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
-def _percent(value: Any) -> str:
-    return estimate_text(value, None, None)
+def _units(table: pd.DataFrame) -> tuple[str, bool]:
+    """Return what a heading says of the unit, and whether each cell must say its own: rows may be of several tasks."""
+    units = {_unit(written_row(row)) for row in _records(table)}
+    unit = units.pop() if len(units) == 1 else ""
+    return f", {unit}" if unit else "", bool(units)
 
 
-def _verdict(row: dict[str, Any], side: str) -> str:
+def _unit(how: Written) -> str:
+    return "%" if how.score.is_fraction else how.score.unit
+
+
+def _scored(row: dict[str, Any], key: str, each: bool, *, signed: bool = False) -> str:
+    """Return a score of a row, or a difference of two, as its task has it; with its unit where `each` says so."""
+    how = written_row({"score_mean": row.get("shared_score_mean"), **row})
+    text = estimate_text(row[key], None, None, scale=how.scale, decimals=how.decimals, signed=signed)
+    if not each or not given(row[key]):
+        return text
+    return f"{text} {how.difference_unit if signed else _unit(how)}".rstrip()
+
+
+def _verdict(row: dict[str, Any], side: str, each: bool) -> str:
     verdict = row[f"{side}_verdict"]
     if not given(verdict) or not verdict:
         return "–"
-    difference = row[f"{side}_difference_mean"]
-    return f"{verdict} {points_text(difference)}" if given(difference) else str(verdict)
+    difference = f"{side}_difference_mean"
+    return f"{verdict} {_scored(row, difference, each, signed=True)}" if given(row[difference]) else str(verdict)

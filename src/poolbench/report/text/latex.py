@@ -5,11 +5,11 @@ from typing import Any
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, WORSE
+from poolbench.report.text.asides import LONG, NUMBER, TEXT, Aside
 from poolbench.report.text.units import of_score, written_row
-from poolbench.report.text.views import (
+from poolbench.report.text.values import (
     FLAGGED,
     NOTHING,
-    View,
     count_text,
     difference_text,
     figure_text,
@@ -18,6 +18,7 @@ from poolbench.report.text.views import (
     millions_text,
     score_text,
 )
+from poolbench.report.text.views import View
 
 SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -34,7 +35,10 @@ SPECIAL = {
     "–": "--",
     "Δ": r"$\Delta$",
     "≈": r"$\approx$",
+    "…": r"\dots{}",
 }
+# How the columns of a table beside the report's own are set, by their kind.
+ALIGNED = {TEXT: "l", NUMBER: "r", LONG: r"p{0.2\linewidth}"}
 MARK = r"\textsuperscript{*}"
 
 
@@ -52,8 +56,11 @@ def tables(
     views: Sequence[View],
     rows: Mapping[str, Mapping[str, Any]],
     over_view: View | None = None,
+    beside: Sequence[Aside] = (),
 ) -> str:
     """Return one table a block that has a finished cell, after one of the mean over the blocks where there are several.
+
+    The tables beside the report's own follow: published figures, scores by stratum, tuned arms.
 
     The best mean is bold only where the verdicts bear it: the arm is better than the reference, or it is the reference
     and every other arm is worse; and nothing but the pooling differs.
@@ -67,6 +74,7 @@ def tables(
         found = [rows[arm.arm_id] for arm in block.arms if arm.finished]
         if found:
             parts.append(_table(number, block, view, found))
+    parts += map(_aside, beside)
     return "\n\n".join(parts) + "\n"
 
 
@@ -131,7 +139,7 @@ def _over_table(view: View) -> str:
     marked = any(row.notes for row in view.rows)
     caption = [
         f"{escaped(view.title)}, against {escaped(view.against)}, for these blocks and no others: paired difference "
-        "$\\pm$ half the interval that decides the verdict (seeds and test images count as noise, Holm's correction "
+        "$\\pm$ half the interval that decides the verdict (seeds and test examples count as noise, Holm's correction "
         "for the arms); each block beside it, in points."
     ]
     if marked:
@@ -154,6 +162,24 @@ def _over_table(view: View) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 
+def _aside(aside: Aside) -> str:
+    """Return a table beside the report's own, as Markdown and the page have it."""
+    caption = " ".join(escaped(text) for text in (f"{aside.title}.", *aside.notes))
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{caption}}}",
+        f"\\label{{tab:poolbench-{aside.name.replace('_', '-')}}}",
+        rf"\begin{{tabular}}{{{''.join(ALIGNED[kind] for _, kind in aside.columns)}}}",
+        r"\toprule",
+        " & ".join(escaped(heading[:1].upper() + heading[1:]) for heading, _ in aside.columns) + r" \\",
+        r"\midrule",
+    ]
+    for first, *rest in aside.rows:
+        lines.append(" & ".join([_first_cell(first), *map(escaped, rest)]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
 def _first_cell(name: str) -> str:
     r"""Return a name that the `\\` of the row before takes for no argument of its own."""
     return ("{}" if name.startswith(("[", "*")) else "") + escaped(name)
@@ -169,7 +195,7 @@ def _caption(view: View, rows: Sequence[Mapping[str, Any]], differences: bool, m
         largest = max((row for row in rows if given(row["margin"])), key=lambda row: row["margin"], default=None)
         margin = "0 points" if largest is None else margin_text(largest)
         parts.append(
-            "$\\Delta$: paired difference $\\pm$ half the interval that decides the verdict (seeds and test images "
+            "$\\Delta$: paired difference $\\pm$ half the interval that decides the verdict (seeds and test examples "
             f"count as noise, Holm's correction for the arms); tie: within {escaped(margin)}."
         )
     if bold:

@@ -7,6 +7,7 @@ from poolbench.record import Problem
 from poolbench.report.content import Content
 from poolbench.report.reading.arms import Record
 from poolbench.report.reading.origins import commands, environments
+from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import Aside, asides
 from poolbench.report.text.views import View, code
 
@@ -23,7 +24,9 @@ def summary(content: Content) -> str:
     parts += [
         "## Verdict",
         *([bullets(plain(sentence) for sentence in content.spoken), "### Block by block"] if content.spoken else []),
-        bullets(plain(sentence) for sentence in (*content.words, *content.across.words(), *content.across.left_out)),
+        bullets(
+            plain(sentence) for sentence in (*content.words, *across_words(content.across), *content.across.left_out)
+        ),
     ]
     parts.append(
         f"{len(records)} cell{'s' * (len(records) != 1)}, {finished} finished; "
@@ -46,13 +49,13 @@ def summary(content: Content) -> str:
     parts += [
         "## Seed by seed",
         "Dots are single seeds, the marker their mean with its 95 % interval, the vertical line the reference's mean.",
-        "![Test accuracy of every variant, a panel a block](accuracy.svg)",
+        "![Test score of every variant, one panel for each block](accuracy.svg)",
     ]
     if content.has_pictures:
         parts += [
             "## Test images",
-            "The same test images for every arm, of its first seed, beside their truth.",
-            "![Test images, their truth, and what each arm made of them](pictures.svg)",
+            "The same test images for every variant, of its first seed, beside their targets.",
+            "![Test images, their targets, and each variant's predictions](pictures.svg)",
         ]
     for aside in asides(content):
         parts += _aside(aside)
@@ -60,7 +63,7 @@ def summary(content: Content) -> str:
         parts += ["## Not compared", bullets(plain(str(entry)) for entry in content.not_compared)]
     if content.problems:
         parts += ["## Not read", bullets(_problem(problem, content.folder) for problem in content.problems)]
-    parts += ["## Where the figures come from", environments_table(records), *_commands(records)]
+    parts += ["## Where the numbers come from", environments_table(records), *_commands(records)]
     files = ", ".join(f"`{name}.csv`" for name in content.tables)
     parts.append(
         f"All columns: {files}, and the same as Parquet; `summary` joins the first three. Each is explained in "
@@ -75,7 +78,7 @@ def _aside(aside: Aside) -> list[str]:
         "|" + " --- |" * len(aside.columns),
     ]
     lines += [f"| {' | '.join(map(plain, cells))} |" for cells in aside.rows]
-    return [f"## {aside.title}", *map(plain, aside.told), "\n".join(lines)]
+    return [f"## {aside.title}", *map(plain, aside.notes), "\n".join(lines)]
 
 
 def bullets(lines: Iterable[str]) -> str:

@@ -8,16 +8,8 @@ import pandas as pd
 from poolbench.report.statistics.over_blocks import InBlock, OverBlocks
 from poolbench.report.statistics.verdicts import BETTER, WORSE
 from poolbench.report.text.units import written, written_row
-from poolbench.report.text.views import (
-    FLAGGED,
-    Heading,
-    Row,
-    View,
-    count_text,
-    difference_text,
-    estimate_text,
-    verdict_text,
-)
+from poolbench.report.text.values import FLAGGED, count_text, difference_text, estimate_text, verdict_text
+from poolbench.report.text.views import Heading, Row, View
 from poolbench.report.text.words import listing
 from poolbench.score import Score
 
@@ -77,7 +69,7 @@ def words(found: Sequence[OverBlocks], table: pd.DataFrame) -> list[str]:
     references = sorted({str(row["reference"]) for row in shown})
     against = references[0] if len(references) == 1 else "each block's reference"
     return [
-        f"{title(found)}, for these blocks and no others, against {against}: {listing(shown)}.",
+        f"{title(found)}, which holds for these blocks only, against {against}: {listing(shown)}.",
     ]
 
 
@@ -138,7 +130,7 @@ def _counted(one: OverBlocks) -> str:
 
 
 HOW = (
-    "Δ over blocks: the differences are averaged over the blocks for each seed, so that S seeds give S values with S − "
-    "1 degrees of freedom; test images that blocks share are carried over them. It holds for the mean of these blocks, "
-    "not for others; mixed: better in one block and worse in another, whatever the mean."
+    "Δ over blocks: each seed's differences are averaged over the blocks, so that S seeds give S values with S − 1 "
+    "degrees of freedom; test examples that blocks share are treated as the same examples. It holds for the mean of "
+    "these blocks, not for other blocks; mixed: better in one block and worse in another, whatever the mean."
 )

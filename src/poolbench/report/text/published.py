@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from poolbench.experiment import Experiment
-from poolbench.report.tables.columns import KEYS, PUBLISHED
-from poolbench.report.text.views import accuracy_text, count_text, estimate_text, given, points_text
+from poolbench.report.tables.columns import PUBLISHED
+from poolbench.report.tables.key_columns import KEYS
+from poolbench.report.text.values import accuracy_text, count_text, estimate_text, given, points_text
 
 NAMES = [column.name for column in PUBLISHED]
 OWN = (
@@ -74,7 +75,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (*names, published, here, points_text(row["gap"]), row["recipe"], row["source"])
 
 
-def told(table: pd.DataFrame) -> Sequence[str]:
+def notes(table: pd.DataFrame) -> Sequence[str]:
     """Return how the published figures are to be read; nothing where there are none."""
     if not len(table):
         return []

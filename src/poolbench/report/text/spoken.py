@@ -5,7 +5,7 @@ from typing import Any
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.verdicts import BETTER, FAILS, MIXED, TIE, TOO_FEW, UNDECIDED, WORSE
-from poolbench.report.text.views import change_text, given, margin_text
+from poolbench.report.text.values import change_text, given, margin_text
 
 # Longer lists of names are counted.
 MOST_NAMED = 5
@@ -63,16 +63,16 @@ def _other(rows: Sequence[Row], reference: str) -> str:
 def _open(rows: Sequence[Row]) -> str:
     few, undecided = _of(rows, TOO_FEW), _of(rows, UNDECIDED)
     if few:
-        return f"For {_names(few)} there are too few runs: at least 3 seeds of both are needed."
+        return f"Too few runs to judge {_names(few)}: at least 3 seeds of variant and reference are needed."
     if not undecided:
         return ""
     chances = [row.get("chance_10_seeds") for row in undecided]
     known = [float(chance) for chance in chances if chance is not None and given(chance)]
     if not known:
-        return f"For {_names(undecided)} these runs do not decide."
+        return f"Undecided: {_names(undecided)}."
     low, high = min(known) * 100, max(known) * 100
     chance = f"{low:.0f} %" if round(low) == round(high) else f"{low:.0f} to {high:.0f} %"
-    return f"For {_names(undecided)} these runs do not decide; 10 new seeds would with a chance of {chance}."
+    return f"Undecided: {_names(undecided)}; a new run of 10 seeds would decide with a chance of {chance}."
 
 
 def _names(rows: Sequence[Row]) -> str:

@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from poolbench.report.content import Content
+from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import asides
-from poolbench.report.text.views import FLAGGED, SMALL, UNLIKE, View
+from poolbench.report.text.values import FLAGGED, SMALL
+from poolbench.report.text.views import UNLIKE, View
 
 # In a pipe or a log there is no width to ask for.
 LOG_WIDTH = 100
@@ -24,7 +26,7 @@ MOST_LISTED = 12
 MARKS = {
     FLAGGED: "more than the pooling differs, see the line under the table",
     SMALL: "smaller than the test set's own standard error",
-    UNLIKE: "another implementation than the reference's: the ratio is not the pooling's alone",
+    UNLIKE: "another implementation than the reference: the ratio is not due to the pooling alone",
     "~": "the interval of the ratio stayed wide",
 }
 # Spaces between two columns.
@@ -65,13 +67,13 @@ def show(console: Console, content: Content, shown: Shown = Shown.TABLES) -> Non
     for line in legend(content):
         write.line(line, "dim")
     if shown is Shown.ALL:
-        write.listing("How to read the figures", content.head, "", most=None)
+        write.listing("How to read the numbers", content.head, "", most=None)
     for aside in asides(content):
         write.listing(aside.title, aside.lines, "")
     write.listing("Warnings", content.warnings, "yellow")
     write.listing("Not compared", [str(entry) for entry in content.not_compared], "yellow")
-    told = [f"{_within(problem.path, content.folder)}: {problem.reason}" for problem in content.problems]
-    write.listing("Not read", told, "red")
+    unread = [f"{_within(problem.path, content.folder)}: {problem.reason}" for problem in content.problems]
+    write.listing("Not read", unread, "red")
 
 
 def _show_tables(write: "_Writer", content: Content) -> None:
@@ -97,7 +99,9 @@ def _show_verdict(write: "_Writer", content: Content, shown: Shown) -> None:
     for sentence in said:
         write.item(sentence)
     if shown is Shown.ALL:
-        write.listing("In detail", [*content.words, *content.across.words(), *content.across.left_out], "", most=None)
+        write.listing(
+            "In detail", [*content.words, *across_words(content.across), *content.across.left_out], "", most=None
+        )
 
 
 def legend(content: Content) -> list[str]:
@@ -106,7 +110,7 @@ def legend(content: Content) -> list[str]:
         "A block is one network on one data set, a variant one pooling in it; n: seeds; ±: half of a 95 % interval."
     ]
     if any(view.against for view in content.views):
-        lines.append("At Δ it is the interval that decides: seeds and test images are noise, corrected by Holm.")
+        lines.append("At Δ, ± is of the interval that decides: seeds and test examples are noise, corrected by Holm.")
     if content.rule:
         lines.append(content.rule)
     marks = {
@@ -117,7 +121,7 @@ def legend(content: Content) -> list[str]:
     speeds = {view.speed for view in content.views if view.speed}
     if speeds:
         lines.append(f"Speed: {'; '.join(sorted(speeds))}. Above 1, train × is faster and latency × slower.")
-    lines.append("All columns are in summary.csv; `poolbench report --explain` says how each figure is computed.")
+    lines.append("All columns are in summary.csv; `poolbench report --explain` explains how each number is computed.")
     return lines
 
 
@@ -252,9 +256,10 @@ def _total(widths: Sequence[int], columns: Sequence[int]) -> int:
 def _table(view: View, columns: Sequence[int], widths: Sequence[int]) -> Table:
     # The box parts columns by one space of its own.
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, GAP - 1, 0, 0), show_edge=False)
-    table.add_column(view.headings[0].short, overflow="fold", width=widths[0])
+    # As text: a name's settings, `lenet5[width=8]`, are no markup.
+    table.add_column(Text(view.headings[0].short), overflow="fold", width=widths[0])
     for index in columns:
-        table.add_column(view.headings[index].short, justify="right", no_wrap=True, width=widths[index])
+        table.add_column(Text(view.headings[index].short), justify="right", no_wrap=True, width=widths[index])
     for row in view.rows:
         style = "bold" if row.is_reference else ""
         name = Text(_foldable(row.cells[0]), style=style)

@@ -17,7 +17,7 @@ from poolbench.report.statistics.verdicts import (
     UNDECIDED,
     WORSE,
 )
-from poolbench.report.text.views import change_text, given, margin_text
+from poolbench.report.text.values import change_text, given, margin_text
 
 ORDER = (FAILS, BETTER, WORSE, MIXED, TIE, UNDECIDED, TOO_FEW, IDENTICAL)
 # With a smaller chance than this, however many seeds, it is the test set that decides nothing.
@@ -27,19 +27,19 @@ MOST_NAMED = 8
 
 
 def verdict_words(blocks: Sequence[Block], rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the verdict over all blocks, and one sentence for each block that compares anything.
+    """Return the verdict over all blocks, and a sentence for each block that compares anything.
 
     Args:
         blocks: in order.
         rows: of the summary, by the arm's digest.
     """
-    told = [
+    by_block = [
         (block, [rows[arm.arm_id] for arm in block.arms if rows[arm.arm_id]["verdict"] in ORDER]) for block in blocks
     ]
-    compared = [(block, found) for block, found in told if found]
+    compared = [(block, found) for block, found in by_block if found]
     if not compared:
         return [_nothing(blocks)]
-    sentences = [_block(block, found) if found else _without(block) for block, found in told]
+    sentences = [_block(block, found) if found else _without(block) for block, found in by_block]
     return sentences if len(compared) == 1 else [_all(compared), *sentences]
 
 
@@ -140,20 +140,20 @@ def _named(row: Mapping[str, Any]) -> str:
     elif verdict == UNDECIDED:
         asides.append(chance_text(row))
     if row["flags"]:
-        asides.append(f"mind: {row['flags']}")
+        asides.append(f"caution: {row['flags']}")
     return f"{name} ({', '.join(asides)})" if asides else name
 
 
 def same_outcomes(row: Mapping[str, Any]) -> str:
-    """Return that two arms had the same outcome on every test image with every seed; empty where they had not.
+    """Return that two arms had the same outcome on every test example with every seed; empty where they had not.
 
     >>> same_outcomes({"difference_p": 1.0, "difference_std": 0.0, "test_images": 600})
-    'the same on all 600 images'
+    'the same on all 600 test examples'
     """
     p, std, images = (row.get(name) for name in ("difference_p", "difference_std", "test_images"))
     if images is None or not all(map(given, (p, std, images))) or p != 1.0 or std != 0.0:
         return ""
-    return f"the same on all {int(images):,} images"
+    return f"the same on all {int(images):,} test examples"
 
 
 def chance_text(row: Mapping[str, Any]) -> str:
@@ -167,7 +167,7 @@ def chance_text(row: Mapping[str, Any]) -> str:
     >>> chance_text(chance | {"chance_any_seeds": 0.61, "test_images": 597})
     '32, 46, 57 %'
     >>> chance_text({f"chance_{n}_seeds": 0.04 for n in SEEDS} | {"chance_any_seeds": 0.07, "test_images": 597})
-    '4, 4, 4 %, 7 % with any number of seeds: 597 test images are too few'
+    '4, 4, 4 %; with any number of seeds 7 %, since 597 test examples are too few'
     """
     if given(after := row.get("next_look_seeds")):
         return f"next look at {after:.0f} seeds"
@@ -179,8 +179,8 @@ def chance_text(row: Mapping[str, Any]) -> str:
     text = f"{', '.join(f'{chance * 100:.0f}' for chance in chances if chance is not None)} %"
     ever, images = row.get("chance_any_seeds"), row.get("test_images")
     if given(ever) and ever is not None and ever < HOPELESS:
-        those = f"{int(images):,} test images" if given(images) and images is not None else "the test images"
-        text += f", {ever * 100:.0f} % with any number of seeds: {those} are too few"
+        those = f"{int(images):,} test examples" if given(images) and images is not None else "the test examples"
+        text += f"; with any number of seeds {ever * 100:.0f} %, since {those} are too few"
     return text
 
 

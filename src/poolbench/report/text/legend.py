@@ -1,0 +1,128 @@
+"""How to read the tables: what n, the intervals, a verdict and its marks are, and what they leave out."""
+
+import pandas as pd
+
+from poolbench.report.statistics.verdicts import BETTER, FAILS, UNDECIDED, WORSE
+from poolbench.report.text.units import written_row
+from poolbench.report.text.values import FLAGGED, SMALL, given, margin_text
+from poolbench.report.text.views import UNLIKE, rows_by_arm, unlike_arms
+from poolbench.score import ACCURACY, LOWER
+
+# With so few, what is called better is likely to be overstated.
+FEW_SEEDS = 5
+
+
+def head_lines(summary: pd.DataFrame) -> list[str]:
+    """Return how to read the tables: what n, the interval and the differences are, and what they leave out."""
+    seeds = summary.loc[summary["n_seeds"] > 0, "n_seeds"]
+    low, high = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
+    few = f"{low}" if low == high else f"{low} to {high}"
+    names = dict.fromkeys(written_row(row).score.words for row in rows_by_arm(summary).values())
+    words = " or ".join(names) or ACCURACY.words
+    lines = [
+        f"Test {words}: mean over the n = {few} seed{'s' * (high != 1)} of each variant"
+        + (
+            " ± half the width of its 95 % interval (Student's t over the seeds)."
+            if high > 1
+            else "; one seed has no interval."
+        )
+    ]
+    if summary["difference_mean"].notna().any():
+        noise = _noise(summary)
+        interval = (
+            f", ± half the width of the interval that decides the verdict: {noise}, and better and worse are corrected "
+            "for the number of variants in the block (Holm). Where runs are too few, ± is of the variant's own 95 % "
+            "interval; one seed has none."
+        )
+        lines.append(
+            "Δ: mean difference to the reference, seed by seed (equal seeds share split, order, augmentation "
+            "and starting weights)" + (interval if noise else "; one seed has no interval.")
+        )
+        lines.append(_verdicts(summary))
+        lines += _further(summary)
+        lines.append(SCOPE)
+    errors = summary["test_accuracy_image_se"].dropna()
+    if len(errors):
+        lines.append(
+            "The ± of an accuracy leaves out that the test set is itself a sample: that adds a standard error of "
+            f"√(p(1−p)/examples), here up to {errors.max() * 100:.2f} points."
+        )
+    if "better" in summary and (summary["better"] == LOWER).any():
+        lines.append(
+            "Where a lower score is better, such as an error, a difference below 0 is better, and the margin is a "
+            "fraction of the reference's mean."
+        )
+    if unlike_arms(rows_by_arm(summary).values()):
+        lines.append(
+            f"{UNLIKE}: the variant and its reference were computed by different implementations (compiled kernels or "
+            "torch), so the ratio is not due to the operators alone. `pooling.downsample.implementation=torch` for "
+            "both (of heads `pooling.head.implementation=torch`) makes them equal."
+        )
+    if any(given(value) for value in summary["training_ratio"]):
+        unsettled = any(
+            given(value) and not value for key in ("training", "latency") for value in summary[f"{key}_settled"]
+        )
+        lines.append(
+            "Speed: train × (above 1: faster) and latency × of one example (below 1: faster) are medians of ratios to "
+            "the reference, both measured in turns; examples/s was measured at another time, so its ratios are less "
+            "reliable." + (" ~: the measurement ended before the interval was narrow." if unsettled else "")
+        )
+    return lines
+
+
+def _noise(summary: pd.DataFrame) -> str:
+    """Say what the intervals of differences count as noise, empty where there is no interval."""
+    found = set(summary["difference_noise"]) - {""}
+    if not found:
+        return ""
+    if found == {"seeds and images"}:
+        return "seeds and test examples both count as noise"
+    if found == {"seeds"}:
+        return "only the seeds count as noise, since the outcomes of single examples are not known"
+    return "seeds count as noise, and test examples where their outcomes are known"
+
+
+def _verdicts(summary: pd.DataFrame) -> str:
+    """Say how a verdict comes about, and what its marks mean."""
+    rows = [row for row in rows_by_arm(summary).values() if given(row["margin"])]
+    margin = " or ".join(dict.fromkeys(margin_text(row) for row in sorted(rows, key=lambda row: row["margin"])))
+    text = (
+        f"Verdict: tie where the difference is shown to lie within the margin of {margin or '0 points'}, set "
+        "before the runs (two one-sided tests, each at 5 %); better or worse where the interval excludes zero; else "
+        "undecided"
+    )
+    if (summary["verdict"] == FAILS).any():
+        text += (
+            f"; {FAILS} where more of its cells failed than of the reference: those that finished may be the lucky ones"
+        )
+    marks = []
+    if (summary["flags"] != "").any():
+        marks.append(f"{FLAGGED} more than the pooling differs")
+    if summary["below_image_se"].fillna(False).any():
+        marks.append(f"{SMALL} the difference is below the test set's own standard error")
+    return text + "." + (f" {'; '.join(marks)}." if marks else "")
+
+
+SCOPE = (
+    "A verdict holds for these settings and this training set, with other seeds and other test examples of the same "
+    "kind. Another training set can change the result as much as other seeds, unless `resample=train` draws one for "
+    "each seed. Examples that belong together, such as those of one patient, count as independent unless the data "
+    "names the groups. With five seeds, a failure of one seed in ten is missed more often than not (59 %)."
+)
+
+
+def _further(summary: pd.DataFrame) -> list[str]:
+    """Say what more seeds would bring, and how far a difference found with few of them is to be believed."""
+    lines = []
+    if (summary["verdict"] == UNDECIDED).any():
+        lines.append(
+            "Undecided does not mean equal. The chance that a new run decides assumes that its number of seeds is "
+            "fixed before it starts: adding seeds until something is decided finds differences where there are none."
+        )
+    clear = summary.loc[summary["verdict"].isin((BETTER, WORSE)), "n_paired"]
+    if len(clear) and clear.min() <= FEW_SEEDS:
+        lines.append(
+            "A difference found with few seeds is likely too large: it was found because it came out large. With 3 "
+            "seeds, variants that are truly better by one point and are called better showed 1.4 to 2 points."
+        )
+    return lines

@@ -1,0 +1,34 @@
+"""The files beside a record: weights and arrays as bytes, each written whole and named by its digest."""
+
+import io
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from poolbench.record import write_bytes
+
+WEIGHTS_FILE = "weights.pt"
+
+
+def weights(network: nn.Module) -> bytes:
+    """Return the network's parameters and buffers as the bytes of a file for `torch.load`."""
+    buffer = io.BytesIO()
+    torch.save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, buffer)
+    return buffer.getvalue()
+
+
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return arrays as the bytes of a compressed file for `np.load`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def save(path: Path, content: bytes) -> str:
+    """Write a file whole, and return its digest (SHA-256)."""
+    write_bytes(path, content)
+    return sha256(content).hexdigest()

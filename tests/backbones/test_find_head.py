@@ -275,3 +275,40 @@ def test_timms_networks(assemble: Assemble, conf: Callable[..., dict[str, Any]])
         plain, other = (assemble(spec, variant, shape=(3, size, size)) for variant in ("max", "gap"))
         assert plain.head["name"] == other.head["name"] == head
         assert count(plain.network) == count(other.network)
+
+
+class MeanOfPlaces(nn.Module):
+    """(B, H, W, C) → (B, C)."""
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        return x_BHWC.mean((1, 2))
+
+
+class ChannelsBehind(Base):
+    """The last map as Swin transformers have it: (B, H, W, C), here with as many rows and columns as channels."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.head = MeanOfPlaces()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.head(self.maps(x).permute(0, 2, 3, 1)))
+
+
+def test_a_head_of_channels_that_stand_behind_the_places_pools_the_places(assemble: Assemble) -> None:
+    plain, gap, gmp = (assemble(net("ChannelsBehind"), variant, shape=SIZE) for variant in ("max", "gap", "gmp"))
+    x = torch.randn(2, *SIZE)
+    network = plain.network.eval()
+    assert count(gap.network) == count(gmp.network) == count(network)
+    torch.testing.assert_close(gap.network.eval()(x), network(x))
+    largest = network.fc(network.maps(x).amax((2, 3)))
+    torch.testing.assert_close(gmp.network.eval()(x), largest)
+
+
+@pytest.mark.slow
+def test_a_swin_transformer_keeps_its_width(assemble: Assemble, conf: Callable[..., dict[str, Any]]) -> None:
+    spec = conf("backbone", "timm", model="swin_tiny_patch4_window7_224")
+    plain, gap = (assemble(spec, variant, shape=(3, 224, 224)) for variant in ("max", "gap"))
+    assert count(plain.network) == count(gap.network) == 27_527_044
+    x = torch.randn(1, 3, 224, 224)
+    torch.testing.assert_close(gap.network.eval()(x), plain.network.eval()(x))

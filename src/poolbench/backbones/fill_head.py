@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.backbones.anatomy import behind, first_linear
+from poolbench.backbones.channels_last import ChannelsFirst, channels_are_last, channels_first
 from poolbench.backbones.construct import MANY, Spec, construct, shown_arguments
 from poolbench.backbones.digest import Placed
 from poolbench.backbones.dimensions import CONVOLUTIONS, LINEAR_OR_CONVOLUTION, form_for, is_map
@@ -44,6 +45,8 @@ def fill_head(
     its features to the classes is added behind it; the row's `note` says so, and what the head has to remark on its
     map.
 
+    Where the network's own head takes a map (H, W, C), this one is given it as (C, H, W).
+
     Raises:
         ConfigurationError: an argument is wrong, or it is no head.
         UnsupportedError: there is no head to exchange, or it does not fit the map or what follows.
@@ -73,6 +76,8 @@ def fill_head(
             f"`{where}` ({spec[TARGET]}) must take the whole map to features (B, F); a window operator belongs into "
             "`pooling.downsample`"
         )
+    is_last = channels_are_last(own, call.into)
+    call = call._replace(into=channels_first(call.into)) if is_last else call
     channels, *map_size = call.into
     spec = form_for(spec, len(map_size), where=where, place=f"the head of {native.name}")
     context = {"channels": channels, "map_size": tuple(map_size), "num_classes": num_classes}
@@ -91,14 +96,16 @@ def fill_head(
             f"follows the head of {native.name}: it must keep the width, {width}"
         )
     # What comes next may want a map, if only of one place.
-    to_map = [nn.Unflatten(1, (num_classes if added else features, *[1] * len(map_size)))] if follow.wants_map else []
+    given, one = num_classes if added else features, [1] * len(map_size)
+    to_map = [nn.Unflatten(1, (*one, given) if is_last else (given, *one))] if follow.wants_map else []
+    stands = nn.Sequential(ChannelsFirst(), head) if is_last else head
     if added:
-        native.replace(part, _classified(head, part, features, num_classes, to_map, seed=seed))
+        native.replace(part, _classified(stands, part, features, num_classes, to_map, seed=seed))
     else:
-        native.replace(part, nn.Sequential(head, *to_map) if to_map else head)
+        native.replace(part, nn.Sequential(stands, *to_map) if to_map else stands)
     exchanged, classifier = [], 0
     if follow.consumer is not None and gives_logits:
-        native.replace(part, head)
+        native.replace(part, stands)
         exchanged = [*follow.norms, native.anatomy.classifier or follow.consumer]
         for name in exchanged:
             classifier += _count(native.network.get_submodule(name))

@@ -1,0 +1,55 @@
+"""Heads of networks whose last map is (B, H, W, C), not (B, C, H, W): found by trying the network's own, and bridged."""
+
+import torch
+from torch import Tensor, nn
+
+from poolbench.streams import stream
+
+
+class ChannelsFirst(nn.Module):
+    """The map as a head takes it: (B, H, W, C) → (B, C, H, W).
+
+    >>> ChannelsFirst()(torch.zeros(2, 7, 6, 5)).shape
+    torch.Size([2, 5, 7, 6])
+    """
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        """Bring the channels before the places."""
+        return x_BHWC.movedim(-1, 1)
+
+
+@torch.no_grad()
+def channels_are_last(head: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether a head takes the last of a map's dimensions for the channels.
+
+    It is tried: where the last dimension holds the channels, other values in the first place of it change that channel's
+    features alone, and other values in the first place of the first dimension, a row, change those of all channels.
+
+    Args:
+        head: a network's own, of a map to features.
+        shape: of its map, without the batch's dimension.
+
+    >>> channels_are_last(nn.AdaptiveAvgPool2d(1), (5, 7, 6))
+    False
+    """
+    if len(shape) != 3:
+        return False
+    was = head.training
+    x = torch.randn(1, *shape, generator=stream(0, "channels"))
+    first, last = x.clone(), x.clone()
+    first[:, 0] = 100 + x[:, 0]
+    last[..., 0] = 100 + x[..., 0]
+    try:
+        head.eval()
+        of_first, of_last = ((head(other) != head(x)).flatten() for other in (first, last))
+    except (RuntimeError, TypeError, ValueError):  # it takes no map by itself: nothing is known of it
+        return False
+    finally:
+        head.train(was)
+    count = of_first.numel()
+    return int(of_last.sum()) * shape[-1] == count and int(of_first.sum()) * shape[0] != count
+
+
+def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return (C, H, W) of (H, W, C)."""
+    return (shape[-1], *shape[:-1])

@@ -1,4 +1,4 @@
-"""Heads of networks whose last map is (B, H, W, C), not (B, C, H, W): found by trying the network's own, and bridged."""
+"""Heads of networks whose last map is (B, H, W, C), not (B, C, H, W): found by trying the own one, and bridged."""
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class ChannelsFirst(nn.Module):
 def channels_are_last(head: nn.Module, shape: tuple[int, ...]) -> bool:
     """Whether a head takes the last of a map's dimensions for the channels.
 
-    It is tried: where the last dimension holds the channels, other values in the first place of it change that channel's
+    It is tried: where the last dimension holds the channels, other values in its first place change that channel's
     features alone, and other values in the first place of the first dimension, a row, change those of all channels.
 
     Args:

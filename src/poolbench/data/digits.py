@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from poolbench.data.content import ArrayReader, Content
 from poolbench.data.image_dataset import ImageDataset
@@ -23,6 +22,8 @@ CLASS_NAMES = tuple(str(digit) for digit in range(10))
 
 def originals(repeat: int) -> tuple[np.ndarray, np.ndarray]:
     """Return all images, uint8 (1797, 8·repeat, 8·repeat, 1), and labels, int64; level 16 becomes 255."""
+    from sklearn.datasets import load_digits  # takes a second, for which a sweep with nothing to do should not wait
+
     bunch = load_digits()
     levels = bunch.images.astype(np.int64)
     images = ((levels * 255 + 8) // 16).astype(np.uint8)[..., None]

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_stat_scores
 
 CALIBRATION_BINS = 15
 # Outcomes are stored with two bytes a class.
@@ -76,6 +75,9 @@ def metrics(logits: Tensor, target: Tensor, prefix: str = "") -> dict[str, float
     >>> values["test_accuracy"], round(values["test_loss"], 3)
     (0.5, 1.127)
     """
+    # Loads torchvision and torch's compiler, for which nobody should wait who only plans.
+    from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_stat_scores
+
     _check(logits, target)
     if not torch.isfinite(logits).all():
         return {f"{prefix}accuracy": float("nan"), f"{prefix}loss": float("nan"), "ece": float("nan")}

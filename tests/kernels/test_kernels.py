@@ -390,7 +390,6 @@ def test_the_second_derivative_is_that_of_plain_torch() -> None:
     torch.testing.assert_close(*found)
 
 
-@pytest.mark.quick(2)
 @pytest.mark.parametrize("name", ["window", "window_gradient"])
 @layouts
 def test_is_a_good_operator_of_torch(name: str, layout: torch.memory_format) -> None:

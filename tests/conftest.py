@@ -1,6 +1,7 @@
 """What all tests share: how the collected tests are kept in memory, and which of a test's many cases are quick."""
 
 import gc
+import os
 from collections import defaultdict
 from zlib import crc32
 
@@ -8,7 +9,8 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Make the mark known, and keep onnxruntime off the network: several tests import it by themselves."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     config.addinivalue_line(
         "markers", "quick(n): of the test's cases n are quick, spread over all; the others are slow"
     )

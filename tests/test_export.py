@@ -1,6 +1,8 @@
 """Networks as ONNX and as programs of torch.export: equal to what they were made from, or refused with a reason."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -336,3 +338,31 @@ def test_the_extra_is_what_onnx_needs() -> None:
     extras = tomllib.loads(text)["project"]["optional-dependencies"]
     assert sorted(line.split(">=")[0] for line in extras["export"]) == sorted(exporting.ONNX_PACKAGES)
     assert set(extras["export"]) <= set(extras["dev"]), json.dumps(extras)
+
+
+@pytest.mark.slow
+def test_onnxruntime_sends_nothing(tmp_path: Path) -> None:
+    """It reports the models that it runs by itself, some seconds after it was imported: a proxy would be asked."""
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"), url)
+        program = (
+            "import time\n"
+            "from torch import nn\n"
+            "from poolbench.export import export_network\n"
+            "network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 3))\n"
+            "export_network(network, (1, 8, 8), 'a.onnx')\n"
+            "time.sleep(12)"
+        )
+        environment = {name: value for name, value in os.environ.items() if name not in ("ORT_DISABLE_TELEMETRY", "CI")}
+        done = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment | proxies)
+        try:
+            connection, _ = server.accept()
+            with connection:
+                asked.append(connection.recv(200))
+        except TimeoutError:
+            pass
+        assert done.wait(60) == 0
+    assert asked == []

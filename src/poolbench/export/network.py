@@ -7,6 +7,7 @@ A file is made in memory, loaded again, compared, and only then written, whole.
 
 import importlib
 import io
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -128,6 +129,7 @@ def require(format: str, *, check: bool) -> None:
         raise unknown_name("format", format, SUFFIXES)
     if format != "onnx":
         return
+    _keep_to_itself()
     for name in ONNX_PACKAGES if check else ONNX_PACKAGES[:-1]:
         try:
             importlib.import_module(name)
@@ -265,7 +267,16 @@ def _serialised(model: Any) -> bytes:
     return model.SerializeToString()
 
 
+def _keep_to_itself() -> None:
+    """Keep onnxruntime from sending what it runs to its maker, as it does by itself since 1.29, on Linux too.
+
+    It reads this when it is imported, once in a process; what the user has set stays.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def _run_onnx(content: bytes) -> Runner:
+    _keep_to_itself()
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()

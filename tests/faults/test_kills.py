@@ -45,7 +45,7 @@ def test_a_few_kills(tmp_path: Path, nursery: Nursery) -> None:
 
 @pytest.mark.slow
 def test_two_hundred_kills_over_24_cells_by_four_workers(tmp_path: Path, nursery: Nursery) -> None:
-    killed_and_quiet(tmp_path, nursery, seeds=6, epochs=12, workers=4, kills=200)
+    killed_and_quiet(tmp_path, nursery, seeds=6, epochs=120, workers=4, kills=200)
 
 
 @pytest.mark.slow

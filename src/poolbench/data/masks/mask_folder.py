@@ -1,4 +1,4 @@
-"""A folder of images and masks of one's own: nuclei, roads, organs."""
+"""A folder of your own images and masks: nuclei, roads, organs."""
 
 import hashlib
 import os

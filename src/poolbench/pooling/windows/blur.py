@@ -329,7 +329,7 @@ class BlurredStridedConv2d(BlurringPool2d):
         """Pool (B, C, H, W) → (B, C, H', W')."""
         height, width = x_BCHW.shape[-2:]
         shape, dense = self.output_shape(height, width), self.dense(height, width)
-        # What `dense` counts beyond these is what hangs over.
+        # What `dense` counts beyond these lies beyond the map.
         below = dense[0] - (height + 2 * self.padding[0] - self.kernel_size[0] + 1)
         right = dense[1] - (width + 2 * self.padding[1] - self.kernel_size[1] + 1)
         x = upcast(F.pad(x_BCHW, (0, right, 0, below)) if self.ceil_mode else x_BCHW)

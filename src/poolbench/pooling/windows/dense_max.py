@@ -55,7 +55,7 @@ class DenseMax2d(nn.Module):
     def forward(self, x_BCHW: Tensor, shape: tuple[int, int]) -> Tensor:
         """Return the maxima of the first `shape` windows, counted from the first of the padded map."""
         known = are_known(*x_BCHW.shape[-2:], *shape)
-        if known and self.implementation_for(x_BCHW)[0] != "torch":  # a kernel has no need of what hangs over
+        if known and self.implementation_for(x_BCHW)[0] != "torch":  # a kernel needs no padding beyond the map
             maximum = self.max
             return maximum.by_kernel(
                 x_BCHW, Geometry(maximum.kernel_size, (1, 1), maximum.padding, maximum.dilation, shape)

@@ -26,7 +26,7 @@ class GlobalAutoPool2d(HeadPool2d):
 
     Source: McFee, Salamon and Bello, Adaptive Pooling Operators for Weakly Labeled Sound Event Detection (2018), and
     the authors' code. There it pools each class's probabilities over time; here the features of an image over its
-    places. Left out: the variants that keep α within bounds, or penalise large ones.
+    positions. Left out: the variants that keep α within bounds, or penalise large ones.
 
     >>> import math
     >>> head = GlobalAutoPool2d(per="layer")

@@ -34,7 +34,7 @@ class _WindowLogSumExp(TapPool2d):
 class GlobalLogSumExp2d(HeadPool2d):
     """A smooth maximum of each channel's map: (1/β) log(Σ e^(βx) / n), with n = H·W.
 
-    β → 0 is global average pooling, β → ∞ global max pooling. The 1/n keeps a constant map as it is.
+    β → 0 is global average pooling, β → ∞ global max pooling. Because of the 1/n, a constant map gives its constant.
 
     Args:
         beta: β, or where it starts if it is learned.

@@ -12,13 +12,12 @@ HIDDEN = 64
 
 
 class StatisticsPool2d(HeadPool2d):
-    """The mean and the standard deviation of each channel over the map's places, all means first.
+    """The mean and the standard deviation of each channel over the map's positions, all means first.
 
-    μ = Σ_i a_i x_i and σ = √(Σ_i a_i (x_i − μ)²), with a_i = 1/n over n places. With `attentive=True` the places have
-    learned weights, the same for all channels: a = softmax_i(v·ReLU(W x_i + b)), W with `hidden` rows. v starts at 0,
-    which is 1/n for each place.
-
-    Where all values of a channel are equal σ is 0; its gradient is taken to be 0 there, too.
+    μ = Σ_i a_i x_i and σ = √(Σ_i a_i (x_i − μ)²), with a_i = 1/n over n positions. With `attentive=True` the positions
+    have learned weights, the same for all channels: a = softmax_i(v·ReLU(W x_i + b)), W with `hidden` rows. v starts at
+    0, which gives 1/n for each position. If all values of a channel are equal, σ is 0, and its gradient is defined as
+    0.
 
     Args:
         attentive: whether places have learned weights.
@@ -33,8 +32,8 @@ class StatisticsPool2d(HeadPool2d):
 
     Source: Snyder et al., X-Vectors: Robust DNN Embeddings for Speaker Recognition (2018), from memory; the attentive
     form Okabe, Koshinaka and Shinoda, Attentive Statistics Pooling for Deep Speaker Embedding (2018), whose abstract
-    was read, equations from memory: there a number is added to each place's score, which a softmax takes off again.
-    Both pool over time, here over the places of a map.
+    was read, equations from memory: there a constant is added to each position's score, which has no effect on the
+    softmax. Both pool over time, here over the positions of a map.
 
     >>> StatisticsPool2d()(torch.tensor([[[[1.0, 3.0]], [[0.0, 4.0]]]])).tolist()
     [[2.0, 2.0, 1.0, 2.0]]

@@ -21,8 +21,9 @@ class HeadPool2d(MapModule):
 
     A map without a batch dimension, (C, H, W), gives (F). Maps are float16, bfloat16, float32 or float64. Integers and
     booleans are accepted, and stay exact, if every feature is one of the map's values (the largest of the map or of a
-    cell); otherwise they are an error, as complex numbers always are: convert them first, `x.float()`. Most heads have
-    no kernel: they read only the last map, which takes a small part of a network's time.
+    cell); otherwise they are an error, as complex numbers always are: convert them first, `x.float()`.
+
+    Most heads have no kernel: they read only the last map, which takes a small part of a network's time.
 
     Raises:
         ValueError: `implementation` is neither.

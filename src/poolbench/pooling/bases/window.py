@@ -17,7 +17,7 @@ def output_size(
 ) -> int:
     """Return the number of windows along one dimension, as `torch.nn.MaxPool2d` counts them.
 
-    With `ceil_mode` a last window may hang over the end, provided it starts inside the map or its left padding.
+    With `ceil_mode` a last window may extend beyond the end, provided it starts inside the map or its left padding.
     A number below 1 means that the map is too small.
 
     >>> output_size(5, kernel_size=2, stride=2), output_size(5, kernel_size=2, stride=2, ceil_mode=True)
@@ -71,26 +71,34 @@ class WindowPool2d(MapModule):
 
     A random operator draws from its own stream, `draws`, whose seed comes from torch's global generator when the
     operator is built. To repeat its draws, call `torch.manual_seed` before that, or `operator.draws.reseed(seed)` at
-    any time. Maps are float16, bfloat16, float32 or float64. Integers and booleans are accepted, and stay exact, if
-    every result is one of the map's values: in max, min, the median of an odd number of values (if no window extends
-    beyond the map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d` and `AdaptivePolyphasePool2d`. Otherwise they are
-    an error, as complex numbers always are: convert them first, `x.float()`. `torch.export` works with dynamic batch,
-    height and width, and `torch.jit.trace` with operators that are not random. torch.fx treats an operator as a leaf;
-    `torch.jit.script` is an error. Under `torch.utils.checkpoint` a random operator draws as dropout does.
+    any time.
+
+    Maps are float16, bfloat16, float32 or float64. Integers and booleans are accepted, and stay exact, if every result
+    is one of the map's values: in max, min, the median of an odd number of values (if no window extends beyond the
+    map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d` and `AdaptivePolyphasePool2d`. Otherwise they are an error,
+    as complex numbers always are: convert them first, `x.float()`.
+
+    `torch.export` works with dynamic batch, height and width, and `torch.jit.trace` with operators that are not random.
+    torch.fx treats an operator as a leaf; `torch.jit.script` is an error. Under `torch.utils.checkpoint` a random
+    operator draws as dropout does.
+
     `torch.compile`, `torch.export`, `torch.func` (grad, vmap, jvp) and forward-mode differentiation work with every
-    operator; the last two use torch's own operations, as `implementation_for` says. Max, min, their blur and operators
-    that sort distinguish an infinite value from padding: it gets the gradient that a finite number in its position
-    would get. Otherwise infinite values follow the formula: a mean with −∞ among its values is −∞, and ∞ − ∞ is NaN.
-    The gradient of a weight that was multiplied by an infinite value may be NaN, too.
+    operator; the last two use torch's own operations, as `implementation_for` says.
+
+    Max, min, their blur and operators that sort distinguish an infinite value from padding: it gets the gradient that a
+    finite number in its position would get. Otherwise infinite values follow the formula: a mean with −∞ among its
+    values is −∞, and ∞ − ∞ is NaN. The gradient of a weight that was multiplied by an infinite value may be NaN, too.
 
     Class attributes declare properties of the operator, which the tests check: `keeps_constants` (a constant map gives
     its constant), `keeps_range` (no result leaves the range of its window), `is_equivariant` (a map shifted by the
     stride gives the result shifted by one, away from the border), `is_random` (draws in training), `sees_batch` (batch
     normalisation: in training a result depends on the other images, and evaluation uses running statistics), `domain`
     (the values that the formula is for: `"real"`, `"nonnegative"` or `"positive"`), `geometries` (arguments that it
-    supports, None for all) and `onnx` (why it cannot be exported to ONNX; None if it can). `behind_convolution` is for
-    operators that contain a convolution: the class that is used instead at a strided convolution of the network, or in
-    a shortcut that subsamples, so that there are never two convolutions. None means the operator itself.
+    supports, None for all) and `onnx` (why it cannot be exported to ONNX; None if it can).
+
+    `behind_convolution` is for operators that contain a convolution: the class that is used instead at a strided
+    convolution of the network, or in a shortcut that subsamples, so that there are never two convolutions. None means
+    the operator itself.
     """
 
     kind: ClassVar[str] = "window"

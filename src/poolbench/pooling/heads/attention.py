@@ -1,4 +1,4 @@
-"""A weighted mean over the map's places, the weights from a learned query."""
+"""A mean over the positions of the map, weighted by a learned query."""
 
 from typing import ClassVar
 
@@ -15,8 +15,9 @@ class AttentionPool2d(HeadPool2d):
     """A mean over the positions of the map, weighted by their attention to a learned query.
 
     With x_i the C values at position i: y = Σ_i a_i x_i, a = softmax_i(q·x_i / √C). With several heads the channels are
-    divided into as many groups; each group has its own query, which reads all channels, and its own weights. The
-    queries start at 0, which is global average pooling.
+    divided into as many groups; each group has its own query, which reads all channels, and its own weights.
+
+    The queries start at 0, which is global average pooling.
 
     Args:
         channels: number of channels of the map.
@@ -64,7 +65,7 @@ class AttentionPool2d(HeadPool2d):
         return y_BKD.flatten(1).to(x_BCHW.dtype), weights_BKN
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return 2·heads·C·n for the scores of n places, 5n − 2 for each softmax, 2·C·n for the weighted sums."""
+        """Return 2·heads·C·n for the scores of n positions, 5n − 2 for each softmax, 2·C·n for the weighted sums."""
         places = height * width
         return 2 * (self.heads + 1) * channels * places + self.heads * of_softmax(places)
 

@@ -22,8 +22,9 @@ def signed_root(x: Tensor) -> Tensor:
 
 
 class BilinearPool2d(HeadPool2d):
-    """The mean over the map's positions of all products of two channels: Σ_i x_i x_iᵀ / n, flattened. Then the signed
-square root of each number, then L2 normalisation of the whole, as in the source.
+    """The mean over the map's positions of all products of two channels: Σ_i x_i x_iᵀ / n, flattened.
+
+    Then the signed square root of each number, then L2 normalisation of the whole, as in the source.
 
     Args:
         signed_sqrt: whether to take sign(z)·√|z| of each number.
@@ -69,7 +70,7 @@ square root of each number, then L2 normalisation of the whole, as in the source
         return F.normalize(z_BF) if self.l2 else z_BF
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return 2·C²·n + C² for the mean products of n places, and what finishing C² features takes."""
+        """Return 2·C²·n + C² for the mean products of n positions, and what finishing C² features takes."""
         return channels**2 * (2 * height * width + 1) + self.finishing(channels**2)
 
     def finishing(self, features: int) -> int:

@@ -65,7 +65,7 @@ class CompactBilinearPool2d(BilinearPool2d):
         return self.finished(sketch_BF).to(x_BCHW.dtype)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return 2·C²·n + C² for the mean products of n places, 2·C² to sketch them, and what finishing F takes."""
+        """Return 2·C²·n + C² for the mean products of n positions, 2·C² to sketch them, and what finishing F takes."""
         return channels**2 * (2 * height * width + 3) + self.finishing(self.features)
 
     def features_of(self, channels: int) -> int:

@@ -112,7 +112,7 @@ class GlobalGeMPool2d(HeadPool2d):
         return torch.where(largest_BC1 <= torch.finfo(x_BCN.dtype).max, largest_BC1, 1.0)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·(5n + 1) of n places.
+        """Return C·(5n + 1) of n positions.
 
         For each value: its comparisons with ε and for the largest, its division, its power, its share in the mean. The
         largest takes one less; root and scale are the last 2.

@@ -116,7 +116,7 @@ class GlobalLogSumExp2d(HeadPool2d):
         return y_BC1.squeeze(-1)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·(6n + 2) of n places.
+        """Return C·(6n + 2) of n positions.
 
         For each value: its comparison for the largest, its difference from it, which is clamped, its product with β,
         the exponential, its share in the mean. The largest takes one less; logarithm, 1/β and sum are the last 3.

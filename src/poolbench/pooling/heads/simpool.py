@@ -82,7 +82,7 @@ class SimPool2d(HeadPool2d):
         return x_BNC.unflatten(2, (self.heads, x_BNC.shape[2] // self.heads)).transpose(1, 2)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return the operations of n places: (7C + 3)·n to normalise, query, keys, weights, the weighted sum.
+        """Return the operations of n positions: (7C + 3)·n to normalise, query, keys, weights, the weighted sum.
 
         Query: C·n for the mean, 2·C² for the product, C for the scale. Keys: 2·C²·n. Weights: 2·C·n for the scores and
         5n − 2 for each softmax. Weighted sum: 2·C·n; with γ 4·C·n more for minimum, difference, shift and power, and

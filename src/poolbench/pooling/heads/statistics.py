@@ -1,4 +1,4 @@
-"""Mean and standard deviation over the map's places, side by side."""
+"""Mean and standard deviation over the positions of the map, concatenated."""
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,9 @@ class StatisticsPool2d(HeadPool2d):
 
     μ = Σ_i a_i x_i and σ = √(Σ_i a_i (x_i − μ)²), with a_i = 1/n over n positions. With `attentive=True` the positions
     have learned weights, the same for all channels: a = softmax_i(v·ReLU(W x_i + b)), W with `hidden` rows. v starts at
-    0, which gives 1/n for each position. If all values of a channel are equal, σ is 0, and its gradient is defined as
-    0.
+    0, which gives 1/n for each position.
+
+    If all values of a channel are equal, σ is 0, and its gradient is defined as 0.
 
     Args:
         attentive: whether places have learned weights.
@@ -85,7 +86,7 @@ class StatisticsPool2d(HeadPool2d):
             return torch.matmul(self.score.to(x_BCN.dtype).view(1, -1), hidden_BKN).softmax(-1)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·(7n + 2) of n places; C·(9n) + what the weights take if attentive.
+        """Return C·(7n + 2) of n positions; C·(9n) + what the weights take if attentive.
 
         For each value: its share in the mean, its difference from that, twice for its size, its comparison for the
         largest, its division, its square, its share in the mean of those. The largest takes one less; of each channel,

@@ -113,7 +113,7 @@ class BlurringPool2d(WindowPool2d):
     def dense(self, height: int, width: int) -> tuple[int, int]:
         """Return how many windows at stride 1 are blurred: all in the padded map, and up to the last overhanging one.
 
-        Windows that hang over the end are only those that `ceil_mode` adds.
+        Windows that extend beyond the end are only those that `ceil_mode` adds.
         """
         rows, columns = self.output_shape(height, width)
         whole = tuple(
@@ -160,7 +160,7 @@ class MaxBlurPool2d(BlurringPool2d):
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`. With `ceil_mode`, the
-            windows that hang over the end are among those that are blurred.
+            windows that extend beyond the end are among those that are blurred.
         blur_size: m, side of the filter, in 1..7.
 
     Raises:

@@ -23,8 +23,9 @@ class HaarWaveletPool2d(WindowPool2d):
     Of each 2 x 2 block (a, b; c, d) the bands are LL = (a + b + c + d)/2, HL = (a − b + c − d)/2, LH = (a + b − c −
     d)/2 and HH = (a − b − c + d)/2. W is a 1 x 1 convolution from their 4·C channels to C, and N batch normalisation.
     No information is lost before the convolution. Blocks begin at the map's first position; where one reaches beyond
-    the map, the last value is repeated. Bands and mixture are computed together, as one convolution of the map with
-    stride 2.
+    the map, the last value is repeated.
+
+    Bands and mixture are computed together, as one convolution of the map with stride 2.
 
     Args:
         kernel_size, stride, padding: 2, 2 and 0, or 3, 2 and 1: of either the transform takes the number of outputs.

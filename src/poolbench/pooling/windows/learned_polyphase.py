@@ -25,8 +25,9 @@ class LearnedPolyphasePool2d(PolyphasePool2d):
     components. In evaluation the result is the component with the largest score, the first of equal ones; each image
     has one. In training it is the sum of all components, weighted by the softmax of scores / temperature; with
     `draw="gumbel"`, of scores plus Gumbel noise, divided by the temperature, with noise drawn for every image and
-    component. Only training has a gradient for the weights. A NaN makes all results of its image NaN. In evaluation,
-    circular shifts behave as in `AdaptivePolyphasePool2d`; the convolutions also use `padding_mode`.
+    component. Only training has a gradient for the weights. A NaN makes all results of its image NaN.
+
+    In evaluation, circular shifts behave as in `AdaptivePolyphasePool2d`; the convolutions also use `padding_mode`.
 
     Args:
         kernel_size, stride, padding, ceil_mode, maximum, padding_mode, implementation: see `AdaptivePolyphasePool2d`.

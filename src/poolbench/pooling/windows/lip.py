@@ -27,8 +27,10 @@ class LIPPool2d(WindowPool2d):
     shift. h is the map itself (`"projection"`), or two convolutions of it, 1 x 1 then 3 x 3, with `width` channels,
     each followed by N and ReLU (`"bottleneck"`). No convolution has a bias. The last one is initialised to 0, so that G
     is the same everywhere and training starts from average pooling. The other convolutions use He initialisation,
-    scales are 1, shifts 0. Because N normalises over the whole map, a result depends on more than its window, and a NaN
-    spreads to all results. Padding holds no value; the 3 x 3 convolutions see zeros there.
+    scales are 1, shifts 0.
+
+    Because N normalises over the whole map, a result depends on more than its window, and a NaN spreads to all results.
+    Padding holds no value; the 3 x 3 convolutions see zeros there.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -23,8 +23,7 @@ FORMS = ("group", "all")
 
 
 class PASAPool2d(WindowPool2d):
-    """A mean of each window, with weights predicted at each position for groups of channels: Σ_q w_q x_q, w =
-    softmax(z).
+    """A mean of each window, weights predicted per position and channel group: Σ_q w_q x_q, w = softmax(z).
 
     z = N(conv(x)), a convolution with the window's kernel and stride from all channels to k² numbers for each of G
     groups of neighbouring channels, N batch normalisation. With `softmax="group"` the softmax is over a group's k²

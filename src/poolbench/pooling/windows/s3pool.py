@@ -21,8 +21,9 @@ class S3Pool2d(WindowPool2d):
     Step 1: z_t = max of the window that begins at row (column) t. Step 2, along each dimension: z is divided into cells
     of g = `grid_size` positions, of which g / s are kept, in order; all selections without repetition are equally
     likely. One selection is used for all images and channels of a forward pass. In evaluation, a result is the mean of
-    each s x s block of z: with g = s, exactly the expectation of training. The larger g, the more the map is distorted;
-    with g = s each result comes from its own block.
+    each s x s block of z: with g = s, exactly the expectation of training.
+
+    The larger g, the more the map is distorted; with g = s each result comes from its own block.
 
     At the border: z has s positions for each result (H' · s rows), without those whose windows would contain no value.
     So with kernel_size=2 the last window extends beyond the map, and z is as large as the map, as in the article. The

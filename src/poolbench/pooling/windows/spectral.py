@@ -20,9 +20,10 @@ class SpectralPool2d(WindowPool2d):
     With F the discrete Fourier transform of size H x W: y = F⁻¹(crop(F(x))), rescaled so that the mean is kept. If the
     output has an even number of rows, its highest frequency represents two of the map's, +H'/2 and −H'/2: it gets their
     mean, so that the result is real; likewise for columns. The geometry only determines the output size: each value of
-    the output depends on the whole map, which the transform treats as periodic, and padding holds no value. Both
-    transforms and the crop are computed as one real matrix for each axis, which gives the same numbers without complex
-    arithmetic. The work per channel grows with H·W·(H' + W').
+    the output depends on the whole map, which the transform treats as periodic, and padding holds no value.
+
+    Both transforms and the crop are computed as one real matrix for each axis, which gives the same numbers without
+    complex arithmetic. The work per channel grows with H·W·(H' + W').
 
     Args:
         kernel_size, stride, padding, ceil_mode, implementation: the geometry, see `WindowPool2d`.

@@ -10,9 +10,10 @@ from poolbench.pooling.shared.means import balanced, positive, restored, weighte
 
 class StochasticPool2d(TapPool2d):
     """In training one value of the window, drawn with probability xᵢ / Σx; in evaluation its expectation Σx² / Σx.
-Meant for values of at least 0, as after a ReLU. Negative values have probability 0; if no value is above 0, all are
-equally likely in training, and the evaluation gives their mean. The gradient goes to the drawn value; as in the source,
-no gradient passes through the probabilities in training.
+
+    Meant for values of at least 0, as after a ReLU. Negative values have probability 0; if no value is above 0, all are
+    equally likely in training, and the evaluation gives their mean. The gradient goes to the drawn value; as in the
+    source, no gradient passes through the probabilities in training.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -1,4 +1,4 @@
-"""A strided convolution in the place of a pooling."""
+"""A strided convolution instead of a pooling."""
 
 import math
 from collections.abc import Sequence

@@ -21,9 +21,9 @@ class TIPSPool2d(PolyphasePool2d):
 
     y = Σ_k τ_k x_k, with x_k the components (every s-th value, from position k on) and τ one number for each component,
     channel and image: τ = softmax_k(v·p_k), p the means of the map h in s x s cells, h = ReLU(u * x + b), u a 3 x 3
-    filter for each channel, v a number for each channel. Cell i of s along a side of n places reaches from ⌊i·n/s⌋ to
-    ⌈(i + 1)·n/s⌉. Beyond the map, the map is repeated (`"circular"`), or its last value (`"replicate"`), both for the
-    filters and for the components.
+    filter for each channel, v a number for each channel. Cell i of s along a side of n positions is ⌊i·n/s⌋ to ⌈(i +
+    1)·n/s⌉. Beyond the map, the map is repeated (`"circular"`), or its last value (`"replicate"`), both for the filters
+    and for the components.
 
     The article trains τ with two additional loss terms, one against equal weights and one against the effect of shifts
     within the network. A comparison has the same loss for all arms, so they are left out here: a deviation, which the

@@ -239,7 +239,8 @@ class BlurPool2d(BlurringPool2d):
     normalisation and ReLU come in between. It is used in this way at a strided convolution of a network.
 
     Args:
-        kernel_size, stride, padding, ceil_mode: the geometry, see `WindowPool2d`: number and middle of the windows.
+        kernel_size, stride, padding, ceil_mode: the geometry, see `WindowPool2d`. It sets the number of windows and
+            their centres.
         implementation: see `WindowPool2d`.
         blur_size: m, side of the filter, in 1..7. With 1, every s-th value is taken as it is.
 

@@ -24,12 +24,12 @@ class ConvMaxPool2d(WindowPool2d):
     `StridedConv2d` has no parameters either.
 
     Args:
-        kernel_size, stride, padding, ceil_mode: the geometry, see `WindowPool2d`, of the maxima; for them padding holds
-            no value. The convolution sees zeros around the map, ⌊(k − 1)/2⌋ before it and ⌊k/2⌋ behind, as with
-            torch's `padding="same"`.
+        kernel_size, stride, padding, ceil_mode: the geometry of the maxima, see `WindowPool2d`. Padding holds no value
+            for them. The convolution sees zeros around the map, ⌊(k − 1)/2⌋ before it and ⌊k/2⌋ behind, as with torch's
+            `padding="same"`.
         channels: number of channels in and out.
         activation: `"relu"` as in the source, or None.
-        implementation: see `WindowPool2d`; of the maxima, the convolution is torch's own in both cases.
+        implementation: of the maxima, see `WindowPool2d`; the convolution is torch's own in any case.
 
     Raises:
         ValueError: an argument breaks its rule.

@@ -20,7 +20,7 @@ class TIPSPool2d(PolyphasePool2d):
     """A mixture of the s x s components of the map, with learned weights: translation-invariant polyphase sampling.
 
     y = Σ_k τ_k x_k, with x_k the components (every s-th value, from position k on) and τ one number for each component,
-    channel and image: τ = softmax_k(v·p_k), p the means of the map h in s x s cells, h = ReLU(u * x + b), u a 3 x 3
+    channel and image: τ = softmax_k(v·p_k), p the means of the map h in s x s cells, h = ReLU(u∗x + b), u a 3 x 3
     filter for each channel, v a number for each channel. Cell i of s along a side of n positions is ⌊i·n/s⌋ to ⌈(i +
     1)·n/s⌉. Beyond the map, the map is repeated (`"circular"`), or its last value (`"replicate"`), both for the filters
     and for the components.
@@ -30,8 +30,8 @@ class TIPSPool2d(PolyphasePool2d):
     audit of a network names at each site.
 
     Args:
-        kernel_size, stride, padding, ceil_mode, implementation: the geometry, see `WindowPool2d`, of which the number
-            of results and the stride count: component 0 begins at the map's first place.
+        kernel_size, stride, padding, ceil_mode, implementation: the geometry, see `WindowPool2d`. Only the number of
+            results and the stride matter: component 0 begins at the map's first position.
         channels: number of channels.
         padding_mode: `"circular"` or `"replicate"`.
 

@@ -17,6 +17,16 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_list_shows_the_choices_of_another_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pooling").mkdir()
+    (tmp_path / "pooling" / "mine.yaml").write_text("# a pooling of mine\nname: mine\n")
+    assert main(["list", "pooling", "--config-dir", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=1) for line in lines if line.startswith("mine")] == [["mine", "a pooling of mine"]]
+    assert any(line.startswith("max ") for line in lines)
+    assert main(["list", "pooling", "--config-dir", str(tmp_path / "absent")]) == 2
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["list"], ["list", "pooling"]])
 def test_help_and_lists_answer_with_zero(arguments: list[str]) -> None:
     done = command(*arguments)

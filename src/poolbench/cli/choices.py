@@ -29,6 +29,7 @@ def add_to(commands: Any) -> None:
     """Add `poolbench list`."""
     command = commands.add_parser("list", help="list all choices of a group, a line each")
     command.add_argument("group", nargs="?", help=f"one of {', '.join(GROUPS)}; without it, all of them")
+    command.add_argument("--config-dir", "-cd", metavar="DIR", help="an additional folder of configurations")
     command.set_defaults(run=run)
 
 
@@ -36,10 +37,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what there is."""
     if arguments.group is not None and arguments.group not in GROUPS:
         raise unknown_name("group", arguments.group, GROUPS)
+    further = [require_folder(arguments.config_dir)] if arguments.config_dir else []
     for group in [arguments.group] if arguments.group else GROUPS:
         if arguments.group is None:
             print(f"{group}=")
-        found = names(group)
+        found = names(group, further)
         width = max(map(len, found), default=0)
         for name in sorted(found):
             indent = "" if arguments.group else "  "

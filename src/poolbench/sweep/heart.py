@@ -115,10 +115,10 @@ class Share:
         if share >= LEAST_SHARE * self.threads:
             return ""
         self.said = True
-        fewer = "threads=1, or fewer workers," if self.threads > 1 else "fewer workers, or another hour,"
+        fewer = "threads=1, or fewer workers," if self.threads > 1 else "fewer workers, or a quieter hour,"
         return (
-            f"steps crawl: {self.threads} thread{'s' * (self.threads != 1)} get{'s' * (self.threads == 1)} the time of "
-            f"{share:.1f} processors, since others use this machine; {fewer} may be faster"
+            f"slow steps: {self.threads} thread{'s' * (self.threads != 1)} get{'s' * (self.threads == 1)} the time of "
+            f"{share:.1f} processors, as others use this machine; {fewer} may be faster"
         )
 
 

@@ -100,7 +100,7 @@ function curve(history, what, title, selected, scale = 1) {
 const dialog = byId("cell");
 const opened = { cell: null, among: CELLS, plots: [] };
 
-/** Open a cell; `among` are those that Before and Next lead to. */
+/** Open a cell; `among` are those that Previous and Next lead to. */
 function openCell(cell, among = null) {
   opened.cell = cell;
   opened.among = among || [...CELLS];

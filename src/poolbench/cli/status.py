@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from poolbench.cli.place import place
@@ -51,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     console = Console(soft_wrap=True)
     if not arguments.watch:
-        console.print(_text(states(plan, claims)), highlight=False, markup=False)
+        found = states(plan, claims)
+        text = _text(found) if found else _without_plan(arguments.folder)
+        console.print(text, highlight=False, markup=False)
         return 0
     from rich.live import Live
 
@@ -89,6 +92,15 @@ def _content(found: Sequence[Any]) -> dict[str, Any]:
             for one in found
         ],
     }
+
+
+def _without_plan(folder: Path) -> str:
+    """Say what a folder holds that no sweep was planned in: records that were copied there, or nothing."""
+    records = sum(1 for _ in folder.glob("records/*/record.json"))
+    if not records:
+        return f"no plan and no records in {folder}: `poolbench train` makes both"
+    have = "1 record is" if records == 1 else f"{records:,} records are"
+    return f"no plan in {folder}, so nothing is left to do; {have} there: `poolbench report {folder}` shows them"
 
 
 def _text(found: Sequence[Any]) -> str:

@@ -241,7 +241,7 @@ class TestIntervals:
             lines = collections(figure, LineCollection)
             assert lines
             assert not [segment for each in lines for segment in each.get_segments() if len(segment)]
-        assert "95 % interval, by itself" not in texts(forest.draw(held) or Figure())
+        assert "95 % interval, uncorrected" not in texts(forest.draw(held) or Figure())
         trade = tradeoff.draw(held)
         assert trade is not None
         assert not [s for each in collections(trade, LineCollection) for s in each.get_segments() if len(s)]

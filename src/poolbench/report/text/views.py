@@ -142,7 +142,9 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
         ]
     columns.append((Heading("params", "parameters", True), [count_text(row["parameters"]) for row in rows]))
     if own_parameters:
-        columns.append((Heading("pool's", "of the pooling", True), [count_text(r["parameters_pooling"]) for r in rows]))
+        columns.append(
+            (Heading("of pooling", "of the pooling", True), [count_text(r["parameters_pooling"]) for r in rows])
+        )
     columns.append((Heading("MMACs", "multiply-adds, M", True), [millions_text(row["multiply_adds"]) for row in rows]))
     if speeds:
         columns += [
@@ -186,7 +188,9 @@ def _notes(row: Mapping[str, Any], unlike: bool) -> tuple[str, ...]:
     if row["flags"]:
         notes.append(f"{FLAGGED} {row['flags']}")
     if unlike:
-        notes.append(f"{UNLIKE} ran by {row['implementation']}, the reference by {row['reference_implementation']}")
+        notes.append(
+            f"{UNLIKE} implementation {row['implementation']}, the reference's {row['reference_implementation']}"
+        )
     return tuple(notes)
 
 

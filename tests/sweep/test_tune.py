@@ -144,6 +144,7 @@ def test_what_is_no_tuning_is_refused_before_anything_is_trained(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("space", "said"),
     [

@@ -99,6 +99,8 @@ def test_status_of_a_sweep(plan: PlanFolder, capsys: pytest.CaptureFixture[str])
     assert main(["status", str(plan.folder)]) == 0
     assert "1 ok" in capsys.readouterr().out
     shutil.copytree(plan.folder / "plan", plan.folder / "tune" / "plan")
+    for path in (plan.folder / "tune").rglob("*.json"):
+        path.write_text(path.read_text().replace('"adhoc"', '"adhoc/tune"'))
     assert main(["status", str(plan.folder)]) == 0
     assert "tune: 0 ok, 0 running, 1 waiting, 0 failed" in capsys.readouterr().out
     assert main(["status", str(plan.folder / "records")]) == 2

@@ -60,12 +60,13 @@ def _require_dimensions(network: nn.Module, sizes: Sequence[int], name: str) -> 
     found = {kind for part in network.modules() for kind in (nn.Conv1d, nn.Conv2d) if isinstance(part, kind)}
     if found == {nn.Conv2d} and len(sizes) == 1:
         raise UnsupportedError(
-            f"{name} takes images (C, H, W), but examples are sequences of {shown_size(sizes)} places; choose a network "
-            "for sequences"
+            f"{name} takes images (C, H, W), but examples are sequences of {shown_size(sizes)} places; "
+            "choose a network for sequences"
         )
     if found == {nn.Conv1d} and len(sizes) == 2:
         raise UnsupportedError(
-            f"{name} takes sequences (C, L), but examples are images of {shown_size(sizes)}; choose a network for images"
+            f"{name} takes sequences (C, L), but examples are images of {shown_size(sizes)}; "
+            "choose a network for images"
         )
 
 

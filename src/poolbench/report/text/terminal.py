@@ -16,8 +16,10 @@ from rich.text import Text
 from poolbench.report.content import Content
 from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import asides
+from poolbench.report.text.units import written_row
 from poolbench.report.text.values import FLAGGED, SMALL
 from poolbench.report.text.views import UNLIKE, View
+from poolbench.score import LOWER
 
 # In a pipe or a log there is no width to ask for.
 LOG_WIDTH = 100
@@ -110,7 +112,11 @@ def legend(content: Content) -> list[str]:
         "A block is one network on one data set, a variant one pooling in it; n: seeds; ±: half of a 95 % interval."
     ]
     if any(view.against for view in content.views):
-        lines.append("At Δ, ± is of the interval that decides: seeds and test examples are noise, corrected by Holm.")
+        errors = dict.fromkeys(written_row(row).score.words for row in content.rows.values() if row["better"] == LOWER)
+        lines.append(
+            "At Δ, ± is of the interval that decides: seeds and test examples are noise, corrected by Holm."
+            + (f" In {' and '.join(errors)} lower is better, a Δ below 0." if errors else "")
+        )
     if content.rule:
         lines.append(content.rule)
     marks = {

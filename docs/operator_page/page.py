@@ -266,7 +266,8 @@ def _section(operator: Described, seen: Mapping[Any, str]) -> str:
     if entry.target in seen:
         parts += [
             marked(entry.line),
-            f"The same class as [{seen[entry.target]}](#{seen[entry.target]}), where it is described, with other arguments.",
+            f"The same class as [{seen[entry.target]}](#{seen[entry.target]}), where it is described, "
+            "with other arguments.",
         ]
     elif entry.is_own:
         parts += [marked(docstring.summary), *_paragraphs(docstring, labelled=False)]
@@ -496,8 +497,8 @@ def _pictures(operator: Described) -> str:
             said += "(square root of the difference)"
     else:
         said = (
-            "Left: the input map, three channels. Right: how much the features change with the channels at each position "
-            "(square root; white: not at all, dark: most)"
+            "Left: the input map, three channels. Right: how much the features change with the channels "
+            "at each position (square root; white: not at all, dark: most)"
         )
     if entry.starts_at_random:
         said += "; with random initial weights"

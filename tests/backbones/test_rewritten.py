@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from poolbench.backbones import Assembled
+from poolbench.backbones.function_pools import expose_pools
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.measure.audit import audited
 
@@ -282,3 +283,17 @@ def test_torchscript_as_a_whole(assemble: Assemble, kind: str) -> None:
 def test_a_graph_of_torch_fx(assemble: Assemble) -> None:
     made = assemble(net("graph"), "gap", shape=SIZE)
     assert (made.head["name"], [row["name"] for row in made.sites]) == ("mean", ["pool"])
+
+
+class Gate(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.mean((2, 3), keepdim=True).sigmoid()
+
+
+def test_many_modules_take_no_more_passes_than_one() -> None:
+    network, passes = nn.Sequential(*(Gate() for _ in range(20))), list[Tensor]()
+    network[0].register_forward_pre_hook(lambda _, args: passes.extend(args))
+    exposed, reasons = expose_pools(network, SIZE)
+    assert len(passes) == 2
+    assert not reasons
+    assert all(isinstance(gate.mean, nn.AdaptiveAvgPool2d) for gate in exposed)

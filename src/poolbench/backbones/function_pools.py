@@ -7,7 +7,8 @@ is; so a network need not be traceable as a whole.
 import itertools
 import operator
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -49,11 +50,11 @@ def expose_pools(network: nn.Module, image_shape: Sequence[int]) -> tuple[nn.Mod
     """
     reasons: dict[str, str] = {}
     called, reducing = _callers(network, image_shape)
+    inputs = _inputs_of(network, {**called, **reducing}, image_shape)
     # Those inside first, so that what is taken over by the outer one is rewritten already.
-    for name in sorted({**called, **reducing}, key=lambda name: -(name.count(".") + bool(name))):
-        module = network.get_submodule(name)
+    for name in sorted(inputs, key=lambda name: -(name.count(".") + bool(name))):
         try:
-            _rewrite(module, _inputs_of(network, module, image_shape), len(image_shape) - 1)
+            _rewrite(network.get_submodule(name), inputs.pop(name), len(image_shape) - 1)
         except Exception as error:  # torch.fx raises what the forward method makes of a stand-in
             if name in called:
                 first = str(error).strip().splitlines()[:1]
@@ -111,17 +112,23 @@ def _is_torchs(module: nn.Module) -> bool:
     return written.startswith(("torch.nn.", "poolbench.pooling"))
 
 
-def _inputs_of(network: nn.Module, module: nn.Module, image_shape: Sequence[int]) -> Inputs:
-    """Return what a module is given in the first call of a pass."""
-    found: list[Inputs] = []
-    hook = module.register_forward_pre_hook(
-        lambda _, args, kwargs: found.append(positional(module, args, kwargs)), with_kwargs=True
-    )
+def _inputs_of(network: nn.Module, names: Iterable[str], image_shape: Sequence[int]) -> dict[str, Inputs]:
+    """Return what modules are given in their first calls of a pass, by their names."""
+    found: dict[str, Inputs] = {}
+
+    def note(name: str, module: nn.Module, args: Inputs, kwargs: dict[str, Any]) -> None:
+        found.setdefault(name, positional(module, args, kwargs))
+
+    hooks = [
+        network.get_submodule(name).register_forward_pre_hook(partial(note, name), with_kwargs=True) for name in names
+    ]
     try:
-        pass_zeros(network, image_shape)
+        if hooks:
+            pass_zeros(network, image_shape)
     finally:
-        hook.remove()
-    return found[0]
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
 def _rewrite(module: nn.Module, inputs: Inputs, spatial: int) -> None:

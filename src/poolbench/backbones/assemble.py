@@ -142,12 +142,17 @@ def assemble(
         try:
             logits = trace(native.network, shape, name=native.name).out
         except ConfigurationError as error:
-            if not any(part.module is not own_head and give_map(native, part.module) for part in heads):
+            others = [part for part in heads if part.module is not own_head]
+            if not others:
                 raise
+            said = f"`{where}` ({type(others[0].module).__name__}) in the place of {native.anatomy.head!r}"
+            refused = type(error)(f"{said} ({type(own_head).__name__}): {error}")
+            if not give_map(native, others[0].module):
+                raise refused from error
             try:
                 logits = trace(native.network, shape, name=native.name).out
             except ConfigurationError:
-                raise error from None
+                raise refused from error
     wanted = (num_classes,) if output_shape is None else output_shape
     if logits != wanted:
         asked = f"{num_classes} logits for an image of {num_classes} classes"

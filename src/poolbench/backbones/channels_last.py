@@ -19,8 +19,8 @@ class ChannelsFirst(nn.Module):
 
 
 @torch.no_grad()
-def channels_are_last(head: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Whether a head takes the last of a map's dimensions for the channels.
+def takes_channels_last(head: nn.Module, shape: tuple[int, ...]) -> bool | None:
+    """Whether a head takes the last of a map's dimensions for the channels, None where trying it does not tell.
 
     It is tried: where the last dimension holds the channels, other values in its first place change that channel's
     features alone, and other values in the first place of the first dimension, a row, change those of all channels.
@@ -29,11 +29,11 @@ def channels_are_last(head: nn.Module, shape: tuple[int, ...]) -> bool:
         head: a network's own, of a map to features.
         shape: of its map, without the batch's dimension.
 
-    >>> channels_are_last(nn.AdaptiveAvgPool2d(1), (5, 7, 6))
-    False
+    >>> takes_channels_last(nn.AdaptiveAvgPool2d(1), (5, 7, 6)), takes_channels_last(nn.Flatten(), (5, 7, 6))
+    (False, None)
     """
     if len(shape) != 3:
-        return False
+        return None
     was = head.training
     x = torch.randn(1, *shape, generator=stream(0, "channels"))
     first, last = x.clone(), x.clone()
@@ -43,11 +43,12 @@ def channels_are_last(head: nn.Module, shape: tuple[int, ...]) -> bool:
         head.eval()
         of_first, of_last = ((head(other) != head(x)).flatten() for other in (first, last))
     except (RuntimeError, TypeError, ValueError):  # it takes no map by itself: nothing is known of it
-        return False
+        return None
     finally:
         head.train(was)
     count = of_first.numel()
-    return int(of_last.sum()) * shape[-1] == count and int(of_first.sum()) * shape[0] != count
+    first, last = int(of_first.sum()) * shape[0] == count, int(of_last.sum()) * shape[-1] == count
+    return last if first != last else None
 
 
 def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.backbones.anatomy import behind, first_linear
-from poolbench.backbones.channels_last import ChannelsFirst, channels_are_last, channels_first
+from poolbench.backbones.channels_last import ChannelsFirst, channels_first
 from poolbench.backbones.construct import MANY, Spec, construct, shown_arguments
 from poolbench.backbones.digest import Placed
 from poolbench.backbones.dimensions import CONVOLUTIONS, LINEAR_OR_CONVOLUTION, form_for, is_map
@@ -76,7 +76,7 @@ def fill_head(
             f"`{where}` ({spec[TARGET]}) must take the whole map to features (B, F); a window operator belongs into "
             "`pooling.downsample`"
         )
-    is_last = channels_are_last(own, call.into)
+    is_last = native.channels_last
     call = call._replace(into=channels_first(call.into)) if is_last else call
     channels, *map_size = call.into
     spec = form_for(spec, len(map_size), where=where, place=f"the head of {native.name}")
@@ -140,13 +140,19 @@ def give_map(native: Native, head: nn.Module) -> bool:
     Code behind it that says `x.squeeze(3)` or `x[..., 0, 0]` wants one.
     """
     part = native.anatomy.head
-    if part is None or native.network.get_submodule(part) is not head:
+    stands = None if part is None else native.network.get_submodule(part)
+    if isinstance(stands, nn.Sequential) and native.channels_last:
+        is_alone = len(stands) == 2 and stands[1] is head
+    else:
+        is_alone = stands is head
+    if part is None or stands is None or not is_alone:
         return False
     call = native.calls[part][0]
     if not is_map(call.out, native.spatial) or not is_map(call.into, native.spatial):
         return False
-    features = pass_zeros(head, call.into).shape[1]
-    native.replace(part, nn.Sequential(head, nn.Unflatten(1, (features, *[1] * (len(call.out) - 1)))))
+    features, one = pass_zeros(stands, call.into).shape[1], [1] * (len(call.out) - 1)
+    shape = (*one, features) if native.channels_last else (features, *one)
+    native.replace(part, nn.Sequential(stands, nn.Unflatten(1, shape)))
     return True
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from poolbench.backbones.anatomy import Calls, behind, first_linear, within
 from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS, is_map, places_of
 from poolbench.backbones.flow import WEIGHTED, Flow
-from poolbench.backbones.function_chains import MapMax1d, MapMax2d, MapMean1d, MapMean2d
+from poolbench.backbones.function_chains import MapMax1d, MapMax2d, MapMaxLast2d, MapMean1d, MapMean2d, MapMeanLast2d
 from poolbench.backbones.site import each
 from poolbench.backbones.subsample import ONE_DIMENSIONAL
 from poolbench.backbones.trace import shown_size
@@ -21,8 +21,10 @@ HEAD_NAMES = ("head", "avgpool", "global_pool")
 CLASSIFIER_NAMES = ("classifier", "fc")
 WHOLE = (
     nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, MapMean2d, MapMax2d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, MapMean1d, MapMax1d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, MapMean1d, MapMax1d, MapMeanLast2d, MapMaxLast2d,
 )  # fmt: skip
+# With one of these before it a mean is another one: that of powers, squares or exponentials.
+POWERS = ("pow", "square", "exp")
 DECLARE = (
     "make it a module of the network's and declare it, with the sites, as `self.anatomy = poolbench.backbones.Anatomy("
     "sites=(…), head='…', classifier='…')`"
@@ -61,7 +63,7 @@ def find_head(network: nn.Module, calls: Calls, flow: Flow, spatial: int) -> Hea
         if own:
             others[name] = f"it is not the head: it has {own:,} parameters of its own, which another head would drop"
     for name in _outermost([name for name in candidates if name not in others]):
-        why = _why_not(name, calls, flow, spatial)
+        why = _why_not(name, modules, calls, flow, spatial)
         if why:
             others[name] = why
         else:
@@ -75,10 +77,12 @@ def find_head(network: nn.Module, calls: Calls, flow: Flow, spatial: int) -> Hea
         if choice:
             return Head(_inmost(choice[-1], candidates, modules, calls, flow, spatial), "", others)
     for name in calls:
-        into = calls[name][0].into
-        flattens = type(modules[name]) is nn.Flatten and is_map(into, spatial)
-        if flattens and places_of(into, spatial) > 1 and not _why_not(name, calls, flow, spatial):
-            return Head(name, "", others)
+        into, out = calls[name][0]
+        flattens = type(modules[name]) is nn.Flatten and is_map(into, spatial) and places_of(into, spatial) > 1
+        if flattens and len(out) == 1 and not _why_not(name, modules, calls, flow, spatial):
+            others[name] = _why_not_taken(name, flow, out[0])
+            if not others[name]:
+                return Head(name, "", others)
     return Head(None, _why_none(network, others, flow), others)
 
 
@@ -110,8 +114,10 @@ def _inmost(
     """Return the pooling inside of a head that does more than that, such as to normalise: the rest stays."""
     for inner in candidates:
         inside = inner != name and within(inner, name) and calls[inner][0].into == calls[name][0].into
-        if inside and not _why_not(inner, calls, flow, spatial):
+        if inside and not _why_not(inner, modules, calls, flow, spatial):
             given, pooled = (_of_random_map(modules[part], calls[name][0].into) for part in (name, inner))
+            if pooled.shape[1] > given.shape[1]:
+                continue  # the rest pools further
             if given.shape != pooled.shape or not torch.allclose(given, pooled):
                 return inner
     return name
@@ -157,7 +163,17 @@ def _window(module: nn.Module) -> tuple[int, ...]:
     return each("kernel_size", size, 1 if isinstance(module, ONE_DIMENSIONAL) else 2)
 
 
-def _why_not(name: str, calls: Calls, flow: Flow, spatial: int) -> str:
+def _why_not_taken(name: str, flow: Flow, width: int) -> str:
+    """Return why what flattens the map is not the head: the first layer with weights behind it takes other features."""
+    way = flow.on_way()
+    behind = (flow.steps[at] for at in range(flow.spans[name][0].end, len(flow.steps)) if at in way)
+    first = next((step for step in behind if step.operation in WEIGHTED), None)
+    if first is None or first.into[-1:] == (width,):
+        return ""
+    return f"it is not the head: {first.module} takes {shown_size(first.into)}, not its {width} features"
+
+
+def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Flow, spatial: int) -> str:
     """Return why a module is not the head, "" for one that may be."""
     spans = flow.spans.get(name, [])
     if len(spans) > 1:
@@ -170,6 +186,14 @@ def _why_not(name: str, calls: Calls, flow: Flow, spatial: int) -> str:
             "it is not the head: its map reaches the logits on another way, too, as past a gate that scales it or "
             "through a second pooling"
         )
+    before = flow.given(name)
+    if isinstance(modules[name], MapMeanLast2d | MapMaxLast2d) and not all(flow.steps[at].last for at in before):
+        return "it is not the head: it pools no map (H, W, C)"
+    while len(before) == 1 and flow.steps[before[0]].operation not in WEIGHTED:
+        step = flow.steps[before[0]]
+        if step.operation in POWERS and flow.around(name, before[0]):
+            return f"it is not the head: with the {step.word} before it, it is a part of another pooling"
+        before = list(step.inputs)
     given = places_of(calls[name][0].out, spatial)
     for index in range(span.end, len(flow.steps)):
         step = flow.steps[index]

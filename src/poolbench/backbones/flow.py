@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from poolbench.backbones.axes import Axes, axes_of_images, follow, places
+from poolbench.backbones.axes import Axes, axes_of_images, channels_are_last, follow, places
 from poolbench.backbones.watch import watching_calls
 
 STEP = "_poolbench_step"
@@ -31,6 +31,7 @@ class Step:
         before: places of that map; 0 where they are not known.
         after: places of its output, likewise.
         kernel: places of a convolution's kernel.
+        last: whether its output is a map (H, W, C), its channels last.
     """
 
     operation: str
@@ -41,6 +42,7 @@ class Step:
     before: float = 0
     after: float = 0
     kernel: int = 1
+    last: bool = False
 
     @property
     def word(self) -> str:
@@ -86,6 +88,21 @@ class Flow:
         """Whether all that the output has of the images goes through what a module gives."""
         given = {step for span in self.spans.get(name, ()) for step in span.outputs}
         return bool(given & self.on_way()) and 0 not in self._before(self.outputs, without=given)
+
+    def given(self, name: str) -> list[int]:
+        """Return the steps outside of a module that its first call takes tensors from."""
+        span = self.spans[name][0]
+        return sorted({one for at in range(span.first, span.end) for one in self.steps[at].inputs if one < span.first})
+
+    def only(self, step: int) -> int | None:
+        """Return the step that takes what a step gives, where that is a single one."""
+        users = [index for index in range(step + 1, len(self.steps)) if step in self.steps[index].inputs]
+        return users[0] if len(users) == 1 else None
+
+    def around(self, name: str, step: int) -> bool:
+        """Whether a step is made by code that calls a module in its first call, be it through others."""
+        span = self.spans[name][0]
+        return any(s.first <= span.first and span.end <= s.end for s in self.spans.get(self.steps[step].module, ()))
 
     def is_first(self, name: str) -> bool:
         """Whether no layer with weights stands before a module."""
@@ -186,6 +203,8 @@ class _Recorder(TorchDispatchMode):
         if not inputs or not made:
             return
         operation = func.overloadpacket.__name__.rstrip("_")
+        if operation == "mul" and len(given) == 2 and given[0] is given[1]:
+            operation = "square"
         names = [argument.name for argument in func._schema.arguments]
         arguments = {**dict(zip(names, args, strict=False)), **kwargs}
         known = [(tuple(tensor.shape), self._axes_of(tensor)) for tensor in given]
@@ -198,6 +217,7 @@ class _Recorder(TorchDispatchMode):
             step = Step(
                 operation, self.stack[-1][0] if self.stack else "", inputs, tuple(largest[1][1:]),
                 tuple(made[int(after[1])].shape[1:]), largest[0], after[0], kernel,
+                axes is not None and channels_are_last(axes),
             )  # fmt: skip
             index = len(self.flow.steps)
             self.flow.steps.append(step)

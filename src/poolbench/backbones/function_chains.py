@@ -3,7 +3,7 @@
 What a chain of steps computes is seen by trying it: on random maps it gives what the mean or the maximum gives.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -32,6 +32,22 @@ class MapMax2d(nn.Module):
         return x_BCHW.amax((2, 3))
 
 
+class MapMeanLast2d(nn.Module):
+    """The mean of each channel over a whole map whose channels come last: (B, H, W, C) → (B, C)."""
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        """Average the map."""
+        return x_BHWC.mean((1, 2))
+
+
+class MapMaxLast2d(nn.Module):
+    """The largest value of each channel in a whole map whose channels come last: (B, H, W, C) → (B, C)."""
+
+    def forward(self, x_BHWC: Tensor) -> Tensor:
+        """Take the maximum of the map."""
+        return x_BHWC.amax((1, 2))
+
+
 class MapMean1d(nn.Module):
     """The mean of each channel over a whole sequence, as x.mean(2) gives it: (B, C, L) → (B, C)."""
 
@@ -58,17 +74,16 @@ MAXIMA: dict[int, tuple[type[nn.Module], type[nn.Module]]] = {
 
 
 def whole_map_chains(
-    module: nn.Module, graph: fx.Graph, inputs: Callable[[], tuple[Any, ...]], spatial: int
+    module: nn.Module, graph: fx.Graph, values: Mapping[fx.Node, Any], spatial: int
 ) -> Iterator[tuple[list[fx.Node], nn.Module]]:
     """Yield what computes the mean or the maximum of a whole map: its nodes, the map's first, and a module for them.
 
     Args:
         module: whose forward method it is.
         graph: that method, as torch.fx follows it.
-        inputs: gives what the method is called with.
+        values: what each node gives.
         spatial: in how many dimensions the network's maps extend.
     """
-    values = _values(module, graph, inputs())
     done: set[fx.Node] = set()
     for end in list(graph.nodes):
         value = values.get(end)
@@ -77,51 +92,41 @@ def whole_map_chains(
         keeps = _is_one_place(value, spatial)
         if value.ndim != 2 and not keeps:
             continue
-        chain = _chain(end, values, spatial)
-        if chain is None or any(node in done for node in chain):
-            continue
-        source = chain[0]
-        pool = _pool_of(module, graph, values, source, end, keeps=keeps)
-        if pool is not None:
-            done.update(chain[1:])
-            yield chain, pool
-
-
-def _values(module: nn.Module, graph: fx.Graph, inputs: tuple[Any, ...]) -> dict[fx.Node, Any]:
-    """Return what each node gives."""
-    interpreter = fx.Interpreter(module, garbage_collect_values=False, graph=graph)
-    was = module.training
-    try:
-        with torch.no_grad():
-            module.eval()
-            interpreter.run(*inputs)
-    finally:
-        module.train(was)
-    return interpreter.env
+        chains = [chain for chain in _chains(end, values, spatial) if not done.intersection(chain)]
+        # The map may be turned on the way, as in `x.permute(0, 2, 3, 1).mean((1, 2))`; else its channels may come last.
+        tries = [(chain, False) for chain in chains] + [(chain, True) for chain in chains[:1] if spatial == 2 != keeps]
+        for chain, last in tries:
+            pool = _pool_of(module, graph, values, chain[0], end, keeps=keeps, last=last)
+            if pool is not None:
+                done.update(chain[1:])
+                yield chain, pool
+                break
 
 
 def _is_one_place(value: Tensor, spatial: int) -> bool:
     return value.ndim == spatial + 2 and set(value.shape[2:]) == {1}
 
 
-def _chain(end: fx.Node, values: Mapping[fx.Node, Any], spatial: int) -> list[fx.Node] | None:
-    """Return the nodes from a map (B, C, H, W) or (B, C, L) to `end`, each made of the one before it and of sizes."""
+def _chains(end: fx.Node, values: Mapping[fx.Node, Any], spatial: int) -> Iterator[list[fx.Node]]:
+    """Yield the nodes from each map (B, C, H, W) or (B, C, L) before `end`, the nearest first, to `end`.
+
+    Each is made of the one before it and of sizes.
+    """
     chain = [end]
-    while True:
-        node = chain[0]
-        if node.op not in ("call_function", "call_method"):
-            return None
-        tensors = [one for one in node.all_input_nodes if _holds_tensor(values.get(one))]
+    while chain[0].op in ("call_function", "call_method"):
+        tensors = [one for one in chain[0].all_input_nodes if _holds_tensor(values.get(one))]
         if len(tensors) != 1:
-            return None
-        chain.insert(0, tensors[0])
+            return
+        chain = [tensors[0], *chain]
         value = values[tensors[0]]
-        if not isinstance(value, Tensor) or value.ndim != spatial + 2:
-            continue
-        if not _is_one_place(value, spatial):
-            return chain
-        if tensors[0].op not in ("call_function", "call_method"):
-            return chain  # the network's map is as small as that
+        # A map of one place is what the network's map is only where no call has made it one.
+        is_called = tensors[0].op in ("call_function", "call_method")
+        if (
+            isinstance(value, Tensor)
+            and value.ndim == spatial + 2
+            and not (_is_one_place(value, spatial) and is_called)
+        ):
+            yield chain
 
 
 def _holds_tensor(value: Any) -> bool:
@@ -129,20 +134,36 @@ def _holds_tensor(value: Any) -> bool:
 
 
 def _pool_of(
-    module: nn.Module, graph: fx.Graph, values: Mapping[fx.Node, Any], source: fx.Node, end: fx.Node, *, keeps: bool
+    module: nn.Module,
+    graph: fx.Graph,
+    values: Mapping[fx.Node, Any],
+    source: fx.Node,
+    end: fx.Node,
+    *,
+    keeps: bool,
+    last: bool,
 ) -> nn.Module | None:
-    """Return the module that gives what `end` gives of the map of `source`, None where it is neither."""
+    """Return the module that gives what `end` gives of the map of `source`, None where it is neither.
+
+    `last` says that the map's channels are to be its last dimension.
+    """
     shape = tuple(values[source].shape)
     spatial = len(shape) - 2
-    sides = shape[2:] if set(shape[2:]) != {1} else LEAST[-spatial:]
-    x = torch.randn(*shape[:2], *sides, generator=stream(0, "chain"))
+    kinds: tuple[tuple[type[nn.Module], type[nn.Module]], ...]
+    if last:
+        sides, kinds = shape[1:3], ((MapMeanLast2d, MapMeanLast2d), (MapMaxLast2d, MapMaxLast2d))
+    else:
+        sides, kinds = shape[2:], (MEANS[spatial], MAXIMA[spatial])
+    if set(sides) == {1}:
+        sides = LEAST[-spatial:]
+    x = torch.randn(*((shape[0], *sides, shape[3]) if last else (*shape[:2], *sides)), generator=stream(0, "chain"))
     x = x.to(values[source].dtype)
     try:
         found = _run(module, graph, values, source, end, x)
     except Exception:  # whatever the chain makes of another map
         return None
-    places = x.flatten(2)
-    for expected, (plain, kept) in ((places.mean(2), MEANS[spatial]), (places.amax(2), MAXIMA[spatial])):
+    places = x.flatten(1, 2).transpose(1, 2) if last else x.flatten(2)
+    for expected, (plain, kept) in zip((places.mean(2), places.amax(2)), kinds, strict=True):
         given = found.flatten(1) if keeps else found
         if given.shape == expected.shape and torch.allclose(given, expected, rtol=1e-4, atol=1e-6):
             return kept(1) if keeps else plain()

@@ -5,8 +5,9 @@ is; so a network need not be traceable as a whole.
 """
 
 import itertools
+import operator
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -16,7 +17,8 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from poolbench.backbones.flow import following
-from poolbench.backbones.function_chains import MAXIMA, MEANS, whole_map_chains
+from poolbench.backbones.function_chains import MAXIMA, MEANS, MapMaxLast2d, MapMeanLast2d, whole_map_chains
+from poolbench.backbones.function_graph import Inputs, graphs_of, positional, values_of
 from poolbench.backbones.trace import pass_zeros
 from poolbench.backbones.watch import watching_calls
 
@@ -48,11 +50,11 @@ def expose_pools(network: nn.Module, image_shape: Sequence[int]) -> tuple[nn.Mod
     """
     reasons: dict[str, str] = {}
     called, reducing = _callers(network, image_shape)
+    inputs = _inputs_of(network, {**called, **reducing}, image_shape)
     # Those inside first, so that what is taken over by the outer one is rewritten already.
-    for name in sorted({**called, **reducing}, key=lambda name: -(name.count(".") + bool(name))):
-        module = network.get_submodule(name)
+    for name in sorted(inputs, key=lambda name: -(name.count(".") + bool(name))):
         try:
-            _rewrite(module, partial(_inputs_of, network, module, image_shape), len(image_shape) - 1)
+            _rewrite(network.get_submodule(name), inputs.pop(name), len(image_shape) - 1)
         except Exception as error:  # torch.fx raises what the forward method makes of a stand-in
             if name in called:
                 first = str(error).strip().splitlines()[:1]
@@ -104,75 +106,96 @@ def _callers(network: nn.Module, image_shape: Sequence[int]) -> tuple[dict[str, 
 
 def _is_torchs(module: nn.Module) -> bool:
     """Whether a module computes by code of torch's or of an operator: it is a pooling itself."""
-    written = getattr(type(module).forward, "__module__", "")
-    return isinstance(module, torch.jit.ScriptModule) or written.startswith(("torch.nn.", "poolbench.pooling"))
-
-
-def _inputs_of(network: nn.Module, module: nn.Module, image_shape: Sequence[int]) -> tuple[Any, ...]:
-    """Return what a module is given in the first call of a pass."""
-    found: list[tuple[Any, ...]] = []
-    hook = module.register_forward_pre_hook(lambda _, args: found.append(args))
-    try:
-        pass_zeros(network, image_shape)
-    finally:
-        hook.remove()
-    return found[0]
-
-
-class _Tracer(fx.Tracer):
-    """Follows one forward method, into nothing that it calls."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+    if isinstance(module, torch.jit.ScriptModule):
         return True
+    written = getattr(type(module).forward, "__module__", None) or ""
+    return written.startswith(("torch.nn.", "poolbench.pooling"))
 
 
-def _rewrite(module: nn.Module, inputs: Callable[[], tuple[Any, ...]], spatial: int) -> None:
-    """Exchange the forward method of a module for one in which its calls of poolings are calls of modules."""
-    graphs = {mode: _graph(module, mode) for mode in (True, False)}
-    if str(graphs[True]) != str(graphs[False]):
-        raise RuntimeError("it does something else in training than in evaluation")
-    graph = graphs[module.training]
+def _inputs_of(network: nn.Module, names: Iterable[str], image_shape: Sequence[int]) -> dict[str, Inputs]:
+    """Return what modules are given in their first calls of a pass, by their names."""
+    found: dict[str, Inputs] = {}
+
+    def note(name: str, module: nn.Module, args: Inputs, kwargs: dict[str, Any]) -> None:
+        found.setdefault(name, positional(module, args, kwargs))
+
+    hooks = [
+        network.get_submodule(name).register_forward_pre_hook(partial(note, name), with_kwargs=True) for name in names
+    ]
+    try:
+        if hooks:
+            pass_zeros(network, image_shape)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _rewrite(module: nn.Module, inputs: Inputs, spatial: int) -> None:
+    """Exchange the forward method of a module for one in which its calls of poolings are calls of modules.
+
+    A method that does something else in training than in evaluation, such as to drop out, is exchanged for two.
+    """
+    graphs = graphs_of(module, inputs)
+    alike = str(graphs[True]) == str(graphs[False])
+    own = dict(module._modules)
+    try:
+        made = _exchange(module, graphs[False], inputs, spatial)
+        if not alike:
+            module._modules.clear()
+            module._modules.update(own)
+            if str(_exchange(module, graphs[True], inputs, spatial)) != str(made):
+                raise RuntimeError("it pools otherwise in training than in evaluation")
+    except Exception:
+        module._modules.clear()
+        module._modules.update(own)
+        raise
+    if made:
+        # Only the functions are taken from torch.fx: another class would lose methods and hooks of the module's own.
+        kind = type(module).__name__
+        forward, training = (type(fx.GraphModule(module, graphs[mode], kind)).forward for mode in (False, True))
+        module.forward = types.MethodType(forward if alike else _by_mode(forward, training), module)
+
+
+def _by_mode(evaluation: Callable[..., Any], training: Callable[..., Any]) -> Callable[..., Any]:
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return (training if self.training else evaluation)(self, *args, **kwargs)
+
+    return forward
+
+
+def _exchange(module: nn.Module, graph: fx.Graph, inputs: Inputs, spatial: int) -> dict[str, nn.Module]:
+    """Let modules stand for the poolings of a graph, register them and return them by name."""
     taken = {name for name, _ in itertools.chain(module.named_children(), module.named_parameters(recurse=False))}
+    values = values_of(module, graph, inputs)
     made: dict[str, nn.Module] = {}
 
     def put(node: fx.Node, pool: nn.Module, source: fx.Node) -> None:
         """Let a module stand for a node."""
         name = next(n for n in _numbered(_word(node)) if n not in taken and not hasattr(module, n))
         taken.add(name)
-        made[name] = pool
+        made[name] = pool.train(module.training)
+        module.add_module(name, pool)
         with graph.inserting_after(node):
             call = graph.call_module(name, (source,))
+        values[call] = values[node]
         node.replace_all_uses_with(call)
         graph.erase_node(node)
 
+    for node in reversed(graph.nodes):  # as of the indices in `values, indices = x.max(-1)`
+        if node.target is operator.getitem and not node.users:
+            graph.erase_node(node)
     for node in list(graph.nodes):
-        pool = _module_for(node, spatial)
+        pool = _module_for(node, values, spatial)
         if pool is not None:
             put(node, pool, _bound(node)["input"])
-    for name, pool in made.items():
-        module.add_module(name, pool.train(module.training))
-    before = set(made)
-    for chain, pool in whole_map_chains(module, graph, inputs, spatial):
+    for chain, pool in whole_map_chains(module, graph, values, spatial):
         put(chain[-1], pool, chain[0])
         for node in reversed(chain[1:-1]):
             if not node.users:
                 graph.erase_node(node)
-    if not made:
-        return
-    for name in made.keys() - before:
-        module.add_module(name, made[name].train(module.training))
     graph.lint()
-    # Only the function is taken from torch.fx: another class would lose methods and hooks of the module's own.
-    forward = type(fx.GraphModule(module, graph, type(module).__name__)).forward
-    module.forward = types.MethodType(forward, module)
-
-
-def _graph(module: nn.Module, training: bool) -> fx.Graph:
-    was, module.training = module.training, training
-    try:
-        return _Tracer().trace(module)
-    finally:
-        module.training = was
+    return made
 
 
 def _numbered(word: str) -> Any:
@@ -183,17 +206,19 @@ def _word(node: fx.Node) -> str:
     return str(node.target if node.op == "call_method" else getattr(node.target, "__name__", node.target)).strip("_")
 
 
-def _module_for(node: fx.Node, spatial: int) -> nn.Module | None:
+def _module_for(node: fx.Node, values: Mapping[fx.Node, Any], spatial: int) -> nn.Module | None:
     """Return the module that does what a call does, None where it is no pooling of a whole map or by windows."""
     if node.op not in ("call_function", "call_method"):
         return None
     kind = node.target if node.op == "call_method" else _NAMES.get(cast(Callable[..., Any], node.target))
     bound = _bound(node)
-    known = {key: value for key, value in bound.items() if key != "input"}
-    if not isinstance(bound.get("input"), fx.Node) or any(isinstance(v, fx.Node) for v in known.values()):
+    known, given = {key: value for key, value in bound.items() if key != "input"}, bound.get("input")
+    if not isinstance(given, fx.Node) or len(node.all_input_nodes) > 1:
         return None
     if kind in ("mean", "amax"):
-        return _whole(str(kind), known, spatial)
+        value = values[given]
+        is_map = isinstance(value, Tensor) and value.ndim == spatial + 2
+        return _whole(str(kind), known, spatial) if is_map else None
     if known.pop("return_indices", False):
         return None
     return _MODULES[kind](**known) if kind in _MODULES else None
@@ -205,10 +230,13 @@ def _whole(kind: str, arguments: Mapping[str, Any], spatial: int) -> nn.Module |
     dims = [dim] if isinstance(dim, int) and not isinstance(dim, bool) else dim
     if not isinstance(dims, list | tuple) or not all(isinstance(d, int) for d in dims) or arguments.get("dtype"):
         return None
-    if sorted(d % (spatial + 2) for d in dims) != list(range(2, spatial + 2)):
+    over, keeps = sorted(d % (spatial + 2) for d in dims), arguments.get("keepdim", False)
+    if over == [1, 2] and spatial == 2 and not keeps:
+        return (MapMeanLast2d if kind == "mean" else MapMaxLast2d)()
+    if over != list(range(2, spatial + 2)):
         return None
     plain, kept = (MEANS if kind == "mean" else MAXIMA)[spatial]
-    return kept(1) if arguments.get("keepdim", False) else plain()
+    return kept(1) if keeps else plain()
 
 
 _MODULES: dict[Any, type[nn.Module]] = {

@@ -17,6 +17,7 @@ PATCHES = "it cuts the image into patches: a pooling in the place of its stride 
 OWN_CODE = "it makes the map smaller in the network's own code: no module stands there that an operator could replace"
 OTHER_KIND = "it makes the map smaller, but is no max or average pooling, strided convolution or Subsample2d"
 SCRIPT = "it is TorchScript, of which no module can be exchanged"
+BY_NAME = "it is given its map by name: no operator is"
 BORDER = "it makes the map smaller by no stride, but because it is not padded"
 JOINED = "what it makes of the map comes together with a larger map again, as with a gate, a norm or a token"
 
@@ -96,7 +97,8 @@ def left_alone(
             explained.add(step.module)
             row = Left(part, type(own).__name__, step.into, step.out, why)
         else:
-            row = _of_module(own, step.module, calls, JOINED if joined else _why(own), step)
+            why = JOINED if joined else _why(own, is_called=step.module in calls)
+            row = _of_module(own, step.module, calls, why, step)
         if row not in found:
             found.append(row)
     for part, why in unreadable.items():
@@ -144,12 +146,17 @@ def _of_module(module: nn.Module, part: str, calls: Calls, why: str, step: Step 
     return Left(part, kind, tuple(into), tuple(out), why)
 
 
-def _why(module: nn.Module) -> str:
-    """Return why a module without parts of its own that makes a map smaller is left alone."""
+def _why(module: nn.Module, *, is_called: bool) -> str:
+    """Return why a module without parts of its own that makes a map smaller is left alone.
+
+    `is_called` says whether it was seen to take a tensor, in its place, and to give one.
+    """
     if isinstance(module, CONVOLUTIONS) and max(module.stride) == 1:
         return BORDER
     is_window = isinstance(module, WINDOWS) and not isinstance(module, ONE_DIMENSIONAL)
-    return (why_no_site(module) if is_window else "") or OTHER_KIND
+    why = why_no_site(module) if is_window else ""
+    is_known = isinstance(module, (*WINDOWS, *CONVOLUTIONS, *WHOLE)) and not getattr(module, "return_indices", False)
+    return why or (BY_NAME if is_known and not is_called else OTHER_KIND)
 
 
 def _merged(flow: Flow, end: int) -> dict[int, Step]:

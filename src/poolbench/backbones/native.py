@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from poolbench.backbones.anatomy import Anatomy, declared_anatomy
+from poolbench.backbones.channels_last import takes_channels_last
 from poolbench.backbones.construct import NAME, Spec, construct
 from poolbench.backbones.discover import discover
 from poolbench.backbones.flow import Flow, following
@@ -36,6 +37,7 @@ class Native:
         why_no_head: what is said where there is none to exchange.
         weights: where trained weights came from, None where there are none.
         spatial: in how many dimensions its examples extend: 2 for images, 1 for sequences.
+        channels_last: whether the map that the head is given is (H, W, C).
     """
 
     network: nn.Module
@@ -46,6 +48,7 @@ class Native:
     why_no_head: str = ""
     weights: StartingWeights | None = None
     spatial: int = 2
+    channels_last: bool = False
 
     @classmethod
     def of(
@@ -106,7 +109,8 @@ class Native:
             unreadable=reasons,
             spatial=len(image_size),
         )
-        return cls(network, name, anatomy, calls, left, why_no_head, weights, len(image_size))
+        is_last = _is_given_channels_last(network, anatomy.head, calls, flow)
+        return cls(network, name, anatomy, calls, left, why_no_head, weights, len(image_size), is_last)
 
     def replace(self, part: str, module: nn.Module) -> None:
         """Put `module` in the place of `part`, under every name that the network has for it."""
@@ -121,6 +125,15 @@ def _passed(network: nn.Module, shape: tuple[int, ...], name: str) -> tuple[Mapp
     with following(network) as flow:
         calls = trace(network, shape, name=name).calls
     return calls, flow
+
+
+def _is_given_channels_last(network: nn.Module, head: str | None, calls: Mapping[str, list[Call]], flow: Flow) -> bool:
+    """Whether a head takes maps (H, W, C): as is seen by trying it, or else by what it is given."""
+    if head is None:
+        return False
+    tried = takes_channels_last(network.get_submodule(head), calls[head][0].into)
+    given = flow.given(head) if head in flow.spans else []
+    return bool(given) and all(flow.steps[at].last for at in given) if tried is None else tried
 
 
 def _check(anatomy: Anatomy, network: nn.Module, name: str) -> None:

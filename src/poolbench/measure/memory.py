@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from poolbench.errors import ConfigurationError
+
 
 @dataclass(frozen=True)
 class StepMemory:
@@ -93,6 +95,11 @@ def step_memory(network: nn.Module, images: Tensor) -> StepMemory:
     with tracker:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             output = network(images)
+        if not isinstance(output, Tensor):
+            raise ConfigurationError(
+                f"the network must give a tensor of logits (B, num_classes) in training as in evaluation, got "
+                f"{type(output).__name__}: have it leave out what it gives beside them, such as auxiliary logits"
+            )
         kept = _bytes_by_storage(saved)
         if output.requires_grad:  # else nothing is learned, and there is no backward pass
             output.sum().backward()

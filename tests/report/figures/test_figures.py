@@ -299,6 +299,17 @@ class TestFront:
         assert line.get_drawstyle() == "steps-post"
 
     @pytest.mark.usefixtures("styled")
+    def test_costs_far_apart_stand_on_a_logarithmic_axis_within_its_limits(self, results: Any) -> None:
+        for name, parameters in (("max", 10_000), ("gap", 1_000_000)):
+            results.add(name, cost={"parameters": parameters})
+        figure = tradeoff.draw(content(results))
+        assert figure is not None
+        axes = figure.axes[0]
+        assert axes.get_xscale() == "log"
+        low, high = axes.get_xlim()
+        assert low < 0.01 < 1 < high
+
+    @pytest.mark.usefixtures("styled")
     def test_peak_where_what_is_kept_is_not_known(self, results: Any) -> None:
         for name in ("max", "avg"):
             results.add(name, cost={"peak_bytes": 3 * 2**20})

@@ -16,8 +16,10 @@ from rich.text import Text
 from poolbench.report.content import Content
 from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import asides
+from poolbench.report.text.units import written_row
 from poolbench.report.text.values import FLAGGED, SMALL
 from poolbench.report.text.views import UNLIKE, View
+from poolbench.score import LOWER
 
 # In a pipe or a log there is no width to ask for.
 LOG_WIDTH = 100
@@ -110,6 +112,9 @@ def legend(content: Content) -> list[str]:
     """Return how the tables are to be read, in five lines of 80 characters (a rule of looks takes one more)."""
     compared = any(view.against for view in content.views)
     lines = ["n: seeds; ±: half of a 95 % interval" + ", at Δ of the one that decides (Holm)." * compared]
+    errors = dict.fromkeys(written_row(row).score.words for row in content.rows.values() if row["better"] == LOWER)
+    if errors:
+        lines.append(f"Lower is better in {' and '.join(errors)}" + ", and a Δ below 0." * compared)
     if content.rule:
         lines.append(content.rule)
     marks = {

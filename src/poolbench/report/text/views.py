@@ -176,9 +176,13 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
 
 
 def _seeds_text(row: Mapping[str, Any]) -> str:
-    """Return the seeds of an arm, and how many of them are paired where not all are."""
+    """Return the seeds of an arm, and how many of them count in the verdict where not all do."""
     n, paired = row["n_seeds"], row["n_paired"]
-    return f"{count_text(n)} ({int(paired)} paired)" if given(paired) and paired != n else count_text(n)
+    if not given(paired) or paired == n:
+        return count_text(n)
+    if given(row.get("look_seeds")) and row["look_seeds"] < n:
+        return f"{count_text(n)} (look at {int(row['look_seeds'])})"
+    return f"{count_text(n)} ({int(paired)} paired)"
 
 
 def _notes(row: Mapping[str, Any], unlike: bool) -> tuple[str, ...]:

@@ -1,0 +1,169 @@
+"""One forward method as graphs of torch.fx, in evaluation and in training, or why it cannot be such a graph."""
+
+import inspect
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+Inputs = tuple[Any, ...]
+# What torch.fx calls tensors that a method makes, and keeps on the module for the graph.
+CONSTANT = "_tensor_constant"
+
+
+def graphs_of(module: nn.Module, inputs: Inputs) -> dict[bool, fx.Graph]:
+    """Return what a module's forward method does, in evaluation (False) and in training (True).
+
+    Args:
+        module: left as it is.
+        inputs: what the method is called with.
+
+    Raises:
+        Exception: whatever the method makes of a stand-in; `RuntimeError` where a graph would drop what it does: keep a
+            random number, forget an attribute that it sets, or leave a block without gradients or under autocast.
+    """
+    before, drawn = _attributes(module), _drawn()
+    try:
+        graphs = {training: _graph(module, inputs, training) for training in (False, True)}
+    finally:
+        changed = _restored(module, before)
+    draws = _drawn() != drawn
+    if changed or draws:
+        for key in [key for key in vars(module) if key not in before]:
+            delattr(module, key)
+        raise RuntimeError(
+            f"it sets {', '.join(changed)} of its module" if changed else "it draws random numbers by no layer"
+        )
+    return graphs
+
+
+def values_of(module: nn.Module, graph: fx.Graph, inputs: Inputs, end: fx.Node | None = None) -> dict[fx.Node, Any]:
+    """Return what each node gives in evaluation mode, up to `end`; the graph may be an unfinished one."""
+    interpreter = fx.Interpreter(module, garbage_collect_values=False, graph=graph)
+    interpreter.args_iter = iter(inputs)
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            module.eval()
+            for node in graph.nodes:
+                interpreter.env[node] = interpreter.run_node(node)
+                if node is end:
+                    break
+    finally:
+        for part, training in modes:
+            part.training = training
+    return interpreter.env
+
+
+def positional(module: nn.Module, args: Inputs, kwargs: dict[str, Any]) -> Inputs:
+    """Return the arguments of a call in the order of the forward method's parameters."""
+    return tuple(inspect.signature(module.forward).bind(*args, **kwargs).args) if kwargs else args
+
+
+class _Unsized(fx.Proxy):
+    """A stand-in without a length: what takes its items one by one asks for a length first, and can do without."""
+
+    def __len__(self) -> int:
+        raise TypeError("a stand-in has no length")
+
+    def __getattr__(self, k: str) -> fx.proxy.Attribute:
+        return _UnsizedAttribute(self, k)
+
+
+class _UnsizedAttribute(_Unsized, fx.proxy.Attribute):
+    """An attribute of one, such as its shape."""
+
+
+class _Tracer(fx.Tracer):
+    """Follows one forward method, and into nothing that it calls but modules that it makes itself."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__()
+        self.inputs, self.surroundings, self.parts = inputs, _surroundings(), set[int]()
+        self.looks = False
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
+        self.parts = {id(part) for part in root.modules()}
+        return super().trace(root, concrete_args)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return True
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        follows = id(m) in self.parts and not self.looks
+        return super().call_module(m, forward, args, kwargs) if follows else forward(*args, **kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        return attr_val if self.looks else super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Unsized(node, self)
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        if _surroundings() != self.surroundings:
+            raise RuntimeError("part of it runs without gradients, under autocast or recomputed")
+        return super().create_node(*args, **kwargs)
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        """Yield the items of sizes or a tuple, whose number is no matter of the input's values."""
+        self.looks = True
+        try:
+            value = values_of(self.root, self.graph, self.inputs, obj.node)[obj.node]
+        finally:
+            self.looks = False
+        if not isinstance(value, tuple | list):
+            return super().iter(obj)
+        of: Any = obj
+        return (of[index] for index in range(len(value)))
+
+
+def _graph(module: nn.Module, inputs: Inputs, training: bool) -> fx.Graph:
+    was, module.training = module.training, training
+    try:
+        return _Tracer(inputs).trace(module)
+    finally:
+        module.training = was
+
+
+def _surroundings() -> tuple[bool, ...]:
+    """Return what blocks around an operation change of it."""
+    autocast = (torch.is_autocast_enabled(device) for device in ("cpu", "cuda"))
+    recomputes = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+    return (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), *autocast, recomputes)
+
+
+def _drawn() -> tuple[bytes, ...]:
+    """Return the states of the generators that code may draw from."""
+    states = (torch.get_rng_state().numpy().tobytes(), random.getstate(), np.random.get_state(legacy=False))
+    return tuple(state if isinstance(state, bytes) else repr(state).encode() for state in states)
+
+
+def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """Return a module's attributes, with what lists and dictionaries hold."""
+    return {
+        key: (value, list(value) if isinstance(value, list) else dict(value) if isinstance(value, dict) else None)
+        for key, value in vars(module).items()
+    }
+
+
+def _restored(module: nn.Module, before: dict[str, tuple[Any, Any]]) -> list[str]:
+    """Give a module its attributes of before again; return which had changed."""
+    own, changed = vars(module), []
+    for key in [key for key in own if key not in before and not key.startswith(CONSTANT)]:
+        changed.append(key)
+        del own[key]
+    for key, (value, held) in before.items():
+        if own.get(key) is not value:
+            changed.append(key)
+            own[key] = value
+        if isinstance(value, list) and [id(one) for one in value] != [id(one) for one in held]:
+            changed.append(key)
+            value[:] = held
+        elif isinstance(value, dict) and {k: id(v) for k, v in value.items()} != {k: id(v) for k, v in held.items()}:
+            changed.append(key)
+            value.clear()
+            value.update(held)
+    return changed

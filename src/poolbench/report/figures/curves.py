@@ -14,6 +14,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from poolbench.record import epoch_rows
 from poolbench.report.content import Content
 from poolbench.report.figures.marks import mark_handle
 from poolbench.report.figures.panels import (
@@ -56,7 +57,7 @@ def draw(content: Content) -> Figure | None:
     """Return the figure; None where no finished record tells of two epochs or more."""
     found = []
     for block in content.blocks:
-        arms = [arm for arm in block.arms if any(len(_history(record)) > 1 for record in _records(arm))]
+        arms = [arm for arm in block.arms if any(len(epoch_rows(record)) > 1 for record in _records(arm))]
         if arms:
             found.append((block, arms))
     if not found:
@@ -105,17 +106,12 @@ def by_epoch(records: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     >>> by_epoch([{"history": [{"epoch": 0, "val_accuracy": 0.5}]}, {"history": []}], "val_accuracy").tolist()
     [[0.5], [nan]]
     """
-    histories = [_history(record) for record in records]
+    histories = [epoch_rows(record) for record in records]
     found = np.full((len(records), max(map(len, histories), default=0)), np.nan)
     for row, history in enumerate(histories):
         for place, point in enumerate(history):
             found[row, place] = number(point.get(name))
     return found
-
-
-def _history(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = record.get("history")
-    return [point for point in found if isinstance(point, Mapping)] if isinstance(found, list) else []
 
 
 def _records(arm: Arm) -> list[Mapping[str, Any]]:

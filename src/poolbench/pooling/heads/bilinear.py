@@ -24,7 +24,8 @@ def signed_root(x: Tensor) -> Tensor:
 class BilinearPool2d(HeadPool2d):
     """The mean over the map's places of all products of two channels: Σ_i x_i x_iᵀ / n, flattened.
 
-    Then each number's signed square root, then the whole divided by its length, as in the source.
+    Then each number's signed square root, then the whole divided by its length, as in the source. In float32 the
+    products have room for values up to 10¹⁸.
 
     Args:
         signed_sqrt: whether to take sign(z)·√|z| of each number.

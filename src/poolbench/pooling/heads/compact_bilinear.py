@@ -31,7 +31,7 @@ class CompactBilinearPool2d(BilinearPool2d):
     Source: Gao, Beijbom, Zhang and Darrell, Compact Bilinear Pooling (2016), algorithm 2. There each place is sketched
     and convolved by Fourier transforms; here the products are summed over the places first, which gives the same
     numbers, needs no complex ones, and takes C² numbers of memory for an image. The source takes the sum over places,
-    see `BilinearPool2d`.
+    see `BilinearPool2d`, as for how large values may be.
 
     >>> CompactBilinearPool2d(channels=4, features=8)(torch.ones(2, 4, 3, 3)).shape
     torch.Size([2, 8])

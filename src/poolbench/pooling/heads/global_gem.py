@@ -37,8 +37,8 @@ class GlobalGeMPool2d(HeadPool2d):
     Source: Radenović, Tolias and Chum, Fine-tuning CNN Image Retrieval with No Human Annotation (2018), equation 3;
     start 3 and ε = 1e-6 by the authors' code. By groups it is Ko et al., Group Generalized Mean Pooling for Vision
     Transformer (2022), whose abstract was read, there over a transformer's tokens. Values are divided by the map's
-    largest before they are raised, which changes no result and cannot overflow. A kernel takes the means of windows;
-    the mean of these is the map's.
+    largest before they are raised, which changes no result and cannot overflow. In float32 the gradient is finite where
+    n times a channel's largest value is. A kernel takes the means of windows; the mean of these is the map's.
 
     >>> GlobalGeMPool2d(p=2.0)(torch.tensor([[[[1.0, 7.0], [1.0, 7.0]]]])).tolist()  # √((1 + 49 + 1 + 49) / 4)
     [[5.0]]

@@ -18,7 +18,8 @@ class StatisticsPool2d(HeadPool2d):
     learned weights, the same for all channels: a = softmax_i(v·ReLU(W x_i + b)), W with `hidden` rows. v starts at 0,
     which is 1/n for each place.
 
-    Where all values of a channel are equal σ is 0; its gradient is taken to be 0 there, too.
+    Where all values of a channel are equal σ is 0; its gradient is taken to be 0 there, too. In float32 results and
+    gradients are finite where n times a channel's largest size is.
 
     Args:
         attentive: whether places have learned weights.

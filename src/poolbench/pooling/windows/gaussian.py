@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels import operator as kernels
-from poolbench.kernels.graph import Value, Window, sqrt, sum_of, where
+from poolbench.kernels.graph import Value, Window, sqrt, sum_of, where, with_gradient_of
 from poolbench.kernels.plain import pool_plain
 from poolbench.kernels.precision import is_channels_last, match_input, upcast, without_autocast
 from poolbench.pooling.bases.arguments import whole_number
@@ -30,7 +30,8 @@ class GaussianPool2d(WindowPool2d):
     equal and has the slope 0 there. μ and σ are two numbers for each image and channel, learned from the whole map:
     with g its mean over the places, h = ReLU(W g + b) with ⌈C/2⌉ rows, μ = V h + c and σ = U h + d. In training ε is
     drawn from a normal distribution with mean 0 and variance 1, for each result by itself; in evaluation it is 0.
-    Results may lie above the largest value of their window.
+    Results may lie above the largest value of their window. As s is multiplied by a number that grows with the map,
+    in float32 they have room for values up to about 10¹⁹.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -132,10 +133,12 @@ class _Deviation(TapPool2d):
         large, small = squares > 2.0**100, squares < 2.0**-80
         scale = where(large, 2.0**-68, where(small, 2.0**68, 1.0))
         back = where(large, 2.0**68, where(small, 2.0**-68, 1.0))
-        scaled = [value * scale for value in apart]
+        # The gradient is the same at any scale: so it does not overflow where what comes from above is large.
+        scaled = [with_gradient_of(value * scale, value) for value in apart]
         variance = divided(sum_of([value * value for value in scaled]), window)
         varies = ~(variance <= 0.0)  # true of NaN
-        return where(varies, sqrt(where(varies, variance, 1.0)), 0.0) * back
+        root = where(varies, sqrt(where(varies, variance, 1.0)), 0.0)
+        return with_gradient_of(root * back, root)
 
 
 class _Uniform(TapPool2d):

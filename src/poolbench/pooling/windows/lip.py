@@ -30,7 +30,7 @@ class LIPPool2d(WindowPool2d):
     other convolutions start by He's rule, scales at 1, shifts at 0.
 
     Because N is over the whole map, a result depends on more than its window, and a NaN spreads over all of them.
-    Padding holds no value; the 3 x 3 convolutions see zeros there.
+    Padding holds no value; the 3 x 3 convolutions see zeros there. In float32 there is room for values up to 10³⁵.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

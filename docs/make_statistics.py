@@ -23,7 +23,8 @@ def shown(kept: dict[str, Any], number: int) -> str:
     tables = TABLE.findall(kept["output"] + "\n")
     if not 1 <= number <= len(tables):
         raise ValueError(f"{kept['command']} printed {len(tables)} tables, and the page asks for table {number}")
-    return f"{tables[number - 1]}\n`{kept['command']}`, {kept['date']}, {kept['seconds']} s"
+    table = "".join(f"{line.rstrip()}\n" for line in tables[number - 1].splitlines())
+    return f"{table}\n`{kept['command']}`, {kept['date']}, {kept['seconds']} s"
 
 
 def filled(page: str, kept: dict[str, dict[str, Any]]) -> str:

@@ -15,6 +15,10 @@ NOBODY = "~no_such_user/x"
     [
         (["train", "dataset=image_folder", f'dataset.root="{NOBODY}"'], "`dataset.root`"),
         (["train", "dataset=cifar10", f'dataset.root="{NOBODY}"'], "`dataset.root`"),
+        *(
+            (["train", f"dataset={name}", f'dataset.root="{NOBODY}"'], "`dataset.root`")
+            for name in ("mask_folder", "codon", "sequence_folder", "sound_folder", "ucr")
+        ),
         (["train", f'results_dir="{NOBODY}"'], "`results_dir`"),
         (["inspect", "backbone=torchvision", "backbone.model=resnet18", f'backbone.weights="{NOBODY}"'], "`backbone."),
         (["inspect", f"--json={NOBODY}"], "argument --json"),

@@ -112,7 +112,7 @@ def test_what_is_no_tuning_is_refused(value: Any) -> None:
 
 def test_a_number_of_points_or_a_space_with_them() -> None:
     assert Tune.of(16) == Tune(16)
-    assert Tune.of({"space": {"a": [1, 2]}}) == Tune(8, space_of({"a": [1, 2]}))
+    assert Tune.of({"space": {"protocol.a": [1, 2]}}) == Tune(8, space_of({"protocol.a": [1, 2]}))
 
 
 def test_the_space_is_around_the_recipe_and_the_schedule_sets_the_rate() -> None:

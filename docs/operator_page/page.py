@@ -106,33 +106,32 @@ def _introduction(operators: Sequence[Described], docs: Path) -> str:
     lines = [
         "# The operators",
         "<!-- Made by docs/make_operators.py from the YAMLs, the docstrings and the operators: edit those. -->",
-        f"{windows} window operators take the place of a network's poolings and strided reductions; "
+        f"{windows} window operators replace a network's poolings and strided reductions; "
         f"{len(operators) - windows} heads pool its last map to features. Each is chosen by its name, `pooling=NAME` "
-        "or `head=NAME`, and each is a plain `torch.nn.Module`. This page is made by `make docs` from what the "
-        "code says and does: no number on it is typed by hand.",
+        "or `head=NAME`, and each is a plain `torch.nn.Module`. This page is made by `make docs` from the code and "
+        "its results: no number on it is typed by hand.",
         "How to read it:",
         f"- **Parameters** are learned numbers, for {CHANNELS} channels and a window of 2×2 with stride 2 (a last map "
         "of 8×8 and 10 classes for a head).\n"
-        "- **Operations** are those that an operator itself does in evaluation, since torch's counter of operations "
-        "sees none in a pooling: additions, products, divisions, comparisons, roots, exponentials, logarithms and "
-        "powers, 1 each, so that a multiply-add is 2. For one result of a window operator, and for one image of a "
-        "head. Choices, checks for NaN, copies and what is made of parameters alone count nothing. It is the "
-        "operator's `work((C, H, W))`, which gives the bytes as well.\n"
-        "- **Maps** are of floating point. Whole numbers and booleans are taken, and stay exact, where every result is "
-        "one of the map's values: by `max`, `min`, `median` of an odd number of values, `fractional_max`, `aps`, "
-        "`gmp`, `adaptive_max` and `spatial_pyramid` of maxima. Everything else refuses them and says what to do, "
+        "- **Operations** are those of the operator itself in evaluation (torch's own counter reports none for a "
+        "pooling): additions, products, divisions, comparisons, roots, exponentials, logarithms and "
+        "powers, 1 each, so that a multiply-add counts 2; for one result of a window operator, and for one image of a "
+        "head. Selections, checks for NaN, copies and computations on parameters alone are not counted. The numbers "
+        "are those of the operator's `work((C, H, W))`, which also gives the bytes.\n"
+        "- **Maps** are floating point. Integers and booleans are accepted, and stay exact, if every result is "
+        "one of the map's values: in `max`, `min`, `median` of an odd number of values, `fractional_max`, `aps`, "
+        "`gmp`, `adaptive_max` and `spatial_pyramid` of maxima. All other operators refuse them and say what to do, "
         "and all refuse complex numbers.\n"
         "- **ONNX**: `poolbench export` writes a trained network with any of these as ONNX and as a program of "
-        "`torch.export`, and compares both with it. By `torch.onnx.export` alone, `adaptive_max` and "
-        "`spatial_pyramid` come out only where their cells are of equal sizes: what ONNX lacks there, the command "
-        "brings.\n"
-        "- **Numbers**: a 4×4 map with its windows outlined (for heads two channels of it) and what the operator makes "
-        "of it, to three decimals.\n"
-        "- **Pictures**: the same photograph, pooled strongly and enlarged again without smoothing. Learned operators "
-        "are shown at their starting weights, random ones in training and in evaluation.",
+        "`torch.export`, and compares both with it. `torch.onnx.export` alone supports `adaptive_max` and "
+        "`spatial_pyramid` only if their cells have equal sizes; the command supports the other sizes, too.\n"
+        "- **Numbers**: a 4×4 map with its windows outlined (two channels for heads) and the operator's result, to "
+        "three decimals.\n"
+        "- **Pictures**: the same photograph, strongly pooled and enlarged again without smoothing. Learned operators "
+        "are shown with their initial weights, random ones in training and in evaluation.",
     ]
     if (docs / "left_out.md").is_file():
-        lines.append("Poolings that are named in articles and are not here, and why: [left_out.md](left_out.md).")
+        lines.append("Poolings from articles that are not included, and why: [left_out.md](left_out.md).")
     return "\n\n".join(lines)
 
 
@@ -179,9 +178,9 @@ def _windows_table(operators: Sequence[Described]) -> str:
         ],
     )
     legend = (
-        "What holds of each, as its class declares and the tests try: *a constant stays*: a map of one value is "
-        "pooled to it; *stays in range*: no result leaves the range of its window's values; *follows shifts*: a map "
-        "moved by the stride gives the result moved by one; *values*: those that the formula is for."
+        "Properties, as each class declares them and the tests check them: *a constant stays*: a constant map gives "
+        "its constant; *stays in range*: no result leaves the range of its window's values; *follows shifts*: a map "
+        "shifted by the stride gives the result shifted by one; *values*: those that the formula is for."
     )
     return "\n\n".join([what, legend, holds])
 
@@ -196,7 +195,7 @@ def _heads_table(operators: Sequence[Described]) -> str:
             "features of 64 channels",
             "operations",
             "a constant stays",
-            "places may change places",
+            "independent of positions",
             "values",
             "ONNX",
         ],
@@ -223,11 +222,11 @@ def _claims_table(operators: Sequence[Described]) -> str:
     claimed, found = claims(), findings()
     nothing = {"task": "–", "claim": NOT_CHECKED, "read": "–"}
     lead = (
-        "The year is that of the source which the docstring names first. Claims are put down by hand from what was "
-        f"read, in docs/operator_page/claims.yaml; *{NOT_CHECKED}* means that no figure was read that can be stood by. "
-        "What was found here is read from the tables of results/reference: the difference in test accuracy with its "
-        "95 % interval, and the report's verdict. Most claims are about as large as the standard error of 10,000 test "
-        "images (0.3 points at an error of 10 %), and of one run or few."
+        "The year is that of the first source in the docstring. Claims were copied by hand from the sources as far as "
+        f"they were read (docs/operator_page/claims.yaml); *{NOT_CHECKED}* means that no reliable figure was read. "
+        "What was found here is taken from the tables of results/reference: the difference in test accuracy with its "
+        "95 % interval, and the report's verdict. Most claimed differences are about as large as the standard error of "
+        "10,000 test images (0.3 points at an error of 10 %), and are based on one run or a few."
     )
     rows = []
     for o in operators:
@@ -267,7 +266,8 @@ def _section(operator: Described, seen: Mapping[Any, str]) -> str:
     if entry.target in seen:
         parts += [
             marked(entry.line),
-            f"The class of [{seen[entry.target]}](#{seen[entry.target]}), described there, with other arguments.",
+            f"The same class as [{seen[entry.target]}](#{seen[entry.target]}), where it is described, "
+            "with other arguments.",
         ]
     elif entry.is_own:
         parts += [marked(docstring.summary), *_paragraphs(docstring, labelled=False)]
@@ -336,9 +336,9 @@ def _constructor(operator: Described) -> str:
     if rows and entry.is_own:
         text += "\n\n" + _table(["argument", "default", "meaning"], rows)
     said = docstring.arguments.get("kernel_size", "")
-    rest = said.partition("see `WindowPool2d`")[2].lstrip(".;, ")
+    rest = said.partition("see `WindowPool2d`")[2].lstrip(".;,: ")
     if rest:
-        text += f"\n\nThe geometry: {marked(rest)}"
+        text += f"\n\nThe geometry: {marked(rest[:1].lower() + rest[1:])}"
     return "**Constructor**, with the defaults of its YAML:\n\n" + text
 
 
@@ -410,7 +410,7 @@ def _properties(operator: Described) -> str:
     lines = []
     if entry.kind == "window":
         lines += [
-            _holds(facts.says("keeps_constants"), "a constant map stays what it is", "a constant map may change"),
+            _holds(facts.says("keeps_constants"), "a constant map gives its constant", "a constant map may change"),
             _holds(
                 facts.says("keeps_range"), "no result leaves the range of its window", "results may leave the range"
             ),
@@ -419,12 +419,12 @@ def _properties(operator: Described) -> str:
             ),
         ]
         served = facts.says("geometries")
-        lines.append("serves every window" if served is None else "serves " + " or ".join(map(_geometry, served)))
+        lines.append("supports every window" if served is None else "supports " + " or ".join(map(_geometry, served)))
     else:
         known = [key for key in ("keeps_constants", "permutes") if facts.says(key) is not None]
         texts = {
-            "keeps_constants": ("a constant map gives that constant", "a constant map gives something else"),
-            "permutes": ("places may change places", "features are tied to places"),
+            "keeps_constants": ("a constant map gives its constant", "a constant map may give other values"),
+            "permutes": ("permuting positions changes nothing", "features depend on positions"),
         }
         lines += [_holds(facts.says(key), *texts[key]) for key in known]
         if facts.says("gives_logits"):
@@ -441,7 +441,7 @@ def _properties(operator: Described) -> str:
         if not facts.kernel and facts.kernel_reason != NO_KERNEL:
             lines[-1] += f" ({marked(facts.kernel_reason)})"
     if facts.says("is_convolution"):
-        lines.append("a network's own strided convolution already is this operator and is left in its place")
+        lines.append("a network's own strided convolution already is this operator and is left as it is")
     return "**Properties**: " + "; ".join(lines) + "."
 
 
@@ -491,19 +491,19 @@ def _pictures(operator: Described) -> str:
         if operator.facts.is_random:
             said += "; two draws of training and the evaluation"
         if operator.gain != 1:
-            said += f", divided by {shown(operator.gain)}, since it makes a constant map that much larger"
+            said += f", divided by {shown(operator.gain)}, its factor on a constant map"
         if len(operator.panels) == 2:
-            said += "; beside it where the result is above (bright) or below (dark) the mean of the same windows, "
-            said += "small differences lifted by a square root"
+            said += "; next to it, where the result is above (bright) or below (dark) the mean of the same windows "
+            said += "(square root of the difference)"
     else:
         said = (
-            "Left the map that it is given, three channels; right the places that count, by how much all features "
-            "change with the channels there, again by its square root: white not at all, dark most"
+            "Left: the input map, three channels. Right: how much the features change with the channels "
+            "at each position (square root; white: not at all, dark: most)"
         )
     if entry.starts_at_random:
-        said += "; with random starting weights"
+        said += "; with random initial weights"
     elif operator.facts.parameters:
-        said += "; at its starting weights"
+        said += "; with its initial weights"
     left = f"![The photograph]({IMAGES}/photograph.png) " if entry.kind == "window" else ""
     return "\n\n".join(
         [

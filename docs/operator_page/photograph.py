@@ -63,7 +63,7 @@ def how(entry: Entry) -> str:
     """Return how the pictures of a window operator were made."""
     geometry, times = _strong(entry)
     if times == 1:
-        return f"in windows of {WINDOW}×{WINDOW} side by side"
+        return f"in adjacent windows of {WINDOW}×{WINDOW}"
     shown = ", ".join(f"{key}={value}" for key, value in geometry.items())
     return f"twice with {shown}, as it serves no window of {WINDOW}×{WINDOW}"
 

@@ -220,6 +220,17 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def epoch_rows(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a record's rows of epochs, without what is none in a file that was edited.
+
+    >>> epoch_rows({"history": [{"epoch": 0}, "text"]}), epoch_rows({"history": None})
+    ([{'epoch': 0}], [])
+    """
+    found = record.get("history")
+    rows = found if isinstance(found, list) else []
+    return [row for row in rows if isinstance(row, Mapping) and isinstance(row.get("epoch"), int)]
+
+
 def finished(folder: Path) -> dict[str, Any] | None:
     """Return the record in the run's `folder` if it is whole and its cell needs no second run, else None.
 

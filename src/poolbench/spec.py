@@ -10,7 +10,10 @@ mistakes reported together.
 import inspect
 import math
 import pkgutil
-from collections.abc import Callable, Mapping
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from poolbench.errors import ConfigurationError, unknown_name
@@ -105,6 +108,32 @@ def build(spec: Mapping[str, Any], context: Mapping[str, Any] | None = None, *, 
     except (TypeError, ValueError) as error:
         # On one line: a value that is shown may have several.
         raise ConfigurationError(f"`{where}` ({spec[TARGET]}): {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def custom_code(path: str, doing: str) -> Iterator[None]:
+    """Let what the custom class at `path` raises be an error that names it and the line: it is no bug of poolbench's.
+
+    `doing` names the place and what was asked of it. Errors of poolbench's own classes stay as they are.
+
+    Raises:
+        ConfigurationError: the code within raised.
+    """
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        if path.startswith(f"{__package__}."):
+            raise
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        source = getattr(sys.modules.get(path.rpartition(".")[0]), "__file__", None)
+        own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == source]
+        place = own[-1] if own else last
+        raise ConfigurationError(
+            f"{doing} ({path}) raised {type(error).__name__}: {' '.join(str(error).split())} "
+            f"({place.filename}, line {place.lineno})"
+        ) from error
 
 
 def check_values(value: Any, where: str) -> None:

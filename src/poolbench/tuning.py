@@ -19,6 +19,9 @@ from typing import Any
 from poolbench.checks import is_number, is_whole
 from poolbench.errors import ConfigurationError
 
+# Whose settings are a recipe's. What an arm is trained on is no part of it, but for the augmentation.
+RECIPE = ("protocol", "trainer", "backbone", "pooling", "head")
+AUGMENTATION = "dataset.augment."
 POINTS = 8
 SCRAMBLE = 0
 SIGNIFICANT = 4
@@ -118,7 +121,14 @@ class Tune:
             raise ConfigurationError(
                 f"`tune` must be null, a number of points of at least 1, or have `points` and `space`, got {value!r}"
             )
-        return cls(number, () if found.get("space") is None else space_of(found["space"]))
+        space = () if found.get("space") is None else space_of(found["space"])
+        for one in space:
+            if one.key.partition(".")[0] not in RECIPE and not one.key.startswith(AUGMENTATION):
+                raise ConfigurationError(
+                    f"`tune.space` names {one.key}: arms are tuned with one seed on the same data; name settings of "
+                    f"{', '.join(RECIPE)} or {AUGMENTATION[:-1]}, such as {LEARNING_RATES[-1]}"
+                )
+        return cls(number, space)
 
     def points_of(self, config: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the points at which an arm of this configuration is tried, the same for every arm of one recipe."""

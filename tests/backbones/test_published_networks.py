@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from backbones.shapes import shapes_for
 
 from poolbench.backbones import Anatomy, Assembled, discover
 from poolbench.backbones.flow import following
+from poolbench.backbones.resnet18 import resnet18
 from poolbench.backbones.trace import trace
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.paths import conf_dir
@@ -70,6 +72,15 @@ def test_imagenet_stem_has_two_sites_more(assemble: Callable[..., Assembled], co
     made = assemble(conf("backbone", "resnet18", stem="imagenet"), "avg")
     assert [row["name"] for row in made.sites][:2] == ["conv1", "maxpool"]
     assert len(made.sites) == 8
+
+
+def test_imagenet_stem_for_another_number_of_channels_has_torchvisions_geometry() -> None:
+    grey, published = (
+        resnet18(in_channels=1, num_classes=10, stem="imagenet").conv1,
+        torchvision.models.resnet18().conv1,
+    )
+    for part in ("out_channels", "kernel_size", "stride", "padding", "bias"):
+        assert getattr(grey, part) == getattr(published, part)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import yaml
 from torch import nn
 
 from poolbench.backbones import Anatomy, Subsample1d, assemble
+from poolbench.backbones.trace import trace
 from poolbench.errors import UnsupportedError
 from poolbench.measure.audit import audited
 from poolbench.paths import conf_dir
@@ -184,5 +185,10 @@ def test_declared_sites_are_taken():
 def test_a_sequence_that_is_too_short_is_said_with_its_sizes():
     with pytest.raises(UnsupportedError, match=r"site pool2 .*fails on the map 16x1"):
         signals(VARIANTS["max"] | {"downsample": VARIANTS["max"]["downsample"] | {"padding": 0}}, size=2)
+    image = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(
+        UnsupportedError, match=r"^net takes images \(C, H, W\), but examples are sequences of 9 places"
+    ):
+        trace(image, (1, 9), name="net")
     with pytest.raises(UnsupportedError, match=r"cannot take sequences of length 1 with 3 channels; the last layer"):
         signals(VARIANTS["max"], size=1)

@@ -1,5 +1,7 @@
 """`poolbench power`: from a pilot's records, from what was published, from figures."""
 
+import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,18 @@ def test_published_figures_of_an_experiment(
     assert "among 5 arms" in text
 
 
+def test_a_point_of_an_error_is_a_share_of_the_reference(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = said(capsys, "results/reference/line", "--points", "10", "--images", "1000", "--seeds", "3", "50")
+    rows = csv.DictReader((ROOT / "results/reference/line/scores.csv").read_text().splitlines())
+    reference = next(row for row in rows if row["verdict"] == "reference")
+    assert f"10 per cent of the reference's mean ({float(reference['score_mean']):.4g})" in text
+    # Ten per cent of so small an error, not a tenth of full steering: which any run would find.
+    assert re.search(r"1,000 \d %", text)
+
+
 def test_seeds_alone_where_images_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "--std", "0.5", "--points", "1")
     assert "only the seeds count" in text
@@ -43,14 +57,16 @@ def test_seeds_alone_where_images_are_not_known(capsys: pytest.CaptureFixture[st
     ("arguments", "message"),
     [
         ((), "name what is known"),
-        (("experiment=no_such_thing",), "run a pilot of a few seeds, or give --std"),
+        (("experiment=no_such_thing",), "unknown experiment 'no_such_thing'"),
+        (("experiment=all_conv",), "run a pilot of a few seeds, or give --std"),
         (("pooling=max",), "power takes experiment="),
         (("a", "b"), "one results folder"),
         (("a", "--std", "1"), "give one of them"),
         (("--std", "1", "--wanted", "1.5"), "--wanted must be between 0 and 1"),
-        (("--std", "1", "--points", "-1"), "--points must be above 0"),
+        (("--std", "1", "--points", "-1"), "--points must be a number above 0"),
         (("--std", "1", "--images", "1"), "--images at least 2"),
-        (("--std", "0"), "`std` must be above 0"),
+        (("--std", "1", "--points", "inf"), "--points must be a number above 0, got inf"),
+        (("--std", "-1"), "--std must be a number above 0, in points, got -1"),
     ],
 )
 def test_what_cannot_be_is_refused(

@@ -29,7 +29,8 @@ def content(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     assert record["status"] == "ok", record["reason"]
     run = folder / "records" / record["run_id"]
     assert not list(run.glob("*checkpoint*"))
-    record["provenance"] = {k: v for k, v in record["provenance"].items() if k not in ("command", "resumed_epochs")}
+    own = ("command", "resumed_epochs", "attempts")
+    record["provenance"] = {k: v for k, v in record["provenance"].items() if k not in own}
     files = {name: (run / name).read_bytes() for name in record["files"]}
     return {k: v for k, v in record.items() if k not in ASIDE}, files
 
@@ -146,4 +147,6 @@ def test_killed_from_outside_at_its_first_checkpoints(train, tmp_path: Path, poo
     assert train(*cell, "results_dir=pieces") == 0
     first, second = resumed(tmp_path / "pieces" / "adhoc")
     assert 2 <= first < second
+    (record,) = records(tmp_path / "pieces" / "adhoc").values()
+    assert [one["end"] for one in record["provenance"]["attempts"]] == ["its process ended"] * 2
     assert content(tmp_path / "pieces" / "adhoc") == content(tmp_path / "whole" / "adhoc")

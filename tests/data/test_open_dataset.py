@@ -179,3 +179,46 @@ def test_images_that_differ_from_what_was_announced_are_an_error(arguments, said
     dataset = open_dataset({"_target_": "announcing_module.Announcing", "val_fraction": 0.5, **arguments})
     with pytest.raises(DataError, match=said):
         dataset.load()
+
+
+def test_what_a_custom_class_raises_is_said_with_its_line(monkeypatch, tmp_path):
+    (tmp_path / "mydata.py").write_text(
+        "class Broken:\n"
+        "    name, channels, image_size, num_classes = 'broken', 1, 4, 2\n"
+        "    def __init__(self, root=None, broken='init'):\n"
+        "        self.broken = broken\n"
+        "        if broken == 'init': open(f'{root}/train.npz')\n"
+        "    def fingerprint(self):\n"
+        "        return {}['digest'] if self.broken == 'fingerprint' else ''\n"
+        "    def load(self):\n"
+        "        raise RuntimeError('no\\narrays')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = {"_target_": "mydata.Broken", "val_fraction": 0.1, "root": None}
+    with pytest.raises(
+        ConfigurationError, match=r"`dataset` \(mydata\.Broken\) raised FileNotFound.*mydata\.py, line 5"
+    ):
+        open_dataset(spec)
+    with pytest.raises(ConfigurationError, match=r"`fingerprint` of `dataset` .*raised KeyError: 'digest' .*line 7"):
+        open_dataset(spec | {"broken": "fingerprint"}).fingerprint()
+    with pytest.raises(ConfigurationError, match=r"`load` of `dataset` .*raised RuntimeError: no arrays .*line 9"):
+        open_dataset(spec | {"broken": "load"}).load()
+    monkeypatch.delitem(sys.modules, "mydata")
+
+
+def test_a_task_derived_from_the_datasets_own_is_taken(monkeypatch, tmp_path):
+    (tmp_path / "mytask.py").write_text(
+        "from poolbench.tasks import Regression, Task\n"
+        "class Within(Regression):\n"
+        "    name = 'within'\n"
+        "class Other(Task):\n"
+        "    name, score = 'other', Regression().score\n"
+        "    def check_targets(self, *_): pass\n"
+        "    output_shape = loss = scores = kept = metrics = outcomes = trial_targets = check_targets\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = written_group([conf_dir()], "dataset", "line")
+    assert open_dataset(spec | {"task": {"_target_": "mytask.Within", "unit": "m"}}).task.name == "within"
+    with pytest.raises(ConfigurationError, match=r"but the dataset is for regression.*a class derived from Regression"):
+        open_dataset(spec | {"task": {"_target_": "mytask.Other"}})
+    monkeypatch.delitem(sys.modules, "mytask")

@@ -1,6 +1,7 @@
 """Plans and records that were tampered with, and secrets: nothing leads outside the results folder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,4 +98,11 @@ def test_status_of_a_sweep(plan: PlanFolder, capsys: pytest.CaptureFixture[str])
     assert found["cells"][0]["title"] == "slides · avg · digits · seed 0"
     assert main(["status", str(plan.folder)]) == 0
     assert "1 ok" in capsys.readouterr().out
+    shutil.copytree(plan.folder / "plan", plan.folder / "tune" / "plan")
+    for path in (plan.folder / "tune").rglob("*.json"):
+        path.write_text(path.read_text().replace('"adhoc"', '"adhoc/tune"'))
+    assert main(["status", str(plan.folder)]) == 0
+    assert "tune: 0 ok, 0 running, 1 waiting, 0 failed" in capsys.readouterr().out
+    assert main(["status", str(plan.folder / "records")]) == 2
+    assert "has no plan" in capsys.readouterr().err
     assert set(records(plan.folder)) == {"avg/0"}

@@ -36,11 +36,13 @@ pytestmark = [
 ]
 
 
-def until(found: Callable[[], object], limit_s: float = 600) -> None:
+def until(found: Callable[[], object], limit_s: float = 600, sweep: subprocess.Popen[str] | None = None) -> None:
+    """Wait for something, in vain once the sweep has ended."""
     end = time.monotonic() + limit_s
     while not found():
         assert time.monotonic() < end, "it took too long"
-        time.sleep(0.2)
+        assert sweep is None or sweep.poll() is None, "the sweep had ended"
+        time.sleep(0.1)
 
 
 def at_work(plan: PlanFolder) -> list[tuple[str, Held]]:
@@ -67,7 +69,7 @@ def test_twelve_cells_by_an_array_of_three_workers(tmp_path: Path) -> None:
     pools = "pooling.downsample._target_=torch.nn.MaxPool2d,torch.nn.AvgPool2d,faults.bad_pools.Raises"
     command = [
         *(sys.executable, "-m", "poolbench", "train", *SHORT, pools, "seed=0,1,2,3", "pooling=avg"),
-        *("protocol.epochs=12", "protocol.checkpoint_every_s=0", "protocol.attempts=20"),
+        *("protocol.epochs=60", "protocol.checkpoint_every_s=0", "protocol.attempts=20"),
         *("launcher=slurm", "launcher.workers=3", "launcher.time_limit_min=30", "launcher.mem_gb=1.5"),
     ]
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
@@ -76,11 +78,11 @@ def test_twelve_cells_by_an_array_of_three_workers(tmp_path: Path) -> None:
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            until(lambda: len(at_work(plan)) >= 2 and list(plan.folder.glob("records/*/checkpoint*.pt")))
+            until(lambda: len(at_work(plan)) >= 2 and list(plan.folder.glob("records/*/checkpoint*.pt")), sweep=process)
             preempted = at_work(plan)[0][1].process
             subprocess.run(["scancel", "--signal=USR2", preempted.job], check=True)
-            until(lambda: all(held.process.pid != preempted.pid for _, held in at_work(plan)))
-            until(lambda: at_work(plan))
+            until(lambda: all(held.process.pid != preempted.pid for _, held in at_work(plan)), sweep=process)
+            until(lambda: at_work(plan), sweep=process)
             killed = at_work(plan)[0][1].process
             os.kill(killed.pid, signal.SIGKILL)
             restarted = restart_controller()

@@ -1,5 +1,6 @@
 """The machine, the code's revision and the allocator."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,3 +145,8 @@ def test_a_processor_without_a_list_has_a_name(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Path, "read_text", absent)
     assert subject._cpu_name()
+
+
+def test_memory_is_in_gib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4_096, "SC_PHYS_PAGES": 2_000_000}.__getitem__)
+    assert subject._memory_gib() == 7.6

@@ -108,6 +108,10 @@ def test_a_decided_arm_is_not_flagged_for_the_seeds_that_it_was_spared(results: 
     add(results, range(3), ("avg", CLEAR), ("gap", OPEN))
     add(results, range(3, 5), ("gap", OPEN))
     assert "unpaired" not in rows(results)["avg"]["flags"]
+    assert not [warning for warning in gather(load(results.folder)).warnings if "different seeds" in warning]
+    (record,) = results.folder.glob("records/*gap*-s3-*/record.json")
+    record.unlink()  # but one in the midst of its seeds is missed
+    assert "gap lacks 3" in " ".join(gather(load(results.folder)).warnings)
 
 
 def test_the_rule_is_said_and_what_lies_beyond_it(results: Any) -> None:

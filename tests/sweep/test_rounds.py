@@ -94,6 +94,8 @@ def test_what_cannot_be_declared_is_refused_before_anything_is_trained(
     assert "20 seeds at most" in capsys.readouterr().err
     assert until("pooling=avg,gap") == 2
     assert "max must be among the poolings of lenet5 on digits" in capsys.readouterr().err
+    assert until("pooling=max") == 2
+    assert "there must be another pooling beside max" in capsys.readouterr().err
     assert until("until=bored") == 2
     assert "`until`" in capsys.readouterr().err
     assert not folder.exists()

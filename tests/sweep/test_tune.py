@@ -95,7 +95,7 @@ def test_trials_are_scored_on_validation_and_the_best_is_trained(
         row = rows(folder)[variant]
         assert float(row["val_accuracy_high"]) == pytest.approx(top)
         assert float(row["trials_s"]) == pytest.approx(sum(record["times"]["total_s"] for record in own))
-    assert "Tuned (1)" in capsys.readouterr().out
+    assert "Tuned with an equal budget (1)" in capsys.readouterr().out
     # The same again trains nothing; with more points only the further ones, and what is best then.
     before = times(folder)
     assert tune("tune=2") == 0
@@ -110,7 +110,7 @@ def test_trials_are_scored_on_validation_and_the_best_is_trained(
 def test_the_same_command_goes_on_where_it_was_ended(tune: Callable[..., int], tmp_path: Path) -> None:
     folder = tmp_path / "results" / "adhoc"
     assert tune("tune=2") == 0
-    whole = (folder / "tuned.csv").read_text()
+    whole = rows(folder)
     kept = times(folder)
     for path in [path for path in kept if "-avg-" in path.parent.name and "tune" in path.parts[-4]]:
         del kept[path]
@@ -118,18 +118,43 @@ def test_the_same_command_goes_on_where_it_was_ended(tune: Callable[..., int], t
     (folder / "tune" / "tune.json").unlink()
     assert tune("tune=2") == 0
     assert {path: time for path, time in times(folder).items() if path in kept} == kept
-    again = [line.rpartition(",")[0].rpartition(",")[0] for line in (folder / "tuned.csv").read_text().splitlines()]
-    # All but what the trials took.
-    assert again == [line.rpartition(",")[0].rpartition(",")[0] for line in whole.splitlines()]
+    again = rows(folder)
+    for row in (*whole.values(), *again.values()):
+        assert float(row.pop("trials_s")) > 0
+    assert again == whole
 
 
 @pytest.mark.quick(2)
 @pytest.mark.parametrize(
-    "wrong", ["tune=0", "tune=many", "tune={points: 2, spaces: {}}", "tune={space: {a.b: [1, 2]}}"]
+    "wrong",
+    [
+        "tune=0",
+        "tune=many",
+        "tune={points: 2, spaces: {}}",
+        "tune={space: {a.b: [1, 2]}}",
+        "tune={space: {seed: [1, 2]}}",
+        "tune={space: {dataset.train_images: [100, 200]}}",
+    ],
 )
 def test_what_is_no_tuning_is_refused_before_anything_is_trained(
     tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
     assert tune(wrong) == 2
     assert "`tune" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.quick(1)
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ("protocol.epochs: [1, x]", "`protocol.epochs` must be a whole number of at least 1, got 'x'"),
+        ("protocol.optimizer.lr: [0.1, 0.01]", "does nothing"),
+    ],
+)
+def test_a_value_of_the_space_that_cannot_be_is_refused_before_anything_is_trained(
+    tune: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], space: str, said: str
+) -> None:
+    assert tune(f"tune={{points: 2, space: {{{space}}}}}") == 2
+    assert said in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "results").exists()

@@ -128,7 +128,9 @@ def found_in(tmp_path: Path, name: str):
         ("squares", "outline", "mean_iou", "higher"),
     ],
 )
-def test_from_a_yaml_to_a_verdict(train, tmp_path: Path, dataset: str, backbone: str, score: str, better: str):
+def test_from_a_yaml_to_a_verdict(
+    train, tmp_path: Path, dataset: str, backbone: str, score: str, better: str, capsys: pytest.CaptureFixture[str]
+):
     asked = [f"dataset={dataset}", f"backbone={backbone}", "pooling=max,avg", "seed=0,1,2", f"name={dataset}"]
     assert train(*asked, "dataset.augment.flip=true" if dataset == "squares" else "dataset.augment.crop_padding=0") == 0
     records, scores, folder = found_in(tmp_path, dataset)
@@ -153,6 +155,8 @@ def test_from_a_yaml_to_a_verdict(train, tmp_path: Path, dataset: str, backbone:
     relative = by_hand["max"].mean() if better == "lower" else 1.0
     assert row["margin"] == pytest.approx(0.005 * relative)
     assert pd.read_csv(folder / "accuracy.csv").empty
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("In mean absolute error lower is better, a Δ below 0." in said) == (better == "lower")
     text = (folder / "summary.md").read_text()
     assert {"lower": "test mean absolute error, m (lower is better)", "higher": "test mean IoU, %"}[better] in text
 

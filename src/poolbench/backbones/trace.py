@@ -48,10 +48,26 @@ def trace(network: nn.Module, image_shape: Sequence[int], *, name: str) -> Trace
     where = f"{name} cannot take {kind} with {channels} channels; the last layer reached was"
     output, reached, error = _pass(network, image_shape, calls)
     if error is not None:
+        _require_dimensions(network, sizes, name)
         raise refusal(error, f"{where} {reached}") from error
     if not isinstance(output, Tensor):
         raise ConfigurationError(f"{name} must give a tensor of logits (B, num_classes), got {type(output).__name__}")
     return Trace(calls, tuple(output.shape[1:]))
+
+
+def _require_dimensions(network: nn.Module, sizes: Sequence[int], name: str) -> None:
+    """Raise where all convolutions of a network are for images and its examples are sequences, or the reverse."""
+    found = {kind for part in network.modules() for kind in (nn.Conv1d, nn.Conv2d) if isinstance(part, kind)}
+    if found == {nn.Conv2d} and len(sizes) == 1:
+        raise UnsupportedError(
+            f"{name} takes images (C, H, W), but examples are sequences of {shown_size(sizes)} places; "
+            "choose a network for sequences"
+        )
+    if found == {nn.Conv1d} and len(sizes) == 2:
+        raise UnsupportedError(
+            f"{name} takes sequences (C, L), but examples are images of {shown_size(sizes)}; "
+            "choose a network for images"
+        )
 
 
 def calls_reached(network: nn.Module, image_shape: Sequence[int]) -> dict[str, list[Call]]:

@@ -17,6 +17,10 @@ trained or timed and no data is opened: the dataset's YAML gives shape and class
 
 Overrides are those of `poolbench train`; a list shows several."""
 COLUMNS = ("backbone", "dataset", "variant")
+FIGURES = (
+    *("parameters", "of poolings", "MMACs"),
+    *("pooling\nMops", "reads\nMB", "writes\nMB", "kept\nMiB", "peak\nMiB"),
+)
 
 
 def add_to(commands: Any) -> None:
@@ -50,9 +54,7 @@ def cost(arguments: Sequence[str]) -> int:
 
 
 def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace) -> int:
-    from rich.table import Table
-    from rich.text import Text
-
+    from poolbench.cli.narrow import tables
     from poolbench.measure.audit import audited
 
     if known.batch_size is not None and known.batch_size < 1:
@@ -70,18 +72,12 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
         detailed.append({**labels, "input_shape": design.input_shape, "cost": figures, "sites": audit["sites"]})
     out = console()
     if rows:
-        table = Table(
-            title=f"{rows[0]['input_shape']} examples, memory of a step of {rows[0]['memory_batch_size']} in float32",
-            title_justify="left",
-        )
-        for heading in COLUMNS:
-            table.add_column(heading, overflow="fold")
-        sizes = ("pooling\nMops", "reads\nMB", "writes\nMB", "kept\nMiB", "peak\nMiB")
-        for heading in ("parameters", "of poolings", "MMACs", *sizes):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for row in rows:
-            table.add_row(*map(Text, _shown(row)))
-        out.print(table)
+        title = f"{rows[0]['input_shape']} examples, memory of a step of {rows[0]['memory_batch_size']} in float32"
+        names = len(COLUMNS)
+        for table in tables(
+            out, (*COLUMNS, *FIGURES), [_shown(row) for row in rows], names=names, left=names, title=title
+        ):
+            out.print(table)
     for title, reason in refused.items():
         out.print(f"unsupported: {title}: {reason}", highlight=False, markup=False, soft_wrap=True)
     if known.csv:

@@ -18,6 +18,11 @@ YAML gives shape and classes.
 Overrides are those of `poolbench train`; a list shows several."""
 
 
+# Of the table of sites; `native` is the network's own layer, in whose place the operator stands.
+HEADINGS = (
+    *("site", "native", "operator", "kernel", "stride", "padding", "ceil"),
+    *("in", "out", "receptive field", "parameters", "MMACs"),
+)
 # Names of tensors that are shown of a list of them.
 SHOWN = 8
 
@@ -79,19 +84,15 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
 
 
 def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
-    from rich.table import Table
     from rich.text import Text
+
+    from poolbench.cli.narrow import tables
 
     shape = "×".join(map(str, design.input_shape))
     out.print(Text(f"{design.title}: input {shape}, {design.num_classes} outputs", style="bold"))
-    table = Table(title_justify="left", pad_edge=False)
-    for heading in ("site", "own", "operator", "kernel", "stride", "padding", "ceil"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("in", "out", "sees", "parameters", "MMACs"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in audit["sites"]:
-        table.add_row(*map(Text, _site(row)))
-    out.print(table if audit["sites"] else "no sites")
+    rows = [_site(row) for row in audit["sites"]]
+    for table in tables(out, HEADINGS, rows, names=1, left=7) if rows else ["no sites"]:
+        out.print(table)
     for said in sorted({f"{row['operator']}: {row['note']}" for row in audit["sites"] if row.get("note")}):
         out.print(said, highlight=False, markup=False, soft_wrap=True)
     out.print(_head(audit["head"]), highlight=False, markup=False, soft_wrap=True)
@@ -116,7 +117,7 @@ def _show(out: Any, design: Any, audit: Mapping[str, Any], cost: Mapping[str, An
 
 def _site(row: Mapping[str, Any]) -> list[str]:
     field = row["receptive_field"]
-    mark = " (own)" if row["geometry"] == "own" else ""
+    mark = " (own geometry)" if row["geometry"] == "own" else ""
     return [
         row["name"],
         row["native"],

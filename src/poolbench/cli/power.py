@@ -1,24 +1,47 @@
 """`poolbench power`: before the runs, how many seeds and test images a difference of so many points takes."""
 
 import argparse
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poolbench.errors import ConfigurationError
+from poolbench.cli.choices import names
+from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.paths import expanded
 
 USAGE = """Show how likely a run finds a difference of so many points, and how many seeds that needs.
 
 How much differences vary is taken from the records of a pilot, block by block: those of the experiment (in
 results/NAME or results/reference/NAME) or of a results folder. Without records it is taken from the standard deviations
-of the experiment's published figures, or from --std.
+of the experiment's published figures, or from --std. Of errors, such as a mean absolute error, a point is one per cent
+of the reference's mean.
 
   poolbench power experiment=quickstart --points 1
   poolbench power results/pilot --points 0.5 --images 600 10000
   poolbench power --std 0.25 --disagreement 0.05 --images 10000 --arms 5 --points 0.3"""
 SEEDS = (3, 5, 10, 20, 50)
 LARGER = (2_000, 10_000)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of one block before its runs.
+
+    Args:
+        name: as its table is headed.
+        variances: of a difference, in the score's unit, squared.
+        images: numbers of test examples to try; None: they do not count.
+        arms: beside the reference.
+        mean: of the reference, where a difference is a share of it; None: it is in points.
+    """
+
+    name: str
+    variances: Any
+    images: Sequence[int | None]
+    arms: int
+    mean: float | None = None
 
 
 def add_to(commands: Any) -> None:
@@ -33,7 +56,10 @@ def add_to(commands: Any) -> None:
         "source", nargs="*", help="experiment=NAME (with results_dir=DIR if it is not results), or a results folder"
     )
     command.add_argument(
-        "--points", type=float, default=1.0, help="the true difference, in points (default %(default)s)"
+        "--points",
+        type=float,
+        default=1.0,
+        help="the true difference, in points; of errors in per cent of the reference's mean (default %(default)s)",
     )
     command.add_argument(
         "--seeds", type=int, nargs="+", default=list(SEEDS), help="numbers of seeds to try (default 3 5 10 20 50)"
@@ -62,19 +88,21 @@ def run(known: argparse.Namespace) -> int:
 
     if not 0 < known.wanted < 1:
         raise ConfigurationError(f"--wanted must be between 0 and 1, got {known.wanted}")
-    if not known.points > 0:
-        raise ConfigurationError(f"--points must be above 0, got {known.points}")
+    if not (math.isfinite(known.points) and known.points > 0):
+        raise ConfigurationError(f"--points must be a number above 0, got {known.points}")
     if min(known.seeds) < 1 or min(known.images or [2]) < 2 or (known.arms is not None and known.arms < 1):
         raise ConfigurationError("--seeds and --arms must be at least 1, --images at least 2")
     if known.std is not None:
         if known.source:
             raise ConfigurationError(f"--std and {known.source[0]} say the same twice: give one of them")
-        blocks = [("published", _published(known.std / 100, known), known.images or [None], known.arms or 1)]
+        if not (math.isfinite(known.std) and known.std > 0):
+            raise ConfigurationError(f"--std must be a number above 0, in points, got {known.std}")
+        blocks = [Known("published", _published(known.std / 100, known), known.images or [None], known.arms or 1)]
     else:
         blocks = _of_source(known)
     console = Console()
-    for name, variances, images, arms in blocks:
-        _show(console, name, variances, images, arms, known)
+    for block in blocks:
+        _show(console, block, known)
     return 0
 
 
@@ -87,8 +115,8 @@ def _published(std: float, known: argparse.Namespace) -> Any:
         raise ConfigurationError(str(error)) from None
 
 
-def _of_source(known: argparse.Namespace) -> list[tuple[str, Any, list[Any], int]]:
-    """Return name, variances, numbers of test images and arms of each block of the pilot, or of what was published."""
+def _of_source(known: argparse.Namespace) -> list[Known]:
+    """Return what is known of each block of the pilot, or of what was published."""
     named, folders = _sorted(known.source)
     if folders:
         return _of_pilot(folders[0], known)
@@ -99,7 +127,13 @@ def _of_source(known: argparse.Namespace) -> list[tuple[str, Any, list[Any], int
     for folder in (results / experiment, results / "reference" / experiment):
         if (folder / "records").is_dir():
             return _of_pilot(folder, known)
-    found = _published_of(experiment, known)
+    experiments = names("experiment")
+    if experiment not in experiments:
+        raise ConfigurationError(
+            f"{unknown_name('experiment', experiment, experiments)}. {results / experiment} holds no records either: "
+            "run a pilot of a few seeds, or give --std"
+        )
+    found = _published_of(experiments[experiment], known)
     if not found:
         raise ConfigurationError(
             f"{experiment} has no records in {results / experiment} and its YAML no published standard deviation: "
@@ -123,9 +157,10 @@ def _sorted(source: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
     return named, folders
 
 
-def _of_pilot(folder: Path, known: argparse.Namespace) -> list[tuple[str, Any, list[Any], int]]:
+def _of_pilot(folder: Path, known: argparse.Namespace) -> list[Known]:
     from poolbench.report.reading.arms import group
     from poolbench.report.reading.loading import load
+    from poolbench.report.reading.scores import mean_of, of_block
     from poolbench.report.statistics.comparison import compare_blocks
     from poolbench.report.statistics.power import Variances
 
@@ -140,7 +175,17 @@ def _of_pilot(folder: Path, known: argparse.Namespace) -> list[tuple[str, Any, l
         except ValueError:
             continue
         images = known.images or _sizes(next((one.images for one in differences if one and one.images), None))
-        found.append((f"{folder}, {block.title}", variances, images, known.arms or len(differences)))
+        references = {id(arm.reference): arm.reference for arm in block.arms if arm.reference is not None}.values()
+        mean = mean_of(record for reference in references for record in reference.finished.values())
+        found.append(
+            Known(
+                f"{folder}, {block.title}",
+                variances,
+                images,
+                known.arms or len(differences),
+                abs(mean) if of_block(block)[1].margin_is_relative else None,
+            )
+        )
     if not found:
         raise ConfigurationError(
             f"{folder} does not show how much differences vary: it needs a reference and an arm with at least "
@@ -154,44 +199,44 @@ def _sizes(images: int | None) -> list[int | None]:
     return [None] if images is None else [images, *(size for size in LARGER if size > images)]
 
 
-def _published_of(experiment: str, known: argparse.Namespace) -> list[tuple[str, Any, list[Any], int]]:
+def _published_of(path: Path, known: argparse.Namespace) -> list[Known]:
     """Return what an experiment's published figures say, one of each data set."""
     import yaml
 
     from poolbench.experiment import Experiment
-    from poolbench.paths import conf_dir
 
-    path = conf_dir() / "experiment" / f"{experiment}.yaml"
-    if not path.is_file():
-        return []
     content = yaml.safe_load(path.read_text()) or {}
-    figures = Experiment.of(experiment, None, None, content.get("published"), f"{path}: ").published
-    found: dict[tuple[str, str], tuple[str, Any, list[Any], int]] = {}
+    figures = Experiment.of(path.stem, None, None, content.get("published"), f"{path}: ").published
+    found: dict[tuple[str, str], Known] = {}
     for figure in figures:
         if figure.test_accuracy_std:
             name = f"{figure.source}: {figure.variant} of {figure.backbone} on {figure.dataset}"
             variances = _published(figure.test_accuracy_std, known)
-            own = (name, variances, known.images or [None], known.arms or 1)
+            own = Known(name, variances, known.images or [None], known.arms or 1)
             found.setdefault((figure.backbone, figure.dataset), own)
     return list(found.values())
 
 
-def _show(console: Any, name: str, variances: Any, images: list[Any], arms: int, known: argparse.Namespace) -> None:
+def _show(console: Any, block: Known, known: argparse.Namespace) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from poolbench.report.statistics.power import power, seeds_needed
 
-    difference = known.points / 100
-    console.print(Text(name, style="bold"))
+    variances, arms = block.variances, block.arms
+    point = (1.0 if block.mean is None else block.mean) / 100
+    unit = "points" if block.mean is None else f"per cent of the reference's mean ({block.mean:.4g})"
+    console.print(Text(block.name, style="bold"))
     shown = Table(box=None, pad_edge=False)
     shown.add_column("test examples", justify="right")
     for seeds in known.seeds:
-        shown.add_column(f"{seeds} seeds", justify="right")
+        shown.add_column(f"{seeds} seed{'s' * (seeds != 1)}", justify="right")
     shown.add_column(f"seeds for {known.wanted:.0%}".replace("%", " %"), justify="right")
-    for number in images:
-        chances = [power(difference, variances, seeds=seeds, images=number, arms=arms) for seeds in known.seeds]
-        needed = seeds_needed(difference, variances, images=number, arms=arms, wanted=known.wanted)
+    for number in block.images:
+        chances = [
+            power(known.points * point, variances, seeds=seeds, images=number, arms=arms) for seeds in known.seeds
+        ]
+        needed = seeds_needed(known.points * point, variances, images=number, arms=arms, wanted=known.wanted)
         shown.add_row(
             f"{number:,}" if number else "any",
             *(f"{chance * 100:.0f} %" for chance in chances),
@@ -199,11 +244,15 @@ def _show(console: Any, name: str, variances: Any, images: list[Any], arms: int,
         )
     console.print(shown)
     noise = "seeds and test examples count" if variances.images else "only the seeds count"
+    first = block.images[0]
+    over_seeds = (variances.seeds + (variances.rest / first if first else 0)) ** 0.5
     console.print(
         Text(
-            f"Chance that a true difference of {known.points:g} points is called one, among {arms} "
+            f"Chance that a true difference of {known.points:g} {unit} is called one, among {arms} "
             f"arm{'s' * (arms != 1)} with Holm's correction at its strictest; {noise}. Over seeds a difference varies "
-            f"by {100 * (variances.seeds + (variances.rest / images[0] if images[0] else 0)) ** 0.5:.2f} points."
+            f"by {over_seeds / point:.2f} {unit.partition(' (')[0]}."
         )
     )
+    if min(known.seeds) < 3:
+        console.print(Text("With fewer than 3 seeds nothing is decided."))
     console.print()

@@ -4,7 +4,8 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from poolbench.cli.place import place
@@ -35,37 +36,62 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Say how far the sweep is."""
-    from poolbench.sweep.claims import Claims
-    from poolbench.sweep.plan import PlanFolder
-    from poolbench.sweep.state import counts, states
+    from poolbench.sweep.state import counts
 
     if not arguments.folder.is_dir():
         raise ConfigurationError(f"no folder {str(arguments.folder)!r}")
-    plan = PlanFolder(arguments.folder.absolute())
-    claims = Claims(plan.claims)
+    folder = arguments.folder.absolute()
+    if not (folder / "plan").is_dir():
+        raise ConfigurationError(
+            f"{folder} has no plan: `poolbench train` makes one; records that are there are shown by `poolbench report`"
+        )
     if arguments.json:
-        json.dump(_content(states(plan, claims)), sys.stdout, indent=1)
+        content = _content(_states(folder))
+        if parts := _parts(folder):
+            content["parts"] = {name: _content(found) for name, found in parts.items()}
+        json.dump(content, sys.stdout, indent=1)
         sys.stdout.write("\n")
         return 0
     from rich.console import Console
 
     console = Console(soft_wrap=True)
     if not arguments.watch:
-        console.print(_text(states(plan, claims)), highlight=False, markup=False)
+        console.print(_whole(_states(folder), _parts(folder)), highlight=False, markup=False)
         return 0
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            found = states(plan, claims)
-            live.update(_text(found), refresh=True)
-            now = counts(found)
-            if not now["running"] and not now["waiting"]:
+            found, parts = _states(folder), _parts(folder)
+            live.update(_whole(found, parts), refresh=True)
+            now = [counts(one) for one in (found, *parts.values())]
+            if not any(one["running"] or one["waiting"] for one in now):
                 return 0
             try:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
             except KeyboardInterrupt:
                 return 0
+
+
+def _states(folder: Path) -> Sequence[Any]:
+    """Return the cells of a folder's plan."""
+    from poolbench.sweep.claims import Claims
+    from poolbench.sweep.plan import PlanFolder
+    from poolbench.sweep.state import states
+
+    plan = PlanFolder(folder)
+    return states(plan, Claims(plan.claims))
+
+
+def _parts(folder: Path) -> dict[str, Sequence[Any]]:
+    """Return the cells of the sweeps that belong to this one, by their folder: tuned arms and their trials."""
+    from poolbench.report.reading.trials import TRIALS, TUNED
+
+    return {name: _states(folder / name) for name in (TRIALS, TUNED) if (folder / name / "plan").is_dir()}
+
+
+def _whole(found: Sequence[Any], parts: Mapping[str, Sequence[Any]]) -> str:
+    return "\n".join([_text(found), *(f"{name}: {_text(cells)}" for name, cells in parts.items())])
 
 
 def _content(found: Sequence[Any]) -> dict[str, Any]:

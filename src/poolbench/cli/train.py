@@ -19,8 +19,8 @@ USAGE = """Give overrides as GROUP=CHOICE or KEY=VALUE; a list (a,b), range(0,5)
 
 groups (see `poolbench list GROUP`): backbone, pooling, head, dataset, protocol, trainer, logger (several:
   'logger=[csv,wandb]'), launcher, experiment
-keys: seed, name, question, expected, published, results_dir, reference, reference_backbone, margin, force, strict,
-  threads, allocator, on_failure, retry, launcher.workers,
+keys: seed, name, question, expected, published, results_dir, reference, reference_backbone, margin, match, resample,
+  grids, force, strict, threads, allocator, on_failure, retry, launcher.workers,
   until (decided: 3 seeds, then 5, 10 and 20 for what is still undecided),
   tune (N: each arm also at N points of the recipe, and at its best one),
   speed.measure, speed.budget_s,

@@ -17,7 +17,7 @@ from poolbench.data.sizes import sizes_of
 from poolbench.data.split import check_resample, check_val_fraction, subset
 from poolbench.data.task import Task, made_task, task_for
 from poolbench.errors import ConfigurationError, DataError
-from poolbench.spec import TARGET, accepts, build, locate
+from poolbench.spec import TARGET, accepts, build, custom_code, locate
 
 # What a benchmark does with a dataset, and what describes it: passed to a class that takes them, which none need do.
 SHARED = ("name", "train_images", "val_fraction", "resample", "augment", "mean", "std", "task", "step_ms")
@@ -81,7 +81,8 @@ class Datasets:
         """Return the object that a specification describes, built at the first call."""
         key = _key(own)
         if key not in self._built:
-            self._built[key] = build(own, where="dataset")
+            with custom_code(str(own.get(TARGET)), "`dataset`"):
+                self._built[key] = build(own, where="dataset")
         return self._built[key]
 
     def loaded(self, key: Any, load: Callable[[], LoadedImages]) -> LoadedImages:
@@ -117,13 +118,18 @@ class OpenDataset:
         self._spec = dict(spec)
 
     @property
+    def _target(self) -> str:
+        return str(self._spec[TARGET])
+
+    @property
     def kind(self) -> str:
         """What messages call its examples."""
         return "images" if len(self.shape) == 3 else "sequences"
 
     def fingerprint(self) -> str:
         """Return the dataset's own."""
-        return self.dataset.fingerprint()
+        with custom_code(self._target, "`fingerprint` of `dataset`"):
+            return self.dataset.fingerprint()
 
     def load(self) -> LoadedImages:
         """Return the images, loaded at the first call."""
@@ -131,7 +137,8 @@ class OpenDataset:
         return self._held.loaded([loading, self.fingerprint()], self._load)
 
     def _load(self) -> LoadedImages:
-        images = self.dataset.load()
+        with custom_code(self._target, "`load` of `dataset`"):
+            images = self.dataset.load()
         for part, source in (("train", images.train), ("test", images.test)):
             if tuple(source.shape) != self.shape:
                 raise DataError(
@@ -229,10 +236,12 @@ def open_dataset(spec: Mapping[str, Any], held: Datasets | None = None) -> OpenD
     of_dataset: Any = getattr(dataset, "task", None)
     if of_dataset is not None:
         found, wanted = made_task(of_dataset), spec.get("task")
-        if found.name != task.name:
+        # A class derived from the dataset's own task has the same targets.
+        if found.name != task.name and not isinstance(task, type(found)):
             raise ConfigurationError(
                 f"`dataset.task` is {task.name}{'' if wanted else ' (where it is not given)'}, but the dataset is for "
-                f"{found.name}: give `task: {found.name}` in its YAML, or dataset.task={found.name}"
+                f"{found.name}: give `task: {found.name}` in its YAML, or dataset.task={found.name}, or a class "
+                f"derived from {type(found).__name__}"
             )
         # What the dataset says of its task holds where the YAML only names it.
         task = task if isinstance(wanted, Mapping) else found

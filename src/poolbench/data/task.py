@@ -10,7 +10,7 @@ from torch import Tensor
 from poolbench.data.augment import Augment, Draws
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.score import CLASSIFICATION, Score
-from poolbench.spec import TARGET, build
+from poolbench.spec import TARGET, build, custom_code
 
 # The tasks that have a name of their own; any other is a class named by `task._target_`.
 TASKS = {
@@ -99,7 +99,10 @@ def made_task(asked: Any) -> Task:
             f"`dataset.task` has {', '.join(map(str, asked)) or 'nothing'} and does not say of which task: give its "
             f"class, as dataset.task.{TARGET}={TASKS['segmentation']}"
         )
-    made: Any = build(asked, where="dataset.task") if isinstance(asked, Mapping) else asked
+    made: Any = asked
+    if isinstance(asked, Mapping):
+        with custom_code(str(asked[TARGET]), "`dataset.task`"):
+            made = build(asked, where="dataset.task")
     lacking = [part for part in PARTS if not hasattr(made, part)]
     if lacking:
         raise ConfigurationError(

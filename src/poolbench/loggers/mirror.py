@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from poolbench.record import epoch_rows
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -53,7 +55,7 @@ def figures(record: Mapping[str, Any], section: str = "metrics") -> dict[str, fl
 
 def selected_epoch(record: Mapping[str, Any]) -> int:
     """Return the selected epoch, or the last one where none was selected."""
-    return int(figures(record).get("selected_epoch", max(len(record.get("history") or ()) - 1, 0)))
+    return int(figures(record).get("selected_epoch", max(len(epoch_rows(record)) - 1, 0)))
 
 
 def exit_code(record: Mapping[str, Any]) -> int:

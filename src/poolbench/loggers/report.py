@@ -11,7 +11,7 @@ from poolbench.loggers.mirror import exit_code
 from poolbench.loggers.mirrors import LIMIT_S, Mirrors, bound
 from poolbench.loggers.reported import Reported
 from poolbench.loggers.session import Session
-from poolbench.record import RECORD_FILE, read_records
+from poolbench.record import RECORD_FILE, epoch_rows, read_records
 
 REPORT_LIMIT_S = 60.0
 
@@ -56,8 +56,8 @@ def _cell(
         session=session,
     )
     mirrors.config({**record["config"], "labels": labels}, revision=(record.get("provenance") or {}).get("revision"))
-    for row in record.get("history") or ():
-        mirrors.row({key: value for key, value in row.items() if key != "epoch"}, step=int(row["epoch"]))
+    for row in epoch_rows(record):
+        mirrors.row({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
     mirrors.final(record, columns)
     mirrors.close(exit_code=exit_code(record))
 

@@ -151,7 +151,7 @@ def gather(loaded: Loaded) -> Content:
         over_view=over_blocks_text.view(over, over_table),
         pairing=[str(gain) for block in blocks if (gain := gained(block))],
         warnings=notes
-        + warnings(blocks)
+        + warnings(blocks, declared.order if declared else ())
         + _without_outcomes(compared)
         + _few_groups(blocks, compared)
         + _damaged(loaded)

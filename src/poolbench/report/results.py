@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from poolbench.record import Problem
+from poolbench.record import Problem, epoch_rows
 from poolbench.report.make import gather
 from poolbench.report.reading.arms import Block, Record, section
 from poolbench.report.reading.loading import check_exists, load
@@ -88,5 +88,5 @@ def _cell(keys: dict[str, Any], record: Record) -> dict[str, Any]:
 
 
 def _curve(keys: dict[str, Any], record: Record) -> Iterator[dict[str, Any]]:
-    for row in record.get("history") or []:
+    for row in epoch_rows(record):
         yield keys | {name: row.get(name) for name in CURVES} | {"epoch": row["epoch"] + 1}

@@ -136,8 +136,8 @@ def _words(block: Block, rows: Sequence[Mapping[str, Any]], seed: int) -> str:
     cost = sum(row["trials_s"] for row in rows)
     points = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
     text = (
-        f"{block.title}, tuned: {points} points of the recipe for each arm, scored on validation with seed {seed} "
-        f"({cost:.1f} s); each arm at its best point: {'; '.join(map(_named, rows))}."
+        f"{block.title}, tuned: {points} point{'s' * (numbers[-1] > 1)} of the recipe for each arm, scored on "
+        f"validation with seed {seed} ({cost:.1f} s); each arm at its best point: {'; '.join(map(_named, rows))}."
     )
     better = rows[0]["judged_by"].sign > 0
     changed = order(_means(rows, "shared"), _means(rows, "tuned"), larger_is_better=better)

@@ -62,6 +62,8 @@ class Asked:
     def but(self, settings: Mapping[str, Any]) -> "Asked":
         """Return the cell with other settings, by dotted key; it is composed from nothing that a plan could find again.
 
+        Its recipe is checked beside this one's: what is set to another value must change a step.
+
         Raises:
             KeyError: it has no such setting.
         """
@@ -74,7 +76,9 @@ class Asked:
             if not isinstance(place, dict) or last not in place:
                 raise KeyError(key)
             place[last] = value
-        return self if config == self.config else replace(self, config=config, source="", is_known=False)
+        if config == self.config:
+            return self
+        return replace(self, config=config, protocol=self.config["protocol"], source="", is_known=False)
 
 
 @dataclass(frozen=True)

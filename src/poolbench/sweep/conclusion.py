@@ -1,5 +1,6 @@
 """What a sweep says of itself: before it begins, and how it ended, with its exit status."""
 
+import re
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,8 @@ BAD = frozenset({"failed", "diverged", "interrupted"})
 WAITING = "waiting"
 # Cells that are left after a stop are many, and alike.
 MOST_WAITING = 3
+# What Hydra's grammar reads without quotes.
+PLAIN = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
 def announce(plan: Plan, launch: Launch, console: Console, folder: Path) -> None:
@@ -105,7 +108,7 @@ def _end_of(planned: PlannedCell) -> tuple[str, str]:
 
 def _again(planned: PlannedCell, status: str, sweep: PlannedSweep) -> str:
     """Return the command that runs a cell again, and no other."""
-    force = () if status in ("interrupted", WAITING) else (f"force={planned.run_id}",)
+    force = () if status in ("interrupted", WAITING) else (f"force={_as_value(planned.run_id)}",)
     if planned.settings.part:
         # Seed and recipe are a trial's, or those of an arm at its best point: the whole command finds it again.
         kept = [word for word in sweep.command if not word.lstrip("+").startswith("force=")]
@@ -113,3 +116,12 @@ def _again(planned: PlannedCell, status: str, sweep: PlannedSweep) -> str:
     left_out = ("force=", "seed=", "until=", "tune=")
     kept = [word for word in sweep.command if not word.lstrip("+").startswith(left_out)]
     return shlex.join([*kept, f"seed={planned.seed}", *force])
+
+
+def _as_value(text: str) -> str:
+    """Return a text as an override has it: where it holds more than plain characters, in quotes.
+
+    >>> print(_as_value("lenet5-max-digits-s0-0123456789ab"), _as_value("digits_train_images=150-s0-0123456789ab"))
+    lenet5-max-digits-s0-0123456789ab "digits_train_images=150-s0-0123456789ab"
+    """
+    return text if PLAIN.fullmatch(text) else f'"{text}"'

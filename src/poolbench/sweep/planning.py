@@ -133,7 +133,26 @@ def plan_cells(asked: Iterable[Asked], settings: Settings, datasets: Datasets | 
     Raises:
         ConfigurationError: what is wrong in any of the cells, all mistakes together; or the only cell cannot be.
     """
-    datasets = datasets or Datasets()
+    found = checked(asked, settings, datasets or Datasets())
+    settings.force.check(found.keys())
+    reasons: dict[str, str] = {}
+    cells = []
+    for planned in map(_with_record, found.values()):
+        arm = planned.identity.arm_id
+        if planned.is_to_do and arm not in reasons:
+            reasons[arm] = _why_not(planned.cell)
+        cells.append(replace(planned, unsupported=reasons[arm]) if planned.is_to_do else planned)
+    if len(cells) == 1 and cells[0].unsupported:
+        raise ConfigurationError(cells[0].unsupported)
+    return Plan(tuple(cells))
+
+
+def checked(asked: Iterable[Asked], settings: Settings, datasets: Datasets) -> dict[str, PlannedCell]:
+    """Return these cells by their run, each once, checked as far as that takes no network.
+
+    Raises:
+        ConfigurationError: what is wrong in any of the cells, all mistakes together.
+    """
     found: dict[str, PlannedCell] = {}
     mistakes: list[str] = []
     acting = _Acting()
@@ -151,17 +170,7 @@ def plan_cells(asked: Iterable[Asked], settings: Settings, datasets: Datasets | 
         found.setdefault(planned.run_id, planned)
     if mistakes:
         raise ConfigurationError("; and ".join(mistakes))
-    settings.force.check(found.keys())
-    reasons: dict[str, str] = {}
-    cells = []
-    for planned in map(_with_record, found.values()):
-        arm = planned.identity.arm_id
-        if planned.is_to_do and arm not in reasons:
-            reasons[arm] = _why_not(planned.cell)
-        cells.append(replace(planned, unsupported=reasons[arm]) if planned.is_to_do else planned)
-    if len(cells) == 1 and cells[0].unsupported:
-        raise ConfigurationError(cells[0].unsupported)
-    return Plan(tuple(cells))
+    return found
 
 
 def _made(asked: Asked, settings: Settings, datasets: Datasets) -> PlannedCell:

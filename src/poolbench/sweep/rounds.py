@@ -144,7 +144,7 @@ def _compared(folder: Path, declared: Declared) -> tuple[dict[str, "Compared"], 
 
 
 def _require_references(asked: Iterable[Asked], reference: str) -> None:
-    """Raise where a block's reference is not among its arms: it needs the seeds of the looks like any other."""
+    """Raise where nothing can be decided: there is no arm but the reference, or a block lacks its reference."""
     blocks: dict[tuple[str, str], set[str]] = {}
     for one in asked:
         blocks.setdefault((one.labels["backbone"], one.labels["dataset"]), set()).add(one.labels["variant"])
@@ -154,3 +154,8 @@ def _require_references(asked: Iterable[Asked], reference: str) -> None:
                 f"`until=decided` adds seeds to the reference, too: {reference} must be among the poolings of "
                 f"{backbone} on {dataset}, got {', '.join(sorted(variants))}"
             )
+    if all(variants == {reference} for variants in blocks.values()):
+        raise ConfigurationError(
+            f"`until=decided` adds seeds until arms are decided: there must be another pooling beside {reference}, "
+            f"got {reference} alone"
+        )

@@ -25,7 +25,7 @@ from poolbench.sweep.asked import Asked, SweepSettings
 from poolbench.sweep.conclusion import announce, conclude
 from poolbench.sweep.launch import Launch
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
-from poolbench.sweep.planning import Plan, load_data, plan_cells
+from poolbench.sweep.planning import Plan, checked, load_data, plan_cells
 from poolbench.sweep.process import log
 from poolbench.sweep.processes import Nursery
 from poolbench.sweep.rounds import Rounds
@@ -52,19 +52,21 @@ def run_sweep(
         Stopped, KeyboardInterrupt: a signal ended it.
     """
     mirrors = _Mirrored(settings, console)
+    datasets = Datasets()
     if settings.tune is None:
-        return _sweep(asked, settings, launch, console, nursery, mirrors).status
+        return _sweep(asked, settings, launch, console, nursery, mirrors, datasets).status
     from poolbench.report.make import make_report
 
     # What is wrong in the space is said before anything is trained.
     tried = trials_of(settings.tune, asked)
-    shared = _sweep(asked, settings, launch, console, nursery, mirrors, reports=False)
+    trying = replace(settings.beside(TRIALS), until="")
+    checked([one.asked for one in tried], trying.cell, datasets)
+    shared = _sweep(asked, settings, launch, console, nursery, mirrors, datasets, reports=False)
     if shared.stopped:
         mirrors.show(make_report(settings.folder))
         return shared.status
     console.print(f"tune: {settings.tune.points} points for each arm, scored on validation", highlight=False)
-    beside = replace(settings.beside(TRIALS), until="")
-    ended = _sweep([one.asked for one in tried], beside, launch, console, nursery, mirrors, reports=False)
+    ended = _sweep([one.asked for one in tried], trying, launch, console, nursery, mirrors, datasets, reports=False)
     trials = written(tried, ended.plan, shared.plan, Trials.read(settings.folder))
     trials.write(settings.folder)
     cells = tuned(asked, shared.plan, trials, settings.folder)
@@ -82,7 +84,7 @@ def run_sweep(
     if cells and not ended.stopped:
         console.print("tune: every arm at its best point", highlight=False)
         beside = settings.beside(TUNED)
-        ended = _sweep([one for one, _ in cells], beside, launch, console, nursery, mirrors, reports=False)
+        ended = _sweep([one for one, _ in cells], beside, launch, console, nursery, mirrors, datasets, reports=False)
         with_tuned(trials, cells, ended.plan).write(settings.folder)
         status = max(status, ended.status)
     mirrors.show(make_report(settings.folder))
@@ -129,10 +131,11 @@ def _sweep(
     console: Console,
     nursery: Nursery | None,
     mirrors: _Mirrored,
+    datasets: Datasets,
     *,
     reports: bool = True,
 ) -> _Ended:
-    rounds, datasets = Rounds.of(asked, settings), Datasets()
+    rounds = Rounds.of(asked, settings)
     plan = part = plan_cells(rounds.first(), settings.cell, datasets)
     _require_places(part, settings)
     experiment = rounds.experiment(settings.experiment)

@@ -47,6 +47,8 @@ def test_images_and_masks_are_those_of_the_files(root):
 def test_levels_name_the_classes_in_their_order(root):
     turned = opened(root, levels=[255, 0]).load().train.labels
     assert turned.equal(1 - opened(root).load().train.labels)
+    notes = opened(root, levels=[0, 255, 7], class_names=["sky", "road", "tree"]).load().notes
+    assert "train: no mask has a place of tree" in notes
 
 
 def test_without_levels_they_are_classes_and_255_does_not_count(root):

@@ -74,6 +74,8 @@ def test_a_folder_of_tables_is_a_dataset(tables):
     assert images.train.labels.tolist() == [1, 0, 0]
     assert (letters(images.train)[0] == encode("ACGTA")).all()
     assert "train: 1 of 3 sequences with ambiguous letters, which have equal parts in channels" in images.notes
+    (tables / "own_test.tsv").write_text("a\tTTTTT\nb\tacgta\n")
+    assert "test: 1 of 2 sequences that are in the training part, too" in SequenceFolder(root=tables).load().notes
 
 
 def test_longer_sequences_are_cut_where_crop_says(tables):

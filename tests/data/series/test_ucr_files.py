@@ -21,7 +21,8 @@ def written(path, text):
     [
         ("x.tsv", TSV, ("1", "-1"), (1, 2)),
         ("x.tsv", "1\t0.5\t-10\t\n-1\t1\t2\t3\n", ("1", "-1"), (1, 2)),
-        ("x.txt", TXT, ("1.0000000e+00", "-1"), (1, 2)),
+        ("x.txt", TXT, ("1", "-1"), (1, 2)),
+        ("x.tsv", f"\ufeff{TSV}", ("1", "-1"), (1, 2)),
         ("x.txt", CSV, ("1", "-1"), (1, 2)),
         ("x.ts", TS, ("a", "b"), (4, 5)),
     ],
@@ -48,7 +49,10 @@ def test_channels_of_a_ts_file_stand_between_colons(tmp_path):
         ("x.tsv", "1\ttwo\n", "line 1: could not convert string to float: 'two'"),
         ("x.tsv", "1\tx\n", "line 1: could not convert"),
         ("x.ts", "@data\n1,2:3:a\n", r"line 2: series must have equal lengths"),
-        ("x.ts", "@data\nonly\n", "line 2: series must have"),
+        ("x.ts", "@data\nonly\n", "line 2: must be VALUES:CLASS, got no class"),
+        ("x.ts", "@data\n1,2:?\n", r"line 2: no class, got '\?'"),
+        ("x.tsv", "NaN\t1\t2\n", "line 1: no class, got 'NaN'"),
+        ("x.tsv", "1\t2\n\t1\n", "line 2: no class, got ''"),
         ("x.tsv", "\n", "x.tsv has no series"),
     ],
 )

@@ -1,3 +1,4 @@
+import struct
 import wave
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_stereo_is_averaged(tmp_path):
 def test_a_truncated_file_is_named_with_what_it_has(tmp_path):
     path = write(tmp_path / "a.wav", np.zeros(100))
     path.write_bytes(path.read_bytes()[:-51])
-    with pytest.raises(UnreadableImage, match=r"a.wav.*truncated: it announces 100 samples and has 74"):
+    with pytest.raises(UnreadableImage, match=r"a.wav.*truncated: it announces 244 bytes and has 193"):
         read_wav(path)
 
 
@@ -64,10 +65,28 @@ def test_what_is_no_wav_or_empty_is_named(tmp_path, kept):
         read_wav(path)
 
 
-def test_floating_point_samples_are_refused_by_name(tmp_path):
-    wavfile.write(tmp_path / "a.wav", 8000, np.zeros(10, np.float32))
-    with pytest.raises(UnreadableImage, match=r"a.wav.*unknown format: 3"):
-        read_wav(tmp_path / "a.wav")
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_floating_point_samples_are_taken_as_they_are(tmp_path, kind):
+    wavfile.write(tmp_path / "a.wav", 8000, SAMPLES.astype(kind))
+    assert read_wav(tmp_path / "a.wav")[0].tolist() == SAMPLES.tolist()
+    wavfile.write(tmp_path / "b.wav", 8000, np.array([0, np.nan], kind))
+    with pytest.raises(UnreadableImage, match=r"b.wav.*not finite"):
+        read_wav(tmp_path / "b.wav")
+
+
+@pytest.mark.parametrize(("width", "code", "rule"), [(2, 1, None), (3, 1, None), (1, 7, r"a.wav.*MULAW")])
+def test_the_extensible_header_is_read_and_other_codings_are_refused_by_name(tmp_path, width, code, rule):
+    """As ffmpeg writes 24 bits: code 0xFFFE, and the coding behind it."""
+    plain = write(tmp_path / "plain.wav", SAMPLES, width=width).read_bytes()
+    coding = struct.pack("<HHIH", 22, 8 * width, 0, code) + bytes.fromhex("000000001000800000aa00389b71")
+    head = struct.pack("<I", 40) + struct.pack("<H", 0xFFFE) + plain[22:36] + coding
+    body = b"WAVEfmt " + head + plain[36:]
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    if rule is None:
+        assert read_wav(tmp_path / "a.wav")[0].tolist() == SAMPLES.tolist()
+    else:
+        with pytest.raises(UnreadableImage, match=rule):
+            read_wav(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("rate", [16000, 44100, 6000])

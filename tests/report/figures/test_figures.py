@@ -241,7 +241,7 @@ class TestIntervals:
             lines = collections(figure, LineCollection)
             assert lines
             assert not [segment for each in lines for segment in each.get_segments() if len(segment)]
-        assert "95 % interval, by itself" not in texts(forest.draw(held) or Figure())
+        assert "95 % interval, uncorrected" not in texts(forest.draw(held) or Figure())
         trade = tradeoff.draw(held)
         assert trade is not None
         assert not [s for each in collections(trade, LineCollection) for s in each.get_segments() if len(s)]
@@ -297,6 +297,17 @@ class TestFront:
         assert line.get_xdata()[1:-1] == pytest.approx([3, 2, 1])
         assert line.get_ydata()[1:-1] == pytest.approx([80, 90, 95])
         assert line.get_drawstyle() == "steps-post"
+
+    @pytest.mark.usefixtures("styled")
+    def test_costs_far_apart_stand_on_a_logarithmic_axis_within_its_limits(self, results: Any) -> None:
+        for name, parameters in (("max", 10_000), ("gap", 1_000_000)):
+            results.add(name, cost={"parameters": parameters})
+        figure = tradeoff.draw(content(results))
+        assert figure is not None
+        axes = figure.axes[0]
+        assert axes.get_xscale() == "log"
+        low, high = axes.get_xlim()
+        assert low < 0.01 < 1 < high
 
     @pytest.mark.usefixtures("styled")
     def test_peak_where_what_is_kept_is_not_known(self, results: Any) -> None:

@@ -20,7 +20,7 @@ from poolbench.report.reading.loading import load
 from poolbench.report.text.across import across_words
 
 HOSTILE = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", '{{ 7*7 }} "q" $x$ [', "a]]>&amp;b'"]
-VOID = {"meta", "link", "input", "br", "img", "hr"}
+VOID = {"meta", "link", "input", "br", "img", "hr", "wbr"}
 
 
 def content(results: Any) -> Content:
@@ -41,12 +41,15 @@ class Parsed(HTMLParser):
         self.texts: list[str] = []
         self.scripts: list[tuple[dict[str, str | None], str]] = []
         self.open: list[str] = []
+        self.broken = False
         self.feed(text)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
+        # A name that may break is one name.
+        self.broken = tag == "wbr"
         if tag not in VOID:
             self.open.append(tag)
         if tag == "script":
@@ -59,7 +62,8 @@ class Parsed(HTMLParser):
         if self.open and self.open[-1] == "script":
             self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
         elif self.open and self.open[-1] != "style":
-            self.texts.append(data)
+            self.texts.append((self.texts.pop() if self.broken else "") + data)
+        self.broken = False
 
     @property
     def text(self) -> str:
@@ -111,6 +115,15 @@ class TestWhatIsSaid:
         assert "98.76" in found.text
         assert found.text.index("Beside published figures") < found.text.index("98.76") < found.text.index("Doe 2019")
         assert "0.9876" not in json.dumps(found.data)
+
+    @pytest.mark.parametrize(("datasets", "said"), [(("digits",), False), (("digits", "letters"), True)])
+    def test_data_sets_are_compared_where_there_are_several(
+        self, results: Any, datasets: tuple[str, ...], said: bool
+    ) -> None:
+        results.grid(blocks=[("slides", name) for name in datasets], variants=["max", "avg"], seeds=3)
+        found = parsed(content(results))
+        assert ("Over all data sets" in found.text) is said
+        assert any(attrs.get("id") == "across" for _, attrs in found.elements) is said
 
     def test_origin(self, results: Any) -> None:
         results.add("lp", 0, provenance={"dirty": True})

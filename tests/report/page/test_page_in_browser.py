@@ -303,8 +303,9 @@ class TestPage:
         opened.open()
         assert opened.js("return [document.documentElement.scrollWidth, innerWidth]") == [360, 360]
         # A row is a card: nothing scrolls sideways, and each figure has its column's title beside it.
-        box = "const box = document.querySelector('#arms').parentElement; return box.scrollWidth <= box.clientWidth"
-        assert opened.js(box)
+        for table in ("#arms", ".glance", "#list"):
+            box = f"const box = document.querySelector('{table}').parentElement;"
+            assert opened.js(f"{box} return box.scrollWidth - box.clientWidth") <= 0, table
         shown = (
             "const cell = document.querySelector('#arms td.number'); return getComputedStyle(cell, '::before').content"
         )

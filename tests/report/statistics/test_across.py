@@ -387,9 +387,9 @@ class TestAcross:
         assert found.improvement["avg"].probability == pytest.approx(3.5 / 6)
         assert "better than a run of max with another seed: avg 58 %." in " ".join(across_words(found))
 
-    def test_one_data_set_leaves_all_out(self, make: Make) -> None:
+    def test_of_one_data_set_nothing_is_said(self, make: Make) -> None:
         found = across(make(grid({"a": (0.9, 0.8, 0.7)})))
-        assert found.left_out == ("Nothing is compared over data sets: there is one, a.",)
+        assert found.left_out == ()
         assert across_words(found) == []
         for name, columns in (("across", ACROSS), ("pairs", PAIRS)):
             assert across_tables(found)[name].columns.tolist() == [column.name for column in columns]
@@ -397,8 +397,11 @@ class TestAcross:
 
     def test_nothing_at_all(self, make: Make) -> None:
         assert across([]).left_out == ("Nothing is compared over data sets: there is none with a result.",)
-        failed = across(make({("max", "a", "slides"): [None]}))
-        assert failed.left_out[0] == "Over data sets slides on a is left out: no cell of it has a test score."
+        failed = across(make({("max", "a", "slides"): [None], ("max", "b", "slides"): [0.9]}))
+        assert failed.left_out == (
+            "Over data sets slides on a is left out: no cell of it has a test score.",
+            "Nothing is compared over data sets: there is one, b.",
+        )
         assert across_words(Across()) == []
 
     def test_one_arm(self, make: Make) -> None:

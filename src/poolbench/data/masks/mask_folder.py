@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from poolbench.checks import is_whole
@@ -19,6 +20,7 @@ from poolbench.data.orientation import upright
 from poolbench.data.pixels import pixels_of
 from poolbench.data.sizes import sizes_of
 from poolbench.errors import ConfigurationError, DataError
+from poolbench.paths import expanded
 
 IGNORED = 255
 # A mask says its class by its level: grey, or the number of a colour in a palette.
@@ -71,7 +73,7 @@ class MaskFolder:
         if len(sizes) != 2:
             raise ConfigurationError(f"`dataset.image_size` must be that of images, got {image_size!r}")
         self.levels = _levels(levels, num_classes)
-        self.root = Path(root).expanduser()
+        self.root = expanded(root, "dataset.root")
         self.name = name
         self.channels = channels
         self.sizes = sizes
@@ -119,6 +121,10 @@ class MaskFolder:
                 )
         if faults:
             raise DataError(f"{self.root}: {len(faults)} pairs cannot be used:\n  " + some(faults, "\n  "))
+        shown = set(torch.unique(parts["train"].labels).tolist())
+        absent = [name for number, name in enumerate(self.class_names) if number not in shown]
+        if absent:
+            notes.append(f"train: no mask has a place of {', '.join(absent)}")
         return loaded(parts["train"], parts["test"], self.class_names, notes=notes)
 
     def _read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray, bool] | str:

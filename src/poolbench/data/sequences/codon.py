@@ -15,6 +15,7 @@ from poolbench.data.sequences.genes import LEAVE_OUT, REFUSE, read_genes, stretc
 from poolbench.data.sequences.strands import CLASS_NAMES, Shown, show
 from poolbench.data.sizes import sizes_of
 from poolbench.errors import ConfigurationError, DataError, unknown_name
+from poolbench.paths import expanded
 from poolbench.streams import stream
 
 # A test gene is every so-many-th, by its place in the file: its stretches are in no training set.
@@ -74,7 +75,7 @@ class Codon:
         self.image_size = sizes
         self.train_sequences = train_sequences
         self.test_sequences = test_sequences
-        self.path = None if root is None else Path(root).expanduser()
+        self.path = None if root is None else expanded(root, "dataset.root")
         self.genes, self.notes = ([], []) if self.path is None else read_genes(self.path, incomplete)
 
     def fingerprint(self) -> str:

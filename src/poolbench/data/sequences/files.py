@@ -87,7 +87,7 @@ def read_sequences(path: Path) -> list[Labelled]:
         DataError: the file cannot be read, has no sequence, or a line is of neither form; by file and line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     lines = _of_fasta(path, text) if path.suffix.lower() in FASTA else _of_table(path, text)

@@ -103,6 +103,11 @@ class SequenceFolder:
         labels = torch.tensor([self.class_names.index(one.class_name) for one in sequences])
         return held(part, fitted.levels, labels)
 
+    def _known(self) -> list[str]:
+        """Return where the test has a sequence that the training part has, too."""
+        seen = {one.levels.tobytes() for one in self.sequences["train"]}
+        return [one.where for one in self.sequences["test"] if one.levels.tobytes() in seen]
+
     def _notes(self, part: str) -> list[str]:
         """Say what was done to how many sequences."""
         sequences, (length,) = self.sequences[part], self.image_size
@@ -111,6 +116,7 @@ class SequenceFolder:
             (sum(one.levels.shape[1] > length for one in sequences), f"cut to {length} letters, {self.crop}"),
             (sum(one.levels.shape[1] < length for one in sequences), f"padded to {length} letters"),
             (sum(one.ambiguous > 0 for one in sequences), "with ambiguous letters, which have equal parts in channels"),
+            (len(self._known()) if part == "test" else 0, "that are in the training part, too"),
         ):
             if count:
                 said.append(f"{part}: {count:,} of {len(sequences):,} sequences {what}")

@@ -11,6 +11,7 @@ from poolbench.errors import DataError
 PARTS = ("TRAIN", "TEST")
 SUFFIXES = (".tsv", ".txt", ".ts")
 NAMED = 5
+NO_CLASS = ("", "?", "nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +66,14 @@ def read_series(path: Path) -> Series:
 
     A `.tsv` or `.txt` line is the class, then the values, with tabs, commas or spaces between. A `.ts` line has its
     channels between colons, values between commas, the class last; lines of # and @ are passed over. NaN, ? and
-    nothing between two separators are missing values.
+    nothing between two separators are missing values. A class that is a whole number is known by its value: 1, 1.0 and
+    1.0e+00 are one.
 
     Raises:
         DataError: the file cannot be read, a line is of another form, or lengths differ; by file and line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     lines, classes, values = [], [], []
@@ -79,12 +81,16 @@ def read_series(path: Path) -> Series:
         if not line.strip() or (path.suffix == ".ts" and line.lstrip()[0] in "#@"):
             continue
         *channels, class_name = line.strip().split(":") if path.suffix == ".ts" else _plain(line)
+        if not channels:
+            raise DataError(f"{path}, line {number}: must be VALUES:CLASS, got no class")
+        if class_name.strip().lower() in NO_CLASS:
+            raise DataError(f"{path}, line {number}: no class, got {class_name.strip()!r}; name it, or remove the line")
         try:
             found = [[_number(value) for value in one.split(",")] for one in channels]
         except ValueError as error:
             raise DataError(f"{path}, line {number}: {error}; values must be numbers, or NaN or ? for none") from None
         lines.append(number)
-        classes.append(class_name.strip())
+        classes.append(_class_name(class_name.strip()))
         values.append(found)
         shape, first = [len(one) for one in found], [len(one) for one in values[0]]
         if not found or shape != first or len(set(shape)) > 1:
@@ -98,9 +104,22 @@ def read_series(path: Path) -> Series:
 
 
 def _plain(line: str) -> tuple[str, str]:
-    separator = next((mark for mark in "\t," if mark in line.strip()), None)
+    separator = next((mark for mark in "\t," if mark in line.rstrip().lstrip(" ")), None)
     class_name, *values = line.strip("\r\n").split(separator) if separator else line.split()
     return ",".join(values), class_name
+
+
+def _class_name(written: str) -> str:
+    """Return a class as it is named: of a whole number, that number.
+
+    >>> _class_name("1.0000000e+00"), _class_name("-1"), _class_name("normal"), _class_name("007")
+    ('1', '-1', 'normal', '007')
+    """
+    try:
+        value = float(written)
+    except ValueError:
+        return written
+    return str(int(value)) if value.is_integer() and not written.lstrip("-").isdecimal() else written
 
 
 def _number(written: str) -> float:

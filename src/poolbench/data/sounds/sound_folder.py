@@ -31,7 +31,7 @@ DEVICES = ("cpu", "cuda")
 
 
 class SoundFolder:
-    """`train/CLASS/….wav` and `test/CLASS/….wav`: PCM of 8 to 32 bits, of any sample rate and length, mono or not.
+    """`train/CLASS/….wav` and `test/CLASS/….wav`, PCM or floating point, of any sample rate and length, mono or not.
 
     Channels are averaged; another sample rate is resampled by a polyphase filter; of a longer clip the middle is kept,
     a shorter one gets silence at both ends. Spectrograms are uint8 (`poolbench.data.sounds.log_mel.LogMel`), computed

@@ -1,53 +1,62 @@
 """Wav files as waves of one sample rate and one length."""
 
+import io
 import math
-import wave
+import warnings
 from pathlib import Path
 
 import numpy as np
+from scipy.io import wavfile
 from scipy.signal import resample_poly
 
 from poolbench.data.images import UnreadableImage
 
-BITS = {1: "8", 2: "16", 3: "24", 4: "32"}
+# Of a RIFF file's head: 'RIFF' or its like, and how many bytes follow.
+HEAD = 8
 
 
 def read_wav(path: Path) -> tuple[np.ndarray, int, int]:
-    """Return the wave of a PCM file, its rate in Hz and its channels: float32 (samples,) in −1..1, channels averaged.
+    """Return the wave of a file, its rate in Hz and its channels: float32 (samples,) in −1..1, channels averaged.
+
+    What `scipy.io.wavfile` reads: PCM of 8 to 32 bits and floating point, which is taken as it is, with a plain or an
+    extensible header.
 
     Raises:
-        UnreadableImage: the file is missing, no PCM wav of 8 to 32 bits, truncated, or without a sample.
+        UnreadableImage: the file is missing, no such wav, truncated, without a sample, or with one that is not finite.
     """
     try:
-        with wave.open(str(path), "rb") as file:
-            width, channels, rate, count = (
-                file.getsampwidth(),
-                file.getnchannels(),
-                file.getframerate(),
-                file.getnframes(),
-            )
-            raw = file.readframes(count)
-    except (OSError, EOFError, wave.Error) as error:
+        content = path.read_bytes()
+        _require_whole(content)
+        with warnings.catch_warnings():
+            # Chunks that it does not know (names, cue points), and ends that come too early: both are seen to here.
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)
+            rate, found = wavfile.read(io.BytesIO(content))
+    except Exception as error:  # whatever a broken header leads to
         raise UnreadableImage(str(path), f"{type(error).__name__}: {error or 'it ends too early'}") from error
-    if width not in BITS or channels < 1 or rate < 1:
-        raise UnreadableImage(str(path), f"samples of {8 * width} bits, {channels} channels, {rate} Hz")
-    if len(raw) != count * channels * width:
-        got = len(raw) // (channels * width)
-        raise UnreadableImage(str(path), f"truncated: it announces {count:,} samples and has {got:,}")
-    if count == 0:
+    if rate < 1:
+        raise UnreadableImage(str(path), f"a sample rate of {rate} Hz")
+    if not found.size:
         raise UnreadableImage(str(path), "it has no samples")
-    return _numbers(raw, width).reshape(count, channels).mean(1, dtype=np.float32), rate, channels
+    samples = _fractions(found)
+    if not np.isfinite(samples).all():
+        raise UnreadableImage(str(path), "it has samples that are not finite")
+    return samples.reshape(len(samples), -1).mean(1, dtype=np.float32), rate, 1 if found.ndim == 1 else found.shape[1]
 
 
-def _numbers(raw: bytes, width: int) -> np.ndarray:
-    """Return PCM samples as float32 in −1..1: 8 bits are unsigned, more are signed, the low byte first."""
-    if width == 1:
-        return (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128
-    if width == 3:
-        padded = np.zeros((len(raw) // 3, 4), np.uint8)
-        padded[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
-        return padded.view("<i4")[:, 0].astype(np.float32) / 2**31
-    return np.frombuffer(raw, f"<i{width}").astype(np.float32) / 2 ** (8 * width - 1)
+def _require_whole(content: bytes) -> None:
+    """Raise `ValueError` where a file's head announces more than there is."""
+    announced = HEAD + int.from_bytes(content[4:HEAD], "big" if content.startswith(b"RIFX") else "little")
+    if content.startswith((b"RIFF", b"RIFX")) and len(content) < announced - announced % 2:
+        raise ValueError(f"truncated: it announces {announced:,} bytes and has {len(content):,}")
+
+
+def _fractions(samples: np.ndarray) -> np.ndarray:
+    """Return samples as float32, whole numbers in −1..1: 8 bits are unsigned, 24 are the upper ones of 32."""
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    return samples.astype(np.float32) / 2 ** (8 * samples.dtype.itemsize - 1)
 
 
 def at_rate(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:

@@ -13,27 +13,27 @@ from poolbench.pooling.bases.work import Work, checked_shape, work_of
 class HeadPool2d(MapModule):
     """A pooling of the whole last map (B, C, H, W) → (B, F); a subclass brings `pool_map` and `operations_on`.
 
-    Where F is not C, it brings `features_of` as well; where a map's size is worth a word in the audit, `remark`.
+    If F is not C, it also defines `features_of`; if a map's size needs a remark in the audit, `remark`.
 
     Args:
         implementation: `"fast"` takes a compiled kernel where there is one for the head and the dtype, on the CPU;
             `"torch"` never does. `implementation_for` says which it is for a given map.
 
-    A map without its batch, (C, H, W), gives (F). Maps are float16, bfloat16, float32 or float64; whole numbers and
-    booleans are taken, exactly, where every feature is one of the map's values (the largest of the map or of a cell),
-    and are an error elsewhere, as complex numbers are everywhere: convert them first, `x.float()`.
+    A map without a batch dimension, (C, H, W), gives (F). Maps are float16, bfloat16, float32 or float64. Integers and
+    booleans are accepted, and stay exact, if every feature is one of the map's values (the largest of the map or of a
+    cell); otherwise they are an error, as complex numbers always are: convert them first, `x.float()`.
 
-    Most heads have no kernel: what they read is the last map, a small part of a network's time.
+    Most heads have no kernel: they read only the last map, which takes a small part of a network's time.
 
     Raises:
         ValueError: `implementation` is neither.
 
-    `gives_logits` says that F is the number of classes and that no classifier follows.
+    `gives_logits` means that F is the number of classes and that no classifier follows.
 
-    More attributes say what holds of the head, and the tests try it: `keeps_constants` (where the whole map has one
-    value, so has each feature), `permutes` (the places of the map may change places among themselves, and nothing
-    changes), `domain` (the values that the formula is for: `"real"`, `"nonnegative"` or `"positive"`) and `onnx` (why
-    it cannot be exported to ONNX, None where it can). A head whose arguments decide sets its own in `__init__`.
+    Further attributes declare properties of the head, which the tests check: `keeps_constants` (if the whole map has
+    one value, each feature has it, too), `permutes` (permuting the positions of the map changes nothing), `domain` (the
+    values that the formula is for: `"real"`, `"nonnegative"` or `"positive"`) and `onnx` (why it cannot be exported to
+    ONNX; None if it can). If they depend on arguments, a head sets its own in `__init__`.
     """
 
     kind: ClassVar[str] = "head"

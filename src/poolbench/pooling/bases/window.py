@@ -17,7 +17,7 @@ def output_size(
 ) -> int:
     """Return the number of windows along one dimension, as `torch.nn.MaxPool2d` counts them.
 
-    With `ceil_mode` a last window may hang over the end, provided it starts inside the map or its left padding.
+    With `ceil_mode` a last window may extend beyond the end, provided it starts inside the map or its left padding.
     A number below 1 means that the map is too small.
 
     >>> output_size(5, kernel_size=2, stride=2), output_size(5, kernel_size=2, stride=2, ceil_mode=True)
@@ -43,18 +43,18 @@ def _plain(value: Any) -> Any:
 
 
 class WindowPool2d(MapModule):
-    """A pooling over sliding windows: holds and checks the geometry; a subclass brings `pool` and `operations_on`.
+    """A pooling over sliding windows: stores and checks the geometry; a subclass defines `pool` and `operations_on`.
 
     Args:
         kernel_size: height and width of the window, or one number for both.
         stride: steps between windows; None means the kernel's size.
-        padding: rows and columns added at each side, at most half of the kernel. They hold no value: no operator
-            lets them enter its result, unless its own docstring says so (a convolution sees zeros).
-        ceil_mode: whether a window may hang over the right and lower end.
+        padding: rows and columns added at each side, at most half of the kernel. They hold no value: they do not enter
+            the result, unless the operator's docstring says so (a convolution sees zeros).
+        ceil_mode: whether a window may extend beyond the right and lower end.
         dilation: steps between the values of a window.
-        implementation: `"fast"` takes a compiled kernel on the CPU wherever there is one for the operator and the
-            dtype, and torch's own operations elsewhere; `"torch"` never takes a kernel. `"triton"` asks for kernels on
-            a CUDA GPU, which have not run there as they are now. `implementation_for` says which it is for a given map.
+        implementation: `"fast"` uses a compiled kernel on the CPU if there is one for the operator and the dtype, and
+            torch's own operations otherwise; `"torch"` never uses a kernel. `"triton"` requests kernels on a CUDA GPU,
+            which have not run there as they are now. `implementation_for` says which it is for a given map.
 
     Shapes: (B, C, H, W) → (B, C, H', W'), or without B, with H' and W' by `output_size`: those of `nn.MaxPool2d`.
     A one-dimensional operator (`WindowPool1d`) takes (B, C, L) or (C, L).
@@ -63,42 +63,42 @@ class WindowPool2d(MapModule):
         ValueError: an argument breaks its rule, or the map is smaller than the window, or a dilated window has no
             value of the map (where torch's max pooling gives −∞).
 
-    Of equal values the first in row-major order is taken, and gets the gradient, wherever one value is chosen; an
-    operator that shares it says so. The total stays what came from above.
+    Where one of several equal values is selected, it is the first in row-major order, and it gets the gradient; an
+    operator that divides the gradient among them says so. The sum of the gradient is preserved.
 
     Half precision is summed in float32, so a sum of values near the largest bfloat16 (3·10³⁸, as in float32) can
     overflow, as in `nn.AvgPool2d`.
 
-    A random operator draws from a stream of its own, `draws`, whose seed comes from torch's global generator when the
-    operator is built: `torch.manual_seed` before that, or `operator.draws.reseed(seed)` at any time, makes it repeat.
+    A random operator draws from its own stream, `draws`, whose seed comes from torch's global generator when the
+    operator is built. To repeat its draws, call `torch.manual_seed` before that, or `operator.draws.reseed(seed)` at
+    any time.
 
-    Maps are float16, bfloat16, float32 or float64. Whole numbers and booleans are taken where every result is one of
-    the map's values, which then is exact: by max, min, the median of an odd number of values (where no window has
-    values beyond the map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d` and `AdaptivePolyphasePool2d`. Elsewhere
-    they are an error, as complex numbers are everywhere: convert them first, `x.float()`.
+    Maps are float16, bfloat16, float32 or float64. Integers and booleans are accepted, and stay exact, if every result
+    is one of the map's values: in max, min, the median of an odd number of values (if no window extends beyond the
+    map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d` and `AdaptivePolyphasePool2d`. Otherwise they are an error,
+    as complex numbers always are: convert them first, `x.float()`.
 
-    `torch.export` holds for any batch, height and width that are left open and `torch.jit.trace` follows what does not
-    draw. torch.fx takes an operator for a leaf; `torch.jit.script` is an error. Under `torch.utils.checkpoint` a random
+    `torch.export` works with dynamic batch, height and width, and `torch.jit.trace` with operators that are not random.
+    torch.fx treats an operator as a leaf; `torch.jit.script` is an error. Under `torch.utils.checkpoint` a random
     operator draws as dropout does.
 
     `torch.compile`, `torch.export`, `torch.func` (grad, vmap, jvp) and forward-mode differentiation work with every
-    operator; the last two by torch's own operations, as `implementation_for` says.
+    operator; the last two use torch's own operations, as `implementation_for` says.
 
-    Max, min, their blur and operators that sort distinguish an infinite value from padding, which is none: it gets the
-    gradient that a finite number in its place would get. The result is what the formula makes of it: a mean with −∞
-    among its values is −∞, and ∞ − ∞ is NaN. So may the gradient of a weight be that was multiplied by it.
+    Max, min, their blur and operators that sort distinguish an infinite value from padding: it gets the gradient that a
+    finite number in its position would get. Otherwise infinite values follow the formula: a mean with −∞ among its
+    values is −∞, and ∞ − ∞ is NaN. The gradient of a weight that was multiplied by an infinite value may be NaN, too.
 
-    Class attributes say what holds of the operator, and the tests try it: `keeps_constants` (a constant map stays
-    what it is), `keeps_range` (no result leaves the range of its window), `is_equivariant` (a map shifted by the
-    stride gives the result shifted by one, away from the border), `is_random` (draws in training), `sees_batch`
-    (batch normalisation: in training a result depends on the other images, and evaluation is by running statistics),
-    `domain` (the
-    values that the formula is for: `"real"`, `"nonnegative"` or `"positive"`), `geometries` (arguments that it serves,
-    None for all) and `onnx` (why it cannot be exported to ONNX, None where it can).
+    Class attributes declare properties of the operator, which the tests check: `keeps_constants` (a constant map gives
+    its constant), `keeps_range` (no result leaves the range of its window), `is_equivariant` (a map shifted by the
+    stride gives the result shifted by one, away from the border), `is_random` (draws in training), `sees_batch` (batch
+    normalisation: in training a result depends on the other images, and evaluation uses running statistics), `domain`
+    (the values that the formula is for: `"real"`, `"nonnegative"` or `"positive"`), `geometries` (arguments that it
+    supports, None for all) and `onnx` (why it cannot be exported to ONNX; None if it can).
 
-    `behind_convolution` is for an operator that has a convolution of its own: the class that stands in its place where
-    the network itself reduces by a strided convolution, or a shortcut subsamples, so that there are never two. None
-    means the operator itself.
+    `behind_convolution` is for operators that contain a convolution: the class that is used instead at a strided
+    convolution of the network, or in a shortcut that subsamples, so that there are never two convolutions. None means
+    the operator itself.
     """
 
     kind: ClassVar[str] = "window"

@@ -49,9 +49,9 @@ class AdaptivePool2dFlatten(HeadPool2d):
         output_size: rows and columns of the grid, or one number for both.
         implementation: see `HeadPool2d`.
 
-    Shapes: (B, C, H, W) → (B, C · rows · columns). Cells overlap by a row or column where the size does not divide. A
-    grid may be finer than the map, as in torch: then each value stands in several cells, and the features are more
-    without telling more. `remark` and the audit say so.
+    Shapes: (B, C, H, W) → (B, C · rows · columns). Cells overlap by a row or column if the grid does not divide the
+    size. A grid may be finer than the map, as in torch: then values are repeated in several cells, and there are more
+    features without more information. `remark` and the audit say so.
     """
 
     permutes = False

@@ -1,4 +1,4 @@
-"""A weighted mean over the map's places, the weights from a learned query."""
+"""A mean over the positions of the map, weighted by a learned query."""
 
 from typing import ClassVar
 
@@ -12,12 +12,12 @@ from poolbench.pooling.bases.work import of_softmax
 
 
 class AttentionPool2d(HeadPool2d):
-    """A mean over the places of the map, weighted by how well a place answers a learned query.
+    """A mean over the positions of the map, weighted by their attention to a learned query.
 
-    With x_i the C values at place i: y = Σ_i a_i x_i, a = softmax_i(q·x_i / √C). With several heads the channels are
-    divided into as many groups; each group has its own query, which sees all channels, and its own weights.
+    With x_i the C values at position i: y = Σ_i a_i x_i, a = softmax_i(q·x_i / √C). With several heads the channels are
+    divided into as many groups; each group has its own query, which reads all channels, and its own weights.
 
-    The queries start at 0: global average pooling.
+    The queries start at 0, which is global average pooling.
 
     Args:
         channels: number of channels of the map.
@@ -31,8 +31,9 @@ class AttentionPool2d(HeadPool2d):
 
     Source: the pooling by multihead attention of Lee et al., Set Transformer (2019), section 3.2, with one seed, and
     the attention pooling of Ilse, Tomczak and Welling, Attention-based Deep Multiple Instance Learning (2018), both
-    from memory, not re-read. Left out, deviations: projections of the values and of the result, and what follows the
-    attention there. A projection of the keys would change nothing, since a learned query takes it up.
+    from memory, not re-read. Deviations: the projections of the values and of the result, and the layers after the
+    attention, are left out. A projection of the keys would change nothing, since it can be absorbed by the learned
+    query.
 
     >>> head = AttentionPool2d(channels=2)
     >>> head(torch.tensor([[[[1.0, 3.0]], [[0.0, 4.0]]]])).tolist()  # before training: the means
@@ -64,7 +65,7 @@ class AttentionPool2d(HeadPool2d):
         return y_BKD.flatten(1).to(x_BCHW.dtype), weights_BKN
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return 2·heads·C·n for the scores of n places, 5n − 2 for each softmax, 2·C·n for the weighted sums."""
+        """Return 2·heads·C·n for the scores of n positions, 5n − 2 for each softmax, 2·C·n for the weighted sums."""
         places = height * width
         return 2 * (self.heads + 1) * channels * places + self.heads * of_softmax(places)
 

@@ -22,10 +22,10 @@ def signed_root(x: Tensor) -> Tensor:
 
 
 class BilinearPool2d(HeadPool2d):
-    """The mean over the map's places of all products of two channels: Σ_i x_i x_iᵀ / n, flattened.
+    """The mean over the map's positions of all products of two channels: Σ_i x_i x_iᵀ / n, flattened.
 
-    Then each number's signed square root, then the whole divided by its length, as in the source. In float32 the
-    products have room for values up to 10¹⁸.
+    Then the signed square root of each number, then L2 normalisation of the whole, as in the source. In float32 values
+    up to 10¹⁸ do not overflow.
 
     Args:
         signed_sqrt: whether to take sign(z)·√|z| of each number.
@@ -38,8 +38,8 @@ class BilinearPool2d(HeadPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Lin, RoyChowdhury and Maji, Bilinear CNN Models for Fine-grained Visual Recognition (2015), section 3, for
-    two equal streams. The source takes the sum, which the division by the length makes equal to the mean; without
-    `l2` the mean is a deviation. At 0 the root is smoothed, see `signed_root`.
+    two equal streams. The source takes the sum, which after L2 normalisation is the same as the mean; without `l2` the
+    mean is a deviation. The square root is smoothed at 0, see `signed_root`.
 
     >>> BilinearPool2d(signed_sqrt=False, l2=False)(torch.tensor([[[[1.0, 3.0]], [[0.0, 2.0]]]])).tolist()
     [[5.0, 3.0, 3.0, 2.0]]
@@ -71,7 +71,7 @@ class BilinearPool2d(HeadPool2d):
         return F.normalize(z_BF) if self.l2 else z_BF
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return 2·C²·n + C² for the mean products of n places, and what finishing C² features takes."""
+        """Return 2·C²·n + C² for the mean products of n positions, and what finishing C² features takes."""
         return channels**2 * (2 * height * width + 1) + self.finishing(channels**2)
 
     def finishing(self, features: int) -> int:

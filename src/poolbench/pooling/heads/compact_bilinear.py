@@ -9,12 +9,12 @@ from poolbench.pooling.heads.bilinear import BilinearPool2d
 
 
 class CompactBilinearPool2d(BilinearPool2d):
-    """The mean products of two channels, summed into F numbers by two random hashes: the tensor sketch.
+    """The mean products of two channels, summed into F features by two random hashes: the tensor sketch.
 
     Feature f is the sum of s₁(a)·s₂(b)·(Σ_i x_a x_b / n) over all pairs of channels (a, b) with
     h₁(a) + h₂(b) ≡ f (mod F). Hashes h and signs s are drawn from torch's global generator when the head is built, and
-    then kept: they are buffers, carried by `state_dict`, and are not learned. The scalar product of two sketches has
-    that of the full products as its mean.
+    then fixed: they are buffers, stored in `state_dict`, and are not learned. The expectation of the scalar product of
+    two sketches is that of the full products. In float32 values up to 10¹⁸ do not overflow.
 
     Args:
         channels: number of channels of the map.
@@ -28,10 +28,10 @@ class CompactBilinearPool2d(BilinearPool2d):
     Raises:
         ValueError: an argument breaks its rule.
 
-    Source: Gao, Beijbom, Zhang and Darrell, Compact Bilinear Pooling (2016), algorithm 2. There each place is sketched
-    and convolved by Fourier transforms; here the products are summed over the places first, which gives the same
-    numbers, needs no complex ones, and takes C² numbers of memory for an image. The source takes the sum over places,
-    see `BilinearPool2d`, as for how large values may be.
+    Source: Gao, Beijbom, Zhang and Darrell, Compact Bilinear Pooling (2016), algorithm 2. There each position is
+    sketched and convolved by Fourier transforms; here the products are first summed over the positions, which gives the
+    same result without complex arithmetic and needs memory for C² numbers per image. The source takes the sum over
+    positions, see `BilinearPool2d`.
 
     >>> CompactBilinearPool2d(channels=4, features=8)(torch.ones(2, 4, 3, 3)).shape
     torch.Size([2, 8])
@@ -65,7 +65,7 @@ class CompactBilinearPool2d(BilinearPool2d):
         return self.finished(sketch_BF).to(x_BCHW.dtype)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return 2·C²·n + C² for the mean products of n places, 2·C² to sketch them, and what finishing F takes."""
+        """Return 2·C²·n + C² for the mean products of n positions, 2·C² to sketch them, and what finishing F takes."""
         return channels**2 * (2 * height * width + 3) + self.finishing(self.features)
 
     def features_of(self, channels: int) -> int:

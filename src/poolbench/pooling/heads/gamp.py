@@ -21,8 +21,8 @@ MOST_PLACES = 16
 class GAMPPool2d(HeadPool2d):
     """The mean of the k largest values of each channel's map: (x₍₁₎ + … + x₍ₖ₎) / k, where x₍₁₎ ≥ x₍₂₎ ≥ …
 
-    k = 1 is global max pooling, all values global average pooling. The k values share the gradient equally; of those
-    that equal the k-th largest, the first in row-major order are taken.
+    k = 1 is global max pooling, k = n (all values) global average pooling. The k values share the gradient equally; if
+    several are equal to the k-th largest, the first in row-major order are taken.
 
     Args:
         k: how many values, a whole number of at least 1, or which share of the map, a fraction above 0 and at most

@@ -26,7 +26,7 @@ class GlobalAutoPool2d(HeadPool2d):
 
     Source: McFee, Salamon and Bello, Adaptive Pooling Operators for Weakly Labeled Sound Event Detection (2018), and
     the authors' code. There it pools each class's probabilities over time; here the features of an image over its
-    places. Left out: the variants that keep α within bounds, or penalise large ones.
+    positions. Left out: the variants that keep α within bounds, or penalise large ones.
 
     >>> import math
     >>> head = GlobalAutoPool2d(per="layer")
@@ -55,7 +55,7 @@ class GlobalAutoPool2d(HeadPool2d):
         return y_BC.to(x_BCHW.dtype)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·(11n − 4) of n places.
+        """Return C·(11n − 4) of n positions.
 
         For each value: its comparisons for the largest and the smallest, its difference from that, which is kept within
         two bounds, its product with α, the exponential, the sum of these, its share, their product and the sum of

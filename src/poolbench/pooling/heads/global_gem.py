@@ -16,8 +16,8 @@ from poolbench.pooling.windows.power_means import PowerMeanPool2d
 class GlobalGeMPool2d(HeadPool2d):
     """The generalised mean of each channel's map: (Σ max(x, ε)ᵖ / n)^(1/p), with n = H·W.
 
-    p = 1 is global average pooling (of what is above ε), p → ∞ global max pooling. p is a free number that starts at
-    `p`; at 0 the formula has no value.
+    p = 1 is global average pooling (of what is above ε), p → ∞ global max pooling. p is an unconstrained parameter with
+    the initial value `p`; at 0 the formula is undefined.
 
     Args:
         p: where the learned exponent starts.
@@ -37,8 +37,9 @@ class GlobalGeMPool2d(HeadPool2d):
     Source: Radenović, Tolias and Chum, Fine-tuning CNN Image Retrieval with No Human Annotation (2018), equation 3;
     start 3 and ε = 1e-6 by the authors' code. By groups it is Ko et al., Group Generalized Mean Pooling for Vision
     Transformer (2022), whose abstract was read, there over a transformer's tokens. Values are divided by the map's
-    largest before they are raised, which changes no result and cannot overflow. In float32 the gradient is finite where
-    n times a channel's largest value is. A kernel takes the means of windows; the mean of these is the map's.
+    largest before the power, which does not change the result and avoids overflow. A kernel computes the means of
+    windows, from which the mean of the map is computed. In float32 the gradient is finite where n times the channel's
+    largest value is.
 
     >>> GlobalGeMPool2d(p=2.0)(torch.tensor([[[[1.0, 7.0], [1.0, 7.0]]]])).tolist()  # √((1 + 49 + 1 + 49) / 4)
     [[5.0]]
@@ -112,7 +113,7 @@ class GlobalGeMPool2d(HeadPool2d):
         return torch.where(largest_BC1 <= torch.finfo(x_BCN.dtype).max, largest_BC1, 1.0)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·(5n + 1) of n places.
+        """Return C·(5n + 1) of n positions.
 
         For each value: its comparisons with ε and for the largest, its division, its power, its share in the mean. The
         largest takes one less; root and scale are the last 2.

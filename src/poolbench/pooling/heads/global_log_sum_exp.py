@@ -34,7 +34,7 @@ class _WindowLogSumExp(TapPool2d):
 class GlobalLogSumExp2d(HeadPool2d):
     """A smooth maximum of each channel's map: (1/β) log(Σ e^(βx) / n), with n = H·W.
 
-    β → 0 is global average pooling, β → ∞ global max pooling. The 1/n keeps a constant map as it is.
+    β → 0 is global average pooling, β → ∞ global max pooling. Because of the 1/n, a constant map gives its constant.
 
     Args:
         beta: β, or where it starts if it is learned.
@@ -116,7 +116,7 @@ class GlobalLogSumExp2d(HeadPool2d):
         return y_BC1.squeeze(-1)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·(6n + 2) of n places.
+        """Return C·(6n + 2) of n positions.
 
         For each value: its comparison for the largest, its difference from it, which is clamped, its product with β,
         the exponential, its share in the mean. The largest takes one less; logarithm, 1/β and sum are the last 3.

@@ -9,11 +9,11 @@ from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 
 
 class SecondOrderPool2d(HeadPool2d):
-    """The covariance of the channels over the map's places, its matrix square root, the upper triangle of that.
+    """The upper triangle of the matrix square root of the channels' covariance over the map's positions.
 
-    Σ = Σ_i (x_i − m)(x_i − m)ᵀ / n with m the mean over the n places. The root is found by steps of Newton and
-    Schulz: Y = Σ / tr Σ and Z = I at first; T = (3·I − Z·Y) / 2, Y ← Y·T, Z ← T·Z; at the end √(tr Σ) · Y ≈ Σ^(1/2).
-    Small eigenvalues need more steps than there are: their roots come out too small, which is part of the operator.
+    Σ = Σ_i (x_i − m)(x_i − m)ᵀ / n with m the mean over the n positions. The root is computed by the Newton–Schulz
+    iteration: Y = Σ / tr Σ and Z = I at first; T = (3·I − Z·Y) / 2, Y ← Y·T, Z ← T·Z; at the end √(tr Σ) · Y ≈ Σ^(1/2).
+    Small eigenvalues would need more steps: their roots come out too small, which is part of the operator.
 
     A map that is constant in each channel has no covariance and gives 0.
 
@@ -29,9 +29,9 @@ class SecondOrderPool2d(HeadPool2d):
     Source: Li, Xie, Wang and Gao, Towards Faster Training of Global Covariance Pooling Networks by Iterative Matrix
     Square Root Normalization (2018), iSQRT-COV, and the authors' code (5 steps in the paper, from memory; 3 by the
     code's default); it goes back to Li et al., Is Second-order Information Helpful for Large-scale Visual
-    Recognition? (2017), MPN-COV. Left out, a deviation: the 1x1 convolution to fewer channels in front.
+    Recognition? (2017), MPN-COV. Deviation: the preceding 1x1 convolution to fewer channels is left out.
 
-    In float32 the products have room for values up to 10¹⁸.
+    In float32 values up to 10¹⁸ do not overflow.
 
     >>> SecondOrderPool2d(iterations=0)(torch.tensor([[[[1.0, 3.0]], [[0.0, 4.0]]]])).tolist()
     [[1.0, 2.0, 4.0]]

@@ -15,12 +15,12 @@ SHIFT = 1e-6
 
 
 class SimPool2d(HeadPool2d):
-    """A power mean over the places of the map, weighted by how well a place answers the map's own mean.
+    """A power mean over the positions of the map, weighted by their attention to a query made from the map's mean.
 
-    With u_i the C values at place i and z_i = LayerNorm(u_i): the query is W_q · mean(u), the keys W_k · z_i, the
+    With u_i the C values at position i and z_i = LayerNorm(u_i): the query is W_q · mean(u), the keys W_k · z_i, the
     weights a = softmax_i(query · key_i / √d), the values v_i = z_i − min z + 1e-6, the minimum over the whole image; y
     = (Σ_i a_i v_i^γ)^(1/γ), or without γ: y = Σ_i a_i z_i. With several heads query, keys and values are divided into
-    as many groups of d = C / heads channels. In float32 the LayerNorm's squares have room for values up to 10¹⁸.
+    as many groups of d = C / heads channels. In float32 values up to 10¹⁸ do not overflow.
 
     Args:
         channels: number of channels of the map.
@@ -35,7 +35,7 @@ class SimPool2d(HeadPool2d):
 
     Source: Psomas et al., Keep It SimPool: Who Said Supervised Transformers Suffer from Attention Deficit? (2023),
     and the authors' code, whose minimum is over the whole batch: there an image's features depend on the others'.
-    Here it is over the image, a deviation. The weights start as those of `nn.Linear`; the code does not say.
+    Here it is over the image, a deviation. The weights are initialised as in `nn.Linear`; the code does not say.
 
     >>> SimPool2d(channels=3)(torch.ones(2, 3, 4, 4)).shape
     torch.Size([2, 3])
@@ -82,7 +82,7 @@ class SimPool2d(HeadPool2d):
         return x_BNC.unflatten(2, (self.heads, x_BNC.shape[2] // self.heads)).transpose(1, 2)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return the operations of n places: (7C + 3)·n to normalise, query, keys, weights, the weighted sum.
+        """Return the operations of n positions: (7C + 3)·n to normalise, query, keys, weights, the weighted sum.
 
         Query: C·n for the mean, 2·C² for the product, C for the scale. Keys: 2·C²·n. Weights: 2·C·n for the scores and
         5n − 2 for each softmax. Weighted sum: 2·C·n; with γ 4·C·n more for minimum, difference, shift and power, and

@@ -13,16 +13,16 @@ from poolbench.pooling.heads.adaptive import largest_of_cells
 
 
 class SpatialPyramidPool2d(HeadPool2d):
-    """The map pooled to n x n cells for each level n, all flattened and put side by side.
+    """The map pooled to n x n cells for each level n, all flattened and concatenated.
 
-    Cell i of n along a side of length s reaches from ⌊i·s/n⌋ to ⌈(i + 1)·s/n⌉: cells overlap where s does not divide.
+    Cell i of n along a side of length s reaches from ⌊i·s/n⌋ to ⌈(i + 1)·s/n⌉: cells overlap if n does not divide s.
 
     Args:
         levels: how many cells each level has along a side.
         mode: `"max"` as in the source, or `"avg"`.
         implementation: see `HeadPool2d`.
 
-    Shapes: (B, C, H, W) → (B, C · Σ n²), level by level, in each by channels, in each in row-major order.
+    Shapes: (B, C, H, W) → (B, C · Σ n²), ordered by level, then by channel, then in row-major order.
 
     Raises:
         ValueError: an argument breaks its rule, or the map is smaller than a level (found at the first forward).

@@ -1,4 +1,4 @@
-"""Mean and standard deviation over the map's places, side by side."""
+"""Mean and standard deviation over the positions of the map, concatenated."""
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +12,14 @@ HIDDEN = 64
 
 
 class StatisticsPool2d(HeadPool2d):
-    """The mean and the standard deviation of each channel over the map's places, all means first.
+    """The mean and the standard deviation of each channel over the map's positions, all means first.
 
-    μ = Σ_i a_i x_i and σ = √(Σ_i a_i (x_i − μ)²), with a_i = 1/n over n places. With `attentive=True` the places have
-    learned weights, the same for all channels: a = softmax_i(v·ReLU(W x_i + b)), W with `hidden` rows. v starts at 0,
-    which is 1/n for each place.
+    μ = Σ_i a_i x_i and σ = √(Σ_i a_i (x_i − μ)²), with a_i = 1/n over n positions. With `attentive=True` the positions
+    have learned weights, the same for all channels: a = softmax_i(v·ReLU(W x_i + b)), W with `hidden` rows. v starts at
+    0, which gives 1/n for each position.
 
-    Where all values of a channel are equal σ is 0; its gradient is taken to be 0 there, too. In float32 results and
-    gradients are finite where n times a channel's largest size is.
+    If all values of a channel are equal, σ is 0, and its gradient is defined as 0. In float32 results and gradients are
+    finite where n times the channel's largest absolute value is.
 
     Args:
         attentive: whether places have learned weights.
@@ -34,8 +34,8 @@ class StatisticsPool2d(HeadPool2d):
 
     Source: Snyder et al., X-Vectors: Robust DNN Embeddings for Speaker Recognition (2018), from memory; the attentive
     form Okabe, Koshinaka and Shinoda, Attentive Statistics Pooling for Deep Speaker Embedding (2018), whose abstract
-    was read, equations from memory: there a number is added to each place's score, which a softmax takes off again.
-    Both pool over time, here over the places of a map.
+    was read, equations from memory: there a constant is added to each position's score, which has no effect on the
+    softmax. Both pool over time, here over the positions of a map.
 
     >>> StatisticsPool2d()(torch.tensor([[[[1.0, 3.0]], [[0.0, 4.0]]]])).tolist()
     [[2.0, 2.0, 1.0, 2.0]]
@@ -87,7 +87,7 @@ class StatisticsPool2d(HeadPool2d):
             return torch.matmul(self.score.to(x_BCN.dtype).view(1, -1), hidden_BKN).softmax(-1)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·(7n + 2) of n places; C·(9n) + what the weights take if attentive.
+        """Return C·(7n + 2) of n positions; C·(9n) + what the weights take if attentive.
 
         For each value: its share in the mean, its difference from that, twice for its size, its comparison for the
         largest, its division, its square, its share in the mean of those. The largest takes one less; of each channel,

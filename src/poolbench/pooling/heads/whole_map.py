@@ -20,7 +20,7 @@ class GlobalAvgPool2d(HeadPool2d):
         return x_BCHW.mean((2, 3))
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·n of n places: n − 1 additions and a division."""
+        """Return C·n of n positions: n − 1 additions and a division."""
         return channels * height * width
 
 
@@ -42,7 +42,7 @@ class GlobalMaxPool2d(HeadPool2d):
         return x_BCHW.amax((2, 3))
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·(n − 1) of n places."""
+        """Return C·(n − 1) of n positions."""
         return channels * (height * width - 1)
 
 
@@ -58,7 +58,7 @@ class AvgMaxConcat2d(HeadPool2d):
         return torch.cat([x_BCHW.mean((2, 3)), x_BCHW.amax((2, 3))], dim=1)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
-        """Return C·(2n − 1) of n places."""
+        """Return C·(2n − 1) of n positions."""
         return channels * (2 * height * width - 1)
 
     def features_of(self, channels: int) -> int:

@@ -1,4 +1,4 @@
-"""The learned convolution of the operators that have one in the place of a pooling, or before it."""
+"""The learned convolution of the operators that use one instead of a pooling, or before it."""
 
 from torch import nn
 

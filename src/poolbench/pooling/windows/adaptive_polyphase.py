@@ -15,17 +15,17 @@ DIGITS = 2.0**20
 
 
 class AdaptivePolyphasePool2d(PolyphasePool2d):
-    """Every s-th maximum in each direction, beginning where they are largest together: adaptive polyphase sampling.
+    """Every s-th maximum in each direction, with the offset of the largest norm: adaptive polyphase sampling.
 
-    z_t = max of the window that begins at place t (or z = x); its s x s components are z_(i + s·a, j + s·b). The result
-    is the one component whose p-norm over all channels and places, (Σ |z|^p)^(1/p), is largest; one for an image. Of
-    those whose Σ |z|^p are equal to six digits, it is the first in row-major order. With a NaN there is no choice: the
-    image's result is NaN.
+    z_t = max of the window that begins at position t (or z = x); its s x s components are z_(i + s·a, j + s·b). The
+    result is the component with the largest p-norm over all channels and positions, (Σ |z|^p)^(1/p); each image has
+    one. If several have a Σ |z|^p that is equal to six digits, the first in row-major order is taken. An image that
+    contains a NaN gives NaN.
 
-    Shifted by one place, a periodic map has the same components, shifted or not. So with `padding_mode="circular"` and
-    sizes that the stride divides, a circular shift of the map changes the result by a circular shift at most, exactly,
-    if no two components have equal norms. In a network that holds only where the convolutions are circular too. A
-    shift that brings new values in may change the choice: `is_equivariant` is False.
+    A periodic map shifted by one position has the same components, possibly shifted. So with `padding_mode="circular"`
+    and sizes that the stride divides, a circular shift of the map changes the result by a circular shift at most; this
+    is exact if no two components have equal norms. In a network it holds only if the convolutions are circular, too. A
+    shift that brings in new values may change the selected component: `is_equivariant` is False.
 
     Args:
         kernel_size, stride, padding, ceil_mode, implementation: see `WindowPool2d`.
@@ -38,8 +38,8 @@ class AdaptivePolyphasePool2d(PolyphasePool2d):
         ValueError: an argument breaks its rule.
 
     Source: Chaman and Dokmanić, Truly Shift-Invariant Convolutional Neural Networks (2021), and the authors' code,
-    which has strides of 2 and p = 1, 2 and ∞, and adds a row of the other side to a map of odd size. Its blur before
-    the choice is left out, because `MaxBlurPool2d` has one.
+    which has strides of 2 and p = 1, 2 and ∞, and extends a map of odd size by a row of the opposite side. Its blur
+    before the selection is left out, because `MaxBlurPool2d` has one.
 
     >>> x = torch.tensor([[[[1.0, 0.0, 2.0, 0.0], [0.0, 3.0, 0.0, 4.0]]]])
     >>> AdaptivePolyphasePool2d(2, maximum=False)(x).tolist()  # 1, 2 or 3, 4

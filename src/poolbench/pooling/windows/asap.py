@@ -16,19 +16,19 @@ class ASAPPool2d(SpectralPool2d):
     With F the discrete Fourier transform: y = F⁻¹(crop(w·F(x))), rescaled so that the mean is kept, w = √(h(f)·h(g))
     for the frequencies f of H and g of W, h(f) = 0.54 + 0.46·cos(2πf/H): Hamming's window over the whole map's
     frequencies, 1 in the middle, 0.08 at the highest. Without it, w = 1, this is frequency low cut pooling, and
-    `SpectralPool2d`. The sharp edge of a crop rings beside every edge of the image; the window leaves less to cut off.
+    `SpectralPool2d`. The sharp edge of a crop causes ringing beside every edge of the image; the window reduces it.
 
-    All else is as in `SpectralPool2d`, including what is done with the highest frequencies.
+    Everything else is as in `SpectralPool2d`, including what is done with the highest frequencies.
 
     Args:
         kernel_size, stride, padding, ceil_mode, implementation: the geometry, see `SpectralPool2d`.
 
     Source: Grabinski, Jung, Keuper and Keuper, FrequencyLowCut Pooling: Plug and Play against Catastrophic Overfitting
     (2022), and Grabinski, Keuper and Keuper, Fix your downsampling ASAP! (2023), arXiv 2307.09804, with the authors'
-    code. There maps are square; the code shifts the axes of batch and channels as well, which is undone later, and
-    gives the map transposed by default: none of that is done here. Deviations: in maps of odd size the window there
-    does not lie in the middle; the highest frequency of both axes together is that of one sign there, and here the mean
-    of those of either.
+    code. There maps are square; the code also shifts the axes of batch and channels, which is undone later, and returns
+    the map transposed by default: none of that is done here. Deviations: in maps of odd size the window there is not
+    centred; where both axes have their highest frequency, the code takes that of one sign, and here the mean of both
+    signs is taken.
 
     >>> ASAPPool2d(2)(torch.tensor([[[[1.0, 1.0, 1.0, 1.0]] * 2]])).round(decimals=4).tolist()
     [[[[1.0, 1.0]]]]

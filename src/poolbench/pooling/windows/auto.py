@@ -32,7 +32,7 @@ class AutoPool2d(TapPool2d):
         ValueError: an argument breaks its rule.
 
     Source: McFee, Salamon and Bello, Adaptive Pooling Operators for Weakly Labeled Sound Event Detection (2018), and
-    the authors' code. There it is over all of a recording's time, after the classifier, for each class
+    the authors' code. There it pools over the whole time of a recording, after the classifier, for each class
     (`GlobalAutoPool2d` is the head); here over windows. Left out: the variants that keep α within bounds, or penalise
     large ones.
 

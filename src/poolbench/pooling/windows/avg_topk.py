@@ -38,11 +38,11 @@ def mean_of_ranks(ranked: Ranked, k: int) -> Tensor:
 class AvgTopKPool2d(RankedPool2d):
     """The mean of the k largest values of each window: (x₍₁₎ + … + x₍ₖ₎) / k, where x₍₁₎ ≥ x₍₂₎ ≥ … are its values.
 
-    k = 1 is max pooling, k = n (all values of the window) average pooling. Padding and what hangs over the end hold
-    no values: at a border the mean is over min(k, number of values in the window). A NaN in the window gives NaN.
+    k = 1 is max pooling, k = n (all values of the window) average pooling. Padding and positions beyond the end hold no
+    values: at a border the mean is over min(k, number of values in the window). A NaN in the window gives NaN.
 
-    The k values share the gradient equally. Where several equal the k-th largest, the first in row-major order are
-    taken until there are k, so the sum of the gradient is kept.
+    The k values share the gradient equally. If several are equal to the k-th largest, the first in row-major order are
+    taken until there are k, so the sum of the gradient is preserved.
 
     Half precision is summed in float32. The work grows with n·k.
 
@@ -57,7 +57,7 @@ class AvgTopKPool2d(RankedPool2d):
 
     Source: Özdemir, Avg-topk: A new pooling method for convolutional neural networks (2023). The same operator is
     rank-based average pooling of Shi, Ye and Wu, Rank-based pooling for deep convolutional neural networks (2016).
-    Özdemir's code has neither padding nor overlap; borders and ties are settled here, as said above.
+    Özdemir's code has neither padding nor overlap; the rules for borders and ties are this library's.
 
     >>> import torch
     >>> AvgTopKPool2d(2, k=2)(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).item()  # (6 + 3) / 2

@@ -113,7 +113,7 @@ class BlurringPool2d(WindowPool2d):
     def dense(self, height: int, width: int) -> tuple[int, int]:
         """Return how many windows at stride 1 are blurred: all in the padded map, and up to the last overhanging one.
 
-        Windows that hang over the end are only those that `ceil_mode` adds.
+        Windows that extend beyond the end are only those that `ceil_mode` adds.
         """
         rows, columns = self.output_shape(height, width)
         whole = tuple(
@@ -154,21 +154,21 @@ class MaxBlurPool2d(BlurringPool2d):
 
     z_t = max of the window that begins at t; y_i = Σ_a w_a z_(s·i − ⌊(m − 1)/2⌋ + a), along both dimensions, with w the
     m binomial coefficients of `blur_size` = m divided by their sum: 3 is (¼, ½, ¼). With 1 it is max pooling. Beyond
-    the first and the last z, z is continued by reflection, mirrored again where it has too few values: the blur is
-    never left out. Padding of the windows holds no value. An even filter has no middle place: its weight lies half a
-    step of the map to the lower right of max pooling's window.
+    the first and the last z, values are reflected (repeatedly if there are too few): the blur is never left out.
+    Padding of the windows holds no value. An even filter has no centre position: it is centred half a step of the map
+    to the lower right of max pooling's window.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`. With `ceil_mode`, the
-            windows that hang over the end are among those that are blurred.
+            windows that extend beyond the end are among those that are blurred.
         blur_size: m, side of the filter, in 1..7.
 
     Raises:
         ValueError: an argument breaks its rule.
 
     Source: Zhang, Making Convolutional Networks Shift-Invariant Again (2019), section 3.2 (second-hand; filters and
-    their place as in others' code of it). There the windows of 3 x 3 in ResNet become 2 x 2 (second-hand); here the
-    geometry is the one that is asked for.
+    their position as in public reimplementations). There the windows of 3 x 3 in ResNet become 2 x 2 (second-hand);
+    here the geometry is not changed.
 
     >>> x = torch.tensor([[[[0.0, 0.0, 4.0, 0.0, 0.0, 0.0]]]])
     >>> MaxBlurPool2d((1, 2), (1, 2))(x).tolist()  # of the maxima 0, 4, 4, 0, 0
@@ -231,12 +231,12 @@ class BlurPool2d(BlurringPool2d):
     """The map blurred by a binomial filter at stride s: average pooling with anti-aliasing.
 
     y_i = Σ_a w_a x_(s·i + f + a) along both dimensions, w as in `MaxBlurPool2d`, with f = ⌊(k − m)/2⌋ − padding, so
-    that the m values of the filter lie in the middle of the window of k values that average pooling has; where m and k
-    are not both even or both odd, half a step to the upper left of it. Beyond the map it is continued by reflection,
-    mirrored again where it is too small: the blur is never left out, and padding holds no value.
+    that the m values of the filter lie in the middle of average pooling's window of k values, or half a step to the
+    upper left if one of m and k is even and the other odd. Beyond the map, values are reflected (repeatedly if the map
+    is too small): the blur is never left out, and padding holds no value.
 
-    After a convolution at stride 1 this is the anti-aliased form of a strided convolution, except that there a
-    normalisation and ReLU come in between. This is what replaces a strided convolution of a network.
+    After a convolution at stride 1 this is the anti-aliased form of a strided convolution, except that there
+    normalisation and ReLU come in between. It is used in this way at a strided convolution of a network.
 
     Args:
         kernel_size, stride, padding, ceil_mode: the geometry, see `WindowPool2d`: number and middle of the windows.
@@ -246,8 +246,9 @@ class BlurPool2d(BlurringPool2d):
     Raises:
         ValueError: an argument breaks its rule.
 
-    Source: Zhang (2019), the article that `MaxBlurPool2d` names, section 3.2 (second-hand). There the filter begins
-    ⌊(m − 1)/2⌋ before place s·i, which is the same with windows of 2, and of 3 with a padding of 1 where m is odd.
+    Source: Zhang (2019), the article that `MaxBlurPool2d` names, section 3.2 (second-hand). There the filter begins ⌊(m
+    − 1)/2⌋ before position s·i; this is the same with windows of 2, and with windows of 3 and a padding of 1 if m is
+    odd.
 
     >>> x = torch.tensor([[[[0.0, 0.0, 4.0, 0.0, 0.0, 0.0]]]])
     >>> BlurPool2d((1, 2), (1, 2))(x).tolist()
@@ -285,9 +286,9 @@ class BlurPool1d(WindowPool1d, BlurPool2d):
 class BlurredStridedConv2d(BlurringPool2d):
     """A convolution at stride 1 that keeps the number of channels, ReLU, and a binomial blur at stride s.
 
-    The blur is that of `MaxBlurPool2d`, with the results of the convolution instead of maxima. It is no plain strided
-    convolution (`is_convolution` is False): where a network reduces by one of its own, this stands behind it like any
-    pooling, because a network left as it is would have no blur.
+    The blur is that of `MaxBlurPool2d`, with the results of the convolution instead of maxima. It does not count as a
+    strided convolution (`is_convolution` is False): at a strided convolution of the network it is placed after that
+    convolution like any pooling, because otherwise there would be no blur.
 
     Args:
         kernel_size, stride, padding, ceil_mode, implementation: see `WindowPool2d`. As in any convolution, padding and

@@ -15,12 +15,12 @@ from poolbench.pooling.windows.max import MaxPool2d
 class ConvMaxPool2d(WindowPool2d):
     """A convolution at stride 1 that keeps channels and size, ReLU, and the largest value of each window.
 
-    y = max(z) over the window; z = max(0, Σ w x + b), of all channels in a window around its place. The parameters
+    y = max(z) over the window; z = max(0, Σ w x + b), over all channels in a window around its position. The parameters
     are those of `StridedConv2d`, with the same starting weights: the two differ in how they reduce, not in how many
-    parameters they have. They do differ in operations: here the convolution is at every place.
+    parameters they have. They differ in operations: here the convolution is computed at every position.
 
-    Behind a strided convolution that the network itself has, now at stride 1, no second one is added. Plain max
-    pooling stands there (`behind_convolution`), and so it does in a shortcut that subsamples, where a network with
+    At a strided convolution of the network, which then runs at stride 1, no second convolution is added: plain max
+    pooling follows it (`behind_convolution`). The same is done in a shortcut that subsamples, where a network with
     `StridedConv2d` has no parameters either.
 
     Args:
@@ -35,7 +35,7 @@ class ConvMaxPool2d(WindowPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Springenberg et al., Striving for Simplicity: The All Convolutional Net (2015), ConvPool-CNN, the control
-    of All-CNN: a convolution before each max pooling, so that neither wins by its size (second-hand).
+    of All-CNN: a convolution before each max pooling, so that neither has more parameters (second-hand).
 
     >>> import torch
     >>> ConvMaxPool2d(2, channels=3)(torch.zeros(1, 3, 4, 4)).tolist() == torch.zeros(1, 3, 2, 2).tolist()

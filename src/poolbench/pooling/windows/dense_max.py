@@ -18,7 +18,7 @@ class DenseMax2d(nn.Module):
     Args:
         kernel_size, padding, dilation, implementation: see `WindowPool2d`; pairs, as an operator holds them.
 
-    Shapes: (B, C, H, W) → (B, C, rows, columns). Windows may hang over the right and the lower end; their maximum is
+    Shapes: (B, C, H, W) → (B, C, rows, columns). Windows may extend beyond the right and lower end; their maximum is
     that of the values that they have, −∞ where they have none.
 
     >>> import torch
@@ -37,7 +37,7 @@ class DenseMax2d(nn.Module):
         self.max = MaxPool2d(kernel_size, 1, padding, dilation=dilation, implementation=implementation)
 
     def whole(self, height: int, width: int) -> tuple[int, int]:
-        """Return how many rows and columns of windows do not hang over the padding, 0 or less on a map below one."""
+        """Return how many rows and columns of windows lie within the padding, 0 or less on a map below one."""
         axes = zip((height, width), self.max.kernel_size, self.max.padding, self.max.dilation, strict=True)
         rows, columns = (size + 2 * padding - (kernel - 1) * dilation for size, kernel, padding, dilation in axes)
         return rows, columns

@@ -21,12 +21,12 @@ FORMS = ("symmetric", "asymmetric")
 
 
 class DetailPreservingPool2d(TapPool2d):
-    """A mean in which a value weighs the more, the further it is from the window's mean: Σ w·x / Σ w.
+    """A mean that gives more weight to values far from the window's mean: (Σ w·x) / (Σ w).
 
     w = α + (r / mean(r))^(λ/2), r = d² + ε, with d = x − mean(x) and ε = 10⁻³; with `form="asymmetric"` d is
-    max(0, x − mean(x)), so that only what rises above the mean weighs more. α = e^`log_alpha` and λ = e^`log_power`
-    are learned, for the layer or for each channel. The means are over the window; λ → 0 and α → ∞ are average pooling,
-    a large λ with a small α gives what is furthest from the mean. Of n values λ counts as at most 200 / log₂ n.
+    max(0, x − mean(x)), so that only values above the mean get more weight. α = e^`log_alpha` and λ = e^`log_power` are
+    learned, for the layer or for each channel. The means are over the window; λ → 0 and α → ∞ are average pooling, a
+    large λ with a small α gives the value furthest from the mean. With n values, λ is limited to 200 / log₂(n).
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -40,7 +40,7 @@ class DetailPreservingPool2d(TapPool2d):
     Source: Saeedan, Weber, Goesele and Roth, Detail-Preserving Pooling in Deep Networks (2018), and the authors' code,
     which divides by mean(r) in one form and by the sum of r in another; here it is the mean. The asymmetric form is
     from memory, not re-read. Differences are from the window's mean, the paper's version without a learned filter. The
-    start, α = λ = 1, is this library's.
+    initial values, α = λ = 1, are this library's choice.
 
     >>> pool = DetailPreservingPool2d(2)
     >>> pool(torch.tensor([[[[3.0, 3.0], [3.0, 3.0]]]])).item()

@@ -21,21 +21,21 @@ SEQUENCES = ("random", "pseudorandom")
 class FractionalMaxPool2d(WindowPool2d):
     """The largest value of each of H' x W' regions, whose edges are drawn in training.
 
-    Along a dimension of n values with n' results there are edges 0 = e_0 < e_1 < … < e_n', steps apart that are ⌊α⌋ or
-    ⌈α⌉. Overlapping regions [e_i, e_(i+1)] share their edges, and e_n' = n − 1; disjoint ones [e_i, e_(i+1) − 1] do
+    Along a dimension of n values with n' results there are edges 0 = e_0 < e_1 < … < e_n', at distances of ⌊α⌋ or ⌈α⌉.
+    Overlapping regions [e_i, e_(i+1)] have their edges in common, and e_n' = n − 1; disjoint ones [e_i, e_(i+1) − 1] do
     not, and e_n' = n; α = e_n' / n'. So every value belongs to a region. Edges are drawn
 
-    - `"random"`: a random order of the steps, as many long ones as are needed, every order equally likely;
+    - `"random"`: a random order of the distances, with as many long ones as are needed, every order equally likely;
     - `"pseudorandom"`: e_i = ⌊(e_n' · i + j) / n'⌋ with j drawn from 0, …, n' − 1.
 
-    One draw holds for a forward pass, all its images and channels. In evaluation the edges are those of j = ⌊n'/2⌋ in
-    both cases: i·α, rounded. Where α is a whole number nothing is random, and disjoint regions are windows of
-    α x α side by side: at a stride of 2 and an even map, 2 x 2 max pooling. Overlapping regions then have 3 values,
-    and one of them, anywhere, 2. Where n' = n, every value is a region.
+    One draw is used for all images and channels of a forward pass. In evaluation the edges are those of j = ⌊n'/2⌋ in
+    both cases: i·α, rounded. If α is a whole number nothing is random, and disjoint regions are adjacent windows of α x
+    α: at a stride of 2 and an even map, 2 x 2 max pooling. Overlapping regions then have 3 values, except one,
+    anywhere, that has 2. If n' = n, every value is a region.
 
-    kernel_size, stride, padding and ceil_mode say how many results there are, those of `nn.MaxPool2d`, and nothing
-    else: no region has padding in it. So α is near the stride, a whole number, as at the site of another pooling. With
-    `output_ratio` it is 1 / ratio, whatever they say: the fractional ratio of the name. The gradient goes to the first
+    kernel_size, stride, padding and ceil_mode only determine the number of results, as in `nn.MaxPool2d`: no region
+    contains padding. So α is close to the stride, a whole number, as for any other pooling at the same site. With
+    `output_ratio` it is 1 / ratio, whatever they are: the fractional ratio of the name. The gradient goes to the first
     of equal values, in row-major order.
 
     Args:
@@ -52,9 +52,9 @@ class FractionalMaxPool2d(WindowPool2d):
 
     Source: Graham, Fractional Max-Pooling (2014), section 2 (second-hand: summaries of it); there α is between 1 and 2.
     Its formula for pseudorandom edges is ⌈α(i + u)⌉, which has n' different forms; here each is equally likely. Its
-    results are means over several draws, the evaluation here is one. The author's later code and
-    `torch.nn.FractionalMaxPool2d` have windows of a fixed size, of which only the places are drawn, the latter for
-    each image and channel, and in evaluation as well; with a whole α and disjoint regions they are the same.
+    results are means over several draws; the evaluation here uses one. The author's later code and
+    `torch.nn.FractionalMaxPool2d` have windows of a fixed size and draw only their positions, the latter for each image
+    and channel, and in evaluation as well; with a whole α and disjoint regions they are the same.
 
     >>> x = torch.tensor([[[[1.0, 2.0, 3.0, 4.0, 5.0]]]])
     >>> FractionalMaxPool2d((1, 2), (1, 2), ceil_mode=True).eval()(x).tolist()  # edges at 0, 1, 3, 4

@@ -16,8 +16,8 @@ from poolbench.pooling.shared.parameters import check_per
 class GatedPool2d(TapPool2d):
     """A mixture of maximum and mean by a gate that sees the window: s·max(x) + (1 − s)·mean(x), s = σ(w·x).
 
-    w is learned, one number for each place of the window, for the layer or for each channel; it starts at 0, which is
-    half and half. Places outside the map count as 0 in w·x; where w·x is no number, as 0·∞, the gate is half and half.
+    w is learned, one number for each position of the window, for the layer or for each channel; it starts at 0, which
+    gives s = ½. Positions outside the map count as 0 in w·x; if w·x is NaN, as for 0·∞, s is ½.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -26,12 +26,11 @@ SOFTPLUS = 3
 class GaussianPool2d(WindowPool2d):
     """The mean of each window plus a multiple of its standard deviation: y = m + softplus(μ + σε)·s.
 
-    m and s are mean and standard deviation of the window's n values, s = √(Σ (x − m)² / n), which is 0 where all are
-    equal and has the slope 0 there. μ and σ are two numbers for each image and channel, learned from the whole map:
-    with g its mean over the places, h = ReLU(W g + b) with ⌈C/2⌉ rows, μ = V h + c and σ = U h + d. In training ε is
-    drawn from a normal distribution with mean 0 and variance 1, for each result by itself; in evaluation it is 0.
-    Results may lie above the largest value of their window. As s is multiplied by a number that grows with the map,
-    in float32 they have room for values up to about 10¹⁹.
+    m and s are mean and standard deviation of the window's n values, s = √(Σ (x − m)² / n), which is 0 if all are
+    equal, with derivative 0. μ and σ are two numbers for each image and channel, computed from the whole map: with g
+    its mean over the positions, h = ReLU(W g + b) with ⌈C/2⌉ rows, μ = V h + c and σ = U h + d. In training ε is drawn
+    from the standard normal distribution, separately for each result; in evaluation it is 0. Results may lie above the
+    largest value of their window; as μ grows with the map, in float32 values up to 10¹⁹ do not overflow.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -43,9 +42,9 @@ class GaussianPool2d(WindowPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Kobayashi, Gaussian-Based Pooling for Convolutional Neural Networks (2019), the form with an inverse
-    softplus, iSP-Gaussian, and the authors' code. Whether ε there is one number for a channel, and how the weights
-    start, was not checked: here each result draws, and weights start as those of `nn.Linear`. The sign of σ changes
-    nothing in what is drawn, so it is left free.
+    softplus, iSP-Gaussian, and the authors' code. Whether ε there is one number per channel, and how the weights are
+    initialised, was not checked: here ε is drawn for each result, and weights are initialised as in `nn.Linear`. The
+    sign of σ does not change the distribution, so it is not constrained.
 
     >>> pool = GaussianPool2d(2, channels=1).eval()
     >>> pool(torch.full((1, 1, 2, 2), 3.0)).item()

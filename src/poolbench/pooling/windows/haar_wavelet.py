@@ -22,10 +22,10 @@ class HaarWaveletPool2d(WindowPool2d):
 
     Of each 2 x 2 block (a, b; c, d) the bands are LL = (a + b + c + d)/2, HL = (a − b + c − d)/2, LH = (a + b − c −
     d)/2 and HH = (a − b − c + d)/2. W is a 1 x 1 convolution from their 4·C channels to C, and N batch normalisation.
-    Nothing is lost before the convolution. Blocks begin at the map's first place; where one reaches beyond the map, the
-    last value is repeated.
+    No information is lost before the convolution. Blocks begin at the map's first position; where one reaches beyond
+    the map, the last value is repeated.
 
-    Bands and mixture are one convolution of the map with stride 2, which is what is computed.
+    Bands and mixture are computed together, as one convolution of the map with stride 2.
 
     Args:
         kernel_size, stride, padding: 2, 2 and 0, or 3, 2 and 1: of either the transform takes the number of outputs.
@@ -38,9 +38,9 @@ class HaarWaveletPool2d(WindowPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Xu et al., Haar Wavelet Downsampling: A Simple but Effective Downsampling Module for Semantic Segmentation
-    (2023). The published code has no licence, so this is written from the formula alone; what that has beyond a map of
-    odd size is not known. Weights start as those of `nn.Conv2d`, without a bias, which the normalisation would take
-    off.
+    (2023). The published code has no licence, so this is written from the formula alone; how the code extends a map of
+    odd size is not known. Weights are initialised as in `nn.Conv2d`, without a bias, which the normalisation would
+    remove.
 
     >>> pool = HaarWaveletPool2d(2, channels=1).eval()
     >>> with torch.no_grad():

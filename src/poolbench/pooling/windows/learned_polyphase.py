@@ -18,17 +18,16 @@ DRAWS = ("gumbel", "softmax")
 
 
 class LearnedPolyphasePool2d(PolyphasePool2d):
-    """Every s-th maximum in each direction, beginning where a learned score is largest: learned polyphase sampling.
+    """Every s-th maximum in each direction, with the offset of the largest learned score: learned polyphase sampling.
 
-    Components are those of `AdaptivePolyphasePool2d`. The score of one is the mean, over channels and places, of
-    conv(ReLU(conv(component))), two 3 x 3 convolutions with `hidden` channels that all components share. In evaluation
-    the result is the component of the largest score, of equal ones the first; one for an image. In training it is
-    the sum of all, weighted by the softmax of scores / temperature, with `draw="gumbel"` of (scores + Gumbel's noise) /
-    temperature, noise drawn anew for every image and component. Only training has a gradient for the weights. A NaN
-    makes all results of its image NaN.
+    The components are those of `AdaptivePolyphasePool2d`. The score of a component is the mean, over channels and
+    positions, of conv(ReLU(conv(component))), two 3 x 3 convolutions with `hidden` channels, the same for all
+    components. In evaluation the result is the component with the largest score, the first of equal ones; each image
+    has one. In training it is the sum of all components, weighted by the softmax of scores / temperature; with
+    `draw="gumbel"`, of scores plus Gumbel noise, divided by the temperature, with noise drawn for every image and
+    component. Only training has a gradient for the weights. A NaN makes all results of its image NaN.
 
-    For circular shifts what `AdaptivePolyphasePool2d` says holds in evaluation; the convolutions' padding is
-    `padding_mode`, too.
+    In evaluation, circular shifts behave as in `AdaptivePolyphasePool2d`; the convolutions also use `padding_mode`.
 
     Args:
         kernel_size, stride, padding, ceil_mode, maximum, padding_mode, implementation: see `AdaptivePolyphasePool2d`.
@@ -41,9 +40,9 @@ class LearnedPolyphasePool2d(PolyphasePool2d):
         ValueError: an argument breaks its rule.
 
     Source: Rojas-Gomez et al., Learnable Polyphase Sampling for Shift Invariant and Equivariant Convolutional Networks
-    (2022), and the authors' code, which has strides of 2, hidden channels set for each network, and lets the
-    temperature fall during training; here it is fixed. The second convolution has no bias here: it would be the same
-    for all components. Weights start as those of `nn.Conv2d`.
+    (2022), and the authors' code, which has strides of 2, hidden channels set for each network, and lowers the
+    temperature during training; here it is fixed. The second convolution has no bias here: it would be the same for all
+    components. Weights are initialised as in `nn.Conv2d`.
 
     >>> LearnedPolyphasePool2d(2, channels=1).eval()(torch.ones(1, 1, 4, 4)).tolist()
     [[[[1.0, 1.0], [1.0, 1.0]]]]

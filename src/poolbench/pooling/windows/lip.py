@@ -22,15 +22,15 @@ EPS = 1e-5
 class LIPPool2d(WindowPool2d):
     """A mean of each window, weighted by a learned importance of every value: Σ x·e^G(x) / Σ e^G(x).
 
-    G is a small network of convolutions, of the whole map, that gives a map of the same shape:
-    G = c·sigmoid(N(conv(h))), with N a normalisation of each channel of each image to mean 0 and variance 1 over the
-    map, then times a learned scale plus a learned shift. h is the map itself (`"projection"`), or two convolutions of
-    it, 1 x 1 then 3 x 3, with `width` channels, each followed by N and ReLU (`"bottleneck"`). No convolution has a
-    bias. The last one starts at 0, and with it G is the same everywhere: learning starts at average pooling. The
-    other convolutions start by He's rule, scales at 1, shifts at 0.
+    G is a small convolutional network that turns the whole map into a map of the same shape: G = c·sigmoid(N(conv(h))),
+    where N normalises each channel of each image to mean 0 and variance 1 over the map and applies a learned scale and
+    shift. h is the map itself (`"projection"`), or two convolutions of it, 1 x 1 then 3 x 3, with `width` channels,
+    each followed by N and ReLU (`"bottleneck"`). No convolution has a bias. The last one is initialised to 0, so that G
+    is the same everywhere and training starts from average pooling. The other convolutions use He initialisation,
+    scales are 1, shifts 0.
 
-    Because N is over the whole map, a result depends on more than its window, and a NaN spreads over all of them.
-    Padding holds no value; the 3 x 3 convolutions see zeros there. In float32 there is room for values up to 10³⁵.
+    Because N normalises over the whole map, a result depends on more than its window, and a NaN spreads to all results.
+    Padding holds no value; the 3 x 3 convolutions see zeros there. In float32 values up to 10³⁵ do not overflow.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -45,8 +45,8 @@ class LIPPool2d(WindowPool2d):
     Raises:
         ValueError: an argument breaks its rule.
 
-    Source: Gao, Wang and Wu, LIP: Local Importance-based Pooling (2019), and the authors' code, where networks compute
-    the bottleneck's first part once for two poolings; here each pooling has its own.
+    Source: Gao, Wang and Wu, LIP: Local Importance-based Pooling (2019), and the authors' code, where some networks
+    compute the first part of the bottleneck once for two poolings; here each pooling has its own.
 
     >>> x = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     >>> LIPPool2d(2, channels=1)(x).item()  # before learning

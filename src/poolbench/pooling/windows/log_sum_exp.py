@@ -39,8 +39,9 @@ def above_base(window: Window, beta: Value | float) -> tuple[Value, list[Value]]
 class LogSumExpPool2d(TapPool2d):
     """A smooth maximum: (1/β)·log(Σ e^(βx) / n).
 
-    β → 0 is the mean, β → ∞ the maximum. The maximum is subtracted first where anything could overflow. With ∞ in it a
-    window gives ∞, and each ∞ the gradient NaN, as of `torch.logsumexp`; of −∞ alone it gives −∞, with a gradient of 0.
+    β → 0 is the mean, β → ∞ the maximum. The maximum is subtracted first where anything could overflow. A window that
+    contains ∞ gives ∞, and each ∞ gets the gradient NaN, as in `torch.logsumexp`; a window of −∞ only gives −∞, with a
+    gradient of 0.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

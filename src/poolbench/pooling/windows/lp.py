@@ -15,14 +15,15 @@ MOST_MULTIPLIED = 8
 
 
 class LpPool2d(TapPool2d):
-    """The p-norm of each window over its size: (Σ|x|^p / n)^(1/p).
+    """The p-norm of each window, normalised by its size: (Σ|x|^p / n)^(1/p).
 
     p = 1 is the mean of absolute values, p → ∞ the largest one. It is made for values of at least 0, where it lies
     between average and max pooling; the absolute value makes the formula valid for negative values and for exponents
     that are not whole numbers. `torch.nn.LPPool2d` leaves out the division by n.
 
-    Values are divided by the largest one first, so no power overflows. In a window of zeros the gradient is that of the
-    mean, its limit for equal values; elsewhere a zero's is 0 for p > 1, and for p < 1, where it would be infinite, too.
+    Values are first divided by the largest one, so no power overflows. In a window of zeros the gradient is that of the
+    mean, its limit for equal values; in other windows a zero gets the gradient 0 for p > 1, and also for p < 1, where
+    it would be infinite.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -32,7 +33,7 @@ class LpPool2d(TapPool2d):
         ValueError: `p` or the geometry breaks its rule.
 
     Source: Sermanet, Chintala and LeCun, Convolutional Neural Networks Applied to House Numbers Digit Classification
-    (2012), where a Gaussian weighs the values; all weigh the same here.
+    (2012), where a Gaussian weights the values; here all weights are equal.
 
     >>> import torch
     >>> LpPool2d(2, p=2)(torch.tensor([[[[1.0, 1.0], [5.0, 3.0]]]])).item()  # √((1 + 1 + 25 + 9) / 4)

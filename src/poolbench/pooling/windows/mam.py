@@ -11,8 +11,8 @@ from poolbench.pooling.shared.means import mean, window_max, window_min
 class MAMPool2d(TapPool2d):
     """max(x) − min(x) where that exceeds the mean, else (max(x) + mean(x)) / 2.
 
-    For values of at least 0, as a ReLU leaves them, the result stays in the window's range; for negative ones it need
-    not. It jumps where max − min passes the mean.
+    For values of at least 0, as after a ReLU, the result stays in the window's range; with negative values it need not.
+    It is discontinuous where max − min equals the mean.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -13,8 +13,8 @@ from poolbench.pooling.shared.means import window_max
 class MaxPool2d(TapPool2d):
     """The largest value of each window: max(x), as `torch.nn.MaxPool2d` with the same geometry.
 
-    The gradient goes to the first of equal values, in row-major order. A window with NaN gives NaN; a kernel then gives
-    the gradient to what comes first of its largest number and its NaN, torch to its last NaN.
+    The gradient goes to the first of equal values, in row-major order. A window with a NaN gives NaN; a kernel then
+    gives the gradient to the first value that is the largest number or NaN, torch to the last NaN.
 
     >>> import torch
     >>> MaxPool2d(2)(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).item()

@@ -13,8 +13,8 @@ from poolbench.pooling.shared.means import window_min
 class MinPool2d(TapPool2d):
     """The smallest value of each window: min(x) = −max(−x).
 
-    The gradient goes to the first of equal values, in row-major order. Right after a ReLU nearly every window holds a
-    zero, so little passes: the operator shows how much it matters which extreme is taken.
+    The gradient goes to the first of equal values, in row-major order. Directly after a ReLU nearly every window
+    contains a zero, so little passes: the operator shows how much the choice of the extreme matters.
 
     >>> import torch
     >>> MinPool2d(2)(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).item()

@@ -76,13 +76,13 @@ class MixedPool1d(WindowPool1d, MixedPool2d):
 class RandomMixedPool2d(TapPool2d):
     """Maximum or mean of each window, drawn with equal chances in training: λ·max(x) + (1 − λ)·mean(x), λ ∈ {0, 1}.
 
-    In evaluation λ is its expectation, ½. Every window draws for itself.
+    In evaluation λ is its expectation, ½. Every window is drawn independently.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
 
     Source: Yu, Wang, Chen and Wei, Mixed Pooling for Convolutional Neural Networks (2014), second-hand. There the
-    evaluation takes for each layer whichever was drawn more often in training; the expectation is a deviation.
+    evaluation uses, for each layer, the one that was drawn more often in training; the expectation is a deviation.
 
     >>> RandomMixedPool2d(2).eval()(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).item()  # half of 4 and half of 2.5
     3.25

@@ -23,15 +23,15 @@ FORMS = ("group", "all")
 
 
 class PASAPool2d(WindowPool2d):
-    """A mean of each window, its weights predicted at each place for groups of channels: Σ_q w_q x_q, w = softmax(z).
+    """A mean of each window, weights predicted per position and channel group: Σ_q w_q x_q, w = softmax(z).
 
     z = N(conv(x)), a convolution with the window's kernel and stride from all channels to k² numbers for each of G
     groups of neighbouring channels, N batch normalisation. With `softmax="group"` the softmax is over a group's k²
-    numbers, so that its weights are a mean's. With `softmax="all"` it is over the k²·G numbers of all groups together,
-    as the authors' code has it: the weights of one group then have any sum below 1, and the groups compete. G is
-    `groups`, or the number of channels C where that is smaller; channel c is in group ⌊c·G/C⌋.
+    numbers, so that its weights sum to 1. With `softmax="all"` it is over the k²·G numbers of all groups together, as
+    in the authors' code: the weights of one group then sum to less than 1, and the groups compete. G is `groups`, or
+    the number of channels C where that is smaller; channel c is in group ⌊c·G/C⌋.
 
-    Places outside the map hold no value and have no weight; the convolution sees zeros there.
+    Positions outside the map hold no value and have no weight; the convolution sees zeros there.
 
     Args:
         kernel_size, stride, padding, ceil_mode, implementation: see `WindowPool2d`.
@@ -45,8 +45,8 @@ class PASAPool2d(WindowPool2d):
         ValueError: an argument breaks its rule, or `groups` is 1 with `softmax="all"`, where both forms are the same.
 
     Source: Zou et al., Delving Deeper into Anti-aliasing in ConvNets (2020), and the authors' code. There the filter is
-    3 x 3 whatever it takes the place of, in front of the network's own stride; here it is the window, and only every
-    s-th result is computed. Weights of the convolution start as those of `nn.Conv2d`.
+    always 3 x 3 and precedes the network's own stride; here it is the window, and only every s-th result is computed.
+    The convolution is initialised as in `nn.Conv2d`.
 
     >>> pool = PASAPool2d(2, channels=1).eval()
     >>> _ = nn.init.zeros_(pool.conv.weight)

@@ -92,7 +92,7 @@ class PowerMeanPool2d(TapPool2d):
     """The power mean with a learned exponent: (Σ x^p / n)^(1/p), x clamped at ε.
 
     p = 1 is the mean, p → ∞ the maximum, p → −∞ the minimum. Over the whole map it is GeM, `GlobalGeMPool2d`. Values
-    are divided by the largest one first, so no power overflows. One below ε counts as that and gets no gradient.
+    are first divided by the largest one, so no power overflows. A value below ε is replaced by it and gets no gradient.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -179,7 +179,7 @@ class LehmerPool2d(TapPool2d):
     """Lehmer's mean with a learned exponent: Σ x^(p+1) / Σ x^p, x clamped at 10⁻⁶.
 
     p = 0 is the mean, p = 1 the expectation of stochastic pooling, p → ∞ the maximum, p = −1 the harmonic mean. Values
-    are divided by the largest one first. A value below 10⁻⁶ counts as that and gets no gradient.
+    are first divided by the largest one. A value below 10⁻⁶ is replaced by it and gets no gradient.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -55,8 +55,8 @@ def by_rank(window: Window, ranked: Sequence[Value], weights: Sequence[Value], *
 class RankWeightedPool2d(RankedPool2d):
     """A sum weighted by rank: Σ_r α(1 − α)^(r−1) x₍ᵣ₎, where x₍₁₎ ≥ x₍₂₎ ≥ … are the window's values.
 
-    As in its source the weights are not normalised: they sum to 1 − (1 − α)^n, a little below 1 (0.9375 for a 2×2
-    window and α = ½), and at a border to less. `normalize=True` divides by their sum. α → 1 is max pooling.
+    As in the source, the weights are not normalised: they sum to 1 − (1 − α)^n, slightly below 1 (0.9375 for a 2×2
+    window and α = ½), and to less at a border. `normalize=True` divides by their sum. α → 1 is max pooling.
 
     The gradient of a value is its weight; equal values take their ranks in row-major order. The sort is a network of
     comparisons; the derivative compares each pair of values, so its work grows with n².
@@ -207,8 +207,8 @@ class OrdinalPool1d(WindowPool1d, OrdinalPool2d):
 class RankStochasticPool2d(RankedPool2d):
     """One value, drawn by its rank in training: x₍ᵣ₎ with a chance proportional to α(1 − α)^(r−1).
 
-    In evaluation its expectation. The chances are divided by their sum, 1 − (1 − α)^n; the source leaves open what
-    happens with the rest.
+    In evaluation its expectation. The probabilities are divided by their sum, 1 − (1 − α)^n; the source does not say
+    what happens with the remainder.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -16,18 +16,18 @@ from poolbench.pooling.windows.dense_max import DenseMax2d
 
 
 class S3Pool2d(WindowPool2d):
-    """The maximum of each window at stride 1; of those, random rows and columns in training.
+    """The maximum of each window at stride 1; in training, a random selection of rows and columns of these.
 
     Step 1: z_t = max of the window that begins at row (column) t. Step 2, along each dimension: z is divided into cells
-    of g = `grid_size` places, and of each cell g / s are kept, each choice without repetition equally likely, in their
-    order. One choice holds for a forward pass, all its images and channels. In evaluation, a result is the mean of each
-    s x s block of z: with g = s, exactly what training gives in the mean.
+    of g = `grid_size` positions, of which g / s are kept, in order; all selections without repetition are equally
+    likely. One selection is used for all images and channels of a forward pass. In evaluation, a result is the mean of
+    each s x s block of z: with g = s, exactly the expectation of training.
 
-    The larger g, the more the map is distorted; with g = s each place comes from its own block.
+    The larger g, the more the map is distorted; with g = s each result comes from its own block.
 
-    At the border: z has s places for each result (H' · s rows), less those whose windows would have no value at all.
-    So with kernel_size=2 the last window hangs over, and z is as large as the map, as the article has it. The last
-    cell may be smaller than g; as many are kept of it as are missing. Padding holds no value.
+    At the border: z has s positions for each result (H' · s rows), without those whose windows would contain no value.
+    So with kernel_size=2 the last window extends beyond the map, and z is as large as the map, as in the article. The
+    last cell may be smaller than g; it contributes as many rows as are still needed. Padding holds no value.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -37,10 +37,10 @@ class S3Pool2d(WindowPool2d):
     Raises:
         ValueError: an argument breaks its rule.
 
-    Source: Zhai et al., S3Pool: Pooling with Stochastic Spatial Sampling (2017), and the authors' code. In that z is
-    one row smaller, because no window hangs over, and the blocks of the evaluation lie one place earlier; what is left
-    over where g does not divide the map belongs to the last cell. Their networks for images of 32 x 32 have g = 16 at
-    the first pooling and 8 at the second.
+    Source: Zhai et al., S3Pool: Pooling with Stochastic Spatial Sampling (2017), and the authors' code. There z is one
+    row smaller, because no window extends beyond the map, and the blocks of the evaluation lie one position earlier; if
+    g does not divide the map, the remainder belongs to the last cell. Their networks for images of 32 x 32 have g = 16
+    at the first pooling and 8 at the second.
 
     >>> S3Pool2d(2).eval()(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).item()  # of z = 4
     4.0

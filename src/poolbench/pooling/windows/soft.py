@@ -18,7 +18,7 @@ class SoftPool2d(TapPool2d):
 
     β → 0 is the mean, β → ∞ the maximum. The maximum is subtracted first, so nothing overflows. The gradient of xᵢ is
     wᵢ(1 + β(xᵢ − y)) for the weight wᵢ and the result y, which can be negative. A window with an infinite value gives
-    NaN, and so does its gradient: ∞/∞ where it is ∞, 0·∞ where it is −∞.
+    NaN, and so does its gradient: ∞/∞ for ∞, 0·∞ for −∞.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -28,8 +28,8 @@ class SoftPool2d(TapPool2d):
         ValueError: `beta` or the geometry breaks its rule.
 
     Source: Stergiou, Poppe and Kalliatakis, Refining activation downsampling with SoftPool (2021), equations 1 and 2.
-    The published code for the CPU sums over channels and clamps the result at 0, and its gradient lacks the factor
-    1 + x − y: neither is the operator of the paper, nor done here.
+    The published code for the CPU sums over channels and clamps the result at 0, and its gradient lacks the factor 1 +
+    x − y: neither belongs to the operator of the paper, and neither is done here.
 
     >>> import torch
     >>> SoftPool2d(2, beta=0.6931471805599453)(torch.tensor([[[[0.0, 0.0], [1.0, 1.0]]]])).item()  # weights 1, 1, 2, 2

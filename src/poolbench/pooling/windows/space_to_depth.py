@@ -15,15 +15,15 @@ from poolbench.pooling.shared.convolution import check_activation
 
 
 class SpaceToDepthConv2d(WindowPool2d):
-    """Blocks of s x s places into s²·C channels, then a convolution at stride 1 back to C channels, and ReLU.
+    """Blocks of s x s positions moved into s²·C channels, then a convolution at stride 1 back to C channels, and ReLU.
 
-    u_(i, j) holds the s²·C values of block (i, j); y = max(0, W * u + b), with W a convolution of `size` x `size`. No
-    value is lost before the convolution. With W written for places instead of blocks that is a convolution of the map
-    with side s·`size` and stride s, which is how it is computed.
+    u_(i, j) holds the s²·C values of block (i, j); y = ReLU(W∗u + b), with W a convolution of `size` x `size`. No value
+    is lost before the convolution. It is computed as a convolution of the map with side s·`size` and stride s, with W
+    rearranged from blocks to positions.
 
-    The geometry says how many results there are; of its kernel only the middle counts: block (0, 0) begins at place
-    ⌈(k − s)/2⌉ − padding, so that blocks lie in the middle of max pooling's windows, or half a step behind. Beyond the
-    map are zeros, for blocks and for the convolution, and what `ceil_mode` adds is zeros, too.
+    The geometry determines the number of results; of its kernel only the centre matters: block (0, 0) begins at
+    position ⌈(k − s)/2⌉ − padding, so that blocks lie in the middle of max pooling's windows, or half a step behind.
+    Beyond the map are zeros, for blocks and for the convolution, also in what `ceil_mode` adds.
 
     Args:
         kernel_size, stride, padding, ceil_mode: the geometry, see `WindowPool2d`.
@@ -38,10 +38,11 @@ class SpaceToDepthConv2d(WindowPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Sunkara and Luo, No More Strided Convolutions or Pooling: A New CNN Building Block for Low-Resolution
-    Images and Small Objects (2022), SPD-Conv, and the authors' code. There the convolution is the one that had a
-    stride, or followed the pooling, with the network's normalisation and activation behind it; here it is added, with
-    an activation of its own, and at a network's own strided convolution it stands behind that one, now at stride 1. So
-    it has more parameters than the article's; `match=params` compares at equal ones. Weights start by He's rule.
+    Images and Small Objects (2022), SPD-Conv, and the authors' code. There the convolution is the network's own, which
+    had a stride or followed the pooling, with the network's normalisation and activation after it. Here a convolution
+    is added, with its own activation; at a strided convolution of the network it follows that one, which then runs at
+    stride 1. So it has more parameters than in the article; `match=params` compares at equal numbers. Weights use He
+    initialisation.
 
     >>> pool = SpaceToDepthConv2d(2, channels=1, size=1)
     >>> _ = nn.init.constant_(pool.weight, 0.25)

@@ -16,15 +16,15 @@ from poolbench.pooling.shared.last import Last
 
 
 class SpectralPool2d(WindowPool2d):
-    """The map's Fourier spectrum cropped to the low frequencies that the output's size has room for.
+    """The map's Fourier spectrum, cropped to the low frequencies that fit the output's size.
 
-    With F the discrete Fourier transform of size H x W: y = F⁻¹(crop(F(x))), rescaled so that the mean is kept. Where
-    the output has an even number of rows, its highest frequency stands for two of the map's, +H'/2 and −H'/2: it gets
-    their mean, so that the result is real; likewise for columns. The geometry only says how large the output is: each
-    value of it depends on the whole map, which the transform takes for periodic, and padding holds no value.
+    With F the discrete Fourier transform of size H x W: y = F⁻¹(crop(F(x))), rescaled so that the mean is kept. If the
+    output has an even number of rows, its highest frequency represents two of the map's, +H'/2 and −H'/2: it gets their
+    mean, so that the result is real; likewise for columns. The geometry only determines the output size: each value of
+    the output depends on the whole map, which the transform treats as periodic, and padding holds no value.
 
-    Both transforms and the crop are one real matrix for each axis, which is what is computed: the same numbers without
-    complex ones. The work grows with H·W·(H' + W') for a channel.
+    Both transforms and the crop are computed as one real matrix for each axis, which gives the same numbers without
+    complex arithmetic. The work per channel grows with H·W·(H' + W').
 
     Args:
         kernel_size, stride, padding, ceil_mode, implementation: the geometry, see `WindowPool2d`.
@@ -35,9 +35,10 @@ class SpectralPool2d(WindowPool2d):
         ValueError: the geometry breaks its rule.
 
     Source: Rippel, Snoek and Adams, Spectral Representations for Convolutional Neural Networks (2015), section 4 and
-    algorithm 1 (from memory, and from public code of others). Deviations: there the highest frequency's imaginary
-    parts are set to 0 at the places that are their own mirror images; the scale there is that of a unitary transform,
-    which multiplies a constant map by √(H'·W' / (H·W)); the random removal of frequencies in training is left out.
+    algorithm 1 (from memory, and from public code of others). Deviations: there the imaginary parts of the highest
+    frequency are set to 0 at positions that are their own mirror images; the scale there is that of a unitary
+    transform, which multiplies a constant map by √(H'·W' / (H·W)); the random removal of frequencies in training is
+    left out.
 
     >>> SpectralPool2d(2)(torch.tensor([[[[1.0, 0.0, 1.0, 0.0]] * 2]])).tolist()  # an alternation is too fast
     [[[[0.5, 0.5]]]]

@@ -9,17 +9,17 @@ from poolbench.pooling.shared.means import balanced, positive, restored, weighte
 
 
 class StochasticPool2d(TapPool2d):
-    """In training one value of the window, drawn with chance xᵢ / Σx; in evaluation its expectation Σx² / Σx.
+    """In training one value of the window, drawn with probability xᵢ / Σx; in evaluation its expectation Σx² / Σx.
 
-    Meant for values of at least 0, as a ReLU leaves them. Negative values have no chance, and where no value is above 0
-    all have the same: the drawn value, and in evaluation the mean. The gradient goes to the drawn value; no gradient
-    passes through the chances in training, as in the source.
+    Meant for values of at least 0, as after a ReLU. Negative values have probability 0; if no value is above 0, all are
+    equally likely in training, and the evaluation gives their mean. The gradient goes to the drawn value; as in the
+    source, no gradient passes through the probabilities in training.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
 
     Source: Zeiler and Fergus, Stochastic Pooling for Regularization of Deep Convolutional Neural Networks (2013),
-    equations 1, 2 and 6. What happens in windows without a positive value is settled here.
+    equations 1, 2 and 6. The rule for windows without a positive value is this library's.
 
     >>> import torch
     >>> StochasticPool2d(2).eval()(torch.tensor([[[[1.0, 0.0], [0.0, 3.0]]]])).item()  # (1 + 9) / (1 + 3)

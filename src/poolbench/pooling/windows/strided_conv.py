@@ -1,4 +1,4 @@
-"""A strided convolution in the place of a pooling."""
+"""A strided convolution instead of a pooling."""
 
 import math
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from poolbench.pooling.shared.convolution import convolution
 class StridedConv2d(WindowPool2d):
     """A convolution with the window's kernel and stride that keeps the number of channels, then ReLU.
 
-    Every output sees all channels. Where a network reduces by a strided convolution of its own, that is already
-    this operator, and the network is left as it is (`is_convolution`).
+    Every output depends on all channels. A strided convolution of the network is already this operator, so the network
+    is left as it is there (`is_convolution`).
 
     Args:
         kernel_size, stride, padding, ceil_mode: the geometry, see `WindowPool2d`. With `ceil_mode` zeros are added
@@ -26,10 +26,10 @@ class StridedConv2d(WindowPool2d):
         activation: `"relu"` as in the source, or None.
         implementation: see `WindowPool2d`; a convolution is torch's own in both cases.
 
-    There is no dilation: a window that leaves values out is not what the source puts in a pooling's place.
+    There is no dilation: the source does not replace poolings by convolutions that skip values.
 
-    Source: Springenberg et al., Striving for Simplicity: The All Convolutional Net (2015), section 2. Weights start
-    by He's rule, which keeps the scale of the map as a pooling does; the source does not say.
+    Source: Springenberg et al., Striving for Simplicity: The All Convolutional Net (2015), section 2. Weights use He
+    initialisation, which keeps the scale of the map as a pooling does; the source does not say.
     """
 
     small_maps: ClassVar[str] = "a convolution"

@@ -22,8 +22,8 @@ class TMaxAvgPool2d(RankedPool2d):
     (x₍₁₎ + … + x₍ₖ₎) / k. T is on the scale of the activations and is not learned. Borders and ties are those of
     `AvgTopKPool2d`; at a border x₍ₖ₎ is the smallest of those there are.
 
-    The result jumps where a value passes T. So a network's export may be refused: another program rounds otherwise,
-    some window comes out on the other side, and logits differ by more than rounding does.
+    The result is discontinuous at T. So the export of a network may be refused: another program rounds differently,
+    some window falls on the other side of T, and logits differ by more than rounding errors.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -35,9 +35,9 @@ class TMaxAvgPool2d(RankedPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Zhao and Zhang, A improved pooling method for convolutional neural networks, Scientific Reports 14, 1589
-    (2024), k = 6 and T = 0.7 there. The abstract decides neither reading. `"max"` is the default: code that others
-    wrote for their comparisons has it. `"all"` is what a later article describes (several comparisons with T a window).
-    Both are second-hand.
+    (2024), k = 6 and T = 0.7 there. The abstract does not say which of the two is meant. `"max"` is the default: it is
+    in code that others wrote for their comparisons. `"all"` is described by a later article (several comparisons with T
+    per window). Both are second-hand.
 
     >>> import torch
     >>> TMaxAvgPool2d(2, k=2, threshold=5.0)(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).item()  # 6 ≥ 5

@@ -19,15 +19,15 @@ from poolbench.pooling.windows.polyphase import PolyphasePool2d
 class TIPSPool2d(PolyphasePool2d):
     """A mixture of the s x s components of the map, with learned weights: translation-invariant polyphase sampling.
 
-    y = Σ_k τ_k x_k, with x_k the components (every s-th value, from place k on) and τ one number for each component,
+    y = Σ_k τ_k x_k, with x_k the components (every s-th value, from position k on) and τ one number for each component,
     channel and image: τ = softmax_k(v·p_k), p the means of the map h in s x s cells, h = ReLU(u * x + b), u a 3 x 3
-    filter for each channel, v a number for each channel. Cell i of s along a side of n places reaches from ⌊i·n/s⌋ to
-    ⌈(i + 1)·n/s⌉. What lies beyond the map is the map again (`"circular"`), or its last value (`"replicate"`), for the
-    filters as for the components.
+    filter for each channel, v a number for each channel. Cell i of s along a side of n positions is ⌊i·n/s⌋ to ⌈(i +
+    1)·n/s⌉. Beyond the map, the map is repeated (`"circular"`), or its last value (`"replicate"`), both for the filters
+    and for the components.
 
-    The article trains τ with two more terms in the loss, one against equal weights and one against the effect of shifts
-    within the network. A comparison has one loss for all arms, so they are left out here: a deviation, which the audit
-    of a network names at each site.
+    The article trains τ with two additional loss terms, one against equal weights and one against the effect of shifts
+    within the network. A comparison has the same loss for all arms, so they are left out here: a deviation, which the
+    audit of a network names at each site.
 
     Args:
         kernel_size, stride, padding, ceil_mode, implementation: the geometry, see `WindowPool2d`, of which the number
@@ -41,8 +41,8 @@ class TIPSPool2d(PolyphasePool2d):
         ValueError: an argument breaks its rule.
 
     Source: Saha and Gokhale, Improving Shift Invariance in Convolutional Neural Networks with Translation Invariant
-    Polyphase Sampling (2025), and the authors' code. The 1 x 1 filter of each channel is v; a bias of its own would
-    change no share and is left out. Weights start as those of `nn.Conv2d`.
+    Polyphase Sampling (2025), and the authors' code. The 1 x 1 filter of each channel is v; a bias would not change the
+    softmax and is left out. Weights are initialised as in `nn.Conv2d`.
 
     >>> TIPSPool2d(2, channels=1)(torch.full((1, 1, 4, 4), 3.0)).round(decimals=4).tolist()
     [[[[3.0, 3.0], [3.0, 3.0]]]]

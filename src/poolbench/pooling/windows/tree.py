@@ -18,8 +18,8 @@ class TreePool2d(TapPool2d):
     """A binary tree over learned filters: a leaf is v·x; a node s·left + (1 − s)·right with s = σ(w·x).
 
     With 2 levels there are two leaves and one gate, with 3 levels four leaves and three gates. Filters and gates are
-    learned, one number for each place of the window, for the layer or for each channel. Leaves start at the mean
-    (1 / n) plus a little noise, without which they would stay equal; gates start at 0, which is half and half. Places
+    learned, one number for each position of the window, for the layer or for each channel. Leaves start at 1 / n (the
+    mean) plus a little noise, without which they would stay equal; gates start at 0, which gives s = ½. Positions
     outside the map count as 0, as in a convolution.
 
     Args:

@@ -46,13 +46,13 @@ AXES = ((1, 1, 0), (2, 2, 0), (3, 2, 1))
 class WaveletPool2d(WindowPool2d):
     """The low band of one level of the discrete wavelet transform, along both axes.
 
-    Along an axis, with the scaling filter h of even length L: y_j = Σ_k h_k · x_(2j + k + 1 − L/2), so the filter lies
-    centred over places 2j and 2j + 1. What it needs beyond the map is the map's mirror image, the last value repeated
-    (`extension="symmetric"`), or the map again (`"periodic"`; of an odd size the last value is left out, or repeated
-    where the output's size is rounded up). Padding holds no value.
+    Along an axis, with the scaling filter h of even length L: y_j = Σ_k h_k · x_(2j + k + 1 − L/2), so the filter is
+    centred over positions 2j and 2j + 1. Beyond the map it reads the map's mirror image, with the last value repeated
+    (`extension="symmetric"`), or the map again (`"periodic"`; if the size is odd the last value is left out, or
+    repeated where the output's size is rounded up). Padding holds no value.
 
     With `"haar"` this is twice the mean of each 2 x 2 block: the transform is orthonormal, and its low band of a
-    constant map is twice as large in two dimensions. `normalise` takes that factor off, and keeps constants.
+    constant map is twice as large in two dimensions. `normalise` removes that factor, so that constants are kept.
 
     Williams and Li decompose two levels and reconstruct from the second level's four bands. Reconstruction is exact,
     so that gives the first level's low band: this operator.

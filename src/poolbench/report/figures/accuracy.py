@@ -98,7 +98,9 @@ def _title(block: Block, arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]])
     counts = [int(row["n_seeds"]) for row in rows]
     few = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)}–{max(counts)}"
     more = sum(bool(arm.finished) for arm in block.arms) - len(arms)
-    return f"{block.title}  (n = {few})" + (f", first {len(arms)} variants of {len(arms) + more}" if more else "")
+    return f"{block.title}  (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{few})" + (
+        f", first {len(arms)} variants of {len(arms) + more}" if more else ""
+    )
 
 
 def _limits(*figures: np.ndarray) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """How training went: for each block validation accuracy and training loss by epoch, a line an arm.
 
-A line is the mean over the seeds, the band from the least to the greatest of them: no interval, since the points of a
+A line is the mean over the seeds, the band their range: no interval, since the points of a
 curve are not independent of each other.
 """
 
@@ -14,6 +14,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from poolbench.record import epoch_rows
 from poolbench.report.content import Content
 from poolbench.report.figures.marks import mark_handle
 from poolbench.report.figures.panels import (
@@ -39,7 +40,9 @@ from poolbench.report.reading.scores import of_arm
 from poolbench.report.text.units import written
 
 PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH = 4.1, 2.2
-Y_INCH, BELOW_INCH, GAP_INCH = 0.62, 0.5, 0.12
+Y_INCH, BELOW_INCH, GAP_INCH = 0.72, 0.5, 0.12
+# A loss of 0.0001 is written in full.
+NAME_INCH = 0.54
 # More lines than this in a panel are a thicket.
 MOST_CURVES = MOST_MARKS
 # Marks along a line.
@@ -54,7 +57,7 @@ def draw(content: Content) -> Figure | None:
     """Return the figure; None where no finished record tells of two epochs or more."""
     found = []
     for block in content.blocks:
-        arms = [arm for arm in block.arms if any(len(_history(record)) > 1 for record in _records(arm))]
+        arms = [arm for arm in block.arms if any(len(epoch_rows(record)) > 1 for record in _records(arm))]
         if arms:
             found.append((block, arms))
     if not found:
@@ -82,7 +85,7 @@ def draw(content: Content) -> Figure | None:
             axes = panel(figure, left, top + title_inch, PANEL_WIDTH_INCH, PANEL_HEIGHT_INCH)
             least = 0.5 if scale != 1.0 else 1e-9
             _panel(axes, curves, look, logarithmic=name.endswith("loss"), least=least)
-            name_axes(axes, "epoch", words)
+            name_axes(axes, "epoch", words, NAME_INCH)
         top += title_inch + row_inch
     foot.draw(figure)
     return figure
@@ -103,17 +106,12 @@ def by_epoch(records: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     >>> by_epoch([{"history": [{"epoch": 0, "val_accuracy": 0.5}]}, {"history": []}], "val_accuracy").tolist()
     [[0.5], [nan]]
     """
-    histories = [_history(record) for record in records]
+    histories = [epoch_rows(record) for record in records]
     found = np.full((len(records), max(map(len, histories), default=0)), np.nan)
     for row, history in enumerate(histories):
         for place, point in enumerate(history):
             found[row, place] = number(point.get(name))
     return found
-
-
-def _history(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = record.get("history")
-    return [point for point in found if isinstance(point, Mapping)] if isinstance(found, list) else []
 
 
 def _records(arm: Arm) -> list[Mapping[str, Any]]:
@@ -123,7 +121,7 @@ def _records(arm: Arm) -> list[Mapping[str, Any]]:
 def _title(block: Block, arms: Sequence[Arm]) -> str:
     counts = [len(arm.finished) for arm in arms]
     few = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)}–{max(counts)}"
-    return f"{block.title}  (n = {few})"
+    return f"{block.title}  (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{few})"
 
 
 def _panel(
@@ -168,6 +166,8 @@ def _panel(
     else:
         axes.set_ylim(*limits(*lows, *highs, air=0.04, least=least))
         plain_ticks(axes, "y", 5)
+    # Epochs count from 1: there is no epoch 0 to be ticked.
+    axes.set_xlim(left=max(axes.get_xlim()[0], 0.5))
     plain_ticks(axes, "x", 6, whole=True)
     rules(axes, "both")
     axes.spines["left"].set_visible(True)
@@ -182,5 +182,5 @@ def _legend(look: Mapping[str, Mark], several: bool) -> list[Artist]:
     if OTHER in look.values():
         handles.append(mark_handle(OTHER, "further variants", line=True))
     if several:
-        handles.append(Patch(facecolor=LIGHT, edgecolor=GREY, linewidth=0, label="least to greatest seed"))
+        handles.append(Patch(facecolor=LIGHT, edgecolor=GREY, linewidth=0, label="range over the seeds"))
     return handles

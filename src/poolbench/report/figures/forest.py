@@ -109,7 +109,7 @@ def _title(name: str, reference: str, rows: Sequence[Row]) -> str:
     paired = [n for n in column(rows, "n_paired" if "n_paired" in rows[0] else "n_seeds") if np.isfinite(n)]
     low, high = (int(end) for end in (min(paired, default=0), max(paired, default=0)))
     few = f"{low}" if low == high else f"{low}–{high}"
-    return f"{name}, against {against}" + f" (n = {few})" * bool(high)
+    return f"{name}, against {against}" + f" (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{few})" * bool(high)
 
 
 def _panel(axes: Axes, rows: Sequence[Row], look: Mapping[str, Mark]) -> None:
@@ -197,7 +197,7 @@ def _legend(rows: Sequence[Row]) -> list[Artist]:
     found = {str(row["verdict"]) for row in rows}
     handles: list[Artist] = [mark_handle(mark, word) for word, mark in VERDICTS.items() if word in found]
     if np.isfinite(column(rows, "difference_ci95_low")).any():
-        handles.append(Line2D([], [], color=LIGHT, linewidth=5.5, label="95 % interval, by itself"))
+        handles.append(Line2D([], [], color=LIGHT, linewidth=5.5, label="95 % interval, uncorrected"))
     if np.isfinite(column(rows, "difference_holm_low")).any():
         handles.append(
             Line2D(
@@ -207,11 +207,11 @@ def _legend(rows: Sequence[Row]) -> list[Artist]:
                 marker="|",
                 markersize=7,
                 markeredgewidth=1.1,
-                label="interval after Holm: decides",
+                label="Holm-corrected interval: decides",
             )
         )
     if any(row["verdict"] == TIE for row in rows):
         handles.append(Line2D([], [], color=INK, linewidth=2.6, label="interval of a tie: decides"))
     if np.isfinite(column(rows, "margin")).any():
-        handles.append(Patch(facecolor=BAND, edgecolor=LIGHT, linewidth=0.5, label="± the margin of a tie"))
+        handles.append(Patch(facecolor=BAND, edgecolor=LIGHT, linewidth=0.5, label="± margin of a tie"))
     return handles

@@ -188,14 +188,17 @@ def panel_width(axes: Axes) -> float:
     return float(axes.get_position().width * axes.get_figure().get_size_inches()[0])  # type: ignore[union-attr]
 
 
-def name_axes(axes: Axes, x: str, y: str = "") -> None:
-    """Name a panel's axes, at fixed distances: where ticks would have to be measured first, drawing takes longer."""
+def name_axes(axes: Axes, x: str, y: str = "", y_inch: float = 0.42) -> None:
+    """Name a panel's axes, at fixed distances: where ticks would have to be measured first, drawing takes longer.
+
+    `y_inch` is from the panel to its y axis' name: more than its ticks are wide.
+    """
     width, height = axes.get_position().size * axes.get_figure().get_size_inches()  # type: ignore[union-attr]
     axes.set_xlabel(x)
     axes.xaxis.set_label_coords(0.5, -0.29 / height)
     if y:
         axes.set_ylabel(y)
-        axes.yaxis.set_label_coords(-0.42 / width, 0.5)
+        axes.yaxis.set_label_coords(-y_inch / width, 0.5)
 
 
 def rules(axes: Axes, axis: Any = "x") -> None:

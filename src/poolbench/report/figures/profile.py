@@ -1,4 +1,4 @@
-"""How near each arm is to the best one: the share of data sets on which it is within so many points of it.
+"""How near each arm is to the best one: the fraction of data sets on which it is within so many points of it.
 
 Performance profiles (E. D. Dolan and J. J. Moré 2002, Mathematical Programming 91:201–213) of differences of accuracy.
 An arm that is best everywhere is a line along the top; the area above a line is the arm's mean gap.
@@ -75,7 +75,7 @@ def draw(across: Across, look: Mapping[str, Mark]) -> Figure | None:
     worse = "below" if how.score.sign > 0 else "above"
     counted = f"{how.difference_unit} of " if how.difference_unit else ""
     axes.set_xlabel(f"{counted}test {how.score.words} {worse} the best")
-    axes.set_ylabel("share of data sets")
+    axes.set_ylabel("fraction of data sets")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, decimals=0, symbol=" %"))
     plain_ticks(axes, "x", 8)
     rules(axes, "both")

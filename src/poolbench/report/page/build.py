@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -38,7 +39,6 @@ from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import asides
 from poolbench.report.text.units import written, written_row
 from poolbench.report.text.values import NOTHING, change_text, count_text, estimate_text, given, points_text
-from poolbench.report.text.views import View
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.
@@ -96,6 +96,7 @@ def html(content: Content, pictures: bytes | None = None) -> bytes:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["breakable"] = _breakable
     records = content.records
     arms = [arm for block in content.blocks for arm in block.arms]
     text = environment.from_string(_part("page.html.j2")).render(
@@ -119,7 +120,7 @@ def html(content: Content, pictures: bytes | None = None) -> bytes:
         most_detailed=MOST_DETAILED,
         most_listed=MOST_LISTED,
         glance=_glance(content),
-        over=_over(content.over_view),
+        over=_over(content),
         pairing=content.pairing,
         marks=MARKS,
         verdicts=[name for name in MARKS if name in _verdicts(content)],
@@ -135,6 +136,17 @@ def html(content: Content, pictures: bytes | None = None) -> bytes:
         table_files=[*(f"{name}.csv" for name in content.tables), "summary.md"],
     )
     return text.encode()
+
+
+def _breakable(name: str, after: str = ",") -> Markup:
+    """Return a name that may break before its settings and between them, in a narrow column also at `after="=,"`.
+
+    >>> _breakable("avg[kernel_size=3,stride=2]")
+    Markup('avg<wbr>[kernel_size=3,<wbr>stride=2]')
+    >>> _breakable("1,000 examples of cnn[frames=none]", after="=,")
+    Markup('1,000 examples of cnn<wbr>[frames=<wbr>none]')
+    """
+    return Markup("<wbr>").join(re.split(rf"(?=\[)|(?<=[{after}])(?=[^\W\d]|\[)", name))
 
 
 def _part(name: str) -> str:
@@ -190,17 +202,19 @@ def _glance(content: Content) -> dict[str, Any] | None:
     }
 
 
-def _over(shown: View | None) -> StaticTable | None:
-    """Return the mean over the blocks without the blocks, which the glance has beside it."""
+def _over(content: Content) -> StaticTable | None:
+    """Return the mean over the blocks without the blocks, which the glance has beside it; by effect as there."""
+    shown = content.over_view
     if shown is None:
         return None
+    place = {variant: at for at, variant in enumerate(_by_effect(content))}
     kept = [at for at, heading in enumerate(shown.headings) if not heading.cost]
     rows = []
-    for row in shown.rows:
+    for row in sorted(shown.rows, key=lambda row: place[row.cells[0]]):
         cells = [row.cells[at] for at in kept]
         cells[0] += f" ({'; '.join(row.notes)})" if row.notes else ""
         rows.append(tuple(cells))
-    return StaticTable(shown.title, tuple(shown.headings[at].full for at in kept), tuple(rows))
+    return StaticTable(shown.title, tuple(shown.headings[at].short for at in kept), tuple(rows))
 
 
 def _over_glances(content: Content) -> dict[str, Glance]:
@@ -344,7 +358,7 @@ ACROSS_SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "mean gap to the best, points": _fixed("gap_mean", 2, 100),
     "largest gap, points": _fixed("gap_max", 2, 100),
     "within 1 point, %": _fixed("within_1_point", 0, 100),
-    "better than the reference's runs, % (95 % interval)": _improvement,
+    "better than a run of the reference, % (95 % interval)": _improvement,
 }
 PAIRS_SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "variant": _text("variant"),

@@ -7,15 +7,15 @@ const cellName = (cell) => `${cell.arm.variant}, seed ${cell.seed}`;
 const cellsTable = new Sortable(byId("list"), byId("more-cells"), [
   {
     key: "cell", title: "cell", head: true, value: cellName,
-    cell: (cell) => element("a", { class: "name", href: addressOf(cell), title: "open it; this link leads to it" }, cellName(cell)),
+    cell: (cell) => element("a", { class: "name", href: addressOf(cell), title: "open it; this link leads to it" }, breakable(cellName(cell))),
   },
-  ...(DATA.blocks.length > 1 ? [{ key: "block", title: "block", kind: "block", value: (cell) => cell.arm.title, cell: (cell) => cell.arm.title }] : []),
-  { key: "seed", title: "seed", number: true, value: (cell) => cell.seed, cell: (cell) => String(cell.seed) },
-  { key: "status", title: "ended", value: statusText, cell: (cell) => (cell.status === "ok" ? "finished" : element("strong", { class: "dirty" }, `✕ ${cell.status}`)) },
+  ...(DATA.blocks.length > 1 ? [{ key: "block", title: "block", kind: "block", value: (cell) => cell.arm.title, cell: (cell) => breakable(cell.arm.title) }] : []),
+  { key: "seed", title: "seed", kind: "further", number: true, value: (cell) => cell.seed, cell: (cell) => String(cell.seed) },
+  { key: "status", title: "ended", kind: CELLS.every((cell) => cell.status === "ok") ? "further" : null, value: statusText, cell: (cell) => (cell.status === "ok" ? "finished" : element("strong", { class: "dirty" }, `✕ ${cell.status}`)) },
   { key: "accuracy", title: `test ${oneQuantity((score) => score.quantity) || "score"}`, number: true, value: (cell) => cell.test_score, cell: (cell) => scored(cell.arm, cell.test_score) },
-  { key: "val", title: `validation ${oneQuantity((score) => score.quantity) || "score"}`, number: true, value: (cell) => cell.val_score, cell: (cell) => scored(cell.arm, cell.val_score) },
-  { key: "loss", title: "test loss", number: true, value: (cell) => cell.test_loss, cell: (cell) => fixed(cell.test_loss, 4) },
-  { key: "epochs", title: "epochs", number: true, value: (cell) => cell.epochs, cell: (cell) => count(cell.epochs) },
+  { key: "val", title: `validation ${oneQuantity((score) => score.quantity) || "score"}`, kind: "further", number: true, value: (cell) => cell.val_score, cell: (cell) => scored(cell.arm, cell.val_score) },
+  { key: "loss", title: "test loss", kind: "further", number: true, value: (cell) => cell.test_loss, cell: (cell) => fixed(cell.test_loss, 4) },
+  { key: "epochs", title: "epochs", kind: "further", number: true, value: (cell) => cell.epochs, cell: (cell) => count(cell.epochs) },
   ...(CELLS.some((cell) => cell.reason) ? [{ key: "reason", title: "reason", kind: "long", value: (cell) => cell.reason, cell: (cell) => cell.reason }] : []),
 ], CELLS);
 cellsTable.onfill = () => {

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from poolbench.record import epoch_rows
 from poolbench.report.content import Content
 from poolbench.report.looks import colours
 from poolbench.report.reading.arms import Arm, Block, Record, section
@@ -198,18 +199,17 @@ def _detail(record: Record, shared: Shared) -> dict[str, Any]:
         "config": {name: shared.place(plain(part)) for name, part in record["config"].items()},
         "metrics": {k: plain(v) for k, v in record["metrics"].items() if not isinstance(v, Mapping | list)},
         "times": plain(section(record, "times")),
-        "history": _history(record.get("history") or []),
+        "history": _history(epoch_rows(record)),
         **{name: shared.place(plain(part)) for name, part in parts.items()},
     }
 
 
-def _history(history: Any) -> dict[str, list[Any]]:
+def _history(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Return the learning curve by columns, at most `MOST_EPOCHS` of them, the last among these.
 
     >>> _history([{"epoch": 0, "val_loss": 2.0}, {"epoch": 1, "val_loss": 1.0}])
     {'epoch': [0, 1], 'val_loss': [2.0, 1.0]}
     """
-    rows = [row for row in history if isinstance(row, Mapping)] if isinstance(history, list) else []
     step = math.ceil(len(rows) / MOST_EPOCHS) or 1
     rows = rows[::-1][::step][::-1]
     names = list(dict.fromkeys(name for row in rows for name in row))

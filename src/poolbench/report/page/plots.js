@@ -8,12 +8,23 @@ const COSTS = [
   { key: "latency_ms", title: "latency, ms", less: true, write: figure, ends: true },
   { key: "parameters", title: "parameters", less: true, write: count },
   { key: "multiply_adds", title: "multiply-adds of an example, M", less: true, scale: 1e6, write: figure },
-  { key: "kept_bytes", title: "kept memory of a batch, MiB", less: true, scale: MIB, write: figure },
+  { key: "kept_bytes", title: "kept for backward, MiB", less: true, scale: MIB, write: figure },
 ];
+const measure = document.createElement("canvas").getContext("2d");
+const textWidth = (text, size) => { measure.font = `${size}px system-ui, sans-serif`; return measure.measureText(text).width; };
+
+/** A long name in two lines, broken before or between its settings where the first line is then as full as it can be. */
+function inTwoLines(name, room) {
+  if (textWidth(name, 12) <= room) return [name];
+  const ends = [...name.matchAll(/(?=\[)|(?<=,)/g)].map((found) => found.index).filter((at) => at > 0 && textWidth(name.slice(0, at), 12) <= room);
+  return ends.length ? [name.slice(0, ends.at(-1)), name.slice(ends.at(-1))] : [name];
+}
+
 const MOST_LABELLED = 14;
 // A line a variant: more of them no one reads as a plot.
 const MOST_LINES = 60;
-const shown = { block: 0, cost: COSTS[0], views: [] };
+// `picked`: a cost that the reader chose; else the plot takes the first in which the variants differ.
+const shown = { block: 0, cost: COSTS[0], picked: null, views: [] };
 
 const finished = (arm) => given(arm.score_mean);
 const armsOf = (block) => ARMS.filter((arm) => arm.block === block && finished(arm));
@@ -25,7 +36,7 @@ function plotConfig() {
     background: null,
     font: "system-ui, sans-serif",
     view: { stroke: null },
-    axis: { labelColor: ink, titleColor: ink, gridColor: line, gridOpacity: 0.6, domainColor: soft, tickColor: soft, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500 },
+    axis: { labelSeparation: 6, labelColor: ink, titleColor: ink, gridColor: line, gridOpacity: 0.6, domainColor: soft, tickColor: soft, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500 },
     legend: { labelColor: ink, titleColor: ink, labelFontSize: 12, orient: "top", direction: "horizontal", title: null },
     text: { color: ink, fontSize: 11 },
   };
@@ -103,7 +114,7 @@ function forest(width) {
   if (values.length < 2) return null;
   const arm = armsOf(shown.block).find((one) => given(one.margin) && one.margin > 0);
   const margin = arm ? arm.margin * score.scale : 0;
-  byId("forest-margin").textContent = margin ? ` Grey band: the margin of ± ${withUnit(score.unit === "%" ? margin.toFixed(2) : figure(margin), score.difference)}, set before the runs: a difference within it is a tie.` : "";
+  byId("forest-margin").textContent = margin ? ` Grey band: the margin of ±\u00a0${withUnit(score.unit === "%" ? margin.toFixed(2) : figure(margin), score.difference)}, set before the runs: a difference within it is a tie.` : "";
   const scales = looks();
   // An interval of two seeds may be so wide that no other can be read: the axis then ends, and an arrow says so.
   const means = values.map((row) => row.diff), ends = values.flatMap((row) => [row.low, row.high]).filter(given).map(Math.abs);
@@ -112,7 +123,8 @@ function forest(width) {
   const edge = 3 * typical || 1;
   const domain = [Math.max(Math.min(...all, -margin), -edge), Math.min(Math.max(...all, margin), edge)];
   const rows = values.map((row) => ({ ...row, cut: (row.holmLow < domain[0] || row.low < domain[0]) ? domain[0] : null, cutHigh: (row.holmHigh > domain[1] || row.high > domain[1]) ? domain[1] : null }));
-  const y = { field: "variant", type: "nominal", sort: values.map((row) => row.variant), title: null, axis: { labelLimit: Math.max(80, Math.min(260, width * 0.38)), grid: false, ticks: false, domain: false, labelPadding: 8 } };
+  const room = Math.max(80, Math.min(260, width * 0.42)), labels = Object.fromEntries(values.map((row) => [row.variant, inTwoLines(row.variant, room)]));
+  const y = { field: "variant", type: "nominal", sort: values.map((row) => row.variant), title: null, axis: { labelExpr: "labels[datum.label]", labelOffset: { condition: { test: "length(labels[datum.label]) > 1", value: -7 }, value: 0 }, labelLineHeight: 13, labelLimit: room, grid: false, ticks: false, domain: false, labelPadding: 8 } };
   const title = `difference to ${DATA.blocks[shown.block].reference}${score.difference ? `, ${score.difference}` : ""}${score.sign < 0 ? " (left is better)" : ""}`;
   const x = { field: "diff", type: "quantitative", title, scale: { domain, nice: true, clamp: true }, axis: { tickCount: Math.max(3, Math.floor(width / 90)) } };
   const tooltip = tips(["variant", "verdict", "tipDifference", "tip95", "tipHolm", "tipAccuracy", "tipSeeds", "tipFlags"]);
@@ -131,7 +143,7 @@ function forest(width) {
   return {
     width: "container", height: values.length * Math.max(26, Math.min(44, 340 / values.length)), autosize: { type: "fit-x", contains: "padding" },
     description: `Differences in test ${score.words} of ${values.length} variants, block ${DATA.blocks[shown.block].title}.`,
-    params: [{ name: "chosen", value: choice.variant }],
+    params: [{ name: "chosen", value: choice.variant }, { name: "labels", value: labels }],
     data: { values: rows },
     layer: [
       ...(margin ? [{ data: { values: [{ from: -margin, to: margin }] }, mark: { type: "rect", color: theme.colour("grey"), opacity: 0.2 }, encoding: { x: { ...x, field: "from" }, x2: { field: "to" } } }] : []),
@@ -157,7 +169,13 @@ function padded(values, part = 0.06) {
   return [low - room, high + room];
 }
 
-const measure = document.createElement("canvas").getContext("2d");
+/** The same for a score: an axis of per cents ends at 0 and 100 unless values lie beyond. */
+function within(score, values) {
+  const [low, high] = padded(values);
+  if (score.unit !== "%") return [low, high];
+  return [Math.min(...values) < 0 ? low : Math.max(low, 0), Math.max(...values) > 100 ? high : Math.min(high, 100)];
+}
+
 // Where a name may stand beside its point, in pixels: near it first, then further away, to the right and to the left.
 const OFFSETS = [[0, 8], [-13, 6], [13, 6], [-26, 10], [26, 10], [-40, 14], [40, 14], [-56, 18], [56, 18]];
 
@@ -180,7 +198,6 @@ function segments(best, points, less) {
 
 /** Names with the place of each, in the units of the axes, so that none lies on another or on a point, and on lines where it must. */
 function placed(named, points, lines, xScale, yDomain, width, height) {
-  measure.font = "11px system-ui, sans-serif";
   const along = xScale.type === "log" ? Math.log10 : (value) => value, back = xScale.type === "log" ? (value) => 10 ** value : (value) => value;
   const [left, right] = xScale.domain.map(along), [bottom, top] = yDomain;
   const toX = (value) => (along(value) - left) / (right - left) * width, fromX = (at) => back(left + at / width * (right - left));
@@ -192,7 +209,7 @@ function placed(named, points, lines, xScale, yDomain, width, height) {
   }
   const overlap = (a, b) => Math.max(0, Math.min(a.x + a.w, b.x + b.w) - Math.max(a.x, b.x)) * Math.max(0, Math.min(a.y + a.h, b.y + b.h) - Math.max(a.y, b.y));
   return [...named].sort((a, b) => b.acc - a.acc).map((row) => {
-    const w = measure.measureText(row.variant).width, px = toX(row.cost), py = toY(row.acc);
+    const w = textWidth(row.variant, 11), px = toX(row.cost), py = toY(row.acc);
     let best = null;
     for (const [dy, dx] of OFFSETS) {
       for (const side of ["left", "right"]) {
@@ -224,22 +241,23 @@ function tradeoff(width) {
   const scales = looks();
   const costs = values.map((row) => row.cost), ends = values.flatMap((row) => [row.cost, row.costLow, row.costHigh]).filter(given);
   const wide = Math.min(...costs) > 0 && Math.max(...costs) / Math.min(...costs) > 10;
-  const x = { field: "cost", type: "quantitative", title: `${cost.title} (${cost.less ? "left" : "right"} is better)`, scale: { zero: false, type: wide ? "log" : "linear", nice: true, padding: 24 }, axis: { tickCount: Math.max(3, Math.floor(width / 110)), grid: true } };
-  const y = { field: "acc", type: "quantitative", title: `test ${score.quantity}${score.sign < 0 ? " (lower is better)" : ""}`, scale: { zero: false, padding: 12 } };
+  const x = { field: "cost", type: "quantitative", title: `${cost.title} (${cost.less ? "left" : "right"} is better)`, axis: { tickCount: Math.max(3, Math.floor(width / 110)), grid: true } };
+  const y = { field: "acc", type: "quantitative", title: `test ${score.quantity}${score.sign < 0 ? " (lower is better)" : ""}` };
   const tooltip = tips(["variant", "verdict", "tipAccuracy", "tipCost", "tipDifference", "tipSeeds"], { tipCost: cost.title });
   const across = (low, high, size, channel) => values.some((row) => row[low] !== null) && ({
     mark: { type: "rule", strokeWidth: size, strokeCap: "round" },
     transform: [{ filter: `isValid(datum.${low})` }],
     encoding: { x, y, [channel]: { ...(channel === "x" ? x : y), field: low }, [`${channel}2`]: { field: high }, color: scales.colour, opacity: { ...faded, condition: { ...faded.condition, value: 0.6 } }, tooltip },
   });
-  const yDomain = padded(values.flatMap((row) => [row.acc, row.accLow, row.accHigh]).filter(given));
+  const yDomain = within(score, values.flatMap((row) => [row.acc, row.accLow, row.accHigh]).filter(given));
   y.scale = { domain: yDomain, nice: false, zero: false };
-  x.scale = { domain: wide ? padded(ends.map(Math.log10), 0.1).map((end) => 10 ** end) : padded(ends, 0.1), type: wide ? "log" : "linear", nice: false, zero: false };
+  x.scale = { domain: wide ? padded(ends.map(Math.log10), 0.1).map((end) => 10 ** end) : padded(ends, 0.1), type: wide ? "log" : "linear", nice: false, ...(wide ? {} : { zero: false }) };
   const place = placed(named, values, segments(best, values, cost.less), x.scale, yDomain, Math.max(120, width - 56), 300);
+  const limit = Math.max(150, Math.min(320, width * 0.6));
   const label = (align) => place.some((row) => row.align === align) && ({
     data: { values: place.filter((row) => row.align === align) },
     // Under each name a broad outline in the colour of the page, so that a line that it must lie on does not strike it out.
-    layer: [{ mark: { type: "text", align, baseline: "middle", limit: 220, stroke: theme.colour("paper"), strokeWidth: 4, strokeJoin: "round" } }, { mark: { type: "text", align, baseline: "middle", limit: 220 } }],
+    layer: [{ mark: { type: "text", align, baseline: "middle", limit, stroke: theme.colour("paper"), strokeWidth: 4, strokeJoin: "round" } }, { mark: { type: "text", align, baseline: "middle", limit } }],
     encoding: { x: { ...x, field: "textX" }, y: { ...y, field: "textY" }, text: { field: "variant" }, opacity: faded, tooltip },
   });
   const leader = place.some((row) => row.far) && ({
@@ -264,7 +282,7 @@ function tradeoff(width) {
 }
 
 /** Validation score by epoch in the shown block: a line a variant, the mean of the seeds that this page holds in detail. */
-function learning() {
+function learning(width) {
   const score = DATA.blocks[shown.block].score, arms = armsOf(shown.block).slice(0, MOST_LINES), values = [], names = [];
   for (const arm of arms) {
     const sums = new Map();
@@ -282,7 +300,8 @@ function learning() {
   if (!values.length) return null;
   // The rise of the first epochs would press all later differences together.
   const last = Math.max(...values.map((row) => row.epoch)), later = values.filter((row) => row.epoch > last / 4).map((row) => row.value);
-  const colour = { field: "variant", type: "nominal", scale: { domain: names, range: names.map(colourOf) }, legend: { symbolType: "stroke", symbolStrokeWidth: 3, columns: 4, labelLimit: 140 } };
+  const widest = Math.max(...names.map((name) => textWidth(name, 12)));
+  const colour = { field: "variant", type: "nominal", scale: { domain: names, range: names.map(colourOf) }, legend: { symbolType: "stroke", symbolStrokeWidth: 3, columns: Math.max(1, Math.floor((width - 90) / (widest + 40))), labelLimit: width - 100 } };
   return {
     width: "container", height: 320, autosize: { type: "fit-x", contains: "padding" },
     description: `Validation ${score.words} by epoch of ${names.length} variants, block ${DATA.blocks[shown.block].title}.`,
@@ -291,7 +310,7 @@ function learning() {
     mark: { type: "line", strokeWidth: 1.8, clip: true },
     encoding: {
       x: { field: "epoch", type: "quantitative", title: "epoch", scale: { nice: false, zero: false }, axis: { tickMinStep: 1, format: "d" } },
-      y: { field: "value", type: "quantitative", title: `validation ${score.quantity}`, scale: { domain: padded(later), nice: true, zero: false } },
+      y: { field: "value", type: "quantitative", title: `validation ${score.quantity}`, scale: { domain: within(score, later), nice: true, zero: false } },
       color: colour, opacity: faded,
       tooltip: [{ field: "variant", type: "nominal" }, { field: "epoch", type: "quantitative" }, { field: "value", type: "quantitative", title: `validation ${score.quantity}`, format: `.${score.decimals}f` }],
     },
@@ -320,7 +339,8 @@ function showBlock(block) {
   byId("plot-block").value = String(block);
   const measured = COSTS.filter((cost) => armsOf(block).some((arm) => given(arm[cost.key])));
   options(byId("plot-cost"), measured.map((cost) => [cost.key, cost.title]));
-  if (!measured.includes(shown.cost) && measured.length) shown.cost = measured[0];
+  const differ = (cost) => new Set(armsOf(block).map((arm) => arm[cost.key]).filter(given)).size > 1;
+  if (measured.length) shown.cost = measured.includes(shown.picked) ? shown.picked : measured.find(differ) || measured[0];
   byId("plot-cost").value = shown.cost.key;
   byId("plot-legend").replaceChildren(...verdictsShown().filter(Boolean).map((name) => element("span", { class: "legend" },
     element("span", { class: "mark", "aria-hidden": "true" }, VERDICTS[name].mark), ` ${name}`)));
@@ -330,7 +350,7 @@ function showBlock(block) {
 options(byId("plot-block"), DATA.blocks.map((block, index) => [index, block.title]));
 byId("plot-block").addEventListener("change", (event) => showBlock(Number(event.target.value)));
 byId("plot-cost").addEventListener("change", (event) => {
-  shown.cost = COSTS.find((cost) => cost.key === event.target.value);
+  shown.cost = shown.picked = COSTS.find((cost) => cost.key === event.target.value);
   drawPlots();
 });
 choice.listeners.push((variant) => shown.views.forEach((view) => view.signal("chosen", variant).runAsync()));

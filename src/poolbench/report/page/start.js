@@ -17,6 +17,12 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+/** A name that may break before its settings and between them: `avg[kernel_size=3,stride=2]`. */
+function breakable(name) {
+  const parts = name.split(/(?=\[)|(?<=,)(?=[^\W\d]|\[)/);
+  return element("span", {}, ...parts.flatMap((text, index) => (index ? [element("wbr"), text] : [text])));
+}
+
 const isReference = (arm) => arm.variant === arm.reference;
 const effect = (arm) => (given(arm.difference_mean) ? DATA.blocks[arm.block].score.sign * arm.difference_mean : -Infinity);
 
@@ -52,7 +58,7 @@ const reachedText = (arm, value) => withUnit(scored(arm, value), scoreOf(arm).un
 const changed = (arm, value) => {
   if (!given(value)) return NOTHING;
   const text = scored(arm, value), least = 0.5 * 10 ** -scoreOf(arm).decimals;
-  return value * scoreOf(arm).scale > least ? `+${text}` : text.replace(/^−(0(\.0*)?)$/, "$1");
+  return value * scoreOf(arm).scale >= -least ? `+${text.replace("−", "")}` : text;
 };
 const interval = (low, high, write = points) => (given(low) && given(high) ? `${write(low)} to ${write(high)}` : NOTHING);
 const count = (value) => (given(value) ? value.toLocaleString("en-US", { maximumFractionDigits: 0 }) : NOTHING);

@@ -148,10 +148,10 @@ const number = (key, title, text, tip) => ({ key, title, number: true, value: (a
 const MAIN = [
   {
     key: "variant", title: "variant", head: true, value: (arm) => arm.variant, tip: meaning.variant,
-    cell: (arm) => element("span", {}, element("button", { type: "button", class: "name", "aria-pressed": String(arm.variant === choice.variant), onclick: () => choice.set(arm.variant), title: "mark it here and in the plots" }, arm.variant),
+    cell: (arm) => element("span", {}, element("button", { type: "button", class: "name", "aria-pressed": String(arm.variant === choice.variant), onclick: () => choice.set(arm.variant), title: "mark it here and in the plots" }, breakable(arm.variant)),
       arm.identical_to ? element("span", { class: "small" }, ` identical to ${arm.identical_to}`) : null),
   },
-  ...(DATA.blocks.length > 1 ? [{ key: "block", title: "block", kind: "block", value: (arm) => arm.title, cell: (arm) => arm.title, tip: "backbone and data set" }] : []),
+  ...(DATA.blocks.length > 1 ? [{ key: "block", title: "block", kind: "block", value: (arm) => arm.title, cell: (arm) => breakable(arm.title), tip: "backbone and data set" }] : []),
   {
     key: "verdict", title: "verdict", kind: "verdict", tip: meaning.verdict,
     value: (arm) => (arm.verdict ? order.indexOf(arm.verdict) : null),

@@ -55,8 +55,13 @@ def not_compared(blocks: Sequence[Block]) -> list[NotCompared]:
     return found
 
 
-def warnings(blocks: Sequence[Block]) -> list[str]:
-    """Return what the reader must know, a sentence each; what holds for several blocks is said once."""
+def warnings(blocks: Sequence[Block], order: Sequence[int] = ()) -> list[str]:
+    """Return what the reader must know, a sentence each; what holds for several blocks is said once.
+
+    Args:
+        blocks: with their arms.
+        order: seeds in the order that was declared for looks; an arm that was decided needs none of the later ones.
+    """
     said: dict[str, list[str]] = defaultdict(list)
     for block in blocks:
         compared = [arm for arm in block.arms if arm.finished]
@@ -66,7 +71,7 @@ def warnings(blocks: Sequence[Block]) -> list[str]:
             *_recipes(compared),
             *_origins(compared),
             *_geometry_unknown(compared),
-            *_seeds(compared),
+            *_seeds(compared, order),
             *_undefined(compared),
             *_costs(compared),
             *_few_images(compared),
@@ -159,19 +164,24 @@ def _geometry_unknown(arms: Sequence[Arm]) -> list[str]:
     return [f"no audit of the network, geometry unknown: {shortened(unknown)}"] if unknown else []
 
 
-def _seeds(arms: Sequence[Arm]) -> list[str]:
+def _seeds(arms: Sequence[Arm], order: Sequence[int]) -> list[str]:
     """Say which arms lack seeds that others of the block have, or share none with their reference."""
     sentences = []
     every = {seed for arm in arms for seed in arm.finished}
-    short = [
-        f"{arm.variant} lacks {listed(sorted(every - set(arm.finished)))}" for arm in arms if every - set(arm.finished)
-    ]
+    lacking = [(arm, every - set(arm.finished) - _after_its_last(arm, order)) for arm in arms]
+    short = [f"{arm.variant} lacks {listed(sorted(seeds))}" for arm, seeds in lacking if seeds]
     if short:
         sentences.append(f"arms have different seeds: {shortened(short)}")
     apart = [arm.variant for arm in arms if arm.reference and not set(arm.finished) & set(arm.reference.finished)]
     if apart:
         sentences.append(f"no seed in common with the reference: {shortened(apart)}")
     return sentences
+
+
+def _after_its_last(arm: Arm, order: Sequence[int]) -> set[int]:
+    """Return the declared seeds after the last one of an arm: it was decided before them."""
+    had = [place for place, seed in enumerate(order, start=1) if seed in arm.records]
+    return set(order[max(had, default=0) :])
 
 
 def _undefined(arms: Sequence[Arm]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from poolbench.record import epoch_rows
 from poolbench.report.reading.arms import Arm, Block, Record, number
 from poolbench.report.reading.scores import of_arm
 from poolbench.score import ACCURACY, Score
@@ -63,7 +64,7 @@ def _scores(arm: Arm, score: Score) -> tuple[dict[int, float], dict[int, float]]
 
 def _tested(record: Record, score: Score) -> list[float]:
     """Return the test score of every epoch, nothing where an epoch has none."""
-    found = [number(row.get(f"test_{score.name}")) for row in record.get("history") or []]
+    found = [number(row.get(f"test_{score.name}")) for row in epoch_rows(record)]
     return [] if any(map(np.isnan, found)) else found
 
 

@@ -51,6 +51,9 @@ def match(blocks: Sequence[Block]) -> Matched:
     ]
     found = [(block, arms) for block, arms in found if arms]
     datasets = tuple(dict.fromkeys(block.dataset for block, _ in found))
+    if len({block.dataset for block in blocks}) == 1:
+        # A single data set was asked for: there is nothing to leave out.
+        return Matched(())
     if len(datasets) < 2:
         there = f"is one, {datasets[0]}" if datasets else "is none with a result"
         return Matched((*left_out, f"Nothing is compared over data sets: there {there}."))

@@ -28,9 +28,14 @@ PUBLISHED = (
     *KEYS,
     Column("published_test_accuracy", "number", "fraction of 1", "top-1 accuracy on the test set, as published"),
     Column("published_test_accuracy_std", "number", "fraction of 1", "its standard deviation over runs, as published"),
-    Column("published_difference", "number", "fraction of 1", "published in its place: accuracy less the reference's"),
-    Column("published_n_runs", "count", "runs", "the runs behind it, as published"),
-    Column("n_seeds", "count", "seeds", "finished cells of the arm of these names here; empty: there is none"),
+    Column(
+        "published_difference",
+        "number",
+        "fraction of 1",
+        "published instead of the accuracy: accuracy minus the reference's",
+    ),
+    Column("published_n_runs", "count", "runs", "number of runs, as published"),
+    Column("n_seeds", "count", "seeds", "finished cells of the arm with these names here; empty if there is none"),
     Column("test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy"),
     Column("test_accuracy_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval, as in accuracy.csv"),
     Column("test_accuracy_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval"),
@@ -41,7 +46,7 @@ PUBLISHED = (
         "gap",
         "number",
         "fraction of 1",
-        "the figure here less the published one, of accuracies or of differences; no test is made of it",
+        "the figure here minus the published one (accuracies or differences); not tested",
     ),
     Column("recipe", "text", "", "how the training behind the published figure differs"),
     Column("source", "text", "", "where it was published"),
@@ -49,23 +54,25 @@ PUBLISHED = (
 
 BEST_TEST_EPOCH = (
     *KEYS,
-    Column("n_seeds", "count", "seeds", "finished cells whose history holds the test score of each epoch"),
-    Column("test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy, the epoch chosen on validation"),
+    Column("n_seeds", "count", "seeds", "finished cells with a test score for each epoch in their history"),
+    Column(
+        "test_accuracy_mean", "number", "fraction of 1", "their mean test accuracy, with the epoch chosen on validation"
+    ),
     Column(
         "best_test_epoch_accuracy_mean",
         "number",
         "fraction of 1",
-        "mean of each cell's highest test accuracy over its epochs: chosen on the test set, too high by construction",
+        "mean of each cell's highest test accuracy over its epochs: chosen on the test set, hence biased upwards",
     ),
     Column("best_test_epoch_accuracy_std", "number", "fraction of 1", "its sample standard deviation over the seeds"),
-    Column("gain", "number", "of the score", "what that choice adds: the one mean less the other"),
-    Column("n_paired", "count", "seeds", "of these, seeds that the reference has, too"),
+    Column("gain", "number", "of the score", "bias of that choice: the second mean minus the first"),
+    Column("n_paired", "count", "seeds", "those seeds that the reference also has"),
     Column("difference_mean", "number", "of the score", "mean difference to the reference over these seeds"),
-    Column("best_test_epoch_difference_mean", "number", "of the score", "the same of the best test epochs"),
-    Column("reference", "text", "", "the variant that the differences are taken to"),
+    Column("best_test_epoch_difference_mean", "number", "of the score", "the same for the best test epochs"),
+    Column("reference", "text", "", "the variant that the arm is compared with"),
     ARM_ID,
     *SCORE_KEYS,
-    Column("score_mean", "number", "of the score", "mean test score, the epoch chosen on validation"),
+    Column("score_mean", "number", "of the score", "mean test score, with the epoch chosen on validation"),
     Column(
         "best_test_epoch_score_mean", "number", "of the score", "mean of each cell's best test score over its epochs"
     ),
@@ -82,15 +89,18 @@ def _both(name: str, kind: str, unit: str, meaning: str) -> tuple[Column, ...]:
 
 OVER_BLOCKS = (
     Column("variant", "text", "", "the pooling, by the name that it has in the blocks"),
-    Column("n_blocks", "count", "blocks", "blocks that the difference is averaged over: it holds for their mean alone"),
+    Column(
+        "n_blocks",
+        "count",
+        "blocks",
+        "blocks over which the difference is averaged; the verdict holds for their mean only",
+    ),
     Column("n_seeds", "count", "seeds", "seeds that the arm and its reference finished in all of these blocks"),
     *(column for column in COMPARISON if column.name != "n_paired"),
     *PROSPECTS,
     Column("blocks", "text", "", "each block with its difference in points and its verdict, joined by `; `"),
-    Column(
-        "reference", "text", "", "the variant that the differences are taken to, joined by `; ` where blocks differ"
-    ),
-    Column("score", "text", "", "what these blocks are judged by: only scores of one name and unit are averaged"),
+    Column("reference", "text", "", "the variant that the arm is compared with, joined by `; ` if blocks differ"),
+    Column("score", "text", "", "score of these blocks; only scores with the same name and unit are averaged"),
 )
 
 TUNED = (*KEYS, *OF_TUNED, ARM_ID, *SCORE_KEYS, *SCORES_OF_TUNED)
@@ -104,14 +114,16 @@ VERSUS = (
     *(column for column in COMPARISON if "look_" not in column.name),
     *_both("parameters", "count", "parameters", "all parameters of the network"),
     *_both("multiply_adds", "count", "operations", "multiply-adds of one example's forward pass"),
-    *_both("kept_bytes", "count", "bytes", "what autograd keeps of a batch for the backward pass"),
+    *_both("kept_bytes", "count", "bytes", "memory that autograd saves for the backward pass of a batch"),
     *_both("training_images_per_s", "number", "examples/s", "training steps"),
-    *_both("training_ratio", "number", "1", "arm / its own reference, measured in turns"),
+    *_both("training_ratio", "number", "1", "arm / its own reference, measured alternately"),
     *_both("latency_ms", "number", "ms", "forward pass of one example"),
     *_both("machine_id", "text", "", "digest of the machine that the speed was measured on"),
-    Column("training_speed_ratio", "number", "1", "second / first in examples/s; empty unless measured on one machine"),
+    Column(
+        "training_speed_ratio", "number", "1", "second / first in examples/s; empty unless measured on the same machine"
+    ),
     Column("latency_ratio", "number", "1", "second / first in ms; likewise"),
-    *_both("arm_id", "text", "", "digest of all that determines the result but the seed"),
+    *_both("arm_id", "text", "", "digest of everything that determines the result except the seed"),
     *PROSPECTS,
     *SCORE_KEYS,
     *_both("score_mean", "number", "of the score", "mean primary score on the test set"),

@@ -11,7 +11,7 @@ def _statistics(name: str, unit: str, subject: str) -> tuple[Column, ...]:
         Column(f"{name}_mean", "number", unit, f"{subject}: mean m over the seeds"),
         Column(f"{name}_std", "number", unit, "sample standard deviation s over the seeds (n − 1); empty for one seed"),
         Column(f"{name}_ci95_low", "number", unit, "m − t·s/√n, t the 0.975 quantile of Student's t, n − 1 degrees"),
-        Column(f"{name}_ci95_high", "number", unit, "m + t·s/√n; not cut at 0 or 1"),
+        Column(f"{name}_ci95_high", "number", unit, "m + t·s/√n; not truncated at 0 or 1"),
     )
 
 
@@ -21,7 +21,7 @@ PROSPECTS = (
         "tie_low",
         "number",
         "fraction of 1",
-        "lower end of the interval of two one-sided tests at α: within ± margin exactly where they show a tie",
+        "lower end of the interval of two one-sided tests at α; they show a tie exactly if it lies within ± margin",
     ),
     Column("tie_high", "number", "fraction of 1", "upper end of that interval"),
     *(
@@ -29,7 +29,7 @@ PROSPECTS = (
             f"chance_{n}_seeds",
             "number",
             "fraction of 1",
-            f"that a fresh run of {n} seeds on these test examples decides an undecided arm; predictive, flat priors",
+            f"probability that a new run of {n} seeds on these test examples decides an undecided arm; flat priors",
         )
         for n in SEEDS
     ),
@@ -37,7 +37,7 @@ PROSPECTS = (
         "chance_any_seeds",
         "number",
         "fraction of 1",
-        "the same with any number of seeds: the rest needs more test examples",
+        "the same with unlimited seeds; if it is low, more test examples are needed",
     ),
 )
 
@@ -45,14 +45,19 @@ ACCURACY = (
     *KEYS,
     Column("n_seeds", "count", "seeds", "finished cells (status `ok`) with a test accuracy: the n of its statistics"),
     *_statistics("test_accuracy", "fraction of 1", "top-1 accuracy on the test set"),
-    *_statistics("val_accuracy", "fraction of 1", "top-1 accuracy on the validation part, by which weights are chosen"),
-    *_statistics("test_loss", "nats an example", "cross-entropy on the test set"),
+    *_statistics(
+        "val_accuracy", "fraction of 1", "top-1 accuracy on the validation set, by which weights are selected"
+    ),
+    *_statistics("test_loss", "nats per example", "cross-entropy on the test set"),
     *_statistics("ece", "fraction of 1", "expected calibration error on the test set"),
     Column(
         "n_paired", "count", "seeds", "seeds that both this arm and its reference finished; empty for the reference"
     ),
     Column(
-        "difference_mean", "number", "fraction of 1", "mean over the paired seeds of test_accuracy − the reference's"
+        "difference_mean",
+        "number",
+        "fraction of 1",
+        "mean over the paired seeds of test_accuracy minus the reference's",
     ),
     Column(
         "difference_std", "number", "fraction of 1", "sample standard deviation of these differences (n_paired − 1)"
@@ -61,21 +66,34 @@ ACCURACY = (
         "difference_noise",
         "text",
         "",
-        "what the interval counts as noise: `seeds and images`, or `seeds` alone where examples' outcomes are missing",
+        "the noise that the interval covers: `seeds and images`, or `seeds` if examples' outcomes are missing",
     ),
-    Column("difference_seed_variance", "number", "fraction of 1, squared", "of difference_mean, from the seeds: s²/n"),
+    Column(
+        "difference_seed_variance",
+        "number",
+        "fraction of 1, squared",
+        "variance of difference_mean due to the seeds: s²/n",
+    ),
     Column(
         "difference_image_variance",
         "number",
         "fraction of 1, squared",
-        "of difference_mean, from the test examples that all seeds share; empty where they do not count",
+        "variance of difference_mean due to the test examples, common to all seeds; empty if not estimated",
     ),
-    Column("difference_se", "number", "fraction of 1", "standard error of difference_mean: root of the two together"),
-    Column("difference_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval, this arm by itself"),
-    Column("difference_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval, this arm by itself"),
-    Column("difference_p", "number", "1", "two-sided p of difference_mean = 0, this arm by itself"),
     Column(
-        "difference_p_seeds", "number", "1", "the same of the paired t over the seeds alone, for these test examples"
+        "difference_se",
+        "number",
+        "fraction of 1",
+        "standard error of difference_mean: square root of the sum of the two",
+    ),
+    Column("difference_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval, uncorrected"),
+    Column("difference_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval, uncorrected"),
+    Column("difference_p", "number", "1", "two-sided p-value of difference_mean = 0, uncorrected"),
+    Column(
+        "difference_p_seeds",
+        "number",
+        "1",
+        "p-value of the paired t-test over the seeds alone, for these test examples",
     ),
     Column("difference_p_holm", "number", "1", "difference_p after Holm's correction for the arms of the block"),
     Column(
@@ -85,36 +103,37 @@ ACCURACY = (
         "difference_holm_low",
         "number",
         "fraction of 1",
-        "lower end of the interval at that level; it excludes 0 exactly where difference_p_holm is below 0.05",
+        "lower end of the interval at that level; it excludes 0 exactly if difference_p_holm is below 0.05",
     ),
     Column("difference_holm_high", "number", "fraction of 1", "upper end of that interval"),
     Column(
         "margin",
         "number",
         "fraction of 1",
-        "differences up to this are a tie, as `margin=` said when the cells ran; the smallest where records differ, "
-        "one that names none counting as 0.005",
+        "differences up to this are a tie: `margin=` when the cells ran; the smallest one if records differ (a record "
+        "without one counts as 0.005)",
     ),
     Column(
         "verdict",
         "text",
         "",
         "`reference`, `identical`, `too few runs`, `fails more often`, `tie`, `better`, `worse`, `undecided`, over "
-        "blocks also `mixed`; empty: nothing to compare with; see docs/statistics.md",
+        "blocks also `mixed`; empty if there is nothing to compare with; see docs/statistics.md",
     ),
     Column(
         "seeds_to_decide",
         "count",
         "seeds",
-        "further seeds that would decide an undecided arm, were all else as observed; empty: not even 1,000",
+        "additional seeds that would decide an undecided arm if everything else stayed as observed; empty: over 1,000",
     ),
     Column(
-        "look_seeds", "count", "seeds", "seeds of the declared look that the verdict is of; empty: none was declared"
+        "look_seeds",
+        "count",
+        "seeds",
+        "seeds of the declared look at which the verdict was reached; empty if none was declared",
     ),
     Column("look_alpha", "number", "1", "the level of that look, before Holm's correction"),
-    Column(
-        "next_look_seeds", "count", "seeds", "seeds of the next look that an undecided arm waits for; empty: no further"
-    ),
+    Column("next_look_seeds", "count", "seeds", "seeds of the next look for an undecided arm; empty if there is none"),
     Column(
         "below_image_se",
         "flag",
@@ -125,51 +144,58 @@ ACCURACY = (
         "flags",
         "text",
         "",
-        "what is unequal between this arm and its reference, joined by `; `: geometry, head, recipe, failed cells, "
-        "seeds, code revision, uncommitted changes",
+        "differences between this arm and its reference beside the pooling, joined by `; `: geometry, head, recipe, "
+        "failed cells, seeds, code revision, uncommitted changes",
     ),
     Column(
         "correlation_with_reference",
         "number",
         "1",
         "Pearson correlation of the two arms' test_accuracy over the paired seeds; "
-        "empty with fewer than 3 or where one of them never varies",
+        "empty with fewer than 3, or if one of them does not vary",
     ),
-    Column("identical_to", "text", "", "variants of the block, joined by `; `, that are the same network and recipe"),
-    Column("geometry", "text", "", "`equal`: the reference's kernel, stride and padding at every site; `own`: not"),
+    Column("identical_to", "text", "", "variants of the block with the same network and recipe, joined by `; `"),
+    Column(
+        "geometry",
+        "text",
+        "",
+        "`equal`: the same kernel, stride and padding as the reference at every site; `own`: different",
+    ),
     Column("n_failed", "count", "cells", "cells that ended in an error"),
-    Column("n_diverged", "count", "cells", "cells whose training left the finite numbers"),
-    Column("n_unsupported", "count", "cells", "cells that cannot be: the parts do not fit together"),
-    Column("n_interrupted", "count", "cells", "cells that were stopped before their end"),
+    Column("n_diverged", "count", "cells", "cells whose loss became NaN or infinite"),
+    Column("n_unsupported", "count", "cells", "cells that cannot be built: their parts do not fit together"),
+    Column("n_interrupted", "count", "cells", "cells that were stopped before the end"),
     Column("test_images", "count", "examples", "size n of the test set"),
     Column(
         "test_accuracy_image_se",
         "number",
         "fraction of 1",
-        "standard error from the finite test set: mean over the seeds of √(p(1−p)/n), p the test accuracy",
+        "standard error due to the finite test set: mean over the seeds of √(p(1−p)/n), p the test accuracy",
     ),
-    Column("reference", "text", "", "the variant that the differences are taken to"),
+    Column("reference", "text", "", "the variant that the arm is compared with"),
     ARM_ID,
     *PROSPECTS,
     Column(
         "train_accuracy_mean",
         "number",
         "fraction of 1",
-        "top-1 accuracy on the training examples, mean over the seeds: of the selected weights without augmentation; "
-        "records of earlier versions have the selected epoch's running one",
+        "top-1 accuracy on the training examples, mean over the seeds; with the selected weights, without augmentation "
+        "(records of earlier versions: the running accuracy of the selected epoch)",
     ),
-    Column("train_test_gap_mean", "number", "fraction of 1", "mean over the seeds of train_accuracy − test_accuracy"),
+    Column(
+        "train_test_gap_mean", "number", "fraction of 1", "mean over the seeds of train_accuracy minus test_accuracy"
+    ),
     Column(
         "train_test_gap_difference_mean",
         "number",
         "fraction of 1",
-        "mean over the paired seeds of this gap − the reference's; below 0: it overfits less",
+        "mean over the paired seeds of this gap minus the reference's; below 0: it overfits less",
     ),
     Column(
         "train_test_gap_difference_ci95_low",
         "number",
         "fraction of 1",
-        "lower end of its 95 % interval, Student's t over the paired seeds; this arm by itself, these examples",
+        "lower end of its 95 % interval, Student's t over the paired seeds; uncorrected, for these examples",
     ),
     Column("train_test_gap_difference_ci95_high", "number", "fraction of 1", "upper end of that interval"),
 )
@@ -185,8 +211,8 @@ def _of_score(column: Column) -> Column:
     meaning = column.meaning.replace("test_accuracy", "the test score")
     if column.name == "margin":
         meaning = (
-            "differences up to this are a tie, as `margin=` said when the cells ran: hundredths of the score where it "
-            "is a fraction of 1, per cent of the reference's mean where it is an error"
+            "differences up to this are a tie: `margin=` when the cells ran, in hundredths of the score if it is a "
+            "fraction of 1, in per cent of the reference's mean if it is an error"
         )
     return Column(column.name, column.kind, OF_SCORE.get(column.unit, column.unit), meaning)
 
@@ -206,19 +232,19 @@ SCORES = (
     *_statistics("score", "of the score", "primary score on the test set"),
     *map(_of_score, COMPARISON),
     Column("test_examples", "count", "examples", "size of the test set"),
-    Column("reference", "text", "", "the variant that the differences are taken to"),
+    Column("reference", "text", "", "the variant that the arm is compared with"),
     ARM_ID,
     *map(_of_score, PROSPECTS),
 )
 
 NETWORKS = tuple(
-    Column("reference", "text", "", "the network that the differences are taken to") if c.name == "reference" else c
+    Column("reference", "text", "", "the network that the arm is compared with") if c.name == "reference" else c
     for c in SCORES
 )
 METRICS = (
     *KEYS,
-    Column("task", "text", "", "what a target is"),
-    Column("metric", "text", "", "a figure of the test set beside the score, by its name in the records"),
+    Column("task", "text", "", "kind of target"),
+    Column("metric", "text", "", "a metric of the test set other than the score, by its name in the records"),
     Column("n_seeds", "count", "seeds", "finished cells that have it"),
     *_statistics("value", "of the metric", "the metric"),
     ARM_ID,
@@ -227,7 +253,7 @@ METRICS = (
 STRATA = (
     *KEYS,
     *SCORE_KEYS,
-    Column("stratum", "text", "", "a stratum of the test set, such as a speaker or a motif's place"),
+    Column("stratum", "text", "", "a stratum of the test set, such as a speaker or a motif's position"),
     Column("test_examples", "count", "examples", "test examples in it"),
     Column("n_seeds", "count", "seeds", "finished cells whose outcomes are known"),
     *_statistics("score", "of the score", "mean score of these examples"),

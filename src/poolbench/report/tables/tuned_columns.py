@@ -3,11 +3,11 @@
 from poolbench.report.tables.column import Column
 
 OF_TUNED = (
-    Column("n_points", "count", "points", "points of the recipe at which the arm was tried, one seed each"),
+    Column("n_points", "count", "points", "points of the recipe at which the arm was trained, one seed each"),
     Column("n_points_finished", "count", "points", "those whose training finished"),
     Column("val_accuracy_low", "number", "fraction of 1", "the worst validation accuracy over these points"),
-    Column("val_accuracy_median", "number", "fraction of 1", "the middle one"),
-    Column("val_accuracy_high", "number", "fraction of 1", "the best one, by which the point was chosen"),
+    Column("val_accuracy_median", "number", "fraction of 1", "the median"),
+    Column("val_accuracy_high", "number", "fraction of 1", "the best one; the point was chosen by it"),
     Column("best_point", "text", "", "the settings of the best point, joined by `; `"),
     *(
         column
@@ -21,14 +21,14 @@ OF_TUNED = (
             Column(f"{side}_difference_holm_high", "number", "of the score", "upper end of that interval"),
         )
     ),
-    Column("gain", "number", "of the score", "mean test score tuned less that at the shared recipe"),
-    Column("trials_s", "number", "s", "what all trials of the arm took"),
+    Column("gain", "number", "of the score", "mean test score when tuned minus that at the shared recipe"),
+    Column("trials_s", "number", "s", "duration of all trials of the arm"),
 )
 # Of classifications the same as the columns that say `accuracy`, which other tasks leave empty.
 SCORES_OF_TUNED = (
     Column("val_score_low", "number", "of the score", "the worst validation score over the points"),
-    Column("val_score_median", "number", "of the score", "the middle one"),
-    Column("val_score_high", "number", "of the score", "the best one, by which the point was chosen"),
+    Column("val_score_median", "number", "of the score", "the median"),
+    Column("val_score_high", "number", "of the score", "the best one; the point was chosen by it"),
     Column("shared_score_mean", "number", "of the score", "mean test score, at the shared recipe"),
     Column("tuned_score_mean", "number", "of the score", "mean test score, each arm at its best point"),
 )

@@ -16,18 +16,20 @@ from rich.text import Text
 from poolbench.report.content import Content
 from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import asides
+from poolbench.report.text.units import written_row
 from poolbench.report.text.values import FLAGGED, SMALL
 from poolbench.report.text.views import UNLIKE, View
+from poolbench.score import LOWER
 
 # In a pipe or a log there is no width to ask for.
 LOG_WIDTH = 100
 MOST_LISTED = 12
-# What the marks in the tables mean.
+# What the marks in the tables mean, briefly: `--explain` and the notes under a table say more.
 MARKS = {
-    FLAGGED: "more than the pooling differs, see the line under the table",
-    SMALL: "smaller than the test set's own standard error",
-    UNLIKE: "another implementation than the reference: the ratio is not due to the pooling alone",
-    "~": "the interval of the ratio stayed wide",
+    FLAGGED: "more than the pooling differs",
+    SMALL: "within the test set's error",
+    UNLIKE: "implementations differ",
+    "~": "interval stayed wide",
 }
 # Spaces between two columns.
 GAP = 2
@@ -88,7 +90,9 @@ def _show_tables(write: "_Writer", content: Content) -> None:
             write.line("  no finished cell")
     if content.over_view is not None:
         write.line()
-        write.line(content.over_view.title, "bold", aside=f"  (Δ: difference to {content.over_view.against})")
+        # The word is explained where it is first used.
+        aside = f"  (a block: one network on one data set; Δ: difference to {content.over_view.against})"
+        write.line(content.over_view.title, "bold", aside=aside)
         write.view(content.over_view)
 
 
@@ -105,12 +109,12 @@ def _show_verdict(write: "_Writer", content: Content, shown: Shown) -> None:
 
 
 def legend(content: Content) -> list[str]:
-    """Return how the tables are to be read, in six lines at most; `--explain` prints all of it."""
-    lines = [
-        "A block is one network on one data set, a variant one pooling in it; n: seeds; ±: half of a 95 % interval."
-    ]
-    if any(view.against for view in content.views):
-        lines.append("At Δ, ± is of the interval that decides: seeds and test examples are noise, corrected by Holm.")
+    """Return how the tables are to be read, in five lines of 80 characters (a rule of looks takes one more)."""
+    compared = any(view.against for view in content.views)
+    lines = ["n: seeds; ±: half of a 95 % interval" + ", at Δ of the one that decides (Holm)." * compared]
+    errors = dict.fromkeys(written_row(row).score.words for row in content.rows.values() if row["better"] == LOWER)
+    if errors:
+        lines.append(f"Lower is better in {' and '.join(errors)}" + ", and a Δ below 0." * compared)
     if content.rule:
         lines.append(content.rule)
     marks = {
@@ -121,7 +125,7 @@ def legend(content: Content) -> list[str]:
     speeds = {view.speed for view in content.views if view.speed}
     if speeds:
         lines.append(f"Speed: {'; '.join(sorted(speeds))}. Above 1, train × is faster and latency × slower.")
-    lines.append("All columns are in summary.csv; `poolbench report --explain` explains how each number is computed.")
+    lines.append("All columns: summary.csv. `poolbench report --explain` explains each number.")
     return lines
 
 
@@ -189,10 +193,10 @@ class _Writer:
             self.line(f"  {note}", "dim")
 
     def item(self, entry: str) -> None:
-        # Two columns, so that the further lines of a long entry are seen to belong to it.
-        item = Table.grid(padding=(0, 1, 0, 0))
-        item.add_row("-", Text(self.text(entry), overflow="fold"))
-        self.console.print(item)
+        # Indented, so that the further lines of a long entry are seen to belong to it.
+        for number, line in enumerate(Text(self.text(entry)).wrap(self.console, self.console.width - 2)):
+            line.rstrip()
+            self.console.print(Text("  " if number else "- ").append_text(line), highlight=False)
 
     def listing(self, title: str, entries: Sequence[str], style: str, most: int | None = MOST_LISTED) -> None:
         if not entries:

@@ -142,7 +142,9 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
         ]
     columns.append((Heading("params", "parameters", True), [count_text(row["parameters"]) for row in rows]))
     if own_parameters:
-        columns.append((Heading("pool's", "of the pooling", True), [count_text(r["parameters_pooling"]) for r in rows]))
+        columns.append(
+            (Heading("of pooling", "of the pooling", True), [count_text(r["parameters_pooling"]) for r in rows])
+        )
     columns.append((Heading("MMACs", "multiply-adds, M", True), [millions_text(row["multiply_adds"]) for row in rows]))
     if speeds:
         columns += [
@@ -174,9 +176,13 @@ def view(block: Block, by_arm: Mapping[str, Mapping[str, Any]]) -> View:
 
 
 def _seeds_text(row: Mapping[str, Any]) -> str:
-    """Return the seeds of an arm, and how many of them are paired where not all are."""
+    """Return the seeds of an arm, and how many of them count in the verdict where not all do."""
     n, paired = row["n_seeds"], row["n_paired"]
-    return f"{count_text(n)} ({int(paired)} paired)" if given(paired) and paired != n else count_text(n)
+    if not given(paired) or paired == n:
+        return count_text(n)
+    if given(row.get("look_seeds")) and row["look_seeds"] < n:
+        return f"{count_text(n)} (look at {int(row['look_seeds'])})"
+    return f"{count_text(n)} ({int(paired)} paired)"
 
 
 def _notes(row: Mapping[str, Any], unlike: bool) -> tuple[str, ...]:
@@ -186,7 +192,9 @@ def _notes(row: Mapping[str, Any], unlike: bool) -> tuple[str, ...]:
     if row["flags"]:
         notes.append(f"{FLAGGED} {row['flags']}")
     if unlike:
-        notes.append(f"{UNLIKE} ran by {row['implementation']}, the reference by {row['reference_implementation']}")
+        notes.append(
+            f"{UNLIKE} implementation {row['implementation']}, the reference's {row['reference_implementation']}"
+        )
     return tuple(notes)
 
 

@@ -51,6 +51,7 @@ class GaussianPool2d(WindowPool2d):
     3.0
     """
 
+    small_maps: ClassVar[str] = "the number of deviations, found by two linear layers and a dozen operations of torch"
     keeps_range: ClassVar[bool] = False
     is_equivariant: ClassVar[bool] = False
     is_random: ClassVar[bool] = True

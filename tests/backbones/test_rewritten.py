@@ -35,6 +35,7 @@ def unpacked(x: Tensor) -> Tensor:
 # Features of a map (B, 8, 8, 8): the ways of a mean, of a maximum, and of what is another pooling.
 MEANS: dict[str, Callable[[Tensor], Tensor]] = {
     "sizes": lambda x: F.avg_pool2d(x, (x.size(2), x.size(3))).flatten(1),
+    "length": lambda x: x.mean((2, 3)) if len(x.shape) == 4 and x.ndim == 4 and x.dim() == 4 else x,
     "stars": lambda x: x.reshape(*x.shape[:2], -1).mean(-1),
     "star": unpacked,
     "turned": lambda x: x.permute(0, 2, 3, 1).mean((1, 2)),
@@ -133,6 +134,30 @@ def test_maps_whose_channels_come_last(assemble: Assemble, case: str, head: str)
     made.network.eval()(x)
     assert seen[0].shape == (2, 6, 8, 8)
     torch.testing.assert_close(seen[1], seen[0].mean((2, 3)))
+
+
+class Line(nn.Module):
+    """A sequence (B, L, C) at its end."""
+
+    def __init__(self, num_classes: int, flat: bool) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv1d(3, 6, 3, padding=1), nn.MaxPool1d(2)
+        self.tail, self.fc = nn.Flatten() if flat else nn.LayerNorm(6), nn.Linear(6 * 8 if flat else 6, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.tail(self.pool(self.conv(x)).transpose(1, 2))
+        return self.fc(x if x.ndim == 2 else x.mean(1))
+
+
+@pytest.mark.parametrize(("flat", "head"), [(False, "mean"), (True, "tail")])
+def test_sequences_whose_channels_come_last(assemble: Assemble, flat: bool, head: str) -> None:
+    made = assemble(net("Line", flat=flat), "gap", shape=(3, 16))
+    assert (made.head["name"], made.head["features"]) == (head, 6)
+    x, seen = torch.randn(2, 3, 16), list[Tensor]()
+    made.network.get_submodule(f"{head}.1").register_forward_hook(lambda _, given, out: seen.extend((*given, out)))
+    made.network.eval()(x)
+    assert seen[0].shape == (2, 6, 8)
+    torch.testing.assert_close(seen[1], seen[0].mean(2))
 
 
 @pytest.mark.parametrize("case", ["tokens", "back"])

@@ -135,11 +135,13 @@ def test_exported_with_sizes_left_open_equals_eager(case: Case) -> None:
 def check_exported_for_any_size(case: Case, geometry: dict[str, Any], *, strict: bool = False) -> None:
     """Export once, for sizes of every remainder."""
     operator = case.operator(**geometry)
-    open_sizes = {0: Dim("batch", min=2, max=16), 2: Dim("height", min=8, max=64), 3: Dim("width", min=8, max=64)}
-    x = case.images(2, CHANNELS, 12, 10)
+    open_sizes = {0: Dim("batch", min=2, max=16)} | {
+        dim + 2: Dim(name, min=8, max=64) for dim, name in enumerate(("height", "width")[: operator.spatial])
+    }
+    x = case.images(2, CHANNELS, *(12, 10)[: operator.spatial])
     program = torch.export.export(operator, (x,), dynamic_shapes=(open_sizes,), strict=strict)
-    for batch, height, width in ((2, 12, 10), (3, 9, 11), (4, 13, 16), (2, 15, 8)):
-        x = case.images(batch, CHANNELS, height, width)
+    for batch, *sizes in ((2, 12, 10), (3, 9, 11), (4, 13, 16), (2, 15, 8)):
+        x = case.images(batch, CHANNELS, *sizes[: operator.spatial])
         torch.testing.assert_close(program.module()(x), operator(x), rtol=1e-4, atol=1e-5)
 
 
@@ -165,6 +167,12 @@ def test_exported_strictly_for_any_size_in_every_geometry(case: Case, geometry: 
 @each_geometry(as_configured, specs=CASES | OTHERS)
 def test_exported_once_for_any_size_in_every_geometry(case: Case, geometry: dict[str, Any]) -> None:
     check_exported_for_any_size(case, geometry)
+
+
+@pytest.mark.slow
+@each(as_configured, specs=SEQUENCES)
+def test_exported_once_for_sequences_of_any_length(case: Case) -> None:
+    check_exported_for_any_size(case, case.usual)
 
 
 @pytest.mark.quick(3)

@@ -50,17 +50,17 @@ def places(axes: Axes) -> float:
 
 
 def channels_are_last(axes: Axes) -> bool:
-    """Whether a map is (B, H, W, C).
+    """Whether a map is (B, H, W, C), or (B, L, C).
 
     >>> images = axes_of_images((2, 3, 8, 8))
     >>> channels_are_last(images), channels_are_last((images[0], *images[2:], images[1]))
     (False, True)
     """
-    if len(axes) != 4:
+    if len(axes) not in (3, 4):
         return False
     of_places = [_has_places(parts) for parts in axes[1:]]
     of_channels = [any(part.kind == CHANNEL for part in parts) for parts in axes[1:]]
-    return any(of_places[:2]) and not of_places[2] and of_channels == [False, False, True]
+    return any(of_places) and not of_places[-1] and of_channels == [*[False] * (len(axes) - 2), True]
 
 
 def follow(operation: str, arguments: Mapping[str, Any], inputs: Sequence[Known], shape: Sequence[int]) -> Axes | None:

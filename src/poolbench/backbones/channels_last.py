@@ -1,4 +1,4 @@
-"""Heads of networks whose last map is (B, H, W, C), not (B, C, H, W): found by trying the own one, and bridged."""
+"""Heads of networks whose last map is (B, H, W, C) or (B, L, C): found by trying the own one, and bridged."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from poolbench.streams import stream
 
 
 class ChannelsFirst(nn.Module):
-    """The map as a head takes it: (B, H, W, C) → (B, C, H, W).
+    """The map as a head takes it: (B, H, W, C) → (B, C, H, W), (B, L, C) → (B, C, L).
 
     >>> ChannelsFirst()(torch.zeros(2, 7, 6, 5)).shape
     torch.Size([2, 5, 7, 6])
@@ -32,7 +32,7 @@ def takes_channels_last(head: nn.Module, shape: tuple[int, ...]) -> bool | None:
     >>> takes_channels_last(nn.AdaptiveAvgPool2d(1), (5, 7, 6)), takes_channels_last(nn.Flatten(), (5, 7, 6))
     (False, None)
     """
-    if len(shape) != 3:
+    if len(shape) not in (2, 3):
         return None
     was = head.training
     x = torch.randn(1, *shape, generator=stream(0, "channels"))
@@ -52,5 +52,5 @@ def takes_channels_last(head: nn.Module, shape: tuple[int, ...]) -> bool | None:
 
 
 def channels_first(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return (C, H, W) of (H, W, C)."""
+    """Return (C, H, W) of (H, W, C), (C, L) of (L, C)."""
     return (shape[-1], *shape[:-1])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from poolbench.backbones.anatomy import Calls, behind, first_linear, within
 from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS, is_map, places_of
 from poolbench.backbones.flow import WEIGHTED, Flow
-from poolbench.backbones.function_chains import MapMax1d, MapMax2d, MapMaxLast2d, MapMean1d, MapMean2d, MapMeanLast2d
+from poolbench.backbones.function_chains import LAST, MapMax1d, MapMax2d, MapMean1d, MapMean2d
 from poolbench.backbones.site import each
 from poolbench.backbones.subsample import ONE_DIMENSIONAL
 from poolbench.backbones.trace import shown_size
@@ -21,7 +21,7 @@ HEAD_NAMES = ("head", "avgpool", "global_pool")
 CLASSIFIER_NAMES = ("classifier", "fc")
 WHOLE = (
     nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, MapMean2d, MapMax2d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, MapMean1d, MapMax1d, MapMeanLast2d, MapMaxLast2d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, MapMean1d, MapMax1d, *LAST[1], *LAST[2],
 )  # fmt: skip
 # With one of these before it a mean is another one: that of powers, squares or exponentials.
 POWERS = ("pow", "square", "exp")
@@ -57,7 +57,11 @@ def find_head(network: nn.Module, calls: Calls, flow: Flow, spatial: int) -> Hea
     modules = dict(network.named_modules())
     others: dict[str, str] = {}
     found = []
-    candidates = [name for name in calls if _could_be(name, modules, calls, spatial)]
+    candidates = [
+        name
+        for name in calls
+        if _could_be(name, modules, calls, spatial) and not pools_channels(modules[name], name, flow)
+    ]
     for name in candidates:
         own = sum(parameter.numel() for parameter in modules[name].parameters())
         if own:
@@ -84,6 +88,11 @@ def find_head(network: nn.Module, calls: Calls, flow: Flow, spatial: int) -> Hea
             if not others[name]:
                 return Head(name, "", others)
     return Head(None, _why_none(network, others, flow), others)
+
+
+def pools_channels(module: nn.Module, name: str, flow: Flow) -> bool:
+    """Whether it is a mean over the first dimensions of what is not known to be a map whose channels come last."""
+    return isinstance(module, (*LAST[1], *LAST[2])) and not flow.is_given_last(name)
 
 
 def find_classifier(network: nn.Module, calls: Calls, head: str) -> str | None:
@@ -187,8 +196,6 @@ def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Fl
             "through a second pooling"
         )
     before = flow.given(name)
-    if isinstance(modules[name], MapMeanLast2d | MapMaxLast2d) and not all(flow.steps[at].last for at in before):
-        return "it is not the head: it pools no map (H, W, C)"
     while len(before) == 1 and flow.steps[before[0]].operation not in WEIGHTED:
         step = flow.steps[before[0]]
         if step.operation in POWERS and flow.around(name, before[0]):

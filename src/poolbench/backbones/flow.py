@@ -31,7 +31,7 @@ class Step:
         before: places of that map; 0 where they are not known.
         after: places of its output, likewise.
         kernel: places of a convolution's kernel.
-        last: whether its output is a map (H, W, C), its channels last.
+        last: whether its output is a map (H, W, C), or (L, C), its channels last.
     """
 
     operation: str
@@ -94,10 +94,10 @@ class Flow:
         span = self.spans[name][0]
         return sorted({one for at in range(span.first, span.end) for one in self.steps[at].inputs if one < span.first})
 
-    def only(self, step: int) -> int | None:
-        """Return the step that takes what a step gives, where that is a single one."""
-        users = [index for index in range(step + 1, len(self.steps)) if step in self.steps[index].inputs]
-        return users[0] if len(users) == 1 else None
+    def is_given_last(self, name: str) -> bool:
+        """Whether all that a module takes are maps whose channels come last; False where that is not known."""
+        given = self.given(name) if name in self.spans else []
+        return bool(given) and all(self.steps[step].last for step in given)
 
     def around(self, name: str, step: int) -> bool:
         """Whether a step is made by code that calls a module in its first call, be it through others."""

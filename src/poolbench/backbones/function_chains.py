@@ -48,6 +48,22 @@ class MapMaxLast2d(nn.Module):
         return x_BHWC.amax((1, 2))
 
 
+class MapMeanLast1d(nn.Module):
+    """The mean of each channel over a whole sequence whose channels come last: (B, L, C) → (B, C)."""
+
+    def forward(self, x_BLC: Tensor) -> Tensor:
+        """Average the sequence."""
+        return x_BLC.mean(1)
+
+
+class MapMaxLast1d(nn.Module):
+    """The largest value of each channel in a whole sequence whose channels come last: (B, L, C) → (B, C)."""
+
+    def forward(self, x_BLC: Tensor) -> Tensor:
+        """Take the maximum of the sequence."""
+        return x_BLC.amax(1)
+
+
 class MapMean1d(nn.Module):
     """The mean of each channel over a whole sequence, as x.mean(2) gives it: (B, C, L) → (B, C)."""
 
@@ -70,6 +86,10 @@ MEANS: dict[int, tuple[type[nn.Module], type[nn.Module]]] = {
 }  # fmt: skip
 MAXIMA: dict[int, tuple[type[nn.Module], type[nn.Module]]] = {
     1: (MapMax1d, nn.AdaptiveMaxPool1d), 2: (MapMax2d, nn.AdaptiveMaxPool2d),
+}  # fmt: skip
+# The same of maps whose channels come last: mean and maximum.
+LAST: dict[int, tuple[type[nn.Module], type[nn.Module]]] = {
+    1: (MapMeanLast1d, MapMaxLast1d), 2: (MapMeanLast2d, MapMaxLast2d),
 }  # fmt: skip
 
 
@@ -94,7 +114,7 @@ def whole_map_chains(
             continue
         chains = [chain for chain in _chains(end, values, spatial) if not done.intersection(chain)]
         # The map may be turned on the way, as in `x.permute(0, 2, 3, 1).mean((1, 2))`; else its channels may come last.
-        tries = [(chain, False) for chain in chains] + [(chain, True) for chain in chains[:1] if spatial == 2 != keeps]
+        tries = [(chain, False) for chain in chains] + [(chain, True) for chain in chains[:1] if not keeps]
         for chain, last in tries:
             pool = _pool_of(module, graph, values, chain[0], end, keeps=keeps, last=last)
             if pool is not None:
@@ -151,18 +171,18 @@ def _pool_of(
     spatial = len(shape) - 2
     kinds: tuple[tuple[type[nn.Module], type[nn.Module]], ...]
     if last:
-        sides, kinds = shape[1:3], ((MapMeanLast2d, MapMeanLast2d), (MapMaxLast2d, MapMaxLast2d))
+        sides, kinds = shape[1:-1], tuple((kind, kind) for kind in LAST[spatial])
     else:
         sides, kinds = shape[2:], (MEANS[spatial], MAXIMA[spatial])
     if set(sides) == {1}:
         sides = LEAST[-spatial:]
-    x = torch.randn(*((shape[0], *sides, shape[3]) if last else (*shape[:2], *sides)), generator=stream(0, "chain"))
+    x = torch.randn(*((shape[0], *sides, shape[-1]) if last else (*shape[:2], *sides)), generator=stream(0, "chain"))
     x = x.to(values[source].dtype)
     try:
         found = _run(module, graph, values, source, end, x)
     except Exception:  # whatever the chain makes of another map
         return None
-    places = x.flatten(1, 2).transpose(1, 2) if last else x.flatten(2)
+    places = x.flatten(1, -2).transpose(1, 2) if last else x.flatten(2)
     for expected, (plain, kept) in zip((places.mean(2), places.amax(2)), kinds, strict=True):
         given = found.flatten(1) if keeps else found
         if given.shape == expected.shape and torch.allclose(given, expected, rtol=1e-4, atol=1e-6):

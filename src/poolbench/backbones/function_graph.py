@@ -2,12 +2,12 @@
 
 import inspect
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 Inputs = tuple[Any, ...]
 # What torch.fx calls tensors that a method makes, and keeps on the module for the graph.
@@ -40,18 +40,20 @@ def graphs_of(module: nn.Module, inputs: Inputs) -> dict[bool, fx.Graph]:
     return graphs
 
 
-def values_of(module: nn.Module, graph: fx.Graph, inputs: Inputs, end: fx.Node | None = None) -> dict[fx.Node, Any]:
-    """Return what each node gives in evaluation mode, up to `end`; the graph may be an unfinished one."""
+def values_of(
+    module: nn.Module, graph: fx.Graph, inputs: Inputs, known: Mapping[fx.Node, Any] | None = None
+) -> dict[fx.Node, Any]:
+    """Return what each node gives in evaluation mode, beside what is `known`; the graph may be an unfinished one."""
     interpreter = fx.Interpreter(module, garbage_collect_values=False, graph=graph)
-    interpreter.args_iter = iter(inputs)
+    interpreter.env = dict(known or {})
+    interpreter.args_iter = iter(inputs[sum(node.op == "placeholder" for node in interpreter.env) :])
     modes = [(part, part.training) for part in module.modules()]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             module.eval()
             for node in graph.nodes:
-                interpreter.env[node] = interpreter.run_node(node)
-                if node is end:
-                    break
+                if node not in interpreter.env:
+                    interpreter.env[node] = interpreter.run_node(node)
     finally:
         for part, training in modes:
             part.training = training
@@ -63,17 +65,25 @@ def positional(module: nn.Module, args: Inputs, kwargs: dict[str, Any]) -> Input
     return tuple(inspect.signature(module.forward).bind(*args, **kwargs).args) if kwargs else args
 
 
-class _Unsized(fx.Proxy):
-    """A stand-in without a length: what takes its items one by one asks for a length first, and can do without."""
+class _Ranked(fx.Proxy):
+    """A stand-in that knows what is the same for any input: how many dimensions it has, how many sizes these are."""
 
     def __len__(self) -> int:
-        raise TypeError("a stand-in has no length")
+        value = self._known()
+        if not isinstance(value, tuple | list):
+            raise TypeError("the length of a tensor is not known beforehand")
+        return len(value)
 
-    def __getattr__(self, k: str) -> fx.proxy.Attribute:
-        return _UnsizedAttribute(self, k)
+    def __getattr__(self, k: str) -> Any:
+        value = self._known() if k in ("ndim", "dim") else None
+        return getattr(value, k) if isinstance(value, Tensor) else _RankedAttribute(self, k)
+
+    def _known(self) -> Any:
+        assert isinstance(self.tracer, _Tracer)
+        return self.tracer.known(self.node)
 
 
-class _UnsizedAttribute(_Unsized, fx.proxy.Attribute):
+class _RankedAttribute(_Ranked, fx.proxy.Attribute):
     """An attribute of one, such as its shape."""
 
 
@@ -83,7 +93,7 @@ class _Tracer(fx.Tracer):
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()
         self.inputs, self.surroundings, self.parts = inputs, _surroundings(), set[int]()
-        self.looks = False
+        self.looks, self.values = False, dict[fx.Node, Any]()
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
         self.parts = {id(part) for part in root.modules()}
@@ -100,7 +110,7 @@ class _Tracer(fx.Tracer):
         return attr_val if self.looks else super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Unsized(node, self)
+        return _Ranked(node, self)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         if _surroundings() != self.surroundings:
@@ -109,15 +119,21 @@ class _Tracer(fx.Tracer):
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         """Yield the items of sizes or a tuple, whose number is no matter of the input's values."""
-        self.looks = True
-        try:
-            value = values_of(self.root, self.graph, self.inputs, obj.node)[obj.node]
-        finally:
-            self.looks = False
+        value = self.known(obj.node)
         if not isinstance(value, tuple | list):
             return super().iter(obj)
         of: Any = obj
         return (of[index] for index in range(len(value)))
+
+    def known(self, node: fx.Node) -> Any:
+        """Return what a node gives for the inputs."""
+        self.looks = True
+        try:
+            if node not in self.values:
+                self.values = values_of(self.root, self.graph, self.inputs, self.values)
+            return self.values[node]
+        finally:
+            self.looks = False
 
 
 def _graph(module: nn.Module, inputs: Inputs, training: bool) -> fx.Graph:

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from poolbench.backbones.flow import following
-from poolbench.backbones.function_chains import MAXIMA, MEANS, MapMaxLast2d, MapMeanLast2d, whole_map_chains
+from poolbench.backbones.function_chains import LAST, MAXIMA, MEANS, whole_map_chains
 from poolbench.backbones.function_graph import Inputs, graphs_of, positional, values_of
 from poolbench.backbones.trace import pass_zeros
 from poolbench.backbones.watch import watching_calls
@@ -231,8 +231,8 @@ def _whole(kind: str, arguments: Mapping[str, Any], spatial: int) -> nn.Module |
     if not isinstance(dims, list | tuple) or not all(isinstance(d, int) for d in dims) or arguments.get("dtype"):
         return None
     over, keeps = sorted(d % (spatial + 2) for d in dims), arguments.get("keepdim", False)
-    if over == [1, 2] and spatial == 2 and not keeps:
-        return (MapMeanLast2d if kind == "mean" else MapMaxLast2d)()
+    if over == list(range(1, spatial + 1)) and not keeps:
+        return LAST[spatial][kind != "mean"]()
     if over != list(range(2, spatial + 2)):
         return None
     plain, kept = (MEANS if kind == "mean" else MAXIMA)[spatial]

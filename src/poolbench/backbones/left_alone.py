@@ -9,7 +9,7 @@ from torch import nn
 
 from poolbench.backbones.anatomy import Anatomy, Calls, is_site, patch_embeddings, why_no_site, within
 from poolbench.backbones.dimensions import CONVOLUTIONS, WINDOWS
-from poolbench.backbones.find_head import WHOLE
+from poolbench.backbones.find_head import WHOLE, pools_channels
 from poolbench.backbones.flow import Flow, Step
 from poolbench.backbones.subsample import ONE_DIMENSIONAL
 
@@ -132,7 +132,7 @@ def _modules(
                 yield name, why
         elif is_site(module, spatial):
             yield name, "the network's anatomy leaves it out"
-        elif isinstance(module, WHOLE):
+        elif isinstance(module, WHOLE) and not pools_channels(module, name, flow):
             around = next((why for part, why in not_head.items() if within(name, part)), None)
             yield name, around or "the head is another module"
 

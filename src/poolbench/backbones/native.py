@@ -132,8 +132,7 @@ def _is_given_channels_last(network: nn.Module, head: str | None, calls: Mapping
     if head is None:
         return False
     tried = takes_channels_last(network.get_submodule(head), calls[head][0].into)
-    given = flow.given(head) if head in flow.spans else []
-    return bool(given) and all(flow.steps[at].last for at in given) if tried is None else tried
+    return flow.is_given_last(head) if tried is None else tried
 
 
 def _check(anatomy: Anatomy, network: nn.Module, name: str) -> None:

@@ -23,7 +23,7 @@ from poolbench.pooling.heads.attention import AttentionPool2d
 from poolbench.pooling.heads.bilinear import BilinearPool2d
 from poolbench.pooling.heads.class_maps import ClassMaps
 from poolbench.pooling.heads.compact_bilinear import CompactBilinearPool2d
-from poolbench.pooling.heads.gamp import GAMPPool2d
+from poolbench.pooling.heads.gamp import GAMPPool1d, GAMPPool2d
 from poolbench.pooling.heads.global_auto import GlobalAutoPool2d
 from poolbench.pooling.heads.global_gem import GlobalGeMPool2d
 from poolbench.pooling.heads.global_log_sum_exp import GlobalLogSumExp2d
@@ -727,6 +727,11 @@ def test_a_fraction_of_places_is_that_of_any_size() -> None:
         traced = torch.jit.trace(head, images(1, 4, 4, 4))
     for x in (images(2, 4, 9, 7), images(1, 4, 1, 1)):
         torch.testing.assert_close(traced(x), head(x))
+    line = GAMPPool1d(0.25)
+    length = {2: Dim("length", min=8, max=64)}
+    exported = torch.export.export(line, (torch.rand(2, 4, 16),), dynamic_shapes=(length,)).module()
+    x = torch.rand(2, 4, 21)
+    torch.testing.assert_close(exported(x), line(x))
 
 
 @pytest.mark.slow

@@ -65,3 +65,18 @@ def test_deviations_have_the_range_of_the_map(scale: float, implementation: str)
     x = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]]) * scale
     pool = GaussianPool2d(2, channels=1, implementation=implementation)
     torch.testing.assert_close(pool.deviation(x).item() / scale, math.sqrt(3.5), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("implementation", ["fast", "torch"])
+@pytest.mark.parametrize("scale", [1e15, 1e18, 1e-18])
+def test_gradients_have_the_range_of_results(scale: float, implementation: str) -> None:
+    """The number of deviations grows with the map: what comes from above to a deviation is as large."""
+    torch.manual_seed(0)
+    pool = GaussianPool2d(2, channels=3, implementation=implementation).eval()
+    x = torch.randn(2, 3, 4, 4, dtype=torch.float64) * scale
+    grads = []
+    for dtype in (torch.float32, torch.float64):
+        given = x.to(dtype).requires_grad_()
+        pool.to(dtype)(given).sum().backward()
+        grads.append(given.grad.double())
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-3, atol=1e-3 * float(grads[1].abs().max()))

@@ -14,7 +14,7 @@ class CompactBilinearPool2d(BilinearPool2d):
     Feature f is the sum of s₁(a)·s₂(b)·(Σ_i x_a x_b / n) over all pairs of channels (a, b) with
     h₁(a) + h₂(b) ≡ f (mod F). Hashes h and signs s are drawn from torch's global generator when the head is built, and
     then fixed: they are buffers, stored in `state_dict`, and are not learned. The expectation of the scalar product of
-    two sketches is that of the full products.
+    two sketches is that of the full products. In float32 values up to 10¹⁸ do not overflow.
 
     Args:
         channels: number of channels of the map.

@@ -64,7 +64,7 @@ class GAMPPool2d(HeadPool2d):
             top_BCK = x_BCN.topk(k, dim=-1).values
         else:  # torch.topk does not say which of equal values it takes
             ranked_BCN = x_BCN.sort(dim=-1, descending=True, stable=True).values
-            if isinstance(k, Tensor):  # of a size that torch.jit.trace leaves open
+            if isinstance(self.k, float) and not are_known(*x_BCHW.shape[-2:]):  # a share of places that are left open
                 taken_N = torch.arange(x_BCN.shape[-1], device=x_BCN.device) < k
                 return (torch.where(taken_N, upcast(ranked_BCN), 0.0).sum(-1) / k).to(x_BCHW.dtype)
             top_BCK = ranked_BCN[..., :k]

@@ -1,5 +1,7 @@
 """AutoPool of the whole map: a mean weighted by the exponential of each value, as steeply as is learned."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,8 @@ class GlobalAutoPool2d(HeadPool2d):
     >>> round(head(torch.tensor([[[[0.0, 0.0], [1.0, 1.0]]]])).item(), 6)  # weights 1, 1, 3, 3
     0.75
     """
+
+    small_maps: ClassVar[str] = "an exponential of each value of the map, and its derivative"
 
     def __init__(self, per: str = "channel", channels: int | None = None, *, implementation: str = "fast") -> None:
         super().__init__(implementation=implementation)

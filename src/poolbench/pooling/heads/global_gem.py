@@ -38,7 +38,8 @@ class GlobalGeMPool2d(HeadPool2d):
     start 3 and ε = 1e-6 by the authors' code. By groups it is Ko et al., Group Generalized Mean Pooling for Vision
     Transformer (2022), whose abstract was read, there over a transformer's tokens. Values are divided by the map's
     largest before the power, which does not change the result and avoids overflow. A kernel computes the means of
-    windows, from which the mean of the map is computed.
+    windows, from which the mean of the map is computed. In float32 the gradient is finite where n times the channel's
+    largest value is.
 
     >>> GlobalGeMPool2d(p=2.0)(torch.tensor([[[[1.0, 7.0], [1.0, 7.0]]]])).tolist()  # √((1 + 49 + 1 + 49) / 4)
     [[5.0]]

@@ -31,6 +31,8 @@ class SecondOrderPool2d(HeadPool2d):
     code's default); it goes back to Li et al., Is Second-order Information Helpful for Large-scale Visual
     Recognition? (2017), MPN-COV. Deviation: the preceding 1x1 convolution to fewer channels is left out.
 
+    In float32 values up to 10¹⁸ do not overflow.
+
     >>> SecondOrderPool2d(iterations=0)(torch.tensor([[[[1.0, 3.0]], [[0.0, 4.0]]]])).tolist()
     [[1.0, 2.0, 4.0]]
     """

@@ -18,7 +18,8 @@ class StatisticsPool2d(HeadPool2d):
     have learned weights, the same for all channels: a = softmax_i(v·ReLU(W x_i + b)), W with `hidden` rows. v starts at
     0, which gives 1/n for each position.
 
-    If all values of a channel are equal, σ is 0, and its gradient is defined as 0.
+    If all values of a channel are equal, σ is 0, and its gradient is defined as 0. In float32 results and gradients are
+    finite where n times the channel's largest absolute value is.
 
     Args:
         attentive: whether places have learned weights.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ class DetailPreservingPool2d(TapPool2d):
     >>> round(pool(torch.tensor([[[[0.0, 0.0], [0.0, 4.0]]]])).item(), 3)  # 4 is three times as far from 1 as 0 is
     1.464
     """
+
+    small_maps: ClassVar[str] = "a logarithm and a power of each value, and their derivatives"
 
     def __init__(
         self,

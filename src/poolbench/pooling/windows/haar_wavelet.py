@@ -49,6 +49,7 @@ class HaarWaveletPool2d(WindowPool2d):
     6.0
     """
 
+    small_maps: ClassVar[str] = "a convolution and a batch normalisation"
     keeps_constants: ClassVar[bool] = False
     keeps_range: ClassVar[bool] = False
     sees_batch: ClassVar[bool] = True

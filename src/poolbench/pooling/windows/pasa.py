@@ -54,6 +54,7 @@ class PASAPool2d(WindowPool2d):
     3.0
     """
 
+    small_maps: ClassVar[str] = "a convolution, and a product of every value with its weight"
     keeps_constants: ClassVar[bool] = False  # only with softmax="group"
     keeps_range: ClassVar[bool] = False  # likewise
     sees_batch: ClassVar[bool] = True

@@ -50,6 +50,7 @@ class SpaceToDepthConv2d(WindowPool2d):
     3.0
     """
 
+    small_maps: ClassVar[str] = "a convolution"
     keeps_constants: ClassVar[bool] = False
     keeps_range: ClassVar[bool] = False
 

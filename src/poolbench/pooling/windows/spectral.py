@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from poolbench.kernels.precision import is_channels_last, match_input, upcast, without_autocast
@@ -74,7 +75,7 @@ class SpectralPool2d(WindowPool2d):
                 y = torch.matmul(torch.matmul(by_row, y), by_column.T)
             else:  # products that ask nothing of sizes
                 y = (by_row[:, :, None] * y.unsqueeze(-3)).sum(-2)
-                y = (y.unsqueeze(-2) * by_column).sum(-1)
+                y = F.linear(y, by_column)
         return match_input(x_BCHW, y)
 
     def matrix(self, size: Any, count: Any, like: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Of the s x s ways of taking every s-th value, a mixture in shares that are learned from the map."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,8 @@ class TIPSPool2d(PolyphasePool2d):
     >>> TIPSPool2d(2, channels=1)(torch.full((1, 1, 4, 4), 3.0)).round(decimals=4).tolist()
     [[[[3.0, 3.0], [3.0, 3.0]]]]
     """
+
+    small_maps: ClassVar[str] = "a convolution, and the shares of the components by a dozen operations of torch"
 
     def __init__(
         self,

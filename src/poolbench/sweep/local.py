@@ -1,7 +1,7 @@
 """`launcher=local`: one worker, in this process."""
 
-import os
 from collections.abc import Mapping
+from multiprocessing.process import BaseProcess
 
 from poolbench.arms import Arms
 from poolbench.cell import Cell
@@ -27,7 +27,9 @@ def run_here(plan: PlanFolder, sweep: PlannedSweep, cells: Mapping[str, Cell], p
     return worker.trained
 
 
-def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool, parent: int | None = None) -> Worker:
+def work(
+    plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool, parent: BaseProcess | None = None
+) -> Worker:
     """Work at a plan that another process has written, and return the worker.
 
     Args:
@@ -35,7 +37,7 @@ def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool
         sweep: whose cells.
         display: receives what happens.
         waits: whether to stay while others are at the last cells.
-        parent: the process that started this one, whose end ends this one in order; None: it stands alone.
+        parent: the process that asked for this one, whose end ends this one in order; None: it stands alone.
 
     Raises:
         ConfigurationError: the code here is not what the cells were planned with.
@@ -44,7 +46,7 @@ def work(plan: PlanFolder, sweep: PlannedSweep, display: Display, *, waits: bool
     _require_same_code(plan, sweep)
 
     def asked_to_stop() -> str:
-        if parent is not None and os.getppid() != parent:
+        if parent is not None and not parent.is_alive():
             return "the process that started this worker has ended"
         return plan.stopped(sweep)
 

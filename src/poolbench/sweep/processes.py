@@ -152,6 +152,7 @@ def work_as_told(job: Job) -> None:
     sweep = plan.sweep(job.sweep)
     prepare_process(sweep.allocator, sweep.threads, Console(stderr=True))
     try:
-        work(plan, sweep, Silent(), waits=True, parent=os.getppid())
+        # Not the parent by the system's count: that is the process which forks workers, and lives as long as they do.
+        work(plan, sweep, Silent(), waits=True, parent=multiprocessing.parent_process())
     except (Stopped, KeyboardInterrupt) as stop:
         raise SystemExit(status_of(stop)) from None

@@ -108,6 +108,8 @@ def test_status_of_a_sweep(plan: PlanFolder, capsys: pytest.CaptureFixture[str])
     assert found["cells"][0]["title"] == "slides · avg · digits · seed 0"
     assert main(["status", str(plan.folder)]) == 0
     assert "1 ok" in capsys.readouterr().out
+    assert main(["status", str(plan.folder), "--watch"]) == 0
+    assert capsys.readouterr().out.endswith("1 ok, 0 running, 0 waiting, 0 failed\n")
     shutil.copytree(plan.folder / "plan", plan.folder / "tune" / "plan")
     for path in (plan.folder / "tune").rglob("*.json"):
         path.write_text(path.read_text().replace('"adhoc"', '"adhoc/tune"'))

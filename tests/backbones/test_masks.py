@@ -179,6 +179,7 @@ def test_pyramid_context_is_the_mean_over_the_places_that_there_are():
         ({"inter_map": 0}, "`backbone.inter_map` must be"),
         ({"pyramid_context": [2]}, "`backbone.pyramid_context` must be a list of odd whole numbers"),
         ({"pyramid_context": "35"}, "`backbone.pyramid_context`"),
+        ({"pyramid_context": 3}, "`backbone.pyramid_context` must be a list"),
     ],
 )
 def test_wrong_arguments_are_named(changes, said):

@@ -121,7 +121,7 @@ def test_a_search_path_of_the_command_line_goes_with_it(mine: Path, tmp_path: Pa
         (["seed=range(0"], "range(0"),
         (["pooling=null"], "`pooling=null`: one must be chosen"),
         (["question=${nowhere}"], "nowhere"),
-        (["hydra/launcher=joblib"], "launcher=joblib"),
+        (["hydra/launcher=joblib"], "launcher=processes or launcher=slurm"),
         (["hydra.launcher.n_jobs=2"], "launcher.KEY=VALUE"),
         (["hydra/sweeper=basic"], "swept over by poolbench itself"),
         (["hydra.sweep.dir=x"], "results_dir"),

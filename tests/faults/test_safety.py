@@ -57,7 +57,17 @@ def test_a_record_that_is_a_link_is_not_written_through(train, plan: PlanFolder,
 
 
 @pytest.mark.quick(2)
-@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "a/../../b", "''"])
+@pytest.mark.parametrize("name", ["n" * 300, '"a\0b"'])
+def test_a_name_that_no_folder_can_have_is_refused(
+    train, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").mkdir()
+    assert train(f"name={name}") == 2
+    assert "`results_dir` and `name` must be the path of a folder" in capsys.readouterr().err
+
+
+@pytest.mark.quick(2)
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "a/../../b", "''", "."])
 def test_a_name_that_leads_elsewhere_is_refused(train, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(f"name={name}") == 2
     assert "`name` must be the name of a folder inside `results_dir`" in capsys.readouterr().err
@@ -98,6 +108,8 @@ def test_status_of_a_sweep(plan: PlanFolder, capsys: pytest.CaptureFixture[str])
     assert found["cells"][0]["title"] == "slides · avg · digits · seed 0"
     assert main(["status", str(plan.folder)]) == 0
     assert "1 ok" in capsys.readouterr().out
+    assert main(["status", str(plan.folder), "--watch"]) == 0
+    assert capsys.readouterr().out.endswith("1 ok, 0 running, 0 waiting, 0 failed\n")
     shutil.copytree(plan.folder / "plan", plan.folder / "tune" / "plan")
     for path in (plan.folder / "tune").rglob("*.json"):
         path.write_text(path.read_text().replace('"adhoc"', '"adhoc/tune"'))

@@ -96,9 +96,8 @@ class Encoder(nn.Module):
         super().__init__()
         for name, value in (("width", width), ("levels", levels), ("inter_map", inter_map)):
             whole_number(f"backbone.{name}", value)
-        if isinstance(pyramid_context, str) or not all(
-            is_whole(side) and side > 1 and side % 2 for side in pyramid_context
-        ):
+        listed = isinstance(pyramid_context, Sequence) and not isinstance(pyramid_context, str)
+        if not listed or not all(is_whole(side) and side > 1 and side % 2 for side in pyramid_context):
             raise ConfigurationError(
                 "`backbone.pyramid_context` must be a list of odd whole numbers above 1, the sides of windows, or [], "
                 f"got {pyramid_context!r}"

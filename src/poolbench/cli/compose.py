@@ -214,7 +214,7 @@ def _check_hydras(override: Any) -> None:
     if not override.is_hydra_override() or key.startswith(OF_HYDRA):
         return
     instead = {
-        "hydra/launcher": "launcher=joblib or launcher=serial says how cells are run",
+        "hydra/launcher": "launcher=local, launcher=processes or launcher=slurm says how cells are run",
         "hydra.launcher": "launcher.KEY=VALUE changes what launcher=NAME chose",
         "hydra/sweeper": "lists, range() and glob() are swept over by poolbench itself",
         "hydra.run": "records go to results_dir=… and name=…",

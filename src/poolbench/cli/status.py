@@ -66,11 +66,14 @@ def run(arguments: argparse.Namespace) -> int:
             live.update(_whole(found, parts), refresh=True)
             now = [counts(one) for one in (found, *parts.values())]
             if not any(one["running"] or one["waiting"] for one in now):
-                return 0
+                break
             try:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
             except KeyboardInterrupt:
-                return 0
+                break
+    if not console.is_terminal:  # elsewhere the last line has no end yet
+        console.print()
+    return 0
 
 
 def _states(folder: Path) -> Sequence[Any]:

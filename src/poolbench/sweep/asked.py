@@ -1,6 +1,7 @@
 """What is asked of a sweep, as plain values: each cell, and the settings that are one for all of them."""
 
 import copy
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -160,7 +161,8 @@ class SweepSettings:
         if lost:
             raise ConfigurationError(f"`{lost[0]}` cannot be left out: give {lost[0]}=VALUE")
         name, margin, launcher = config["name"], config["margin"], config["launcher"]
-        if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        parts = Path(name).parts if isinstance(name, str) else ()
+        if not parts or Path(name).is_absolute() or ".." in parts:
             raise ConfigurationError(f"`name` must be the name of a folder inside `results_dir`, got {name!r}")
         if not is_number(margin) or not 0 <= margin < 100:
             raise ConfigurationError(f"`margin` must be a number of points in 0..100, got {margin!r}")
@@ -185,6 +187,7 @@ class SweepSettings:
             loggers=config.get("logger") or {},
             command=tuple(command),
         )
+        _require_possible(settings.folder)
         return cls(
             experiment=Experiment.of(
                 Path(name).name,
@@ -209,6 +212,21 @@ class SweepSettings:
 def _check_place(results_dir: Any) -> None:
     if not isinstance(results_dir, str) or not results_dir:
         raise ConfigurationError(f"`results_dir` must be the path of a folder, got {results_dir!r}")
+
+
+def _require_possible(folder: Path) -> None:
+    """Raise where no folder can have this path: a name too long, or with a character that no path has."""
+    try:
+        (folder / "plan").lstat()
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP):
+            return  # absent, or not to be read: that is seen where it is written
+        reason = error.strerror
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return
+    raise ConfigurationError(f"`results_dir` and `name` must be the path of a folder, got {str(folder)!r}: {reason}")
 
 
 def _check_one(key: str, configs: Sequence[Mapping[str, Any]]) -> None:

@@ -75,7 +75,7 @@ def conclude(
         stopped: why the sweep was stopped before its end, empty where it was not.
         strict: whether a combination that cannot be fails it.
     """
-    ends = [(planned, *_end_of(planned)) for planned in plan.cells]
+    ends = [(planned, *_end_of(planned, stopped)) for planned in plan.cells]
     counts = Counter(status for _, status, _ in ends)
     trained = f", {count} trained in {trained_s:.1f} s ({trained_s / count:.2f} s each)" if count else ""
     ended = ", ".join(f"{n} {status}" for status, n in counts.items())
@@ -94,14 +94,16 @@ def conclude(
     return 1 if wrong or stopped else 0
 
 
-def _end_of(planned: PlannedCell) -> tuple[str, str]:
-    """Return status and reason of a cell, from its record."""
+def _end_of(planned: PlannedCell, stopped: str) -> tuple[str, str]:
+    """Return status and reason of a cell, from its record; `stopped`: why the sweep ended early, empty where not."""
     path = planned.folder / RECORD_FILE
     try:
         record = read_record(path)
         if planned.replaces and file_digest(path) == planned.replaces:
             return "failed", "left no record, and an older one is not believed: was the place written?"
     except (ConfigurationError, OSError):
+        if stopped:
+            return WAITING, "not done when the sweep was stopped"
         return WAITING, "left no record: another worker is training it, or it could not be written"
     return record["status"], record["reason"]
 

@@ -152,7 +152,7 @@ def show_files(console: Console, folder: Path, files: Sequence[Path]) -> None:
     parts = [
         *([page] if page else []),
         f"{tables} tables (.csv, .parquet)",
-        *([f"{figures} figures"] if figures else []),
+        *([f"{figures} figure{'s' * (figures != 1)}"] if figures else []),
     ]
     _Writer(console).line(f"Written to {folder}: {', '.join(parts)}, summary.md")
 

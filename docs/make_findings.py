@@ -4,6 +4,7 @@ The sentences stand in docs/findings_page/NAME.md.j2, one file an experiment; `a
 """
 
 import csv
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,10 +128,21 @@ def table(folder: Path) -> str:
     return "\n\n".join(text)
 
 
+def effort(folder: Path) -> str:
+    """Return how many cells were trained, where, and how long they took together."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("records/*/record.json"))]
+    where = ", ".join(dict.fromkeys(record["provenance"]["machine"] for record in records))
+    threads = dict.fromkeys(record["provenance"]["threads"] for record in records)
+    hours = sum(record["times"]["train_s"] for record in records) / 3600
+    each = " or ".join(f"{count} thread{'s' * (count > 1)}" for count in threads)
+    return f"{len(records)} cells, {each} each, {where}, together {hours:.1f} hours, with other work beside them."
+
+
 def section(name: str, environment: jinja2.Environment) -> str:
     """Return an experiment's section of the page."""
     folder = REFERENCE / name
-    given: dict[str, Any] = {"a": Arms(folder), "name": name, "table": table(folder), "points": points}
+    shown = f"{effort(folder)}\n\n{table(folder)}"
+    given: dict[str, Any] = {"a": Arms(folder), "name": name, "table": shown, "points": points}
     for extra in ("best_test_epoch", "published", "parameters"):
         path = folder / f"{extra}.csv"
         given[extra] = list(read(path)) if path.is_file() else []

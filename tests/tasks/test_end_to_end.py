@@ -156,7 +156,7 @@ def test_from_a_yaml_to_a_verdict(
     assert row["margin"] == pytest.approx(0.005 * relative)
     assert pd.read_csv(folder / "accuracy.csv").empty
     said = " ".join(capsys.readouterr().out.split())
-    assert ("In mean absolute error lower is better, a Δ below 0." in said) == (better == "lower")
+    assert ("Lower is better in mean absolute error, and a Δ below 0." in said) == (better == "lower")
     text = (folder / "summary.md").read_text()
     assert {"lower": "test mean absolute error, m (lower is better)", "higher": "test mean IoU, %"}[better] in text
 

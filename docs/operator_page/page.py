@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from operator_page.catalogue import Entry, own_parameters
-from operator_page.claims import NOT_CHECKED, claims, findings, year_of
+from operator_page.claims import claims, findings, year_of
 from operator_page.docstring import Docstring, described, parse, short_source
 from operator_page.example import as_text, shown
 from operator_page.facts import CHANNELS, HEAD_MAP, NO_KERNEL, WINDOW_MAP, Facts, one_dimensional, shown_count
@@ -221,17 +221,16 @@ def _heads_table(operators: Sequence[Described]) -> str:
 def _claims_table(operators: Sequence[Described]) -> str:
     """One line of each operator: year, task and figure of its article, and what the committed experiments found."""
     claimed, found = claims(), findings()
-    nothing = {"task": "–", "claim": NOT_CHECKED, "read": "–"}
     lead = (
         "The year is that of the source which the docstring names first. Claims are put down by hand from what was "
-        f"read, in docs/operator_page/claims.yaml; *{NOT_CHECKED}* means that no figure was read that can be stood by. "
+        "read, in docs/operator_page/claims.yaml; where no figure could be read, the line says what was looked at. "
         "What was found here is read from the tables of results/reference: the difference in test accuracy with its "
         "95 % interval, and the report's verdict. Most claims are about as large as the standard error of 10,000 test "
         "images (0.3 points at an error of 10 %), and of one run or few."
     )
     rows = []
     for o in operators:
-        claim = claimed.get(o.entry.name, nothing)
+        claim = claimed[o.entry.name]
         here = "<br>".join(found.get(o.entry.name, [])) or "–"
         year = year_of(o.docstring.labelled("Source"))
         rows.append([_link(o), year, *(marked(claim[key]) for key in ("task", "claim", "read")), here])

@@ -40,6 +40,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dpp[channel]": with_arguments("dpp", per="channel"),
     "dpp_asymmetric[channel]": with_arguments("dpp_asymmetric", per="channel"),
     "fractional_max[disjoint]": with_arguments("fractional_max", sequence="pseudorandom", overlapping=False),
+    "fuzzy[r_max=1]": with_arguments("fuzzy", r_max=1.0),
+    "fuzzy[algebraic]": with_arguments("fuzzy", r_max=2.0, aggregation="algebraic"),
     "gated[channel]": with_arguments("gated", per="channel"),
     "lehmer[channel]": with_arguments("lehmer", per="channel"),
     "lehmer[p=-2.5]": with_arguments("lehmer", p=-2.5),

@@ -25,6 +25,7 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "logit": ("bottleneck", "projection"),
     "draw": ("softmax",),
     "rule": ("all",),
+    "aggregation": ("algebraic",),
     "form": ("asymmetric", "symmetric"),
     "groups": (2,),
     "softmax": ("all", "group"),

@@ -58,6 +58,7 @@ from poolbench.pooling.windows.conv_max import ConvMaxPool1d, ConvMaxPool2d
 from poolbench.pooling.windows.dense_max import DenseMax2d
 from poolbench.pooling.windows.detail_preserving import DetailPreservingPool1d, DetailPreservingPool2d
 from poolbench.pooling.windows.fractional_max import FractionalMaxPool1d, FractionalMaxPool2d
+from poolbench.pooling.windows.fuzzy import FuzzyPool1d, FuzzyPool2d
 from poolbench.pooling.windows.gated import GatedPool1d, GatedPool2d
 from poolbench.pooling.windows.gaussian import GaussianPool1d, GaussianPool2d
 from poolbench.pooling.windows.haar_wavelet import HaarWaveletPool1d, HaarWaveletPool2d

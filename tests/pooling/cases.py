@@ -68,6 +68,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "rank_weighted[alpha=0.8]": with_arguments("rank_weighted", alpha=0.8),
     "rank_weighted[normalize]": with_arguments("rank_weighted", alpha=0.3, normalize=True),
     # Of any stride that is tried it is a multiple.
+    "regularized[neighbours=5]": with_arguments("regularized", neighbours=5),
     "s3pool[grid_size=12]": with_arguments("s3pool", grid_size=12),
     "softpool[beta=0.3]": with_arguments("softpool", beta=0.3),
     "softpool[beta=5]": with_arguments("softpool", beta=5.0),

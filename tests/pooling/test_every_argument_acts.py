@@ -25,6 +25,7 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "logit": ("bottleneck", "projection"),
     "draw": ("softmax",),
     "rule": ("all",),
+    "neighbours": (1, 5),
     "aggregation": ("algebraic",),
     "form": ("asymmetric", "symmetric"),
     "groups": (2,),

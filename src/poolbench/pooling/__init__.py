@@ -83,6 +83,7 @@ from poolbench.pooling.windows.ranked import (
     RankWeightedPool1d,
     RankWeightedPool2d,
 )
+from poolbench.pooling.windows.regularized import RegularizedPool1d, RegularizedPool2d
 from poolbench.pooling.windows.s3pool import S3Pool1d, S3Pool2d
 from poolbench.pooling.windows.soft import SoftPool1d, SoftPool2d
 from poolbench.pooling.windows.space_to_depth import SpaceToDepthConv1d, SpaceToDepthConv2d

@@ -74,8 +74,9 @@ class WindowPool2d(MapModule):
 
     Maps are float16, bfloat16, float32 or float64. Whole numbers and booleans are taken where every result is one of
     the map's values, which then is exact: by max, min, the median of an odd number of values (where no window has
-    values beyond the map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d` and `AdaptivePolyphasePool2d`. Elsewhere
-    they are an error, as complex numbers are everywhere: convert them first, `x.float()`.
+    values beyond the map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d`, `AdaptivePolyphasePool2d` and
+    `RegularizedPool2d`. Elsewhere they are an error, as complex numbers are everywhere: convert them first,
+    `x.float()`.
 
     `torch.export` holds for any batch, height and width that are left open and `torch.jit.trace` follows what does not
     draw. torch.fx takes an operator for a leaf; `torch.jit.script` is an error. Under `torch.utils.checkpoint` a random

@@ -9,7 +9,6 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 REFERENCE = HERE.parents[1] / "results" / "reference"
-NOT_CHECKED = "not checked"
 KEYS = {"task", "claim", "read"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from operator_page.catalogue import Entry, own_parameters
-from operator_page.claims import NOT_CHECKED, claims, findings, year_of
+from operator_page.claims import claims, findings, year_of
 from operator_page.docstring import Docstring, described, parse, short_source
 from operator_page.example import as_text, shown
 from operator_page.facts import CHANNELS, HEAD_MAP, NO_KERNEL, WINDOW_MAP, Facts, one_dimensional, shown_count
@@ -220,17 +220,16 @@ def _heads_table(operators: Sequence[Described]) -> str:
 def _claims_table(operators: Sequence[Described]) -> str:
     """One line of each operator: year, task and figure of its article, and what the committed experiments found."""
     claimed, found = claims(), findings()
-    nothing = {"task": "–", "claim": NOT_CHECKED, "read": "–"}
     lead = (
         "The year is that of the first source in the docstring. Claims were copied by hand from the sources as far as "
-        f"they were read (docs/operator_page/claims.yaml); *{NOT_CHECKED}* means that no reliable figure was read. "
-        "What was found here is taken from the tables of results/reference: the difference in test accuracy with its "
-        "95 % interval, and the report's verdict. Most claimed differences are about as large as the standard error of "
-        "10,000 test images (0.3 points at an error of 10 %), and are based on one run or a few."
+        "they were read (docs/operator_page/claims.yaml); where no figure could be read, the row says what was looked "
+        "at. What was found here is taken from the tables of results/reference: the difference in test accuracy with "
+        "its 95 % interval, and the report's verdict. Most claimed differences are about as large as the standard "
+        "error of 10,000 test images (0.3 points at an error of 10 %), and are based on one run or a few."
     )
     rows = []
     for o in operators:
-        claim = claimed.get(o.entry.name, nothing)
+        claim = claimed[o.entry.name]
         here = "<br>".join(found.get(o.entry.name, [])) or "–"
         year = year_of(o.docstring.labelled("Source"))
         rows.append([_link(o), year, *(marked(claim[key]) for key in ("task", "claim", "read")), here])

@@ -292,8 +292,14 @@ def test_panels_are_enlarged_without_smoothing() -> None:
 # ---- what articles claim ----
 
 
-def test_claims_are_of_operators_and_say_all_of_it() -> None:
-    assert claims().keys() <= {entry.name for entry in catalogue()}
+def test_every_operator_has_a_claim_or_why_there_is_none() -> None:
+    found = claims()
+    assert found.keys() == {entry.name for entry in catalogue()}
+    assert all(all(entry.values()) for entry in found.values())
+    # Nothing may have been read only where there is nothing to claim.
+    unread = [entry["claim"] for entry in found.values() if entry["read"].startswith("nothing")]
+    assert unread
+    assert all(claim.startswith("none") for claim in unread)
 
 
 def test_a_claim_that_says_too_little_is_refused(tmp_path: Path) -> None:

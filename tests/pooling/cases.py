@@ -40,6 +40,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "dpp[channel]": with_arguments("dpp", per="channel"),
     "dpp_asymmetric[channel]": with_arguments("dpp_asymmetric", per="channel"),
     "fractional_max[disjoint]": with_arguments("fractional_max", sequence="pseudorandom", overlapping=False),
+    "fuzzy[r_max=1]": with_arguments("fuzzy", r_max=1.0),
+    "fuzzy[algebraic]": with_arguments("fuzzy", r_max=2.0, aggregation="algebraic"),
     "gated[channel]": with_arguments("gated", per="channel"),
     "lehmer[channel]": with_arguments("lehmer", per="channel"),
     "lehmer[p=-2.5]": with_arguments("lehmer", p=-2.5),
@@ -66,6 +68,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "rank_weighted[alpha=0.8]": with_arguments("rank_weighted", alpha=0.8),
     "rank_weighted[normalize]": with_arguments("rank_weighted", alpha=0.3, normalize=True),
     # Of any stride that is tried it is a multiple.
+    "regularized[neighbours=5]": with_arguments("regularized", neighbours=5),
     "s3pool[grid_size=12]": with_arguments("s3pool", grid_size=12),
     "softpool[beta=0.3]": with_arguments("softpool", beta=0.3),
     "softpool[beta=5]": with_arguments("softpool", beta=5.0),

@@ -25,6 +25,8 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "logit": ("bottleneck", "projection"),
     "draw": ("softmax",),
     "rule": ("all",),
+    "neighbours": (1, 5),
+    "aggregation": ("algebraic",),
     "form": ("asymmetric", "symmetric"),
     "groups": (2,),
     "softmax": ("all", "group"),
@@ -79,7 +81,10 @@ def built(slot: str, spec: Mapping[str, Any], geometry: dict[str, int]) -> nn.Mo
 
 
 GEOMETRIES = ({"kernel_size": 2, "stride": 2, "padding": 0}, {"kernel_size": 3, "stride": 2, "padding": 1})
-MAPS = [torch.randn(8, CHANNELS, size, size, generator=stream(0, "map", size)) for size in (8, 13)]
+# The second on another scale, for what acts where values are large.
+MAPS = [
+    scale * torch.randn(8, CHANNELS, size, size, generator=stream(0, "map", size)) for size, scale in ((8, 1), (13, 3))
+]
 
 
 def seen(slot: str, spec: Mapping[str, Any], geometry: dict[str, int]) -> list[Tensor]:

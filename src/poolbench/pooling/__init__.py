@@ -58,6 +58,7 @@ from poolbench.pooling.windows.conv_max import ConvMaxPool1d, ConvMaxPool2d
 from poolbench.pooling.windows.dense_max import DenseMax2d
 from poolbench.pooling.windows.detail_preserving import DetailPreservingPool1d, DetailPreservingPool2d
 from poolbench.pooling.windows.fractional_max import FractionalMaxPool1d, FractionalMaxPool2d
+from poolbench.pooling.windows.fuzzy import FuzzyPool1d, FuzzyPool2d
 from poolbench.pooling.windows.gated import GatedPool1d, GatedPool2d
 from poolbench.pooling.windows.gaussian import GaussianPool1d, GaussianPool2d
 from poolbench.pooling.windows.haar_wavelet import HaarWaveletPool1d, HaarWaveletPool2d
@@ -82,6 +83,7 @@ from poolbench.pooling.windows.ranked import (
     RankWeightedPool1d,
     RankWeightedPool2d,
 )
+from poolbench.pooling.windows.regularized import RegularizedPool1d, RegularizedPool2d
 from poolbench.pooling.windows.s3pool import S3Pool1d, S3Pool2d
 from poolbench.pooling.windows.soft import SoftPool1d, SoftPool2d
 from poolbench.pooling.windows.space_to_depth import SpaceToDepthConv1d, SpaceToDepthConv2d

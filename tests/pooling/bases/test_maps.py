@@ -21,6 +21,7 @@ from poolbench.pooling import (
     MaxPool2d,
     MedianPool2d,
     MinPool2d,
+    RegularizedPool2d,
     SpatialPyramidPool2d,
 )
 
@@ -28,7 +29,7 @@ WHOLE = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.in
 UNSIGNED = [torch.uint16, torch.uint32]
 COMPUTES = "the map must be of floating point for .*, which computes with its values, got torch.uint8: .*x.float"
 # Of their YAML's arguments.
-CHOOSE = {"max", "min", "aps", "fractional_max"}
+CHOOSE = {"max", "min", "aps", "fractional_max", "regularized"}
 CHOOSING = {
     "max": MaxPool2d(3, 2, 1),
     "max, ceil_mode": MaxPool2d(2, ceil_mode=True),
@@ -42,6 +43,8 @@ CHOOSING = {
     "avg_topk": AvgTopKPool2d(3, 2, 1, k=1),
     "fractional_max": FractionalMaxPool2d(2),
     "fractional_max, evaluation": FractionalMaxPool2d(3, 2, 1).eval(),
+    "regularized": RegularizedPool2d(3, 2, 1),
+    "regularized, even": RegularizedPool2d(2),
     "aps": AdaptivePolyphasePool2d(2),
     "aps, replicate": AdaptivePolyphasePool2d(3, 2, 1, padding_mode="replicate"),
     "gmp": GlobalMaxPool2d(),

@@ -84,6 +84,7 @@ APART: dict[str, tuple[tuple[float, ...], str]] = {
     "dpp": ((1.535, 1.49), f"takes powers by logarithms, 3 instead of 1; {GUARDED}"),
     "dpp_asymmetric": ((1.489, 1.449), f"takes powers by logarithms, 3 instead of 1; {GUARDED}"),
     "fractional_max": ((1.219, 1.0), "counts every region as the largest, as it is computed"),
+    "fuzzy": ((0.859, 0.8539), "has each value's distance from the middle once, the reference anew for each set"),
     "gaussian": ((1.436, 1.501), GUARDED),
     "gated": ((1.091, 1.048), "keeps what its gate's exponential gets within bounds, 2 comparisons more"),
     "global_autopool": ((1.832,), GUARDED),
@@ -110,6 +111,7 @@ APART: dict[str, tuple[tuple[float, ...], str]] = {
     "pasa_all": ((1.062, 1.032), "takes the largest off in its softmax; the reference does not"),
     "power_mean": ((3.385, 3.179), f"takes powers by logarithms, 3 instead of 1; {GUARDED}, and against ∞; {BALANCED}"),
     "rank_weighted": ((0.9231, 0.7925), "sorts by a network; the reference counts a comparison for each pair"),
+    "regularized": ((0.487, 0.3378), "has the nearest place in a table; the reference measures how far each is"),
     "s3pool": ((1.062, 1.057), BORDER),
     "second_order": ((1.246,), "steps matrices, the reference eigenvalues"),
     "simpool": ((0.9822,), "normalises by a reciprocal and scales the query instead of the scores"),
@@ -314,8 +316,18 @@ def test_bytes_of_a_head_are_those_of_map_parameters_and_features(name: str) -> 
 # ---- one dimension ----
 
 
-# Their filters are square in two dimensions, a line in one.
-LINES = {"blur", "blurred_strided_conv", "lip", "lip_bottleneck", "lps", "max_blur", "space_to_depth", "tips"}
+# Their filters, or what they smooth over, are square in two dimensions, a line in one.
+LINES = {
+    "blur",
+    "blurred_strided_conv",
+    "lip",
+    "lip_bottleneck",
+    "lps",
+    "max_blur",
+    "regularized",
+    "space_to_depth",
+    "tips",
+}
 
 
 @pytest.mark.quick(8)

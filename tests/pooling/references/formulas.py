@@ -13,6 +13,7 @@ from poolbench.pooling import (
     AvgPool2d,
     AvgTopKPool2d,
     DetailPreservingPool2d,
+    FuzzyPool2d,
     GatedPool2d,
     LehmerPool2d,
     LogSumExpPool2d,
@@ -157,6 +158,17 @@ def detail_preserving(operator: DetailPreservingPool2d, values: Tensor, places: 
     return (weights * values).sum(-1) / weights.sum(-1)
 
 
+def fuzzy(operator: FuzzyPool2d, values: Tensor, places: list[int]) -> Tensor:
+    r, far = operator.r_max, (values - operator.r_max / 2).abs()
+    small = ((r / 2 - values) / (r / 3)).clamp(0, 1)
+    medium = (1 - far / (r / 4)).clamp(min=0)
+    large = ((values - r / 2) / (r / 4)).clamp(0, 1)
+    sets = torch.stack([small, medium, large])
+    scores = sets.sum(-1) if operator.aggregation == "sum" else 1 - (1 - sets).prod(-1)
+    weights = sets.gather(0, scores.max(0).indices[None, ..., None].expand(1, *values.shape))[0]
+    return (weights * values).sum(-1) / weights.sum(-1)
+
+
 def power_mean(operator: PowerMeanPool2d, values: Tensor, places: list[int]) -> Tensor:
     p = operator.p.unsqueeze(-1)
     return (values.clamp(min=operator.eps) ** p).mean(-1) ** (1 / operator.p)
@@ -195,4 +207,5 @@ REFERENCES: dict[type[nn.Module], Reference] = {
     LehmerPool2d: by_window(lehmer),
     AutoPool2d: by_window(autopool),
     DetailPreservingPool2d: by_window(detail_preserving),
+    FuzzyPool2d: by_window(fuzzy),
 }

@@ -75,8 +75,8 @@ class WindowPool2d(MapModule):
 
     Maps are float16, bfloat16, float32 or float64. Integers and booleans are accepted, and stay exact, if every result
     is one of the map's values: in max, min, the median of an odd number of values (if no window extends beyond the
-    map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d` and `AdaptivePolyphasePool2d`. Otherwise they are an error,
-    as complex numbers always are: convert them first, `x.float()`.
+    map), `AvgTopKPool2d` with k = 1, `FractionalMaxPool2d`, `AdaptivePolyphasePool2d` and `RegularizedPool2d`.
+    Otherwise they are an error, as complex numbers always are: convert them first, `x.float()`.
 
     `torch.export` works with dynamic batch, height and width, and `torch.jit.trace` with operators that are not random.
     torch.fx treats an operator as a leaf; `torch.jit.script` is an error. Under `torch.utils.checkpoint` a random

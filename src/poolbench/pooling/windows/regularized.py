@@ -77,7 +77,7 @@ class RegularizedPool2d(WindowPool2d):
         missing = place_BCHW.isnan()
         # For windows without a place any number will do: they are marked below.
         place_BCHW = torch.where(missing, 0.0, place_BCHW).to(torch.int64)
-        flat = None
+        parts = []
         for axis in (0, 1):
             twice = self._twice_displacement(axis, place_BCHW.device)[place_BCHW]
             total = self._smoothed(torch.where(missing, torch.nan, twice))
@@ -85,9 +85,8 @@ class RegularizedPool2d(WindowPool2d):
             at = torch.where(unknown, 0.0, total).to(torch.int64)
             lines = self._lines(axis, sizes[axis], shape[axis], at.device) * (sizes[1] if axis == 0 else 1)
             window = torch.arange(shape[axis], device=at.device).view((-1, 1) if axis == 0 else (-1,))
-            found = lines[window, at]
-            flat = found if flat is None else flat + found
-        chosen = _at(x_BCHW, flat)
+            parts.append(lines[window, at])
+        chosen = _at(x_BCHW, parts[0] + parts[1])
         if x_BCHW.is_floating_point():
             chosen = torch.where(unknown, torch.nan, chosen)
         return match_input(x_BCHW, chosen)

@@ -1,12 +1,12 @@
 """Checks of single values that many arguments share: each says argument, rule and what was received."""
 
-import math
-from typing import Any
+import sys
+from typing import Any, TypeGuard
 
 from poolbench.errors import ConfigurationError
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
     """Whether `value` is a whole number; true and false are not.
 
     >>> is_whole(3), is_whole(True), is_whole(3.0)
@@ -15,13 +15,14 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: Any) -> bool:
-    """Whether `value` is a finite number; true and false are not.
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether `value` is a finite number, as a float can hold it; true and false are not.
 
-    >>> is_number(0.5), is_number(2), is_number(True), is_number(math.inf)
-    (True, True, False, False)
+    >>> is_number(0.5), is_number(2), is_number(True), is_number(float("inf")), is_number(10**400)
+    (True, True, False, False, False)
     """
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    largest = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and -largest <= value <= largest
 
 
 def whole_number(name: str, value: Any, *, least: int = 1, or_null: str = "", hint: str = "") -> Any:

@@ -62,9 +62,7 @@ class Range:
                 f"{place} must be a list of values, or have `low`, `high` and perhaps `log`, got {given!r}"
             )
         low, high, log = given["low"], given["high"], given.get("log", False)
-        numbers = all(
-            isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in (low, high)
-        )
+        numbers = all(is_number(end) for end in (low, high))
         if not numbers or not low < high:
             raise ConfigurationError(f"{place} must have `low` below `high`, got {low!r} and {high!r}")
         if not isinstance(log, bool):
@@ -185,7 +183,7 @@ def points(space: Sequence[Range], number: int = POINTS) -> list[dict[str, Any]]
     """
     from scipy.stats import qmc
 
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+    if not is_whole(number) or number < 1:
         raise ConfigurationError(f"`tune.points` must be a whole number of at least 1, got {number!r}")
     # As many as a power of two, which Sobol's points are drawn in, and the first of them.
     drawn = qmc.Sobol(len(space), scramble=True, seed=SCRAMBLE).random_base2(max(number - 1, 0).bit_length())

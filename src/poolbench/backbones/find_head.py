@@ -67,7 +67,7 @@ def find_head(network: nn.Module, calls: Calls, flow: Flow, spatial: int) -> Hea
         if own:
             others[name] = f"it is not the head: it has {own:,} parameters of its own, which another head would drop"
     for name in _outermost([name for name in candidates if name not in others]):
-        why = _why_not(name, modules, calls, flow, spatial)
+        why = _why_not(name, calls, flow, spatial)
         if why:
             others[name] = why
         else:
@@ -83,7 +83,7 @@ def find_head(network: nn.Module, calls: Calls, flow: Flow, spatial: int) -> Hea
     for name in calls:
         into, out = calls[name][0]
         flattens = type(modules[name]) is nn.Flatten and is_map(into, spatial) and places_of(into, spatial) > 1
-        if flattens and len(out) == 1 and not _why_not(name, modules, calls, flow, spatial):
+        if flattens and len(out) == 1 and not _why_not(name, calls, flow, spatial):
             others[name] = _why_not_taken(name, flow, out[0])
             if not others[name]:
                 return Head(name, "", others)
@@ -123,7 +123,7 @@ def _inmost(
     """Return the pooling inside of a head that does more than that, such as to normalise: the rest stays."""
     for inner in candidates:
         inside = inner != name and within(inner, name) and calls[inner][0].into == calls[name][0].into
-        if inside and not _why_not(inner, modules, calls, flow, spatial):
+        if inside and not _why_not(inner, calls, flow, spatial):
             given, pooled = (_of_random_map(modules[part], calls[name][0].into) for part in (name, inner))
             if pooled.shape[1] > given.shape[1]:
                 continue  # the rest pools further
@@ -182,7 +182,7 @@ def _why_not_taken(name: str, flow: Flow, width: int) -> str:
     return f"it is not the head: {first.module} takes {shown_size(first.into)}, not its {width} features"
 
 
-def _why_not(name: str, modules: Mapping[str, nn.Module], calls: Calls, flow: Flow, spatial: int) -> str:
+def _why_not(name: str, calls: Calls, flow: Flow, spatial: int) -> str:
     """Return why a module is not the head, "" for one that may be."""
     spans = flow.spans.get(name, [])
     if len(spans) > 1:

@@ -21,6 +21,7 @@ from poolbench.backbones.function_chains import LAST, MAXIMA, MEANS, whole_map_c
 from poolbench.backbones.function_graph import Inputs, graphs_of, positional, values_of
 from poolbench.backbones.trace import pass_zeros
 from poolbench.backbones.watch import watching_calls
+from poolbench.checks import is_whole
 
 # What torch calls when a function pools, whatever name it was called by.
 CALLED = {
@@ -227,7 +228,7 @@ def _module_for(node: fx.Node, values: Mapping[fx.Node, Any], spatial: int) -> n
 def _whole(kind: str, arguments: Mapping[str, Any], spatial: int) -> nn.Module | None:
     """Return the module of a mean or maximum over dimensions, None where they are not all of the map's."""
     dim = arguments.get("dim")
-    dims = [dim] if isinstance(dim, int) and not isinstance(dim, bool) else dim
+    dims = [dim] if is_whole(dim) else dim
     if not isinstance(dims, list | tuple) or not all(isinstance(d, int) for d in dims) or arguments.get("dtype"):
         return None
     over, keeps = sorted(d % (spatial + 2) for d in dims), arguments.get("keepdim", False)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolbench.checks import whole_number
+from poolbench.checks import is_whole, whole_number
 from poolbench.data.augment import Augment, Draws
 from poolbench.errors import ConfigurationError, DataError, unknown_name
 from poolbench.score import FRACTION, HIGHER, POINTS, Score
@@ -51,7 +51,7 @@ class Segmentation(Task):
         self.score = SCORES[score]
         self.beside = tuple(other for name, other in SCORES.items() if name != score)
         self.tolerance = whole_number("dataset.task.tolerance", tolerance, least=0)
-        if not isinstance(ignore, int) or isinstance(ignore, bool) or not 0 <= ignore <= 255:
+        if not is_whole(ignore) or not 0 <= ignore <= 255:
             raise ConfigurationError(f"`dataset.task.ignore` must be a whole number in 0..255, got {ignore!r}")
         self.ignore = ignore
 

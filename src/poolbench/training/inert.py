@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from poolbench.checks import is_whole
 from poolbench.errors import ConfigurationError
 from poolbench.spec import TARGET
 from poolbench.training.protocol import Protocol
@@ -100,7 +101,7 @@ def _instead(name: str, protocol: Protocol) -> str:
 
 def _horizon(schedule: Mapping[str, Any] | None) -> int | None:
     """Return how many steps to try: past whatever a schedule counts."""
-    counts = [value for _, value in _leaves(schedule or {}) if isinstance(value, int) and not isinstance(value, bool)]
+    counts = [value for _, value in _leaves(schedule or {}) if is_whole(value)]
     wanted = 3 * max(counts, default=0) + SHORTEST
     return wanted if wanted <= LONGEST else None
 

@@ -93,7 +93,7 @@ class Protocol:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"`protocol.{name}` must be true or false, got {getattr(self, name)!r}")
         smoothing = self.label_smoothing
-        if not isinstance(smoothing, int | float) or isinstance(smoothing, bool) or not 0 <= smoothing < 1:
+        if not is_number(smoothing) or not 0 <= smoothing < 1:
             raise ConfigurationError(f"`protocol.label_smoothing` must be in [0, 1), got {smoothing!r}")
         for name, value, further in (("optimizer", self.optimizer, ""), ("schedule", self.schedule, ", or null")):
             if not isinstance(value, Mapping) and not (further and value is None):

@@ -17,6 +17,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
 from lightning.pytorch.profilers import Profiler
 
+from poolbench.checks import is_whole
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.spec import TARGET, build
 from poolbench.training.device import resolve_device
@@ -103,12 +104,12 @@ def _check_name(name: str) -> None:
 
 
 def _at_least_one(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ConfigurationError(f"`trainer.{name}` must be a whole number of at least 1, got {value!r}")
 
 
 def _part_of_an_epoch(name: str, value: Any) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    whole = is_whole(value) and value >= 1
     if not whole and not (isinstance(value, float) and 0 < value <= 1):
         raise ConfigurationError(
             f"`trainer.{name}` must be a number of batches from 1, or a fraction of an epoch's in (0, 1], got {value!r}"

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from poolbench.pooling.bases.arguments import is_whole
+
 ABSOLUTE = 2
 SIGMOID = 4
 
@@ -48,7 +50,7 @@ def work_of(operator: nn.Module, operations: int, *, values_in: int, values_out:
     >>> work_of(nn.Linear(4, 2), 18, values_in=4, values_out=2, itemsize=4)
     Work(operations=18, bytes_read=56, bytes_written=8)
     """
-    if not isinstance(itemsize, int) or isinstance(itemsize, bool) or itemsize < 1:
+    if not is_whole(itemsize) or itemsize < 1:
         raise ValueError(f"`itemsize` must be a whole number of at least 1, got {itemsize!r}")
     learned = sum(parameter.numel() for parameter in operator.parameters())
     return Work(operations, (values_in + learned) * itemsize, values_out * itemsize)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.window import WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
@@ -33,7 +34,7 @@ class ClassMaps(HeadPool2d):
     def __init__(self, channels: int, num_classes: int, pool: nn.Module, *, implementation: str = "fast") -> None:
         super().__init__(implementation=implementation)
         for name, number in (("channels", channels), ("num_classes", num_classes)):
-            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            if not is_whole(number) or number < 1:
                 raise ValueError(f"`{name}` must be a whole number of at least 1, got {number!r}")
         if not isinstance(pool, nn.Module):
             raise ValueError(f"`pool` must be a module or a specification of one, got {pool!r}")

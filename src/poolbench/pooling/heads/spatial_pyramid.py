@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from poolbench.kernels.precision import upcast
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.work import of_cells
 from poolbench.pooling.heads.adaptive import largest_of_cells
@@ -39,7 +40,7 @@ class SpatialPyramidPool2d(HeadPool2d):
     def __init__(self, levels: Sequence[int] = (1, 2, 4), mode: str = "max", *, implementation: str = "fast") -> None:
         super().__init__(implementation=implementation)
         many = isinstance(levels, Sequence) and not isinstance(levels, str) and len(levels) > 0
-        if not many or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in levels):
+        if not many or not all(is_whole(n) and n >= 1 for n in levels):
             raise ValueError(f"`levels` must be a list of whole numbers of at least 1, got {levels!r}")
         if mode not in ("max", "avg"):
             raise ValueError(f"`mode` must be 'max' or 'avg', got {mode!r}")

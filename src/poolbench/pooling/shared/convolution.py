@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from poolbench.pooling.bases.arguments import is_whole
+
 
 def check_activation(activation: str | None) -> str | None:
     """Return what follows a convolution; raise `ValueError` for what is neither `"relu"` nor None."""
@@ -29,7 +31,7 @@ def convolution(
     >>> convolution(3, (2, 2), activation="relu")
     Conv2d(3, 3, kernel_size=(2, 2), stride=(1, 1))
     """
-    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+    if not is_whole(channels) or channels < 1:
         raise ValueError(f"`channels` must be a whole number of at least 1, got {channels!r}")
     check_activation(activation)
     conv = nn.Conv2d(channels, channels, kernel_size, stride, padding)

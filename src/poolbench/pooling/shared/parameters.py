@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from poolbench.pooling.bases.arguments import is_whole
+
 PER = ("layer", "channel")
 
 
@@ -16,7 +18,7 @@ def check_per(per: str, channels: int | None) -> int:
         raise ValueError(f"`per` must be 'layer' or 'channel', got {per!r}")
     if per == "layer":
         return 1
-    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+    if not is_whole(channels) or channels < 1:
         raise ValueError(f"`channels` must be the number of channels for per='channel', got {channels!r}")
     return channels
 
@@ -27,9 +29,9 @@ def check_groups(groups: int | None, channels: int | None) -> int:
     Raises:
         ValueError: `groups` is no whole number between 1 and `channels`, or these are missing.
     """
-    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+    if not is_whole(channels) or channels < 1:
         raise ValueError(f"`channels` must be the number of channels for per='group', got {channels!r}")
-    if not isinstance(groups, int) or isinstance(groups, bool) or not 1 <= groups <= channels:
+    if not is_whole(groups) or not 1 <= groups <= channels:
         raise ValueError(f"`groups` must be in 1..{channels}, the number of channels, for per='group', got {groups!r}")
     return groups
 

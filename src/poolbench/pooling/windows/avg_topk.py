@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from poolbench.kernels.graph import Value, Window, minimum, propagate_nan, sum_of, where
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import mean
@@ -17,7 +18,7 @@ def check_k(k: int, kernel_size: int | Sequence[int], most: int) -> int:
     Raises:
         ValueError: it is none.
     """
-    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= most:
+    if not is_whole(k) or not 1 <= k <= most:
         raise ValueError(f"`k` must be in 1..{most} for kernel_size={kernel_size}, got {k!r}")
     return k
 

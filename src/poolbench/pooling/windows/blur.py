@@ -12,6 +12,7 @@ from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
 from poolbench.kernels.precision import match_input, upcast, without_autocast
 from poolbench.kernels.sizes import larger
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
@@ -104,7 +105,7 @@ class BlurringPool2d(WindowPool2d):
         blur_size: int = 3,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
-        if not isinstance(blur_size, int) or isinstance(blur_size, bool) or not 1 <= blur_size <= LARGEST:
+        if not is_whole(blur_size) or not 1 <= blur_size <= LARGEST:
             raise ValueError(f"`blur_size` must be in 1..{LARGEST}, got {blur_size!r}")
         self.blur_size = blur_size
         sizes = (blur_size if self.spatial == 2 else 1, blur_size)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from poolbench.kernels.graph import Value, Window, maximum, minimum, reduce, sum_of, where
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import absolute, weighted
@@ -58,7 +59,7 @@ class FuzzyPool2d(TapPool2d):
         aggregation: str = "sum",
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
-        if not isinstance(r_max, int | float) or isinstance(r_max, bool) or not LEAST <= r_max <= MOST:
+        if not is_number(r_max) or not LEAST <= r_max <= MOST:
             raise ValueError(f"`r_max` must be a number from {LEAST:g} to {MOST:g}, got {r_max!r}")
         if aggregation not in AGGREGATIONS:
             raise ValueError(f"`aggregation` must be 'sum' or 'algebraic', got {aggregation!r}")

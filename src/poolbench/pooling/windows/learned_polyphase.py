@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import match_input, upcast
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.bases.work import ABSOLUTE, of_convolution
 from poolbench.pooling.shared.draws import Draws
@@ -77,7 +78,7 @@ class LearnedPolyphasePool2d(PolyphasePool2d):
         )
         width = channels if hidden is None else hidden
         for name, value in (("channels", channels), ("hidden", width)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not is_whole(value) or value < 1:
                 raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}")
         if draw not in DRAWS:
             raise ValueError(f"`draw` must be 'gumbel' or 'softmax', got {draw!r}")

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import match_input, upcast
+from poolbench.pooling.bases.arguments import is_number, is_whole
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import SIGMOID, of_convolution
 from poolbench.pooling.windows.avg import AvgPool2d
@@ -73,7 +74,7 @@ class LIPPool2d(WindowPool2d):
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
         for name, value in (("channels", channels), ("width", width), ("logit_size", logit_size)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not is_whole(value) or value < 1:
                 raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}")
         if logit_size % 2 == 0:
             raise ValueError(f"`logit_size` must be odd, got {logit_size!r}")
@@ -88,7 +89,7 @@ class LIPPool2d(WindowPool2d):
                 raise ValueError(
                     f"`{name}` does nothing for logit={where!r}, it is the {other}'s; leave it at {unused}"
                 )
-        if not isinstance(coefficient, int | float) or isinstance(coefficient, bool) or not 0 < coefficient <= LARGEST:
+        if not is_number(coefficient) or not 0 < coefficient <= LARGEST:
             raise ValueError(f"`coefficient` must be a number above 0 and at most {LARGEST}, got {coefficient!r}")
         self.logit_form, self.coefficient = logit, float(coefficient)
         # A power of two that no weight exceeds, so that scaling by it is exact.

@@ -1,12 +1,12 @@
 """Log-sum-exp pooling: a smooth maximum."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 
 from poolbench.kernels.graph import Value, Window, exp, log, maximum, stop_gradient, sum_of, where, within
 from poolbench.kernels.sums import Summands
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import divided, window_max
@@ -22,7 +22,7 @@ def check_beta(beta: float) -> float:
     Raises:
         ValueError: it is not above 0 and finite.
     """
-    if not isinstance(beta, int | float) or isinstance(beta, bool) or not 0 < beta < math.inf:
+    if not is_number(beta) or beta <= 0:
         raise ValueError(f"`beta` must be above 0 and finite, got {beta!r}")
     return float(beta)
 

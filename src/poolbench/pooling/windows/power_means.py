@@ -22,6 +22,7 @@ from poolbench.kernels.graph import (
     where,
 )
 from poolbench.kernels.sums import Summands
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import absolute, balanced, divided, positive, restored, restoring, weighted
@@ -43,7 +44,7 @@ def exponent(p: float, per: str, channels: int | None) -> nn.Parameter:
     Raises:
         ValueError: `p` is no finite number, or 0.
     """
-    if not isinstance(p, int | float) or isinstance(p, bool) or not math.isfinite(p) or p == 0:
+    if not is_number(p) or p == 0:
         raise ValueError(f"`p` must be a finite number other than 0, got {p!r}")
     return nn.Parameter(torch.full((check_per(per, channels),), float(p)))
 
@@ -54,7 +55,7 @@ def least_value(eps: float) -> float:
     Raises:
         ValueError: it is no finite number, or one whose logarithm a kernel does not know.
     """
-    if not isinstance(eps, int | float) or isinstance(eps, bool) or not SMALLEST <= eps < math.inf:
+    if not is_number(eps) or eps < SMALLEST:
         raise ValueError(f"`eps` must be a finite number of at least {SMALLEST:.3g}, got {eps!r}")
     return float(eps)
 

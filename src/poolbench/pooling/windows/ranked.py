@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from poolbench.kernels.graph import Value, Window, propagate_nan, sum_of, where, with_gradient_of
 from poolbench.kernels.precision import upcast
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d, by_weight, numbers
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import weighted
@@ -22,7 +23,7 @@ def check_alpha(alpha: float) -> float:
     Raises:
         ValueError: it is not in (0, 1).
     """
-    if not isinstance(alpha, int | float) or isinstance(alpha, bool) or not 0 < alpha < 1:
+    if not is_number(alpha) or not 0 < alpha < 1:
         raise ValueError(f"`alpha` must be above 0 and below 1, got {alpha!r}")
     return float(alpha)
 

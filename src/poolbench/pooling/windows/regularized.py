@@ -9,6 +9,7 @@ from torch import Tensor
 
 from poolbench.kernels.graph import Value, Window, minimum, propagate_nan, reduce, where
 from poolbench.kernels.precision import is_channels_last, match_input, upcast
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 
@@ -59,7 +60,7 @@ class RegularizedPool2d(WindowPool2d):
         neighbours: int = 3,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
-        if not isinstance(neighbours, int) or isinstance(neighbours, bool) or neighbours < 1 or neighbours % 2 == 0:
+        if not is_whole(neighbours) or neighbours < 1 or neighbours % 2 == 0:
             raise ValueError(f"`neighbours` must be an odd number of at least 1, got {neighbours!r}")
         self.neighbours = neighbours
         geometry = self.kernel_size, self.stride, self.padding, ceil_mode

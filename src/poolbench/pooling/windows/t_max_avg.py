@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from poolbench.kernels.graph import Value, Window, propagate_nan, where
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.ranks import largest
@@ -61,7 +62,7 @@ class TMaxAvgPool2d(RankedPool2d):
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
         self.k = check_k(k, kernel_size, self.window_size)
-        if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not math.isfinite(threshold):
+        if not is_number(threshold):
             raise ValueError(f"`threshold` must be a finite number, got {threshold!r}")
         if rule not in RULES:
             raise ValueError(f"`rule` must be 'max' or 'all', got {rule!r}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from poolbench.checks import is_whole
 from poolbench.report.reading.arms import Arm, Block, Record, first, number, section
 from poolbench.report.reading.comparability import METRICS
 from poolbench.report.reading.scores import of_arm
@@ -272,7 +273,7 @@ def _first_number(arm: Arm, part: str, key: str) -> float:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if is_whole(value) else None
 
 
 def called(operator: str, arguments: str | None) -> str:

@@ -36,6 +36,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "blur[blur_size=2]": with_arguments("blur", blur_size=2),
     "blur[blur_size=5]": with_arguments("blur", blur_size=5),
     "blurred_strided_conv[plain]": with_arguments("blurred_strided_conv", blur_size=4, activation=None),
+    "comb[every function]": with_arguments(
+        "comb", functions=["min", "max", "mean", "median", "sum", "sugeno", "sugeno_sum"], per="layer"
+    ),
+    "comb[gated]": with_arguments("comb", functions=["mean", "max"], coefficients="gated"),
     "conv_max[plain]": with_arguments("conv_max", activation=None),
     "dpp[channel]": with_arguments("dpp", per="channel"),
     "dpp_asymmetric[channel]": with_arguments("dpp_asymmetric", per="channel"),

@@ -27,6 +27,8 @@ WORDS: dict[str, tuple[Any, ...]] = {
     "rule": ("all",),
     "neighbours": (1, 5),
     "aggregation": ("algebraic",),
+    "functions": (["mean", "max"], ["sugeno"]),
+    "coefficients": ("gated",),
     "form": ("asymmetric", "symmetric"),
     "groups": (2,),
     "softmax": ("all", "group"),

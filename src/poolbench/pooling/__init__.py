@@ -54,6 +54,7 @@ from poolbench.pooling.windows.blur import (
     MaxBlurPool1d,
     MaxBlurPool2d,
 )
+from poolbench.pooling.windows.comb import CombPool1d, CombPool2d
 from poolbench.pooling.windows.conv_max import ConvMaxPool1d, ConvMaxPool2d
 from poolbench.pooling.windows.dense_max import DenseMax2d
 from poolbench.pooling.windows.detail_preserving import DetailPreservingPool1d, DetailPreservingPool2d

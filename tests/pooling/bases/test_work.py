@@ -80,6 +80,7 @@ APART: dict[str, tuple[tuple[float, ...], str]] = {
     "asap": ((0.2418, 0.2384), "multiplies with matrices; the reference transforms, weights and crops complex numbers"),
     "attention": ((1.053,), GUARDED),
     "autopool": ((1.172, 1.145), f"{GUARDED}; takes α's sign off first; {TWICE}"),
+    "comb": ((0.9474, 0.9844), "multiplies nothing by the measure of all values, which is 1"),
     "compact_bilinear": ((0.000999,), "the reference transforms every place, as the source does"),
     "dpp": ((1.535, 1.49), f"takes powers by logarithms, 3 instead of 1; {GUARDED}"),
     "dpp_asymmetric": ((1.489, 1.449), f"takes powers by logarithms, 3 instead of 1; {GUARDED}"),

@@ -1,5 +1,6 @@
 """Slow references of the operators that are a formula of one window: its values, one window at a time."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from poolbench.pooling import (
     AutoPool2d,
     AvgPool2d,
     AvgTopKPool2d,
+    CombPool2d,
     DetailPreservingPool2d,
     FuzzyPool2d,
     GatedPool2d,
@@ -126,6 +128,29 @@ def median(values: Tensor) -> Tensor:
     return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2
 
 
+def comb(operator: CombPool2d, values: Tensor, places: list[int]) -> Tensor:
+    ordered, n = falling(values), values.shape[-1]
+    measures = (torch.arange(1, n + 1, dtype=values.dtype) / n) ** 2
+    functions = {
+        "min": lambda: minimum(values),
+        "max": lambda: maximum(values),
+        "mean": lambda: values.mean(-1),
+        "median": lambda: median(values),
+        "sum": lambda: values.sum(-1),
+        "sugeno": lambda: maximum(torch.where(ordered > measures, measures, ordered)),
+        "sugeno_sum": lambda: (ordered * measures).sum(-1),
+    }
+    size, parts = operator.window_size, []
+    for at, name in enumerate(operator.functions):
+        if operator.coefficients == "learned":
+            share = operator.weight[at] ** 2
+        else:
+            weights = operator.weight[at * size : (at + 1) * size][places]
+            share = torch.sigmoid((values * weights.transpose(0, 1)).sum(-1))
+        parts.append(share * functions[name]())
+    return functools.reduce(torch.add, parts)
+
+
 def stochastic(values: Tensor) -> Tensor:
     """The expectation, for values of at least 0; a window of zeros gives 0."""
     chances = values / values.sum(-1, keepdim=True)
@@ -206,6 +231,7 @@ REFERENCES: dict[type[nn.Module], Reference] = {
     PowerMeanPool2d: by_window(power_mean),
     LehmerPool2d: by_window(lehmer),
     AutoPool2d: by_window(autopool),
+    CombPool2d: by_window(comb),
     DetailPreservingPool2d: by_window(detail_preserving),
     FuzzyPool2d: by_window(fuzzy),
 }

@@ -38,10 +38,14 @@ class Ranked:
     count: Tensor
     has_nan: Tensor
 
+    @property
+    def is_there(self) -> Tensor:
+        """Which ranks each window has, (H', W', n) or (1, 1, n)."""
+        return torch.arange(self.values.shape[-1], device=self.values.device) < self.count
+
     def existing(self, numbers: Tensor) -> Tensor:
         """Return numbers by rank (…, n), 0 for ranks that a window does not have."""
-        ranks = torch.arange(numbers.shape[-1], device=numbers.device)
-        return torch.where(ranks < self.count, numbers, torch.zeros_like(numbers))
+        return torch.where(self.is_there, numbers, torch.zeros_like(numbers))
 
     def at(self, rank: Tensor) -> Tensor:
         """Return the value of a rank, counted from 0 and (H', W', 1) or more: (B, C, H', W')."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from poolbench.kernels.graph import Value, Window, where, with_gradient_of
+from poolbench.kernels.graph import Value, Window, sum_of, where, with_gradient_of
 
 
 def largest(window: Window, k: int) -> list[Value]:
@@ -33,6 +33,30 @@ def largest(window: Window, k: int) -> list[Value]:
         if window.valid is None
         else [with_gradient_of(value, place) for value, place in zip(top, places, strict=True)]
     )
+
+
+def existing(numbers: Sequence[Value], window: Window) -> list[Value]:
+    """Return numbers by rank, 0 for ranks that a window at the border does not have."""
+    if window.valid is None:
+        return list(numbers)
+    return [where(window.count > float(rank), number, 0.0) for rank, number in enumerate(numbers)]
+
+
+def median(window: Window, ranked: Sequence[Value]) -> Value:
+    """Return the median, of an even number of values the mean of the two in the middle; blind to NaN.
+
+    Args:
+        window: of n values.
+        ranked: at least the ⌊n/2⌋ + 1 largest values in falling order.
+    """
+    upper = ranked[: window.size // 2 + 1]
+    if window.valid is None:
+        return upper[-1] if window.size % 2 else (upper[-1] + upper[-2]) * 0.5
+    # Ranks from 0: the middle of c values lies at (c − 1) / 2, on a rank or half-way between two.
+    at = (window.count - 1.0) * 0.5
+    chosen = [(at > rank - 0.75) & (at < rank + 0.75) for rank in range(len(upper))]
+    there = [where(yes, value, 0.0) for yes, value in zip(chosen, upper, strict=True)]
+    return sum_of(there) / sum_of([where(yes, 1.0, 0.0) for yes in chosen])
 
 
 # Pairs to compare, of which the larger is to stand first: the fewest for 9 values, as 3×3 windows have. Floyd's 25 of

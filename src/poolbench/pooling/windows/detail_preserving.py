@@ -39,9 +39,9 @@ class DetailPreservingPool2d(TapPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Saeedan, Weber, Goesele and Roth, Detail-Preserving Pooling in Deep Networks (2018), and the authors' code,
-    which divides by mean(r) in one form and by the sum of r in another; here it is the mean. The asymmetric form is
-    from memory, not re-read. Differences are from the window's mean, the paper's version without a learned filter. The
-    initial values, α = λ = 1, are this library's choice.
+    which has both forms, and divides by mean(r) in one and by the sum of r in another; here it is the mean. Differences
+    are from the window's mean, the paper's version without a learned filter. The initial values, α = λ = 1, are this
+    library's choice.
 
     >>> pool = DetailPreservingPool2d(2)
     >>> pool(torch.tensor([[[[3.0, 3.0], [3.0, 3.0]]]])).item()

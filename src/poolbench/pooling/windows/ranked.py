@@ -14,7 +14,7 @@ from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d, by_weight, num
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import weighted
 from poolbench.pooling.shared.parameters import check_per
-from poolbench.pooling.shared.ranks import largest, sorted_descending
+from poolbench.pooling.shared.ranks import existing, largest, median, sorted_descending
 
 
 def check_alpha(alpha: float) -> float:
@@ -35,13 +35,6 @@ def geometric(alpha: float, count: int) -> list[float]:
     [0.5, 0.25, 0.125]
     """
     return [alpha * (1 - alpha) ** rank for rank in range(count)]
-
-
-def existing(numbers: Sequence[Value], window: Window) -> list[Value]:
-    """Return numbers by rank, 0 for ranks that a window at the border does not have."""
-    if window.valid is None:
-        return list(numbers)
-    return [where(window.count > float(rank), number, 0.0) for rank, number in enumerate(numbers)]
 
 
 def by_rank(window: Window, ranked: Sequence[Value], weights: Sequence[Value], *, normalize: bool) -> Value:
@@ -295,15 +288,7 @@ class MedianPool2d(RankedPool2d):
 
     def formula(self, window: Window) -> Value:
         """Return the median."""
-        upper = largest(window, window.size // 2 + 1)
-        if window.valid is None:
-            middle = upper[-1] if window.size % 2 else (upper[-1] + upper[-2]) * 0.5
-            return propagate_nan(middle, window)
-        # Ranks from 0: the middle of c values lies at (c − 1) / 2, on a rank or half-way between two.
-        at = (window.count - 1.0) * 0.5
-        chosen = [(at > rank - 0.75) & (at < rank + 0.75) for rank in range(len(upper))]
-        there = [where(yes, value, 0.0) for yes, value in zip(chosen, upper, strict=True)]
-        return propagate_nan(sum_of(there) / sum_of([where(yes, 1.0, 0.0) for yes in chosen]), window)
+        return propagate_nan(median(window, largest(window, self.ranks)), window)
 
     @property
     def ranks(self) -> int:

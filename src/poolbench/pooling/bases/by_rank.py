@@ -24,6 +24,11 @@ from poolbench.pooling.shared.draws import Draws
 MOST_COMPARISONS = 512
 
 
+def is_large(size: int, ranks: int) -> bool:
+    """Whether the `ranks` largest of `size` values take more than `MOST_COMPARISONS` to find."""
+    return ranks * size - ranks * (ranks + 1) // 2 > MOST_COMPARISONS
+
+
 @dataclass(frozen=True)
 class Ranked:
     """The values of all windows in falling order, equal ones in row-major order.
@@ -73,7 +78,7 @@ class RankedPool2d(TapPool2d):
     @property
     def is_sorted(self) -> bool:
         """Whether torch sorts the values, since the window is large."""
-        return self.ranks * self.window_size - self.ranks * (self.ranks + 1) // 2 > MOST_COMPARISONS
+        return is_large(self.window_size, self.ranks)
 
     def of_ranked(self, ranked: Ranked, params_PC: Tensor | None, uniform_BCHW: Tensor | None) -> Tensor:
         """Return the results (B, C, H', W').

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from poolbench.kernels.graph import Value, Window, maximum, minimum, propagate_nan, reduce, sum_of
 from poolbench.kernels.precision import upcast
 from poolbench.pooling.bases.arguments import shown
-from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d
+from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d, is_large
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import mean, sigmoid, weighted, window_max, window_min
 from poolbench.pooling.shared.parameters import check_per
@@ -81,6 +81,7 @@ class CombPool2d(RankedPool2d):
         if coefficients not in COEFFICIENTS:
             raise ValueError(f"`coefficients` must be 'learned' or 'gated', got {coefficients!r}")
         self.functions, self.coefficients, self.per = tuple(functions), coefficients, per
+        self.has_ranks = any(name in OF_RANKS for name in functions)
         if coefficients == "gated" and self.ranks > MOST_GATED:
             raise ValueError(
                 f"`coefficients` must be 'learned' in windows of more than {MOST_GATED} values, here"
@@ -96,17 +97,16 @@ class CombPool2d(RankedPool2d):
     @property
     def ranks(self) -> int:
         """How many of the largest values the formula asks for."""
-        return self.window_size if set(self.functions) & set(OF_RANKS) else 0
+        return self.window_size if self.has_ranks else 0
 
     @property
     def is_sorted(self) -> bool:
         """Whether torch sorts the values, since the window is large."""
-        return self.coefficients == "learned" and super().is_sorted
+        return self.coefficients == "learned" and is_large(self.window_size, self.ranks)
 
     def params(self) -> Tensor:
-        """Return w² of each function, or v, function by function and place by place."""
-        weight = upcast(self.weight)
-        return weight if self.coefficients == "gated" else weight.square()
+        """Return w of each function, or v, function by function and place by place."""
+        return upcast(self.weight)
 
     def formula(self, window: Window) -> Value:
         """Return Σ c·A(x)."""
@@ -118,7 +118,7 @@ class CombPool2d(RankedPool2d):
         """Return c of each function."""
         each = range(len(self.functions))
         if self.coefficients == "learned":
-            return [window.param(at) for at in each]
+            return [window.param(at) * window.param(at) for at in each]
         values, size = window.masked_fill(0.0), window.size
         gates = [weighted(values, [window.param(at * size + place) for place in range(size)]) for at in each]
         return [sigmoid(gate) for gate in gates]
@@ -146,7 +146,7 @@ class CombPool2d(RankedPool2d):
     def of_ranked(self, ranked: Ranked, params_PC: Tensor | None, uniform_BCHW: Tensor | None) -> Tensor:
         """Return Σ c·A(x)."""
         assert params_PC is not None
-        shares = params_PC.to(ranked.values.dtype)[:, :, None, None]
+        shares = params_PC.to(ranked.values.dtype).square()[:, :, None, None]
         found = [self.of_sorted(name, ranked) for name in self.functions]
         return ranked.marked(sum(share * each for share, each in zip(shares, found, strict=True)))
 

@@ -189,7 +189,7 @@ def test_what_the_user_set_is_respected(tmp_path: Path, monkeypatch: pytest.Monk
         cell(session, tmp_path / "e")
     assert "as WANDB_MODE asks" in said[0]
     assert read_runs(tmp_path / "mine").keys() == {"run-1"}
-    assert not (tmp_path / "e" / "wandb" / "offline-run").exists()
+    assert not list(tmp_path.glob("e/wandb/*run-*"))
     assert os.environ["WANDB_DIR"] == str(tmp_path / "mine")
     monkeypatch.setenv("WANDB_MODE", "disabled")
     with Session(tmp_path / "off", say=said.append) as session:

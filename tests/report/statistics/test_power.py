@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from poolbench.report.statistics.paired import paired
+from poolbench.report.statistics.paired import Paired, paired
 from poolbench.report.statistics.power import Variances, power, seeds_needed
 from poolbench.report.statistics.verdicts import BETTER, decide
 
@@ -24,21 +24,52 @@ def drawn(
 
 
 OF = (0.01, 0.1, 0.3)
+PILOTS = 200
 
 
-def test_a_pilots_variances_are_found_again() -> None:
+def arm(std: float, image_variance: float, images: int | None, rest_variance: float) -> Paired:
+    """Return a pilot's arm of four seeds, made by hand."""
+    return Paired(4, 0.01, std, std**2 / 4, image_variance, images, rest_variance=rest_variance)
+
+
+WITH_OUTCOMES = [arm(0.2, 0.001, 100, 0.5), arm(0.4, 0.002, 300, 1.5)]
+
+
+@pytest.mark.parametrize(
+    ("found", "seeds", "images", "rest"),
+    [
+        # σ_A² + σ_E²/N is 0.01; of the images' 0.001 for the mean over 100, σ_B² is 0.1.
+        pytest.param([arm(0.1, 0.001, 100, 0.5)], 0.005, 0.1, 0.5, id="one"),
+        # The means over arms: 0.1 of seeds, 200 images, 0.1 and 0.6 of images, 0.5 and 1.5 of the rest.
+        pytest.param(WITH_OUTCOMES, 0.1 - 1.0 / 200, 0.35, 1.0, id="two"),
+        pytest.param([*WITH_OUTCOMES, arm(0.0, 0.9, 900, 9.0)], 0.095, 0.35, 1.0, id="one whose seeds do not vary"),
+        # What the seeds vary by is at most all that the rest explains.
+        pytest.param([arm(0.1, 0.001, 100, 4.0)], 0.0, 0.1, 1.0, id="more rest than there is"),
+        pytest.param([*WITH_OUTCOMES, arm(0.3, math.nan, None, math.nan)], 0.29 / 3, 0.0, 0.0, id="no outcomes"),
+        pytest.param([*WITH_OUTCOMES, arm(0.3, 0.001, 50, math.nan)], 0.29 / 3, 0.0, 0.0, id="no rest"),
+    ],
+)
+def test_a_pilots_variances_are_the_means_over_its_arms(
+    found: list[Paired], seeds: float, images: float, rest: float
+) -> None:
+    of = Variances.of_pilot(found)
+    assert (of.seeds, of.images, of.rest) == pytest.approx((seeds, images, rest), rel=1e-12, abs=1e-15)
+
+
+def test_a_pilots_variances_are_those_of_its_mean() -> None:
     draw = np.random.default_rng(0)
     found = []
-    for _ in range(40):
+    for _ in range(PILOTS):
         # Outcomes of −1, 0 and 1 with these variances are not to be had; the formulas need none.
-        right = (drawn(5, 400, (0.1, 0.7, 1.0), 0.0, draw) > 0.8).astype(np.int8)
-        other = (drawn(5, 400, (0.1, 0.7, 1.0), 0.0, draw) > 0.8).astype(np.int8)
+        right = (drawn(5, 100, (0.25, 1.2, 1.0), 0.0, draw) > 0.8).astype(np.int8)
+        other = (drawn(5, 100, (0.25, 1.2, 1.0), 0.0, draw) > 0.8).astype(np.int8)
         found.append(paired((d := right - other).mean(axis=1), d))
     variances = Variances.of_pilot(found)
-    means = [one.mean for one in found]
-    expected = (variances.seeds + variances.rest / 400) / 5 + variances.images / 400
-    assert np.var(means, ddof=1) == pytest.approx(expected, rel=0.5)
-    assert variances.seeds + variances.rest / 400 == pytest.approx(np.mean([one.std**2 for one in found]))
+    of_seeds, of_images = (variances.seeds + variances.rest / 100) / 5, variances.images / 100
+    # A variance of so many means has this standard error; each part is more than that.
+    tolerance = 4 * math.sqrt(2 / (PILOTS - 1))
+    assert min(of_seeds, of_images) > tolerance * (of_seeds + of_images)
+    assert np.var([one.mean for one in found], ddof=1) == pytest.approx(of_seeds + of_images, rel=tolerance)
 
 
 def test_power_is_that_of_runs_that_are_drawn() -> None:

@@ -11,6 +11,7 @@ from pooling.bases.test_implementations import TOLERANCES, Seen
 from pooling.heads.test_heads import CONTEXT, SPECS, head_for, images_for
 from torch import Tensor, nn
 
+from poolbench.errors import ConfigurationError
 from poolbench.kernels import operator as kernels
 from poolbench.pooling.bases.head import HeadPool2d
 from poolbench.pooling.heads.class_maps import ClassMaps
@@ -136,7 +137,7 @@ def test_torch_can_be_asked_for(spec: dict[str, Any]) -> None:
 @each
 @pytest.mark.parametrize("other", ["cuda", "triton"])
 def test_another_implementation_is_an_error(spec: dict[str, Any], other: str) -> None:
-    with pytest.raises(Exception, match=f"`implementation` must be 'fast' or 'torch', got '{other}'"):
+    with pytest.raises(ConfigurationError, match=f"`implementation` must be 'fast' or 'torch', got '{other}'"):
         build(spec | {"implementation": other}, CONTEXT, where="head")
 
 

@@ -15,10 +15,13 @@ from backbones.shapes import OF_SEQUENCES, output_for
 from training.recipes import RECIPE, TRAINER, Blobs, network, run
 
 from poolbench.backbones import assemble
+from poolbench.cell import Cell
 from poolbench.data import Batches, StreamedImages, open_dataset
 from poolbench.errors import ConfigurationError, UnsupportedError
 from poolbench.loggers import Mirrors
 from poolbench.paths import conf_dir
+from poolbench.run.batches import open_parts
+from poolbench.settings import Settings
 from poolbench.training import Protocol
 from poolbench.training.fit import fit
 from poolbench.training.inert import inert_settings
@@ -240,10 +243,22 @@ def test_memory_format_is_the_weights(layout: str) -> None:
     assert second.weight.is_contiguous(memory_format=protocol.torch_memory_format)
 
 
-# Of the batches and not of the fitting; and what changes no figure, but when a cell is kept, ended or given up.
+def test_batch_sizes_are_those_of_the_batches(tmp_path: Path) -> None:
+    protocol = content("protocol", "default") | {"batch_size": 7, "eval_batch_size": 11}
+    given = {"backbone": content("backbone", "slides"), "pooling": MAX, "dataset": content("dataset", "digits")}
+    config = {**given, "head": None, "protocol": protocol, "trainer": {"accelerator": "cpu"}, "seed": 0}
+    labels = {"backbone": "slides", "variant": "max", "dataset": "digits"}
+    parts = open_parts(Cell.of(config, labels, Settings(tmp_path, "sizes", "max")))
+    sizes = {name: next(iter(getattr(parts, name)))[0].shape[0] for name in ("train", "seen", "val", "test")}
+    assert sizes == {"train": 7, "seen": 11, "val": 11, "test": 11}
+
+
+# What changes no figure, but when a cell is kept, ended or given up.
 # What is written beside the figures: tests/cli/test_train.py.
-ELSEWHERE = {"batch_size", "eval_batch_size", "checkpoint_every_s", "time_limit", "attempts", "test_each_epoch"}
-TRIED = {"epochs", "label_smoothing", "precision", "select", "deterministic", "compile", "memory_format"}
+ELSEWHERE = {"checkpoint_every_s", "time_limit", "attempts", "test_each_epoch"}
+TRIED = {"epochs", "label_smoothing", "precision", "select", "deterministic", "compile", "memory_format"} | {
+    *("batch_size", "eval_batch_size"),
+}
 
 
 @pytest.mark.parametrize("name", ["default", "sgd"])

@@ -341,16 +341,17 @@ def test_side_by_side_in_processes(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_leaves_a_record_and_the_same_command_goes_on(tmp_path: Path, name: str) -> None:
-    command = [sys.executable, "-m", "poolbench", "train", *SHORT, "seed=0,1", "protocol.epochs=400"]
+    always = "protocol.checkpoint_every_s=0"
+    command = [sys.executable, "-m", "poolbench", "train", *SHORT, always, "seed=0,1", "protocol.epochs=400"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    assert process.stderr
+    end = time.monotonic() + 240
     try:
-        for line in process.stderr:
-            if "device cpu" in line:
-                break
-        time.sleep(4)
+        while not list(tmp_path.glob("results/adhoc/records/*/checkpoint*.pt")):
+            assert process.poll() is None, "it ended before there was a checkpoint"
+            assert time.monotonic() < end, "no checkpoint came"
+            time.sleep(0.05)
         process.send_signal(getattr(signal, name))
-        rest = process.communicate(timeout=60)[1]
+        rest = process.communicate(timeout=240)[1]
     finally:
         process.kill()
     assert process.returncode == 128 + getattr(signal, name)
@@ -358,7 +359,7 @@ def test_a_signal_leaves_a_record_and_the_same_command_goes_on(tmp_path: Path, n
     (record,) = records(tmp_path / "results" / "adhoc").values()
     assert record["status"] == "interrupted"
     done = subprocess.run(
-        [*command[:-1], "protocol.epochs=1"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        [*command[:-1], "protocol.epochs=1"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
 

@@ -119,7 +119,6 @@ def test_gradients_that_bypass_the_caches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(launch, "STREAMED", 0)
-    launch._ready.cache_clear()
     specs = []
     monkeypatch.setattr(launch, "kernel", lambda program, spec: specs.append(spec) or library.kernel(program, spec))
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
@@ -129,7 +128,6 @@ def test_gradients_that_bypass_the_caches(
     for one, other in zip(fast, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
     assert [spec.streaming for spec in specs] == [False, streams]
-    launch._ready.cache_clear()
 
 
 @pytest.mark.parametrize(("channels", "streams"), [(24, False), (48, True)])
@@ -169,14 +167,12 @@ def test_threads_change_nothing(threads: int, size: tuple[int, ...], layout: tor
 def test_threads_of_python_do_where_there_is_no_openmp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(team, "openmp", lambda: None)
     monkeypatch.setattr(team, "LEAST_WORK", 1)
-    launch._ready.cache_clear()
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         fast, plain = both(LpPool2d(2), images(4, 8, 16, 16))
     finally:
         torch.set_num_threads(before)
-        launch._ready.cache_clear()
     torch.testing.assert_close(fast, plain)
 
 

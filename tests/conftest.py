@@ -1,11 +1,23 @@
-"""What all tests share: how the collected tests are kept in memory, and which of a test's many cases are quick."""
+"""What all tests share: where their draws begin, how the collected tests are kept, which of many cases are quick."""
 
 import gc
 import os
+import random
+import sys
 from collections import defaultdict
 from zlib import crc32
 
+import numpy as np
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Begin every test at the same place of the global streams, whatever ran before it and in which process."""
+    random.seed(0)
+    np.random.seed(0)
+    if (torch := sys.modules.get("torch")) is not None:  # importing it for a test that does without takes seconds
+        torch.manual_seed(0)
 
 
 def pytest_configure(config: pytest.Config) -> None:

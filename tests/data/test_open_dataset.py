@@ -1,5 +1,6 @@
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +115,6 @@ def test_a_function_of_ones_own_is_a_dataset(monkeypatch, tmp_path):
         "    images[labels == 1, ::2] = 255\n"
         "    return InMemory(images, labels, images[:4], labels[:4], ['plain', 'striped'])\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
     spec = {"_target_": "my_stripes.stripes", "name": "mine", "val_fraction": 0.25, "count": 12, "train_images": 6}
     dataset = open_dataset(spec)
     assert (dataset.name, dataset.channels, dataset.image_size, dataset.num_classes) == ("mine", 1, 8, 2)
@@ -181,8 +181,17 @@ def test_images_that_differ_from_what_was_announced_are_an_error(arguments, said
         dataset.load()
 
 
-def test_what_a_custom_class_raises_is_said_with_its_line(monkeypatch, tmp_path):
-    (tmp_path / "mydata.py").write_text(
+@pytest.fixture
+def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose modules are found in this test, and forgotten after it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def test_what_a_custom_class_raises_is_said_with_its_line(importable: Path):
+    (importable / "mydata.py").write_text(
         "class Broken:\n"
         "    name, channels, image_size, num_classes = 'broken', 1, 4, 2\n"
         "    def __init__(self, root=None, broken='init'):\n"
@@ -193,7 +202,6 @@ def test_what_a_custom_class_raises_is_said_with_its_line(monkeypatch, tmp_path)
         "    def load(self):\n"
         "        raise RuntimeError('no\\narrays')\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
     spec = {"_target_": "mydata.Broken", "val_fraction": 0.1, "root": None}
     with pytest.raises(
         ConfigurationError, match=r"`dataset` \(mydata\.Broken\) raised FileNotFound.*mydata\.py, line 5"
@@ -203,11 +211,10 @@ def test_what_a_custom_class_raises_is_said_with_its_line(monkeypatch, tmp_path)
         open_dataset(spec | {"broken": "fingerprint"}).fingerprint()
     with pytest.raises(ConfigurationError, match=r"`load` of `dataset` .*raised RuntimeError: no arrays .*line 9"):
         open_dataset(spec | {"broken": "load"}).load()
-    monkeypatch.delitem(sys.modules, "mydata")
 
 
-def test_a_task_derived_from_the_datasets_own_is_taken(monkeypatch, tmp_path):
-    (tmp_path / "mytask.py").write_text(
+def test_a_task_derived_from_the_datasets_own_is_taken(importable: Path):
+    (importable / "mytask.py").write_text(
         "from poolbench.tasks import Regression, Task\n"
         "class Within(Regression):\n"
         "    name = 'within'\n"
@@ -216,9 +223,7 @@ def test_a_task_derived_from_the_datasets_own_is_taken(monkeypatch, tmp_path):
         "    def check_targets(self, *_): pass\n"
         "    output_shape = loss = scores = kept = metrics = outcomes = trial_targets = check_targets\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
     spec = written_group([conf_dir()], "dataset", "line")
     assert open_dataset(spec | {"task": {"_target_": "mytask.Within", "unit": "m"}}).task.name == "within"
     with pytest.raises(ConfigurationError, match=r"but the dataset is for regression.*a class derived from Regression"):
         open_dataset(spec | {"task": {"_target_": "mytask.Other"}})
-    monkeypatch.delitem(sys.modules, "mytask")

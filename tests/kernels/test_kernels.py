@@ -110,6 +110,7 @@ def test_equals_plain_torch(
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("fresh_plans")
 def test_gradients_that_bypass_the_caches(
     geometry: dict[str, Any],
     size: tuple[int, ...],
@@ -164,6 +165,7 @@ def test_threads_change_nothing(threads: int, size: tuple[int, ...], layout: tor
     torch.testing.assert_close(fast[2], alone[2], rtol=1e-4, atol=1e-3)  # summed in another order
 
 
+@pytest.mark.usefixtures("fresh_plans")
 def test_threads_of_python_do_where_there_is_no_openmp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(team, "openmp", lambda: None)
     monkeypatch.setattr(team, "LEAST_WORK", 1)
@@ -189,13 +191,11 @@ class Elementwise(TapPool2d):
 
 
 @pytest.fixture(params=[False, True], ids=["by polynomials", "by tables"])
-def tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+def tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, fresh_plans: None) -> bool:
     """Functions as processors with tables compute them, or as all others do; here there may be the latter alone."""
     there = request.param and launch.has_tables()
     monkeypatch.setattr(launch, "has_tables", lambda: there)
-    launch._ready.cache_clear()
-    yield there
-    launch._ready.cache_clear()
+    return there
 
 
 # In units of what the dtype tells apart at 1, and of what it rounds a result to.

@@ -1,7 +1,7 @@
 """Kernels of sums: equal to plain torch, at borders too, and where a value does not fit done again by the formula."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,13 +28,11 @@ operators = pytest.mark.parametrize("name", OPERATORS)
 
 
 @pytest.fixture
-def specs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+def specs(monkeypatch: pytest.MonkeyPatch, fresh_plans: None) -> list[Any]:
     """What kernels were asked for."""
     asked: list[Any] = []
     monkeypatch.setattr(launch, "kernel", lambda program, spec: asked.append(spec) or library.kernel(program, spec))
-    launch._ready.cache_clear()
-    yield asked
-    launch._ready.cache_clear()
+    return asked
 
 
 def images(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -3,11 +3,15 @@
 import json
 import os
 import subprocess
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from wandb.util import get_core_path
+
+from poolbench.loggers.line import Line
 
 
 class Run:
@@ -65,3 +69,27 @@ def clean(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("NETRC", raising=False)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long a process waited for one of its loggers at most, in seconds, and whether that ended."""
+
+    limit_s: float
+    ended: bool
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[Wait]:
+    """Every wait for a logger, or for a look at its server; whatever a logger does, a cell waits nowhere else."""
+    found: list[Wait] = []
+    real = Line.ended
+
+    def ended(line: Line, until: float) -> bool:
+        limit_s = until - time.monotonic()
+        done = real(line, until)
+        found.append(Wait(limit_s, done))
+        return done
+
+    monkeypatch.setattr(Line, "ended", ended)
+    return found

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from cells import SHORT
-from loggers.conftest import Run, read_runs
+from loggers.conftest import Run, Wait, read_runs
 from loggers.server import serving
 
 from poolbench.cli import main
 from poolbench.loggers import Mirrors, Session, decided
+from poolbench.loggers.mirrors import LIMIT_S
+from poolbench.loggers.wandb_place import END_S, LOOK_S
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SPEC = {"_target_": "poolbench.loggers.wandb_run.WandbRun", "project": "p"}
@@ -48,23 +50,26 @@ def cell(session: Session, folder: Path, run_id: str = "run-1", epochs: int = 3,
 )
 @pytest.mark.usefixtures("offline")
 def test_a_server_that_does_not_serve_is_looked_at_once_and_all_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, reason: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[Wait], answer: str, reason: str
 ) -> None:
     said: list[str] = []
     with serving(answer) as server:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        began = time.monotonic()
         mode = decided({"wandb": SPEC}, tmp_path, said.append)
-        assert time.monotonic() - began < 15
+        # One look, and the end of W&B's client where it was begun.
+        assert 1 <= len(waits) <= 2
+        assert sum(one.limit_s for one in waits) <= LOOK_S + END_S
+        waits.clear()
         # One that answers the look and then takes no run is found out by the first cell, as quickly.
         assert mode == {"wandb": "online" if answer == "viewer alone" else "offline"}
         asked = len(server.asked)
-        began = time.monotonic()
         with Session(tmp_path, mode, said.append) as session:
             for number in range(2):
                 cell(session, tmp_path, f"run-{number}")
-        assert time.monotonic() - began < 20
+            assert len(waits) == 2
+            assert max(one.limit_s for one in waits) <= LIMIT_S
+            assert all(one.ended for one in waits)
         assert answer == "viewer alone" or len(server.asked) == asked
     assert len(said) == 1, said
     assert said[0].startswith("W&B: runs are kept offline (")
@@ -77,7 +82,7 @@ def test_a_server_that_does_not_serve_is_looked_at_once_and_all_is_kept(
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_with_a_server_runs_are_sent_and_kept_offline_from_where_it_went_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[Wait]
 ) -> None:
     said: list[str] = []
     with serving("right") as server:
@@ -93,9 +98,11 @@ def test_with_a_server_runs_are_sent_and_kept_offline_from_where_it_went_away(
             assert server.runs["run-0"]["commit"] == "0" * 40
             assert said == []
             server.answer = "500"
-            began = time.monotonic()
+            waits.clear()
             cell(session, tmp_path, "run-1")
-            assert time.monotonic() - began < 15
+            (wait,) = waits
+            assert wait.ended
+            assert wait.limit_s <= LIMIT_S
     assert len(said) == 1
     assert "kept offline" in said[0]
     (run,) = read_runs(tmp_path).values()
@@ -105,7 +112,7 @@ def test_with_a_server_runs_are_sent_and_kept_offline_from_where_it_went_away(
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_a_server_that_goes_away_under_a_run_costs_a_bounded_time_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[Wait]
 ) -> None:
     said: list[str] = []
     with serving("right") as server:
@@ -121,9 +128,11 @@ def test_a_server_that_goes_away_under_a_run_costs_a_bounded_time_once(
             for epoch in range(3):
                 mirrors.row({"train_loss": 1.0}, step=epoch)
             mirrors.final(RECORD | {"run_id": "run-0"})
-            began = time.monotonic()
+            waits.clear()
             mirrors.close()
-            assert time.monotonic() - began < 15
+            (wait,) = waits
+            assert wait.ended
+            assert wait.limit_s <= LIMIT_S
             cell(session, tmp_path, "run-1")
             assert not session.hung
     assert len(said) == 1, said
@@ -240,14 +249,11 @@ def _held() -> tuple[int, int, int]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="what a process holds is read from Linux's /proc")
-def test_a_hundred_cells_are_a_hundred_closed_runs_at_a_small_and_steady_cost(tmp_path: Path) -> None:
+def test_a_hundred_cells_are_a_hundred_closed_runs_and_nothing_is_left_open(tmp_path: Path) -> None:
     usage: list[tuple[int, int, int]] = []
-    times: list[float] = []
     with Session(tmp_path, {"wandb": "offline"}) as session:
         for number in range(100):
-            began = time.monotonic()
             cell(session, tmp_path, f"run-{number:03d}", epochs=2)
-            times.append(time.monotonic() - began)
             usage.append(_held())
     folders = sorted((tmp_path / "wandb").glob("offline-run-*"))
     assert len({folder.name.partition("-run-")[2] for folder in folders}) == 100
@@ -257,7 +263,6 @@ def test_a_hundred_cells_are_a_hundred_closed_runs_at_a_small_and_steady_cost(tm
     assert last[0] - settled[0] < 20 * 2**20
     assert last[1] <= settled[1] + 2
     assert last[2] <= settled[2] + 2
-    assert sorted(times[1:])[len(times) // 2] < 0.2
 
 
 @pytest.mark.quick(2)

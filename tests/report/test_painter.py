@@ -1,15 +1,12 @@
-"""Large reports: a second process draws some figures; the page's library is put together once."""
+"""Large reports: a second process draws some figures."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-import vl_convert
 
 from poolbench.report import painter
 from poolbench.report.make import gather
-from poolbench.report.page.library import vega
 from poolbench.report.reading.loading import load
 
 
@@ -61,33 +58,3 @@ class TestPainter:
         monkeypatch.setattr(sys, "executable", "")
         monkeypatch.setattr(painter, "_cores", lambda: 2)
         assert painter.Painter(10**6).share == ()
-
-
-class TestLibrary:
-    @pytest.fixture(autouse=True)
-    def _cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def made(self, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-        monkeypatch.setattr(vl_convert, "javascript_bundle", lambda: text)
-
-    def test_is_put_together_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.made(monkeypatch, "first")
-        assert vega() == "first"
-        self.made(monkeypatch, "second")
-        assert vega() == "first"
-
-    def test_a_changed_file_is_not_taken(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.made(monkeypatch, "first")
-        vega()
-        (path,) = (tmp_path / "cache" / "poolbench" / "vega").iterdir()
-        path.write_text("something else")
-        self.made(monkeypatch, "second")
-        assert vega() == "second"
-
-    def test_a_cache_that_cannot_be_written_is_done_without(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "cache").write_text("a file in its place")
-        self.made(monkeypatch, "first")
-        assert vega() == "first"

@@ -29,11 +29,12 @@ def test_tables_made_again_are_the_committed_ones(name: str, tmp_path: Path, mon
     if (own / "experiment.json").is_file():
         shutil.copy(own / "experiment.json", copy)
     make_report(copy)
+    assert {path.name for path in copy.glob("*.csv")} == {path.name for path in own.glob("*.csv")}
     for committed in sorted(own.glob("*.csv")):
         assert (copy / committed.name).read_bytes() == committed.read_bytes(), committed.name
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_nothing_of_the_machine_is_in_them(name: str) -> None:
+def test_records_hold_no_absolute_path(name: str) -> None:
     for path in (REFERENCE / name).glob("records/*/record.json"):
         assert '"/' not in path.read_text(encoding="utf-8").replace('"/"', ""), f"{path}: an absolute path"

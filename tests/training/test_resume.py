@@ -354,19 +354,12 @@ def killed(trials: int, seed: int) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def check_killed(found: dict[str, Any], trials: int) -> None:
+@pytest.mark.slow
+def test_killed_at_random_moments() -> None:
+    trials = 12
+    found = killed(trials, seed=1)
     assert found["trials"] == trials
     assert found["equal"] == trials, found
     # One that is over before its time is not killed.
     assert found["kills"] >= 2 * trials, found
     assert found["resumed"] >= trials, found
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments() -> None:
-    check_killed(killed(3, seed=0), 3)
-
-
-@pytest.mark.slow
-def test_killed_at_many_random_moments() -> None:
-    check_killed(killed(12, seed=1), 12)

@@ -106,8 +106,17 @@ def stripes(count: int = 12) -> InMemory:
     return InMemory(images, labels, images[:4], labels[:4], ["plain", "striped"])
 
 
-def test_a_function_of_ones_own_is_a_dataset(monkeypatch, tmp_path):
-    (tmp_path / "my_stripes.py").write_text(
+@pytest.fixture
+def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose modules are found in this test, and forgotten after it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def test_a_function_of_ones_own_is_a_dataset(importable: Path):
+    (importable / "my_stripes.py").write_text(
         "import numpy as np\nfrom poolbench.data import InMemory\n\n"
         "def stripes(count, image_size=8):\n"
         "    labels = np.arange(count) % 2\n"
@@ -179,15 +188,6 @@ def test_images_that_differ_from_what_was_announced_are_an_error(arguments, said
     dataset = open_dataset({"_target_": "announcing_module.Announcing", "val_fraction": 0.5, **arguments})
     with pytest.raises(DataError, match=said):
         dataset.load()
-
-
-@pytest.fixture
-def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose modules are found in this test, and forgotten after it."""
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    for path in tmp_path.glob("*.py"):
-        sys.modules.pop(path.stem, None)
 
 
 def test_what_a_custom_class_raises_is_said_with_its_line(importable: Path):

@@ -1,12 +1,13 @@
 """The server: this machine alone can reach it, and all it can do is read."""
 
+import traceback
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from poolbench.errors import ConfigurationError
-from poolbench.serve.site import Site
+from poolbench.serve.site import Answer, Site
 
 HERE = "127.0.0.1"
 # By other names a page from elsewhere could reach it, through a name that leads to this machine.
@@ -62,7 +63,12 @@ class _Handler(BaseHTTPRequestHandler):
         if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in NAMES:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, f"this is {self.server.address}")
             return
-        answer = self.server.site.answer(urlsplit(self.path).path)
+        try:
+            answer = self.server.site.answer(urlsplit(self.path).path)
+        except Exception as error:  # the reader is told, not left without an answer
+            traceback.print_exc()
+            reason = f"this page cannot be made: {type(error).__name__}: {error}\n"
+            answer = Answer(500, "text/plain; charset=utf-8", reason.encode())
         try:
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.kind)

@@ -42,6 +42,44 @@ def test_a_shell_completes_every_choice_and_every_key(capsys: pytest.CaptureFixt
     assert {f"pooling={name}" for name in choices.names("pooling")} <= set(words)
 
 
+@pytest.mark.parametrize("command", ["report", "status", "work", "serve", "wandb-sync"])
+def test_a_results_folder_that_is_not_there_is_answered_with_the_nearest(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for inside in ("records", "plan"):
+        (tmp_path / "results" / "quickstart" / inside).mkdir(parents=True)
+    (tmp_path / "results" / "note").touch()
+    cases = {
+        "quickstrat": "there is no results folder {}: unknown results 'quickstrat'; did you mean quickstart?",
+        "note": "the results folder {} is a file; give the folder that holds",
+        "no/where": "there is no results folder {}, nor its parent ",
+    }
+    for name, says in cases.items():
+        path = tmp_path / "results" / name
+        assert main([command, str(path)]) == 2
+        assert says.format(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["list", "pooling", "--config-dir"], ["train", "-cd"], ["cost", "--config-dir"], ["wandb-sweep", "-cd"]),
+        *(["bench", "max", "--backbone", "slides", "--config-dir"], ["inspect", "--config-path"]),
+    ],
+)
+def test_a_folder_of_configurations_that_is_not_there_is_named_with_its_flag(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flag = "--config-path" if "--config-path" in arguments else "--config-dir"
+    (tmp_path / "file").touch()
+    for name, found in (("absent", "nothing"), ("file", "a file")):
+        assert main([*arguments, str(tmp_path / name)]) == 2
+        says = f"{flag} must be a folder of configurations, which holds one for each group, as conf/ does"
+        said = capsys.readouterr().err
+        assert says in said
+        assert f"got '{tmp_path / name}', where there is {found}" in said
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["list"], ["list", "pooling"]])
 def test_help_and_lists_answer_with_zero(arguments: list[str]) -> None:
     done = command(*arguments)

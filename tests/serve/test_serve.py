@@ -206,7 +206,13 @@ def test_an_experiment_that_cannot_be_read_says_so_and_hinders_no_other(
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["nowhere"], "no folder 'nowhere'"), ([".", "--port", "70000"], "--port must be in 0..65535, got 70000")],
+    [
+        (
+            ["nowhere"],
+            "there is no results folder nowhere, nor another in .; give a folder that `poolbench train` made",
+        ),
+        ([".", "--port", "70000"], "--port must be in 0..65535, got 70000"),
+    ],
 )
 def test_a_mistake_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str

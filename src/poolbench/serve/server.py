@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from poolbench.errors import ConfigurationError
+from poolbench.folders import check_exists
 from poolbench.serve.site import Answer, Site
 
 HERE = "127.0.0.1"
@@ -28,8 +29,7 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        if not folder.is_dir():
-            raise ConfigurationError(f"no folder {str(folder)!r}")
+        check_exists(folder)
         if not 0 <= port < 65536:
             raise ConfigurationError(f"--port must be in 0..65535, got {port}")
         self.site = Site(folder)

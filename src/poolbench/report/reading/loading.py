@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.errors import ConfigurationError
 from poolbench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
+from poolbench.folders import check_exists, results_in
 from poolbench.record import RECORD_FILE, Problem, damaged_files, read_records, read_speeds
 from poolbench.report.reading import scores
 from poolbench.report.reading.arms import Record, fault
@@ -77,25 +78,6 @@ def _damaged(folder: Path, records: Sequence[Record]) -> list[str]:
         for name in files
         if (place / name).is_file()
     ]
-
-
-def check_exists(folder: Path) -> None:
-    """Raise where there is no results folder of this name, with the nearest that there is."""
-    if folder.is_dir():
-        return
-    if folder.exists():
-        raise ConfigurationError(f"the results folder {folder} is a file; give the folder that holds `records/`")
-    if not folder.parent.is_dir():
-        raise ConfigurationError(f"there is no results folder {folder}, nor its parent {folder.parent}")
-    raise ConfigurationError(
-        f"there is no results folder {folder}: {unknown_name('results', folder.name, _results_in(folder.parent))}"
-    )
-
-
-def _results_in(parent: Path) -> list[str]:
-    """Return the names of the results folders in `parent`, those one level further down by their path."""
-    found = {path.parent for path in (*parent.glob("*/records"), *parent.glob("*/*/records")) if path.is_dir()}
-    return sorted(str(path.relative_to(parent)) for path in found)
 
 
 def _usable(
@@ -171,7 +153,7 @@ def _no_records(folder: Path, problems: Sequence[Problem]) -> ConfigurationError
         )
     if folder.name == "records" and any(folder.glob(f"*/{RECORD_FILE}")):
         return ConfigurationError(f"{message}; did you mean {folder.parent}?")
-    inside = _results_in(folder)
+    inside = results_in(folder)
     if inside:
         return ConfigurationError(f"{message}; did you mean one of {', '.join(str(folder / name) for name in inside)}?")
     return ConfigurationError(f"{message}; `poolbench train name={folder.name} …` makes some")

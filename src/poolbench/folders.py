@@ -50,5 +50,6 @@ def require_folder(path: str | Path, flag: str) -> Path:
     found = "a file" if folder.exists() else "nothing"
     raise ConfigurationError(
         f"{flag} must be a folder of configurations, which holds one for each group, as conf/ does "
-        f"(DIR/pooling/NAME.yaml); got {str(path)!r}, where there is {found}: check its path, which is taken from the working directory"
+        f"(DIR/pooling/NAME.yaml); got {str(path)!r}, where there is {found}: check its path, which is taken from the "
+        "working directory"
     )

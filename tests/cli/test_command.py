@@ -64,7 +64,7 @@ def test_a_results_folder_that_is_not_there_is_answered_with_the_nearest(
     "arguments",
     [
         *(["list", "pooling", "--config-dir"], ["train", "-cd"], ["cost", "--config-dir"], ["wandb-sweep", "-cd"]),
-        *(["bench", "max", "--backbone", "slides", "--config-dir"], ["inspect", "--config-path"]),
+        *(["bench", "backbone=slides", "--config-dir"], ["inspect", "--config-path"]),
     ],
 )
 def test_a_folder_of_configurations_that_is_not_there_is_named_with_its_flag(

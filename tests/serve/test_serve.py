@@ -209,7 +209,7 @@ def test_an_experiment_that_cannot_be_read_says_so_and_hinders_no_other(
     [
         (
             ["nowhere"],
-            "there is no results folder nowhere, nor another in .; give a folder that `poolbench train` made",
+            "no results folder nowhere, nor another in .; give a folder",
         ),
         ([".", "--port", "70000"], "--port must be in 0..65535, got 70000"),
     ],

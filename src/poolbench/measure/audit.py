@@ -43,11 +43,17 @@ def audited(
 
 
 def _cost_of(part: Part, step_ms: float | None) -> Mapping[str, Any]:
-    in_time = {} if step_ms is None or part.sight is None else {"receptive_field_ms": part.sight.size[-1] * step_ms}
+    in_time = (
+        {}
+        if step_ms is None or part.receptive_field is None
+        else {"receptive_field_ms": part.receptive_field.size[-1] * step_ms}
+    )
     return {
         "parameters": part.parameters,
         "multiply_adds": part.multiply_adds,
         **part.pooling,
-        "receptive_field": None if part.sight is None else [round(side) for side in part.sight.size],
+        "receptive_field": None
+        if part.receptive_field is None
+        else [round(side) for side in part.receptive_field.size],
         **in_time,
     }

@@ -1,8 +1,8 @@
 """The verdict in words: what a reader wants to know first, a sentence a block."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from poolbench.report.reading.arms import Block
 from poolbench.report.statistics.prospects import SEEDS
@@ -24,6 +24,8 @@ ORDER = (FAILS, BETTER, WORSE, MIXED, TIE, UNDECIDED, TOO_FEW, IDENTICAL)
 HOPELESS = 0.5
 # Longer lists of names are counted.
 MOST_NAMED = 8
+
+T = TypeVar("T")
 
 
 def verdict_words(blocks: Sequence[Block], rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -107,9 +109,11 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
         found = by_verdict[verdict]
         if not found:
             continue
-        heading = verdict
         if verdict == TIE:
-            heading = f"tie within {margin_text(found[0])}"
+            those = by_margin(found, lambda row: row)
+            parts += [f"tie within {margin}: {_listed([_named(row) for row in ties])}" for margin, ties in those]
+            continue
+        heading = verdict
         if verdict == UNDECIDED:
             # Of looks that were declared the next one decides, not a new run.
             looks = any(given(row.get("look_seeds")) or given(row.get("next_look_seeds")) for row in found)
@@ -120,6 +124,19 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
             found = sorted(found, key=lambda row: -abs(row["difference_mean"]))
         parts.append(f"{heading}: {_listed([_named(row) for row in found])}")
     return "; ".join(parts)
+
+
+def by_margin(found: Sequence[T], row: Callable[[T], Mapping[str, Any]]) -> list[tuple[str, list[T]]]:
+    """Return ties by the margin that they lie within, in order: scores and blocks may have margins of their own.
+
+    Args:
+        found: the ties.
+        row: returns the row of a table that one of them is of.
+    """
+    groups: dict[str, list[T]] = defaultdict(list)
+    for one in found:
+        groups[margin_text(row(one))].append(one)
+    return list(groups.items())
 
 
 def _listed_seeds() -> str:

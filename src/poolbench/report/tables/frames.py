@@ -132,7 +132,7 @@ def _accuracy(arms: Sequence[Arm], compared: Mapping[str, Compared]) -> pd.DataF
     columns |= {column: [getattr(score, key) for _, score in judged] for column, key in OF_SCORE}
     columns |= _compared(arms, scores, compared)
     columns["identical_to"] = ["; ".join(arm.identical) for arm in arms]
-    columns["geometry"] = [geometry(arm) for arm in arms]
+    columns["geometry"] = [geometry(arm, arm.reference) for arm in arms]
     for status in ("failed", "diverged", "unsupported", "interrupted"):
         columns[f"n_{status}"] = [arm.count(status) for arm in arms]
     images = np.array([_first_number(arm, "data", "test_images") for arm in arms])

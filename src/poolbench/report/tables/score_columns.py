@@ -159,7 +159,8 @@ ACCURACY = (
         "geometry",
         "text",
         "",
-        "`equal`: the same kernel, stride and padding as the reference at every site; `own`: different",
+        "`equal`: the same kernel, stride, padding and ceil_mode as the reference at every site (without a reference: "
+        "as the network's own); `own`: different",
     ),
     Column("n_failed", "count", "cells", "cells that ended in an error"),
     Column("n_diverged", "count", "cells", "cells whose loss became NaN or infinite"),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from poolbench.report.statistics.over_blocks import InBlock, OverBlocks
 from poolbench.report.statistics.verdicts import BETTER, WORSE
-from poolbench.report.text.units import written, written_row
+from poolbench.report.text.units import Written, written, written_row
 from poolbench.report.text.values import FLAGGED, count_text, difference_text, estimate_text, verdict_text
 from poolbench.report.text.views import Heading, Row, View
 from poolbench.report.text.words import listing
@@ -121,7 +121,18 @@ def view(found: Sequence[OverBlocks], table: pd.DataFrame) -> View | None:
         ),
         speed="",
         absent=(),
+        beside=_beside(len(names), list(scores.values())),
     )
+
+
+def _beside(blocks: int, scores: Sequence[Written]) -> str:
+    """Say what the columns beside the mean hold of the single blocks."""
+    if blocks > MOST_BLOCKS:
+        return "how many blocks have which verdict beside it"
+    if len(scores) > 1:
+        return "each block beside it, in points or in the unit of its score"
+    unit = scores[0].difference_unit
+    return f"each block beside it, in {unit}" if unit else "each block beside it"
 
 
 def _notes(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def networks(
     if not turned:
         return pd.DataFrame(), warnings
     made, notes = group(turned)
-    warnings += notes
+    warnings += [f"networks: {note}" for note in notes]
     table = scores_table("networks", made, compare_blocks(made, outcomes, declared))
     table[["backbone", "variant"]] = table[["variant", "backbone"]].to_numpy()
     return table, warnings

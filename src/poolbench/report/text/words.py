@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from poolbench.report.reading.arms import Block
+from poolbench.report.reading.comparability import shortened
 from poolbench.report.statistics.prospects import SEEDS
 from poolbench.report.statistics.verdicts import (
     BETTER,
@@ -88,7 +89,7 @@ def _everywhere(compared: Sequence[tuple[Block, Sequence[Mapping[str, Any]]]]) -
     for verdict in (BETTER, WORSE, TIE):
         names = [variant for variant, found in verdicts.items() if found == [verdict] * len(compared)]
         if names:
-            sentences.append(f"{verdict} in every block: {_listed(names)}")
+            sentences.append(f"{verdict} in every block: {shortened(names, MOST_NAMED)}")
     text = "; ".join(sentences)
     return text[:1].upper() + text[1:] + "." if text else "No variant is better, worse or a tie in every block."
 
@@ -111,7 +112,9 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
             continue
         if verdict == TIE:
             those = by_margin(found, lambda row: row)
-            parts += [f"tie within {margin}: {_listed([_named(row) for row in ties])}" for margin, ties in those]
+            parts += [
+                f"tie within {margin}: {shortened([_named(row) for row in ties], MOST_NAMED)}" for margin, ties in those
+            ]
             continue
         heading = verdict
         if verdict == UNDECIDED:
@@ -122,7 +125,7 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
             heading = f"too few runs (fewer than {LEAST_SEEDS} seeds)"
         if verdict in (BETTER, WORSE):
             found = sorted(found, key=lambda row: -abs(row["difference_mean"]))
-        parts.append(f"{heading}: {_listed([_named(row) for row in found])}")
+        parts.append(f"{heading}: {shortened([_named(row) for row in found], MOST_NAMED)}")
     return "; ".join(parts)
 
 
@@ -199,8 +202,3 @@ def chance_text(row: Mapping[str, Any]) -> str:
         those = f"{int(images):,} test examples" if given(images) and images is not None else "the test examples"
         text += f"; with any number of seeds {ever * 100:.0f} %, since {those} are too few"
     return text
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -14,6 +14,7 @@ from poolbench.folders import check_exists, results_in
 from poolbench.record import RECORD_FILE, Problem, damaged_files, read_records, read_speeds
 from poolbench.report.reading import scores
 from poolbench.report.reading.arms import Record, fault
+from poolbench.report.reading.comparability import shortened
 from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
 from poolbench.report.reading.scores import judged_by, reached
 from poolbench.report.statistics.declared_looks import check
@@ -21,6 +22,8 @@ from poolbench.score import beside_of, task_of
 
 # An accuracy is a whole number of images: another one is no rounding; nor is a mean of other scores.
 ROUNDING = 1e-6
+# Where nothing can be read, more files than this are counted.
+MOST_PROBLEMS = 3
 # Of a record, what the cells of an arm, or of a whole experiment, have in common.
 PARTS = ("labels", "audit", "cost", "data", "streams", "provenance")
 
@@ -147,10 +150,8 @@ def _no_records(folder: Path, problems: Sequence[Problem]) -> ConfigurationError
     """Return the error for a folder without records, with the likeliest mistake."""
     message = f"no record in {folder}: expected {folder / 'records' / 'RUN_ID' / RECORD_FILE}"
     if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        return ConfigurationError(
-            f"{message}; not read: {'; '.join(f'{p.path}: {p.reason}' for p in problems[:3])}{more}"
-        )
+        found = shortened([f"{problem.path}: {problem.reason}" for problem in problems], MOST_PROBLEMS, "; ")
+        return ConfigurationError(f"{message}; not read: {found}")
     if folder.name == "records" and any(folder.glob(f"*/{RECORD_FILE}")):
         return ConfigurationError(f"{message}; did you mean {folder.parent}?")
     inside = results_in(folder)

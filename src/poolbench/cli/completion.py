@@ -38,7 +38,7 @@ def keys() -> list[str]:
 
     content = yaml.safe_load((conf_dir() / "config.yaml").read_text())
     del content["defaults"]  # Hydra's: which YAML of each group
-    found = []
+    found: list[str] = []
     for key, value in content.items():
         found += [key, *(f"{key}.{inner}" for inner in value)] if isinstance(value, dict) else [key]
     return found

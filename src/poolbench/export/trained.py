@@ -1,6 +1,5 @@
 """A trained cell's network with its normalisation, for export, and what a user of the files must know."""
 
-import io
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from poolbench.export.network import (
     sizes_compared,
     write,
 )
-from poolbench.run.files import WEIGHTS_FILE, kept_weights
+from poolbench.run.files import WEIGHTS_FILE, load_kept_weights
 from poolbench.score import task_of
 from poolbench.spec import TARGET, locate
 from poolbench.writable import require_writable
@@ -100,14 +99,7 @@ class Trained:
         data = record["data"]
         design = Design.of(_announced(record), record["labels"])
         network = design.assemble().network
-        weights = torch.load(io.BytesIO(kept_weights(folder, record)), weights_only=True, map_location="cpu")
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"the weights of {record['run_id']} do not fit the network of its configuration: was its code changed "
-                f"since? {' '.join(str(error).split())}"
-            ) from error
+        load_kept_weights(network, folder, record)
         kind: dict[str, Any] = {"spatial": len(design.input_shape) - 1, "levels": "dtype" not in data}
         normalised = Normalised(network.float(), mean=data["mean"], std=data["std"], **kind)
         return cls(normalised, design.input_shape, design.num_classes, record)
@@ -203,7 +195,7 @@ def write_trained(
     """
     for format in formats:
         require(format, check=check)
-    require_writable([folder], what="the folder of what is exported")
+    require_writable([folder], what="`--output`")
     name = trained.record["run_id"]
     made = {f"{name}{SUFFIXES[format]}": trained.exported(format, batch=batch, check=check) for format in formats}
     described = json.dumps(trained.description(made, batch=batch), indent=1, allow_nan=False) + "\n"

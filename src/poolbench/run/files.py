@@ -36,12 +36,23 @@ def save(path: Path, content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def kept_weights(folder: Path, record: Mapping[str, Any]) -> bytes:
-    """Return the weights that are kept beside a record.
+def load_kept_weights(network: nn.Module, folder: Path, record: Mapping[str, Any]) -> None:
+    """Give a network the weights that are kept beside a record.
 
     Raises:
-        ConfigurationError: the file is not there, or not the one that the record names.
+        ConfigurationError: the file is not there, is not the one that the record names, or does not fit the network.
     """
+    kept = torch.load(io.BytesIO(_kept_weights(folder, record)), weights_only=True, map_location="cpu")
+    try:
+        network.load_state_dict(kept)
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"the weights of {record['run_id']} do not fit the network of its configuration: was its code changed "
+            f"since? {' '.join(str(error).split())}"
+        ) from error
+
+
+def _kept_weights(folder: Path, record: Mapping[str, Any]) -> bytes:
     path, named = folder / WEIGHTS_FILE, record["files"][WEIGHTS_FILE]
     try:
         content = path.read_bytes()

@@ -7,17 +7,28 @@ Accuracies are normal, a family has five arms beside its reference. As declared:
 
 import argparse
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from turns import markdown
 
 from poolbench.declared import LOOKS
-from poolbench.report.statistics.declared_looks import Followed, look, saved
+from poolbench.report.statistics.declared_looks import Followed, Looked, look
 from poolbench.report.statistics.paired import paired
 from poolbench.report.statistics.verdicts import BETTER, TIE, WORSE, decide
 
 ORDER = tuple(range(LOOKS[-1].seeds))
 CLEAR = (BETTER, WORSE)
+
+
+def saved(looked: Sequence[Looked]) -> float:
+    """Return the share of cells that the looks saved, of those of all arms and the reference with all seeds.
+
+    >>> saved([Looked("better", None, 3, 0.005, None), Looked("undecided", None, 20, 0.02, None)])
+    0.2833333333333333
+    """
+    ran = [one.seeds for one in looked]
+    return 1 - (sum(ran) + max(ran, default=0)) / (LOOKS[-1].seeds * (len(ran) + 1)) if ran else 0.0
 
 
 def row(truth: list[float], std: float, margin: float, times: int) -> list[str]:

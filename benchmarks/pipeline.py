@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from turns import Rival, in_turns, markdown, ratio, serve, shown
 
+from poolbench.environment import torch_optimizers
 from poolbench.measure.allocator import ALLOCATOR
 from poolbench.measure.machine import machine
 from poolbench.measure.timing import median_interval
@@ -149,6 +150,7 @@ def serve_rival(text: str) -> None:
     serve(answer)
 
 
+@torch_optimizers()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5120, help="to train on (%(default)s)")

@@ -30,6 +30,7 @@ from turns import markdown, ratio, shown
 
 from poolbench.backbones import assemble
 from poolbench.data import Batches, HeldImages
+from poolbench.environment import torch_optimizers
 from poolbench.measure.allocator import ALLOCATOR
 from poolbench.measure.machine import machine
 from poolbench.measure.timing import median_interval
@@ -292,6 +293,7 @@ def rows(setting: Setting, now: Clock) -> list[list[str]]:
     ]
 
 
+@torch_optimizers()  # the bare loop, too
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", help="with --batch-size, --steps and --epochs: this alone")

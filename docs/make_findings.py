@@ -5,9 +5,10 @@ The sentences stand in docs/findings_page/NAME.md.j2, one file an experiment; `a
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import jinja2
@@ -17,7 +18,17 @@ PAGE = DOCS / "findings.md"
 SECTIONS = DOCS / "findings_page"
 REFERENCE = DOCS.parent / "results" / "reference"
 # In the order of the page.
-NAMES = ("verdict", "verdict_again", "verdict_resnet20", "t_max_avg", "keras_tutorial", "windows", "heads", "all_conv")
+NAMES = (
+    "verdict",
+    "verdict_again",
+    "verdict_resnet20",
+    "t_max_avg",
+    "keras_tutorial",
+    "windows",
+    "heads",
+    "all_conv",
+    "operators_with_weights",
+)
 HEAD = """# Findings
 
 Claims about pooling, run again by one set of rules: equal recipes, several seeds, the epoch chosen on validation,
@@ -94,10 +105,30 @@ class Arms:
         ]
         return Figure(found)
 
-    def best(self, count: int, backbone: str = "") -> list[Figure]:
-        """Return the arms of the highest validation accuracy."""
-        rows = [row for row in self.rows if backbone in ("", row["backbone"].partition("[")[0])]
+    @property
+    def variants(self) -> list[str]:
+        """All arms but the reference, by their names."""
+        return [row["variant"] for row in self.rows if row["verdict"] != "reference"]
+
+    def mean_difference(self, variants: Sequence[str]) -> float:
+        """Return the mean of the arms' differences to the reference."""
+        return fmean(self(variant).number("difference_mean") for variant in variants)
+
+    def same_sign(self, other: "Arms", variants: Sequence[str]) -> int:
+        """Return how many arms lie on the same side of the reference as in another experiment."""
+        differences = [[arms(variant).number("difference_mean") for arms in (self, other)] for variant in variants]
+        return sum((one > 0) == (two > 0) for one, two in differences)
+
+    def best(self, count: int, *, besides: str) -> list[Figure]:
+        """Return the arms of the highest mean validation accuracy, but one that is in any case there."""
+        rows = [row for row in self.rows if row["variant"] != besides]
         return [Figure(row) for row in sorted(rows, key=lambda row: -float(row["val_accuracy_mean"]))[:count]]
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds each arm has, as "3" or "3 to 5"."""
+        counts = sorted({int(row["n_seeds"]) for row in self.rows})
+        return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
 
     def of(self, verdict: str) -> list[Figure]:
         """Return the arms of a verdict, the largest difference first."""
@@ -138,11 +169,16 @@ def effort(folder: Path) -> str:
     return f"{len(records)} cells, {each} each, {where}, together {hours:.1f} hours, with other work beside them."
 
 
+def arms_of(name: str) -> Arms:
+    """Return the arms of another experiment."""
+    return Arms(REFERENCE / name)
+
+
 def section(name: str, environment: jinja2.Environment) -> str:
     """Return an experiment's section of the page."""
     folder = REFERENCE / name
     shown = f"{effort(folder)}\n\n{table(folder)}"
-    given: dict[str, Any] = {"a": Arms(folder), "name": name, "table": shown, "points": points}
+    given: dict[str, Any] = {"a": Arms(folder), "name": name, "table": shown, "points": points, "arms_of": arms_of}
     for extra in ("best_test_epoch", "published", "parameters"):
         path = folder / f"{extra}.csv"
         given[extra] = list(read(path)) if path.is_file() else []

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import poolbench.pooling
 from poolbench.spec import build
 from poolbench.streams import drawing, stream
-from poolbench.training import Checkpoints, Protocol
+from poolbench.training import Checkpoints, Protocol, newest_epoch
 from poolbench.training.fit import fit
 from poolbench.training.history import Fitted
 
@@ -170,8 +170,8 @@ def _over(child: int) -> bool:
 
 def _killed(child: int, folder: Path, epochs: int, delay_s: float) -> bool:
     """Kill a training some time after it has checkpointed `epochs` further epochs, unless it is over by then."""
-    reach = checkpoints(folder).newest_epoch() + epochs
-    while checkpoints(folder).newest_epoch() < reach:
+    reach = newest_epoch(folder) + epochs
+    while newest_epoch(folder) < reach:
         if _over(child):
             return False
         time.sleep(0.0005)

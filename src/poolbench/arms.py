@@ -12,7 +12,10 @@ from poolbench.cell import Cell
 from poolbench.errors import ConfigurationError
 from poolbench.measure.audit import audited
 from poolbench.measure.implementations import implementations
+from poolbench.measure.machine import machine
+from poolbench.paths import PACKAGE
 from poolbench.record import read_json, write_json
+from poolbench.source import training_code
 
 Facts = Mapping[str, Any]
 
@@ -35,21 +38,24 @@ class Arms:
         """
         arm = cell.identity.arm_id
         if arm not in self._facts:
-            self._facts[arm] = self._shared(arm) or self._share(arm, _found(cell))
+            # What they depend on besides: another version's, or another machine's, are found anew.
+            by = {"machine_id": machine(cell.device)["machine_id"], **training_code(PACKAGE)}
+            self._facts[arm] = self._read(arm, by) or self._write(arm, by, _found(cell))
         return self._facts[arm]
 
-    def _shared(self, arm: str) -> Facts | None:
+    def _read(self, arm: str, by: Mapping[str, str]) -> Facts | None:
         if self.folder is None:
             return None
         try:
             found = read_json(self.folder / f"{arm}.json")
         except (ConfigurationError, OSError):
             return None
-        return found if {"audit", "cost"} <= found.keys() else None
+        is_ours = {"audit", "cost"} <= found.keys() and found.pop("found_by", None) == by
+        return found if is_ours else None
 
-    def _share(self, arm: str, facts: Facts) -> Facts:
+    def _write(self, arm: str, by: Mapping[str, str], facts: Facts) -> Facts:
         if self.folder is not None:
-            write_json(self.folder / f"{arm}.json", facts)
+            write_json(self.folder / f"{arm}.json", {"found_by": by, **facts})
         return facts
 
 

@@ -275,10 +275,11 @@ def read_records(folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
 
 def read_speeds(folder: Path) -> tuple[list[dict[str, Any]], list[Problem]]:
     """Read all speed records of an experiment's `folder`, ordered by name, and name what could not be read."""
-    return _read_all(sorted(folder.glob("speed/*.json")), _read_speed)
+    return _read_all(sorted(folder.glob("speed/*.json")), read_speed)
 
 
-def _read_speed(path: Path) -> dict[str, Any]:
+def read_speed(path: Path) -> dict[str, Any]:
+    """Read a speed record; raise `ConfigurationError` where it is none of this schema."""
     speed = read_json(path)
     missing = [key for key in ("schema", "arm_id", "machine_id", "quantities", "labels") if key not in speed]
     if missing or speed["schema"] != SCHEMA:

@@ -5,8 +5,12 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# What a weight depends on after the configuration is resolved. Reports, records and the command change none.
-DETERMINING = ("backbones", "data", "kernels", "pooling", "training", "spec.py", "streams.py")
+# What a weight, an audit and a cost depend on after the configuration is resolved. Reports, records and the command
+# change none.
+DETERMINING = (
+    *("backbones", "data", "kernels", "measure", "pooling", "tasks", "training"),
+    *("arms.py", "cell.py", "run/batches.py", "score.py", "spec.py", "streams.py"),
+)
 PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn", "pillow", "llvmlite", "triton")
 
 

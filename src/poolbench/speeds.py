@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from poolbench.cell import Cell
+from poolbench.errors import ConfigurationError
 from poolbench.measure.allocator import ALLOCATOR
 from poolbench.measure.implementations import implementations, summary
 from poolbench.measure.machine import machine
 from poolbench.measure.speed import network_speed
 from poolbench.measure.stopwatch import stopwatch_for
-from poolbench.record import SCHEMA, read_speeds, write_json
+from poolbench.record import SCHEMA, read_speed, write_json
 
 
 def speed_path(cell: Cell) -> Path:
@@ -23,16 +24,15 @@ def speed_path(cell: Cell) -> Path:
 
 def measured(cell: Cell, reference: Cell) -> bool:
     """Whether the arm's speed beside this reference, on this machine with its present settings, is on record."""
-    if not speed_path(cell).is_file():
+    try:
+        speed = read_speed(speed_path(cell))
+    except (ConfigurationError, OSError):
         return False
     now = _identity(cell, reference)
     same = ("arm_id", "reference_arm_id", "machine_id", "threads", "allocator")
     compiled = cell.protocol.compile
-    return any(
-        # Older records do not say it: nothing was compiled for them.
-        all(speed.get(key) == now[key] for key in same) and speed.get("compiled", False) == compiled
-        for speed in read_speeds(cell.settings.folder)[0]
-    )
+    # Older records do not say it: nothing was compiled for them.
+    return all(speed.get(key) == now[key] for key in same) and speed.get("compiled", False) == compiled
 
 
 def measure_arm(cell: Cell, reference: Cell, *, budget_s: float, half_width: float) -> dict[str, Any]:

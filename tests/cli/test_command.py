@@ -1,5 +1,6 @@
 """The command line before anything heavy is loaded: help, lists, mistakes, and how fast they answer."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from poolbench.cli import choices, main
 from poolbench.cli.command_line import CommandLine
 from poolbench.errors import ConfigurationError
+from poolbench.paths import conf_dir
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -27,6 +29,57 @@ def test_list_shows_the_choices_of_another_folder(tmp_path: Path, capsys: pytest
     assert main(["list", "pooling", "--config-dir", str(tmp_path / "absent")]) == 2
 
 
+def test_a_shell_completes_every_choice_and_every_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    found = re.findall(r'compgen -W "([^"]*)"', capsys.readouterr().out)
+    (commands, words) = (one.split() for one in found)
+    assert {"train", "wandb-sweep", "completion"} <= set(commands)
+    config = (conf_dir() / "config.yaml").read_text()
+    keys = re.findall(r"^(\w+):", config, re.MULTILINE)
+    assert {"until", "tune", "retry", "speed"} <= set(keys)
+    speed = [f"speed.{key}=" for key in re.findall(r"^  (\w+):", config.partition("\nspeed:")[2], re.MULTILINE)]
+    assert [word for word in words if word.endswith("=")] == [f"{key}=" for key in keys if key != "defaults"] + speed
+    assert {f"pooling={name}" for name in choices.names("pooling")} <= set(words)
+
+
+@pytest.mark.parametrize("command", ["report", "status", "work", "serve", "wandb-sync"])
+def test_a_results_folder_that_is_not_there_is_answered_with_the_nearest(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for inside in ("records", "plan"):
+        (tmp_path / "results" / "quickstart" / inside).mkdir(parents=True)
+    (tmp_path / "results" / "note").touch()
+    cases = {
+        "quickstrat": "there is no results folder {}: unknown results 'quickstrat'; did you mean quickstart?",
+        "note": "the results folder {} is a file; give the folder that holds",
+        "no/where": "there is no results folder {}, nor its parent ",
+    }
+    for name, says in cases.items():
+        path = tmp_path / "results" / name
+        assert main([command, str(path)]) == 2
+        assert says.format(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["list", "pooling", "--config-dir"], ["train", "-cd"], ["cost", "--config-dir"], ["wandb-sweep", "-cd"]),
+        *(["bench", "backbone=slides", "--config-dir"], ["inspect", "--config-path"]),
+    ],
+)
+def test_a_folder_of_configurations_that_is_not_there_is_named_with_its_flag(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flag = "--config-path" if "--config-path" in arguments else "--config-dir"
+    (tmp_path / "file").touch()
+    for name, found in (("absent", "nothing"), ("file", "a file")):
+        assert main([*arguments, str(tmp_path / name)]) == 2
+        says = f"{flag} must be a folder of configurations, which holds one for each group, as conf/ does"
+        said = capsys.readouterr().err
+        assert says in said
+        assert f"got '{tmp_path / name}', where there is {found}" in said
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["list"], ["list", "pooling"]])
 def test_help_and_lists_answer_with_zero(arguments: list[str]) -> None:
     done = command(*arguments)
@@ -38,7 +91,7 @@ def test_help_and_lists_answer_with_zero(arguments: list[str]) -> None:
 def test_no_heavy_import_on_the_way_to_help_lists_and_wrong_names() -> None:
     code = (
         "import sys; from poolbench.cli import main\n"
-        "for argv in (['list'], ['train', 'pooling=maxx'], ['report']):\n"
+        "for argv in (['list'], ['train', 'pooling=maxx'], ['report'], ['completion', 'bash']):\n"
         "    try: main(argv)\n"
         "    except SystemExit: pass\n"
         "heavy = {'torch', 'lightning', 'hydra', 'pandas', 'numpy', 'wandb'} & set(sys.modules)\n"

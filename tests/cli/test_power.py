@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from report.conftest import Results
 
 from poolbench.cli import main
 
 ROOT = Path(__file__).parents[2]
+PILOT = str(ROOT / "results" / "reference" / "quickstart")
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -53,6 +55,18 @@ def test_seeds_alone_where_images_are_not_known(capsys: pytest.CaptureFixture[st
     assert "varies by 0.71 points" in text
 
 
+def test_a_block_whose_seeds_do_not_vary_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    results = Results(tmp_path / "pilot")
+    for seed in range(3):
+        for dataset, step in (("digits", 0.01), ("cifar10", 0.0)):
+            results.add("max", seed, 0.9, dataset=dataset)
+            results.add("avg", seed, 0.8 + step * seed, dataset=dataset)
+    text = said(capsys, str(results.folder))
+    assert "pilot, slides on cifar10 Left out: its records do not show how much differences vary" in text
+    # Over seeds 0, 1, 2 points vary by one point.
+    assert re.search(r"pilot, slides on digits test examples .* varies by 1.00 points", text)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -64,7 +78,15 @@ def test_seeds_alone_where_images_are_not_known(capsys: pytest.CaptureFixture[st
         (("a", "--std", "1"), "give one of them"),
         (("--std", "1", "--wanted", "1.5"), "--wanted must be between 0 and 1"),
         (("--std", "1", "--points", "-1"), "--points must be a number above 0"),
-        (("--std", "1", "--images", "1"), "--images at least 2"),
+        (("--std", "1", "--images", "600", "1"), "--images must be at least 2, got 1"),
+        (("--std", "1", "--seeds", "3", "0"), "--seeds must be at least 1, got 0"),
+        (("--std", "1", "--arms", "0"), "--arms must be at least 1, got 0"),
+        (("--std", "1", "--correlation", "1"), "--correlation must be at least -1 and below 1, got 1"),
+        (("--std", "1", "--disagreement", "nan", "--images", "9"), "--disagreement must be in 0..1, got nan"),
+        (("--std", "1", "--disagreement", "0.05"), "--disagreement 0.05 needs --images, got none"),
+        (("experiment=cifar10", "--disagreement", "0.05"), "--disagreement 0.05 needs --images, got none"),
+        ((PILOT, "--correlation", "0.5"), "--correlation goes with published figures or --std, got 0.5"),
+        ((PILOT, "--disagreement", "0", "--images", "9"), "--disagreement goes with published figures or --std, got 0"),
         (("--std", "1", "--points", "inf"), "--points must be a number above 0, got inf"),
         (("--std", "-1"), "--std must be a number above 0, in points, got -1"),
     ],

@@ -88,6 +88,23 @@ def test_a_failed_cell_keeps_its_history_and_goes_on(train, at_epoch, tmp_path: 
     assert resumed(tmp_path / "results" / "adhoc") == [3]
 
 
+def test_a_forced_cell_that_was_killed_goes_on(train, at_epoch, tmp_path: Path) -> None:
+    cell = [*CELL, "protocol.checkpoint_every_s=0"]
+    assert train(*cell) == 0
+    (path,) = tmp_path.glob("results/adhoc/records/*/record.json")
+    whole, since = path.read_bytes(), path.stat().st_mtime
+    at_epoch(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert train(*cell, "force=true") == 143
+    # A process that is killed leaves the record that was to be replaced.
+    path.write_bytes(whole)
+    os.utime(path, (since, since))
+    at_epoch(-1, boom)
+    assert train(*cell, "force=true") == 0
+    assert resumed(tmp_path / "results" / "adhoc") == [3]
+    assert train(*cell, "force=true") == 0
+    assert resumed(tmp_path / "results" / "adhoc") == []
+
+
 def test_a_limit_of_time_is_a_failure_and_no_other_cell(train, tmp_path: Path) -> None:
     assert train(*CELL, "protocol.time_limit=0.000001") == 1
     (record,) = records(tmp_path / "results" / "adhoc").values()

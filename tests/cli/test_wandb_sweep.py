@@ -90,6 +90,21 @@ def test_an_experiment_of_several_grids_is_a_sweep_for_each(tmp_path: Path, caps
     assert sorted(cells[0]) == sorted(cells[1])
 
 
+def test_the_words_of_train_are_taken_flags_among_them(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "pooling").mkdir()
+    (tmp_path / "pooling" / "ours.yaml").write_text("# Ours.\ndownsample: {_target_: torch.nn.MaxPool2d}\n")
+    words = ["-m", "--config-dir", str(tmp_path), "pooling=ours,avg", "seed=0"]
+    sweep = written(tmp_path, *words)
+    assert sweep["parameters"] == {"pooling": {"values": ["ours", "avg"]}}
+    assert sweep["command"][2:5] == ["train", "--config-dir", str(tmp_path)]
+    assert [compose(CommandLine.of("train", call[3:]))[0].choices["pooling"] for call in calls(sweep)] == [
+        "ours",
+        "avg",
+    ]
+    assert main(["wandb-sweep", "pooling=max", "--cfg", "job"]) == 2
+    assert "--cfg asks for no cell" in capsys.readouterr().err
+
+
 def test_it_is_named_and_its_use_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["wandb-sweep", "experiment=quickstart"]) == 0

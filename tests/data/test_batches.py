@@ -77,6 +77,15 @@ def test_a_stream_gives_the_same_batches_bit_for_bit(held, images, workers):
         assert all(map(torch.equal, collected(from_memory), collected(from_stream)))
 
 
+def test_a_stream_takes_no_number_that_dropout_would_draw(held, images):
+    streamed = StreamedImages(ArrayReader(images.numpy(), 8), held.labels, 0)
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    collected(training(streamed))
+    assert torch.equal(torch.rand(3), expected)
+
+
 @forks
 def test_two_passes_over_one_stream_do_not_disturb_each_other(held, images):
     streamed = StreamedImages(ArrayReader(images.numpy(), 8), held.labels, 1)

@@ -2,6 +2,7 @@
 
 import make_findings
 import pytest
+import yaml
 
 
 def test_the_page_is_made_from_the_committed_tables() -> None:
@@ -19,3 +20,10 @@ def test_an_arm_that_is_not_there_is_an_error(tmp_path) -> None:
     (tmp_path / "accuracy.csv").write_text("backbone,variant\nslides,max\n")
     with pytest.raises(ValueError, match="not enough values"):
         make_findings.Arms(tmp_path)("avg")
+
+
+@pytest.mark.parametrize("name", ["verdict_again", "verdict_resnet20"])
+def test_the_best_eight_by_validation_run_again(name: str) -> None:
+    experiment = yaml.safe_load((make_findings.DOCS.parent / "experiments" / f"{name}.yaml").read_text())
+    best = [arm.row["variant"] for arm in make_findings.arms_of("verdict").best(8, besides="max")]
+    assert experiment["hydra"]["sweeper"]["params"]["pooling"].split(",") == ["max", *best]

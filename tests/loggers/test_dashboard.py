@@ -13,7 +13,9 @@ from report.conftest import Results
 
 from poolbench.cli import main
 from poolbench.experiment import Experiment, write_experiment
+from poolbench.loggers.dashboard import Dashboard
 from poolbench.loggers.wandb_report import VERDICTS
+from poolbench.score import Score
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,22 @@ def test_accuracy_by_variant_with_its_spread(panels: dict[str, Any]) -> None:
     assert config["metrics"] == ["summary_metrics.test_accuracy"]
     assert (config["groupBy"], config["groupAgg"], config["groupArea"]) == ("labels.value.variant", "mean", "stddev")
     assert "no interval of the comparison" in told["config"]["value"]
+
+
+def test_another_score_by_its_own_words(specification: dict[str, Any]) -> None:
+    score = Score("mean_iou", "fraction of 1", "lower", "points")
+    made = Dashboard("mine", "pools", "", "", (), (), "", True, score).specification()
+    section = made["workspace"]["spec"]["section"]
+    assert section["runSets"][0]["sort"]["keys"][0] == {
+        **specification["workspace"]["spec"]["section"]["runSets"][0]["sort"]["keys"][0],
+        "key": {"section": "summary", "name": "test_mean_iou"},
+        "ascending": True,
+    }
+    found = {one["name"]: one["panels"] for one in section["panelBankConfig"]["sections"]}
+    bar, _ = found["Mean IoU by variant, with its spread over seeds"]
+    assert bar["config"]["chartTitle"] == "Test mean IoU: mean and standard deviation over seeds"
+    assert bar["config"]["metrics"] == ["summary_metrics.test_mean_iou"]
+    assert "mean iou" not in json.dumps(made)
 
 
 def test_the_paired_difference_is_the_projects_own(panels: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from loggers.conftest import read_runs
 from report.conftest import Results
 
 from poolbench.cli import main
+from poolbench.loggers import Reported
 from poolbench.report import figures, page
 
 
@@ -26,13 +27,18 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Results:
 
 
 @pytest.mark.usefixtures("offline")
-def test_records_made_without_it_become_runs_with_the_columns_of_the_tables(results: Results) -> None:
+def test_records_made_without_it_become_runs_with_the_columns_of_the_tables(
+    results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns_of, asked = Reported.columns, []
+    monkeypatch.setattr(Reported, "columns", lambda self: asked.append(self) or columns_of(self))
     command = ["report", str(results.folder), "logger=wandb", "--quiet", "logger.wandb.project=pools"]
     for _ in range(2):  # again: no twin
         assert main(command) == 0
         runs = read_runs(results.folder)
         report = runs.pop("report-mine")
         assert len(runs) == 7
+    assert len(asked) == 2  # once a report, not once a cell
     summary = pd.read_csv(results.folder / "summary.csv").set_index("arm_id")
     for run in runs.values():
         assert run.run["project"] == "pools"

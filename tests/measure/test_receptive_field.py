@@ -7,13 +7,13 @@ import yaml
 from torch import Tensor, nn
 
 from poolbench.backbones import assemble
-from poolbench.measure.receptive_field import Sight, marked, watching
+from poolbench.measure.receptive_field import ReceptiveField, marked, watching
 from poolbench.paths import conf_dir
 from poolbench.pooling import LIPPool2d, MaxBlurPool2d, MaxPool2d
 from poolbench.spec import build
 
 
-def seen(network: nn.Module, shape: tuple[int, int, int] = (3, 64, 64)) -> dict[str, Sight]:
+def seen(network: nn.Module, shape: tuple[int, int, int] = (3, 64, 64)) -> dict[str, ReceptiveField]:
     """Return what every module's output sees."""
     device = next((parameter.device for parameter in network.parameters()), "cpu")
     with torch.no_grad(), watching(network.eval()) as found:
@@ -21,9 +21,9 @@ def seen(network: nn.Module, shape: tuple[int, int, int] = (3, 64, 64)) -> dict[
     return found
 
 
-def side(sight: Sight) -> float:
-    assert sight.size[0] == sight.size[1]
-    return sight.size[0]
+def side(field: ReceptiveField) -> float:
+    assert field.size[0] == field.size[1]
+    return field.size[0]
 
 
 def test_a_plain_chain_by_hand() -> None:
@@ -41,12 +41,12 @@ def test_a_plain_chain_by_hand() -> None:
     )
     sides = [7, 7, 11, 27, 31, 39, 39]
     assert [side(found[str(i)]) for i in range(7)] == sides
-    assert found["7"] == Sight((39, 47), (8, 8))
+    assert found["7"] == ReceptiveField((39, 47), (8, 8))
 
 
 def test_dilated_windows() -> None:
-    assert seen(nn.MaxPool2d(3, stride=1, dilation=2))[""] == Sight((5, 5), (1, 1))
-    assert seen(MaxPool2d(3, 1, dilation=2))[""] == Sight((5, 5), (1, 1))
+    assert seen(nn.MaxPool2d(3, stride=1, dilation=2))[""] == ReceptiveField((5, 5), (1, 1))
+    assert seen(MaxPool2d(3, 1, dilation=2))[""] == ReceptiveField((5, 5), (1, 1))
 
 
 class Residual(nn.Module):
@@ -154,10 +154,10 @@ def test_vgg16_sees_212() -> None:
     # As Araujo, Norris and Sim have it, Computing Receptive Fields of Convolutional Neural Networks (2019).
     with torch.device("meta"):
         found = seen(torchvision.models.vgg16(), (3, 224, 224))
-    assert found["features.30"] == Sight((212, 212), (32, 32))
+    assert found["features.30"] == ReceptiveField((212, 212), (32, 32))
 
 
-def resnet20(pooling: str) -> dict[str, Sight]:
+def resnet20(pooling: str) -> dict[str, ReceptiveField]:
     specs = [yaml.safe_load((conf_dir() / f"{name}.yaml").read_text()) for name in ("backbone/resnet20", pooling)]
     made = assemble(*specs, in_channels=3, image_size=(32, 32), num_classes=10, seed=0)
     return seen(made.network, (3, 32, 32))
@@ -167,11 +167,11 @@ def test_a_convolution_that_was_parted_from_its_stride() -> None:
     found = resnet20("pooling/max")
     # conv1 3; six convolutions of layer1 make 15; then 3 x 3 at stride 1 makes 17, and the window of 2 makes 18.
     assert side(found["layer1"]) == 15
-    assert found["layer2.0.conv1"] == Sight((18, 18), (2, 2))
-    assert found["layer2.0.shortcut.subsample"] == Sight((16, 16), (2, 2))
+    assert found["layer2.0.conv1"] == ReceptiveField((18, 18), (2, 2))
+    assert found["layer2.0.shortcut.subsample"] == ReceptiveField((16, 16), (2, 2))
     # Five more convolutions of layer2, 4 pixels each; then 3 x 3 and a window of 2.
     assert side(found["layer2"]) == 18 + 5 * 4
-    assert found["layer3.0.conv1"] == Sight((18 + 5 * 4 + 4 + 2,) * 2, (4, 4))
+    assert found["layer3.0.conv1"] == ReceptiveField((18 + 5 * 4 + 4 + 2,) * 2, (4, 4))
     assert side(found["layer3"]) == 44 + 5 * 8
 
 
@@ -180,14 +180,15 @@ def test_a_filter_around_the_window_widens_it() -> None:
     # A filter of 3 before the first halving and one before the second: 2 and 2·2 pixels more.
     assert side(blurred["layer2.0.conv1"]) == side(plain["layer2.0.conv1"]) + 2
     assert side(blurred["layer3.0.conv1"]) == side(plain["layer3.0.conv1"]) + 2 + 4
-    assert seen(MaxBlurPool2d(2, blur_size=5))[""] == Sight((6, 6), (2, 2))
-    assert seen(nn.Sequential(nn.Conv2d(3, 3, 3, stride=2), MaxBlurPool2d(3, 2)))["1"] == Sight((11, 11), (4, 4))
+    assert seen(MaxBlurPool2d(2, blur_size=5))[""] == ReceptiveField((6, 6), (2, 2))
+    behind = seen(nn.Sequential(nn.Conv2d(3, 3, 3, stride=2), MaxBlurPool2d(3, 2)))["1"]
+    assert behind == ReceptiveField((11, 11), (4, 4))
 
 
 def test_the_convolutions_of_an_importance_widen_the_window() -> None:
     for logit in ("projection", "bottleneck"):  # each has one of 3 x 3
-        assert seen(LIPPool2d(2, channels=3, logit=logit))[""] == Sight((4, 4), (2, 2))
-    assert seen(LIPPool2d(2, channels=3, logit_size=1))[""] == Sight((2, 2), (2, 2))
+        assert seen(LIPPool2d(2, channels=3, logit=logit))[""] == ReceptiveField((4, 4), (2, 2))
+    assert seen(LIPPool2d(2, channels=3, logit_size=1))[""] == ReceptiveField((2, 2), (2, 2))
 
 
 YAMLS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "pooling").glob("*.yaml"))}

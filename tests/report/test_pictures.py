@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,12 @@ def test_pictures_that_are_not_what_was_written_are_not_shown(folder: Path, tmp_
         assert after is not None
         assert after.seed == 1
         assert any(PICTURES_FILE in name for name in load(folder).damaged)
+        # Damaged before its digest was taken.
+        arm.finished[0]["files"][PICTURES_FILE] = sha256(kept[:-40]).hexdigest()
+        path.write_bytes(kept[:-40])
+        after = pictures_of(folder, arm)
+        assert after is not None
+        assert after.seed == 1
     finally:
         path.write_bytes(kept)
 

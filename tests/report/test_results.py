@@ -48,6 +48,22 @@ def test_curves_count_epochs_from_1(results: Results) -> None:
     assert curve["val_loss"].tolist() == [row["val_loss"] for row in record["history"]]
 
 
+def test_scores_other_than_accuracy_are_there() -> None:
+    folder = QUICKSTART.parent / "line"
+    found = poolbench.load_results(folder)
+    scores = pd.read_csv(folder / "scores.csv").set_index("arm_id")
+    compared = found.comparisons.set_index("arm_id")
+    assert set(compared.index) == set(scores.index[scores["variant"] != scores["reference"]])
+    assert compared["verdict"].to_dict() == scores.loc[compared.index, "verdict"].to_dict()
+    assert set(compared["score"]) == {"mean_absolute_error"}
+    arms = found.arms.set_index("arm_id")["score_mean"]
+    assert arms.to_numpy() == pytest.approx(scores.loc[arms.index, "score_mean"].to_numpy())
+    record = json.loads(next(folder.glob("records/*/record.json")).read_text())
+    curve = found.curves[found.curves["run_id"] == record["run_id"]]
+    for name in ("train_mean_absolute_error", "val_mean_absolute_error"):
+        assert curve[name].tolist() == [row[name] for row in record["history"]]
+
+
 def test_a_folder_without_records_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(str(tmp_path))):
         poolbench.load_results(tmp_path)

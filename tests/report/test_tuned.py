@@ -123,3 +123,16 @@ def test_another_score_goes_by_its_name_and_unit(tuned: Any) -> None:
     headings = [heading for heading, _ in aside.columns]
     assert {"validation over the space, m", "at the shared recipe, m", "tuned, m"} <= set(headings)
     assert aside.rows[1][5:10] == ("0.801", "0.971", "+0.170", "better −0.099", "worse +0.051")
+
+
+def test_what_is_torn_below_the_folder_is_named(tuned: Any) -> None:
+    trial, one = (min(tuned.folder.glob(f"{part}/records/*/record.json")) for part in (TRIALS, TUNED))
+    trial.write_text("{")
+    one.write_text("{")
+    found = gather(load(tuned.folder))
+    assert {problem.path for problem in found.problems} == {trial, one}
+    for path in tuned.folder.glob(f"{TUNED}/records/*/record.json"):
+        path.write_text("{")
+    found = gather(load(tuned.folder))
+    assert {problem.path for problem in found.problems} == {trial, tuned.folder / TUNED}
+    assert len(found.tables["tuned"]) == 2

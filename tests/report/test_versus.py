@@ -281,6 +281,14 @@ class TestCommand:
         assert main(["report", *(str(r.folder) for r in folders), "--into", str(tmp_path / "there")]) == 0
         assert sorted(path.name for path in (tmp_path / "there").iterdir()) == FILES
 
+    @pytest.mark.parametrize("flag", ["--open", "--quiet", "--explain"])
+    def test_a_flag_of_one_folders_report_is_refused_before_anything_is_read(
+        self, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "before").mkdir()
+        assert main(["report", str(tmp_path / "before"), str(tmp_path / "after"), flag]) == 2
+        assert f"{flag} is for the report of one folder, got " in capsys.readouterr().err
+
     def test_into_needs_a_second(self, folders: tuple[Any, Any], capsys: pytest.CaptureFixture[str]) -> None:
         folders[0].add()
         assert main(["report", str(folders[0].folder), "--into", "there"]) == 2

@@ -21,7 +21,11 @@ from selenium.webdriver.common.by import By
 
 from poolbench.cli import main
 from poolbench.experiment import Experiment, write_experiment
+from poolbench.record import write_bytes, write_record
+from poolbench.report.reading.trials import TRIALS, TUNED, Trial, Trials
 from poolbench.serve import PageServer
+from poolbench.serve.site import Site
+from poolbench.serve.watched import Made, Watched
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WAIT_S = 20.0
@@ -170,9 +174,67 @@ def test_nothing_is_written(server: PageServer, results: Results) -> None:
     assert listing() == before
 
 
+def test_a_page_is_made_again_when_a_trial_or_a_tuned_arm_ends(results: Results) -> None:
+    watched = Watched("first", results.folder)
+    versions = [watched.progress().version]
+    trial = Results(results.folder / TRIALS).add("avg", 0, 0.8)
+    versions.append(watched.progress().version)
+    Trials(0, {trial["run_id"]: Trial("arm", 0, {})}).write(results.folder)
+    versions.append(watched.progress().version)
+    Results(results.folder / TUNED).add("avg", 1, 0.9)
+    versions.append(watched.progress().version)
+    assert len(set(versions)) == 4
+    assert watched.progress().version == versions[-1]
+    assert watched.progress().cells == {"ok": 6}  # the experiment's own
+
+
+def test_an_experiment_that_cannot_be_read_says_so_and_hinders_no_other(
+    results: Results, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = results.add("avg", 9, 0.9) | {"times": [], "run_id": "edited"}
+    write_record(results.folder / "records" / "edited" / "record.json", record)
+    claim = fill(results.folder.parent / "claimed").folder / "plan" / "claims" / "run.1"
+    write_bytes(claim, b"[]")
+    (claim.parents[1] / "cells").mkdir()
+    made, broken = Watched.made, {"reference/nested"}
+
+    def breaks(watched: Watched) -> Made:
+        if watched.name in broken:
+            raise ZeroDivisionError("it broke")
+        return made(watched)
+
+    monkeypatch.setattr(Watched, "made", breaks)
+    site = Site(results.folder.parent)
+
+    def verdicts() -> dict[str, str]:
+        text = site.answer("/").content.decode()
+        return dict(re.findall(r'<a href="/e/([^"]+)/".*?<td class="verdict">([^<]*)<', text, re.DOTALL))
+
+    until(lambda: not any("being read" in verdict for verdict in verdicts().values()))
+    found = verdicts()
+    assert found["reference/nested"].startswith("its page cannot be made: ZeroDivisionError: it broke (in breaks, ")
+    assert found["claimed"].startswith("it cannot be read: TypeError: ")
+    assert "no record" in found["empty"]
+    assert found["first"]
+    said = capsys.readouterr().err.splitlines()
+    assert sorted(line.partition(": it")[0] for line in said) == [
+        "poolbench serve: claimed",
+        "poolbench serve: reference/nested",
+    ]
+    broken.clear()
+    claim.unlink()
+    until(lambda: not any("cannot be" in verdict for verdict in verdicts().values()))
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["nowhere"], "no folder 'nowhere'"), ([".", "--port", "70000"], "--port must be in 0..65535, got 70000")],
+    [
+        (
+            ["nowhere"],
+            "no results folder nowhere, nor another in .; give a folder",
+        ),
+        ([".", "--port", "70000"], "--port must be in 0..65535, got 70000"),
+    ],
 )
 def test_a_mistake_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str

@@ -122,6 +122,20 @@ def test_what_belongs_to_an_arm_is_found_once_whoever_asks(tmp_path: Path, monke
     assert Arms(tmp_path / "arms").facts(other) == json.loads(json.dumps(facts))
 
 
+@pytest.mark.parametrize("changed", ["code", "machine_id"])
+def test_what_another_version_or_machine_found_of_an_arm_is_found_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    (planned,) = plan(tmp_path, asked()).cells
+    facts = Arms(tmp_path / "arms").facts(planned.cell)
+    (path,) = (tmp_path / "arms").glob("*.json")
+    kept = json.loads(path.read_text())
+    kept["found_by"][changed] = "another"
+    path.write_text(json.dumps(kept | {"cost": {"parameters": 0}}))
+    again = Arms(tmp_path / "arms").facts(planned.cell)
+    assert again["cost"]["parameters"] == facts["cost"]["parameters"]
+
+
 def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:
     files = PlanFolder(tmp_path)
     files.cells.mkdir(parents=True)

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
 from poolbench.data import Augment, task_for
 from poolbench.data.augment import Draws
+from poolbench.data.task import PARTS, Task
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.score import Score, task_of
 from poolbench.tasks import Classification, Regression, Segmentation
@@ -14,6 +16,28 @@ from poolbench.tasks import Classification, Regression, Segmentation
 # Two images of 2×3 places with three classes; 255 does not count.
 TRUTH = torch.tensor([[[0, 0, 1], [1, 1, 255]], [[2, 2, 2], [2, 0, 0]]], dtype=torch.uint8)
 GIVEN = torch.tensor([[[0, 1, 1], [1, 0, 2]], [[2, 2, 2], [0, 0, 1]]])
+
+
+def test_a_batch_without_a_place_that_counts_has_no_loss_and_no_gradient() -> None:
+    task, target = Segmentation(), torch.full((2, 4, 4), 255)
+    output = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss = task.loss(output, target, 0.1)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(output.grad, torch.zeros_like(output))
+
+
+@pytest.mark.parametrize(("smoothing", "tolerance"), [(0.0, 0.0), (0.1, 1e-6)])
+def test_the_loss_of_a_segmentation_is_torchs(smoothing: float, tolerance: float) -> None:
+    task, draw = Segmentation(), torch.Generator().manual_seed(0)
+    output = torch.randn(4, 5, 9, 7, generator=draw, requires_grad=True)
+    target = torch.randint(5, (4, 9, 7), generator=draw)
+    target[0, :3] = task.ignore
+    expected = functional.cross_entropy(output, target, ignore_index=task.ignore, label_smoothing=smoothing)
+    found = task.loss(output, target, smoothing)
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+    one, two = (torch.autograd.grad(loss, output)[0] for loss in (found, expected))
+    torch.testing.assert_close(one, two, rtol=0, atol=tolerance)
 
 
 def logits_of(given: torch.Tensor, classes: int = 3) -> torch.Tensor:
@@ -99,6 +123,11 @@ def test_macro_f1_weighs_rare_classes_alike():
 def test_what_is_no_target_is_named_by_its_example(task, targets, says):
     with pytest.raises(DataError, match=says):
         task.check_targets(targets, (3, 4, 5), 3, "steering: train")
+
+
+def test_a_task_must_have_every_part_that_is_asked_of_one():
+    members = {name for name in vars(Task) if not name.startswith("_")} | set(Task.__annotations__)
+    assert set(PARTS) == members
 
 
 def test_tasks_are_named_or_specified():

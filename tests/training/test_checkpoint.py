@@ -11,7 +11,7 @@ import pytest
 import torch
 from interruptible import checkpoints
 
-from poolbench.training import remove_checkpoints
+from poolbench.training import newest_epoch, remove_checkpoints
 
 STATE = {"weights": {"a": torch.arange(5000.0)}, "rows": [{"loss": 0.5}], "best": None}
 
@@ -33,12 +33,12 @@ def test_the_last_two_are_kept_and_the_last_is_read(tmp_path: Path) -> None:
     assert saved is not None
     assert (saved.epoch, saved.state["epoch"], saved.state["rows"]) == (10, 10, STATE["rows"])
     assert torch.equal(saved.state["weights"]["a"], STATE["weights"]["a"])  # type: ignore[index]
-    assert checkpoints(folder).newest_epoch() == 10
+    assert newest_epoch(folder) == 10
 
 
 def test_a_folder_without_checkpoints(tmp_path: Path) -> None:
     assert checkpoints(tmp_path / "none").latest() is None
-    assert checkpoints(tmp_path / "none").newest_epoch() == 0
+    assert newest_epoch(tmp_path / "none") == 0
 
 
 def test_strides_are_kept(tmp_path: Path) -> None:
@@ -168,8 +168,17 @@ def test_removing_leaves_nothing_behind(tmp_path: Path) -> None:
     checkpoints(tmp_path, key={"run_id": "other"}).latest()
     remove_checkpoints(tmp_path)
     assert names(tmp_path) == ["record.json", "weights.pt"]
-    checkpoints(tmp_path).clear()
+    remove_checkpoints(tmp_path)
     remove_checkpoints(tmp_path / "none")
+
+
+def test_removing_until_a_time_leaves_what_was_written_since(tmp_path: Path) -> None:
+    write(tmp_path, 1, 2)
+    (old, new) = sorted(tmp_path.glob("checkpoint-*.pt"))
+    os.utime(old, (1000, 1000))
+    os.utime(new, (3000, 3000))
+    remove_checkpoints(tmp_path, until=2000)
+    assert names(tmp_path) == [new.name]
 
 
 def test_due_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Loss and score of an epoch: of every batch, or where scoring is dear of some."""
 
+import pytest
 import torch
 from training.recipes import RECIPE
 
@@ -25,6 +26,19 @@ def test_every_batch_of_a_classification() -> None:
     (loss, score), losses, scores = epoch_of(Classification(), [torch.randint(3, (8,), generator=draw)] * 6)
     assert abs(loss - sum(losses) / 6) < 1e-6
     assert abs(score - sum(scores) / 6) < 1e-6
+
+
+@pytest.mark.parametrize("sizes", [(8,), (4, 4), (1, 2, 5)])
+def test_the_loss_is_the_mean_over_places_however_the_batches_lie(sizes: tuple[int, ...]) -> None:
+    task, draw = Segmentation(), torch.Generator().manual_seed(2)
+    output = torch.randn(8, 3, 4, 4, generator=draw)
+    target = torch.randint(3, (8, 4, 4), generator=draw)
+    target[:3, 1:] = task.ignore  # the first three count a fourth of their places
+    learner = Learner(torch.nn.Identity(), Protocol.of(RECIPE), seed=0, task=task)
+    for number, part in enumerate(zip(output.split(sizes), target.split(sizes), strict=True)):
+        learner.training_step(part, number)
+    expected = torch.nn.functional.cross_entropy(output, target, ignore_index=task.ignore)
+    assert abs(learner.training_sums.read()[0] - float(expected)) < 1e-6
 
 
 def test_every_fourth_batch_of_a_segmentation_and_every_loss() -> None:

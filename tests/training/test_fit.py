@@ -12,9 +12,16 @@ from training.recipes import Blobs, network, protocol, run, weights
 
 from poolbench.errors import ConfigurationError, Stopped
 from poolbench.training import resolve_device
-from poolbench.training.fit import predict, seen_again
+from poolbench.training.fit import seen_again
 
 CPU = torch.device("cpu")
+
+
+@torch.inference_mode()
+def predict(net: nn.Module, batches: Blobs) -> tuple[Tensor, Tensor]:
+    """Return logits and targets of all batches, in evaluation mode."""
+    logits, targets = zip(*((net.eval()(images), target) for images, target in batches), strict=True)
+    return torch.cat(logits), torch.cat(targets)
 
 
 def test_it_learns_and_keeps_a_row_an_epoch() -> None:
@@ -26,7 +33,7 @@ def test_it_learns_and_keeps_a_row_an_epoch() -> None:
 
 def test_the_selected_weights_are_in_the_network() -> None:
     fitted = run(protocol=protocol(epochs=8))
-    logits, target = predict(fitted.network, Blobs(seed=1), protocol=protocol(), device=CPU)
+    logits, target = predict(fitted.network, Blobs(seed=1))
     accuracy = (logits.argmax(1) == target).float().mean().item()
     assert accuracy == pytest.approx(fitted.selected["val_accuracy"])
     best = max(fitted.history, key=lambda row: (row["val_accuracy"], -row["val_loss"], -row["epoch"]))
@@ -36,10 +43,23 @@ def test_the_selected_weights_are_in_the_network() -> None:
 def test_what_was_trained_on_is_seen_again_as_evaluation_sees_it() -> None:
     net, blobs = network(dropout=0.5), Blobs()
     loss, accuracy = seen_again(net, blobs, protocol=protocol(), device=CPU)
-    logits, target = predict(net, blobs, protocol=protocol(), device=CPU)
+    logits, target = predict(net, blobs)
     assert accuracy == pytest.approx((logits.argmax(1) == target).double().mean().item())
     assert loss == pytest.approx(nn.functional.cross_entropy(logits, target).item(), rel=1e-5)
     assert (loss, accuracy) == seen_again(net, blobs, protocol=protocol(), device=CPU)
+
+
+def test_what_lightning_refuses_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**arguments: Any) -> None:
+        torch.use_deterministic_algorithms(True)
+        raise RuntimeError("refused")
+
+    monkeypatch.setattr(L, "Trainer", refuse)
+    before = torch.utils.deterministic.fill_uninitialized_memory
+    with pytest.raises(RuntimeError, match="refused"):
+        run(protocol=protocol())
+    assert torch.utils.deterministic.fill_uninitialized_memory == before
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_each_epochs_test_accuracy_is_written_and_changes_nothing_else() -> None:

@@ -1,8 +1,10 @@
 """Settings of optimiser and schedule: those that change nothing are found by trying."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from training.recipes import RECIPE
 
 from poolbench.errors import ConfigurationError
@@ -24,6 +26,26 @@ def recipe(optimizer: dict[str, Any], schedule: dict[str, Any] | None) -> Protoc
 
 def adam(**changes: Any) -> dict[str, Any]:
     return {"_target_": "torch.optim.AdamW", "lr": 0.05} | changes
+
+
+@pytest.mark.parametrize("schedule", [None, ONE_CYCLE])
+def test_an_optimizer_that_cannot_step_is_refused_before_any_training(schedule: dict[str, Any] | None) -> None:
+    with pytest.raises(ConfigurationError, match=r"`protocol\.optimizer` \(torch\.optim\.SparseAdam\) cannot step"):
+        recipe({"_target_": "torch.optim.SparseAdam", "lr": 0.1}, schedule)
+
+
+class AsksForLoss(torch.optim.SGD):
+    """An optimiser that cannot step without a closure."""
+
+    def step(self, closure: Callable[[], float]) -> float:  # type: ignore[override]
+        loss = closure()
+        super().step()
+        return loss
+
+
+def test_an_optimizer_that_asks_for_a_closure_gets_one() -> None:
+    mine = {"_target_": "training.test_inert.AsksForLoss", "lr": 0.1, "dampening": 0.5}
+    assert list(inert_settings(recipe(mine, None))) == ["optimizer.dampening"]
 
 
 @pytest.mark.quick(4)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from poolbench.errors import Stopped, TimeLimitError
 from poolbench.loggers import Mirrors
-from poolbench.training import Protocol
+from poolbench.training import Protocol, newest_epoch
 from poolbench.training.fit import fit
 from poolbench.training.history import Fitted
 from poolbench.training.protocol import LIGHTNING_PRECISION
@@ -58,7 +58,7 @@ def test_stopped_at_any_step(tmp_path: Path, whole: dict[str, Any], stop: int) -
     with pytest.raises(Stopped, match="SIGTERM"):
         train(checkpoints=checkpoints(tmp_path), should_stop=after(stop))
     epoch = (stop - 1) // STEPS
-    assert checkpoints(tmp_path).newest_epoch() == epoch
+    assert newest_epoch(tmp_path) == epoch
     resumed = train(checkpoints=checkpoints(tmp_path))
     assert same(result(resumed), whole)
     assert resumed.resumed_epochs == ([epoch] if epoch else [])
@@ -69,7 +69,7 @@ def test_a_stop_writes_the_checkpoint_that_was_not_due(tmp_path: Path, whole: di
     with pytest.raises(Stopped):
         train(checkpoints=checkpoints(tmp_path, NEVER), should_stop=after(epoch * STEPS + 2))
     # Copies are made seldom where epochs are as short as this, but one is always there after the first.
-    assert 1 <= checkpoints(tmp_path).newest_epoch() <= epoch
+    assert 1 <= newest_epoch(tmp_path) <= epoch
     assert same(result(train(checkpoints=checkpoints(tmp_path, NEVER))), whole)
 
 

@@ -30,6 +30,12 @@ def test_what_would_not_act_is_refused_whatever_its_value(name: str) -> None:
             trainer_arguments({name: value})
 
 
+def test_what_a_callback_refuses_is_an_error_of_the_configuration() -> None:
+    callback = {"_target_": f"{CALLBACKS}.EarlyStopping", "monitor": "val_loss", "mode": "foo"}
+    with pytest.raises(ConfigurationError, match=r"`trainer\.callbacks` \(.*EarlyStopping\): .*foo"):
+        trainer_arguments({"callbacks": [callback]}, protocol())
+
+
 EARLY = {"_target_": f"{CALLBACKS}.EarlyStopping", "monitor": "val_loss", "patience": 0, "min_delta": 9.0}
 STOPPING = {"_target_": "training.recipes.StopsAtOnce"}
 # The configuration that a trainer argument is added to, the argument, and what else it needs to act.

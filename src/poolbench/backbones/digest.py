@@ -67,8 +67,8 @@ def network_digest(network: nn.Module, input_shape: Sequence[int]) -> str | None
 
     It is taken of the parameters' names and shapes, of the outputs for generated images in evaluation and in training
     mode (dropout from a fixed stream), and of the size of each parameter's gradient, or where there are no parameters
-    of the images' gradient. All is computed in float64 on
-    the CPU, with a copy of the network, so that two ways to compute the same do not differ in the digits that count.
+    of the images' gradient. All is computed in float64 on the CPU, with a copy of the network, so that two ways to
+    compute the same do not differ in the digits that count.
 
     None where the network does not compute in float64: then it is not known.
     """

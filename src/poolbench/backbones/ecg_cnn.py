@@ -34,9 +34,9 @@ class EcgCNN(nn.Module):
         (length,) = one_dimension("ecg_cnn", image_size)
         whole_number("backbone.stages", stages)
         whole_number("backbone.width", width)
-        seen = sight(stages)
+        seen = receptive_field(stages)
         if length < seen:
-            most = max((n for n in range(1, stages) if sight(n) <= length), default=0)
+            most = max((n for n in range(1, stages) if receptive_field(n) <= length), default=0)
             raise UnsupportedError(
                 f"ecg_cnn with {stages} stages cannot take series of {length} places: its last map sees {seen}; "
                 + (f"set backbone.stages to {most} or less" if most else "series must have at least 7 places")
@@ -65,10 +65,10 @@ class EcgCNN(nn.Module):
         return self.classifier(self.head(x_BCL))
 
 
-def sight(stages: int) -> int:
+def receptive_field(stages: int) -> int:
     """Return how many places a value of the last map sees.
 
-    >>> sight(1), sight(2)  # 5 and 3 in steps of 1; then 4 and 2 more in steps of 2
+    >>> receptive_field(1), receptive_field(2)  # 5 and 3 in steps of 1; then 4 and 2 more in steps of 2
     (7, 19)
     """
     return 1 + 6 * (2**stages - 1)

@@ -77,7 +77,7 @@ def unknown_model(library: str, model: str | None, known: list[str]) -> Configur
     if model is None:
         return ConfigurationError(f"`backbone.model` must name a network of {library}'s, for example {known[0]}")
     near = difflib.get_close_matches(model, known, n=5, cutoff=0.5)
-    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    hint = f"; did you mean {', '.join(near)}?" if near else "."
     return ConfigurationError(f"`backbone.model`: {library} knows no {model!r}{hint} It has {len(known)} networks.")
 
 

@@ -54,6 +54,7 @@ WITH_OVERRIDES: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train.train,
     "inspect": inspect.inspect,
     "cost": cost.cost,
+    "wandb-sweep": wandb_sweep.wandb_sweep,
 }
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.folders import require_folder
 from poolbench.paths import conf_dir, experiments_dir
 from poolbench.record import GROUPS as OF_A_CELL
 
@@ -29,7 +31,9 @@ def add_to(commands: Any) -> None:
     """Add `poolbench list`."""
     command = commands.add_parser("list", help="list all choices of a group, a line each")
     command.add_argument("group", nargs="?", help=f"one of {', '.join(GROUPS)}; without it, all of them")
-    command.add_argument("--config-dir", "-cd", metavar="DIR", help="an additional folder of configurations")
+    command.add_argument(
+        "--config-dir", "-cd", type=place, metavar="DIR", help="an additional folder of configurations"
+    )
     command.set_defaults(run=run)
 
 
@@ -37,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what there is."""
     if arguments.group is not None and arguments.group not in GROUPS:
         raise unknown_name("group", arguments.group, GROUPS)
-    further = [require_folder(arguments.config_dir)] if arguments.config_dir else []
+    further = [require_folder(arguments.config_dir, "--config-dir")] if arguments.config_dir else []
     for group in [arguments.group] if arguments.group else GROUPS:
         if arguments.group is None:
             print(f"{group}=")
@@ -86,17 +90,3 @@ def check(overrides: Sequence[str], further: Sequence[Path] = ()) -> None:
                 raise ConfigurationError(f"`{override}`: {WITHOUT.get(group, CHOSEN.format(group=group))}")
             if name not in known:
                 raise unknown_name(group, name, known)
-
-
-def experiment_name(overrides: Sequence[str]) -> str | None:
-    """Return the experiment that the overrides select."""
-    chosen = [o.partition("=")[2] for o in overrides if o.partition("=")[0].lstrip("+") == "experiment"]
-    return chosen[-1] if chosen else None
-
-
-def require_folder(path: str) -> Path:
-    """Return a folder that must exist."""
-    folder = Path(path)
-    if not folder.is_dir():
-        raise ConfigurationError(f"no folder {path!r}")
-    return folder

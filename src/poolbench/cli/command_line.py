@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.paths import expanded
 
 CONFIG_DIR, CONFIG_NAME, CONFIG_PATH = "--config-dir", "--config-name", "--config-path"
 SHORT = {
@@ -95,7 +96,7 @@ class CommandLine:
     def config_dir(self) -> Path | None:
         """The further folder of configurations, absolute; None where none was given."""
         value = self.value(CONFIG_DIR)
-        return None if value is None else Path(value).absolute()
+        return None if value is None else expanded(value, CONFIG_DIR).absolute()
 
     @property
     def words(self) -> tuple[str, ...]:

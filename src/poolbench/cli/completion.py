@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from poolbench.cli import choices
+from poolbench.paths import conf_dir
 
-KEYS = ("seed", "name", "results_dir", "reference", "match", "margin", "force", "strict", "threads", "allocator")
 # `=` must not part words, or GROUP=CHOICE could not be completed.
 BASH = """_poolbench() {{
     local word=${{COMP_WORDS[COMP_CWORD]}}
@@ -32,9 +32,21 @@ def add_to(commands: Any) -> None:
     command.set_defaults(run=lambda known: _print(known, list(commands.choices)))
 
 
+def keys() -> list[str]:
+    """Return the keys of `conf/config.yaml` that overrides set, those of its mappings by their dotted names too."""
+    import yaml
+
+    content = yaml.safe_load((conf_dir() / "config.yaml").read_text())
+    del content["defaults"]  # Hydra's: which YAML of each group
+    found: list[str] = []
+    for key, value in content.items():
+        found += [key, *(f"{key}.{inner}" for inner in value)] if isinstance(value, dict) else [key]
+    return found
+
+
 def _print(known: argparse.Namespace, commands: Iterable[str]) -> int:
     words = [f"{group}={name}" for group in choices.GROUPS for name in sorted(choices.names(group))]
-    words += [f"{key}=" for key in KEYS]
+    words += [f"{key}=" for key in keys()]
     text = BASH.format(commands=" ".join(commands), words=" ".join(words))
     print((ZSH if known.shell == "zsh" else "") + text, end="")
     return 0

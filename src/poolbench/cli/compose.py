@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.cli import choices
-from poolbench.cli.command_line import CONFIG_NAME, CONFIG_PATH, CommandLine
+from poolbench.cli.command_line import CONFIG_DIR, CONFIG_NAME, CONFIG_PATH, CommandLine
 from poolbench.cli.task_overrides import with_task
 from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.folders import require_folder
 from poolbench.paths import conf_dir
 from poolbench.record import GROUPS
 
@@ -60,10 +61,9 @@ def compose(line: CommandLine) -> list[Job]:
 @contextmanager
 def composing(line: CommandLine) -> Iterator["Composer"]:
     """Give what composes the jobs that the overrides ask for, one by one; raises what `compose` raises."""
-    further = [line.config_dir] if line.config_dir else []
-    for folder in further:
-        if not folder.is_dir():
-            raise ConfigurationError(f"--config-dir: no folder {str(folder)!r}")
+    further = [require_folder(line.config_dir, CONFIG_DIR)] if line.config_dir else []
+    if (path := line.value(CONFIG_PATH)) is not None:
+        require_folder(path, CONFIG_PATH)
     if not any(override.lstrip("+").startswith(SEARCH_PATH) for override in line.overrides):
         choices.check(line.overrides, further)
     # A mistake in the names is reported before Hydra is loaded.

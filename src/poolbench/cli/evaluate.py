@@ -6,6 +6,7 @@ from typing import Any
 
 from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.folders import check_exists
 from poolbench.record import RECORD_FILE, read_record
 
 
@@ -56,6 +57,8 @@ def find(run: str, results_dir: Path) -> Path:
         return Path(run).resolve()
     folders = [path.parent.resolve() for path in sorted(results_dir.glob(f"**/records/*/{RECORD_FILE}"))]
     found = [folder for folder in folders if folder.name == run]
+    if not folders:
+        check_exists(results_dir)
     if not found:
         raise unknown_name(f"run in {results_dir}", run, {folder.name for folder in folders})
     if len(found) > 1:

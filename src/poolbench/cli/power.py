@@ -31,7 +31,7 @@ class Known:
 
     Args:
         name: as its table is headed.
-        variances: of a difference, in the score's unit, squared.
+        variances: of a difference, in the score's unit, squared; None: the pilot does not show them.
         images: numbers of test examples to try; None: they do not count.
         arms: beside the reference.
         mean: of the reference, where a difference is a share of it; None: it is in points.
@@ -71,13 +71,15 @@ def add_to(commands: Any) -> None:
     command.add_argument("--wanted", type=float, default=0.8, help="wanted chance to find it (default %(default)s)")
     command.add_argument("--std", type=float, help="published standard deviation of an arm's accuracy, points")
     command.add_argument(
-        "--correlation", type=float, default=0.0, help="correlation between arms of equal seeds (default %(default)s)"
+        "--correlation",
+        type=float,
+        help="correlation between arms of equal seeds (default 0); with published figures and --std",
     )
     command.add_argument(
         "--disagreement",
         type=float,
-        default=0.0,
-        help="fraction of test examples on which two arms differ (default %(default)s)",
+        help="fraction of test examples on which two arms differ (default 0: only the seeds count); needs --images, "
+        "with published figures and --std",
     )
     command.set_defaults(run=run)
 
@@ -86,17 +88,10 @@ def run(known: argparse.Namespace) -> int:
     """Print the chances."""
     from rich.console import Console
 
-    if not 0 < known.wanted < 1:
-        raise ConfigurationError(f"--wanted must be between 0 and 1, got {known.wanted}")
-    if not (math.isfinite(known.points) and known.points > 0):
-        raise ConfigurationError(f"--points must be a number above 0, got {known.points}")
-    if min(known.seeds) < 1 or min(known.images or [2]) < 2 or (known.arms is not None and known.arms < 1):
-        raise ConfigurationError("--seeds and --arms must be at least 1, --images at least 2")
+    _check(known)
     if known.std is not None:
         if known.source:
             raise ConfigurationError(f"--std and {known.source[0]} say the same twice: give one of them")
-        if not (math.isfinite(known.std) and known.std > 0):
-            raise ConfigurationError(f"--std must be a number above 0, in points, got {known.std}")
         blocks = [Known("published", _published(known.std / 100, known), known.images or [None], known.arms or 1)]
     else:
         blocks = _of_source(known)
@@ -106,11 +101,42 @@ def run(known: argparse.Namespace) -> int:
     return 0
 
 
+def _check(known: argparse.Namespace) -> None:
+    """Raise for the first flag whose value breaks its rule, or that would have no effect."""
+    if not 0 < known.wanted < 1:
+        raise ConfigurationError(f"--wanted must be between 0 and 1, got {known.wanted}: 0.8 is 80 %")
+    if not (math.isfinite(known.points) and known.points > 0):
+        raise ConfigurationError(f"--points must be a number above 0, got {known.points}: give the difference's size")
+    if min(known.seeds) < 1:
+        raise ConfigurationError(f"--seeds must be at least 1, got {min(known.seeds)}: leave it out, or give 3 or more")
+    if min(known.images or [2]) < 2:
+        raise ConfigurationError(
+            f"--images must be at least 2, got {min(known.images)}: give the number of test examples"
+        )
+    if known.arms is not None and known.arms < 1:
+        raise ConfigurationError(f"--arms must be at least 1, got {known.arms}: the reference is not counted")
+    if known.std is not None and not (math.isfinite(known.std) and known.std > 0):
+        raise ConfigurationError(f"--std must be a number above 0, in points, got {known.std}")
+    if known.correlation is not None and not -1 <= known.correlation < 1:
+        raise ConfigurationError(
+            f"--correlation must be at least -1 and below 1, got {known.correlation}: 0 where arms share no seeds"
+        )
+    if known.disagreement is not None and not 0 <= known.disagreement <= 1:
+        raise ConfigurationError(
+            f"--disagreement must be in 0..1, got {known.disagreement}: 0.05 is 5 % of the examples"
+        )
+    if known.disagreement and not known.images:
+        raise ConfigurationError(
+            f"--disagreement {known.disagreement:g} needs --images, got none: how much it counts depends on the number "
+            "of test examples; add --images N"
+        )
+
+
 def _published(std: float, known: argparse.Namespace) -> Any:
     from poolbench.report.statistics.power import Variances
 
     try:
-        return Variances.of_published(std, correlation=known.correlation, disagreement=known.disagreement)
+        return Variances.of_published(std, correlation=known.correlation or 0.0, disagreement=known.disagreement or 0.0)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
 
@@ -158,6 +184,12 @@ def _sorted(source: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
 
 
 def _of_pilot(folder: Path, known: argparse.Namespace) -> list[Known]:
+    for flag in ("correlation", "disagreement"):
+        if (value := getattr(known, flag)) is not None:
+            raise ConfigurationError(
+                f"--{flag} goes with published figures or --std, got {value:g} with the pilot {folder}, whose records "
+                "show it: leave it out"
+            )
     from poolbench.report.reading.arms import group
     from poolbench.report.reading.loading import load
     from poolbench.report.reading.scores import mean_of, of_block
@@ -172,8 +204,8 @@ def _of_pilot(folder: Path, known: argparse.Namespace) -> list[Known]:
         differences = [one.found for arm in block.arms if (one := compared[arm.arm_id]).found is not None]
         try:
             variances = Variances.of_pilot([one for one in differences if one is not None])
-        except ValueError:
-            continue
+        except ValueError:  # no arm with 2 seeds that vary
+            variances = None
         images = known.images or _sizes(next((one.images for one in differences if one and one.images), None))
         references = {id(arm.reference): arm.reference for arm in block.arms if arm.reference is not None}.values()
         mean = mean_of(record for reference in references for record in reference.finished.values())
@@ -186,7 +218,7 @@ def _of_pilot(folder: Path, known: argparse.Namespace) -> list[Known]:
                 abs(mean) if of_block(block)[1].margin_is_relative else None,
             )
         )
-    if not found:
+    if all(block.variances is None for block in found):
         raise ConfigurationError(
             f"{folder} does not show how much differences vary: it needs a reference and an arm with at least "
             "2 seeds in common"
@@ -223,10 +255,18 @@ def _show(console: Any, block: Known, known: argparse.Namespace) -> None:
 
     from poolbench.report.statistics.power import power, seeds_needed
 
+    console.print(Text(block.name, style="bold"))
     variances, arms = block.variances, block.arms
+    if variances is None:
+        console.print(
+            Text(
+                "Left out: its records do not show how much differences vary; that takes a reference and an arm with "
+                "at least 2 seeds in common whose differences are not all equal.\n"
+            )
+        )
+        return
     point = (1.0 if block.mean is None else block.mean) / 100
     unit = "points" if block.mean is None else f"per cent of the reference's mean ({block.mean:.4g})"
-    console.print(Text(block.name, style="bold"))
     shown = Table(box=None, pad_edge=False)
     shown.add_column("test examples", justify="right")
     for seeds in known.seeds:
@@ -243,8 +283,8 @@ def _show(console: Any, block: Known, known: argparse.Namespace) -> None:
             f"{needed}" if needed else "over 100",
         )
     console.print(shown)
-    noise = "seeds and test examples count" if variances.images else "only the seeds count"
     first = block.images[0]
+    noise = "seeds and test examples count" if variances.images and first else "only the seeds count"
     over_seeds = (variances.seeds + (variances.rest / first if first else 0)) ** 0.5
     console.print(
         Text(

@@ -41,12 +41,7 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the report."""
-    if arguments.quiet and arguments.explain:
-        raise ConfigurationError("--quiet and --explain exclude each other: choose one")
-    if arguments.other and arguments.loggers:
-        raise ConfigurationError(
-            f"{arguments.loggers[0]}: the comparison of two folders is shown by no logger; leave it out"
-        )
+    _check(arguments)
     loggers = asked_loggers("report", arguments.loggers)
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
@@ -59,10 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
         from poolbench.report.versus import make_versus
 
         make_versus(arguments.folder, arguments.other, into=arguments.into, console=console)
-        if arguments.open:
-            raise ConfigurationError("--open: the comparison of two folders has no page")
-    elif arguments.into:
-        raise ConfigurationError("--into is for the comparison of two folders; a report is written beside its records")
     else:
         shown = Shown.VERDICT if arguments.quiet else Shown.ALL if arguments.explain else Shown.TABLES
         report = make_report(arguments.folder, console=console, shown=shown)
@@ -81,3 +72,30 @@ def run(arguments: argparse.Namespace) -> int:
         except OSError as error:
             raise ConfigurationError(f"--svg: {arguments.svg} cannot be written: {error.strerror or error}") from error
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise, before anything is read, for flags that do not go together or would do nothing."""
+    if arguments.quiet and arguments.explain:
+        raise ConfigurationError("--quiet and --explain exclude each other: choose one")
+    if arguments.other is None:
+        if arguments.into:
+            raise ConfigurationError(
+                f"--into is for the comparison of two folders, got {arguments.into} with one; a report is written "
+                "beside its records: leave it out"
+            )
+        return
+    if arguments.loggers:
+        raise ConfigurationError(
+            f"{arguments.loggers[0]}: the comparison of two folders is shown by no logger; leave it out"
+        )
+    for flag, why in (
+        ("open", "has no page"),
+        ("quiet", "is printed whole"),
+        ("explain", "explains its numbers in its text"),
+    ):
+        if getattr(arguments, flag):
+            raise ConfigurationError(
+                f"--{flag} is for the report of one folder, got {arguments.folder} and {arguments.other}, whose "
+                f"comparison {why}; leave it out"
+            )

@@ -10,6 +10,7 @@ from typing import Any
 
 from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
+from poolbench.folders import check_exists
 
 SECONDS_BETWEEN_LOOKS = 2.0
 USAGE = """Show how far a sweep is. Nothing is changed.
@@ -38,8 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Say how far the sweep is."""
     from poolbench.sweep.state import counts
 
-    if not arguments.folder.is_dir():
-        raise ConfigurationError(f"no folder {str(arguments.folder)!r}")
+    check_exists(arguments.folder, holds="plan")
     folder = arguments.folder.absolute()
     if not (folder / "plan").is_dir():
         raise ConfigurationError(

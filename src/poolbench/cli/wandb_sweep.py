@@ -12,6 +12,7 @@ import yaml
 from poolbench.cli.command_line import CommandLine
 from poolbench.cli.compose import GRIDS, composing
 from poolbench.cli.place import place
+from poolbench.errors import ConfigurationError
 from poolbench.record import write_bytes
 
 USAGE = """Write a W&B sweep configuration with the cells that the same words would give `poolbench train`: each
@@ -33,14 +34,23 @@ def add_to(commands: Any) -> None:
         description=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("words", nargs="*", help="Hydra overrides, as for poolbench train")
-    command.add_argument("--into", type=place, help="the file to write (wandb-sweep-NAME.yaml); - for standard output")
-    command.set_defaults(run=run)
+    command.add_argument("words", nargs="*", help="Hydra overrides and flags, as for poolbench train")
+    _flags(command)
+    command.set_defaults(run=lambda known: wandb_sweep(known.words))
 
 
-def run(arguments: argparse.Namespace) -> int:
+def _flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--into", type=place, help="the file to write (wandb-sweep-NAME.yaml); - for standard output")
+    return parser
+
+
+def wandb_sweep(given: Sequence[str]) -> int:
     """Write the configuration, one for each grid of an experiment that is the union of several."""
-    line = CommandLine.of("train", arguments.words)
+    flags = _flags(argparse.ArgumentParser(prog="poolbench wandb-sweep", add_help=False, allow_abbrev=False))
+    arguments, words = flags.parse_known_args(list(given))
+    line = CommandLine.of("train", words)
+    if line.is_hydras:
+        raise ConfigurationError(f"{line.flags[0]} asks for no cell, which a sweep needs; `{line}` answers it")
     with composing(line) as composer:
         first = composer.job(composer.overrides[0]).config
     name, several = str(first.get("name")), len(composer.grids) > 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.cli.place import place
-from poolbench.errors import ConfigurationError
+from poolbench.folders import check_exists
 
 USAGE = """Upload what W&B kept offline: the runs of one experiment, or of all below a folder. It needs a key: `wandb
 login`, or WANDB_API_KEY. A run that is sent again takes the place of what was there.
@@ -37,8 +37,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Send the runs; return W&B's own exit status."""
     folder = arguments.folder
-    if not folder.is_dir():
-        raise ConfigurationError(f"no folder {str(folder)!r}")
+    check_exists(folder)
     found = wandb_folders(folder)
     if not found:
         print(f"no W&B runs below {folder}; `poolbench train … logger=wandb` makes them")

@@ -6,6 +6,7 @@ from typing import Any
 
 from poolbench.cli.place import place
 from poolbench.errors import ConfigurationError
+from poolbench.folders import check_exists
 from poolbench.sweep.signals import ended_by_signals
 
 USAGE = """Train cells of a plan until none is left, together with any number of other workers. Start it as often as you
@@ -42,8 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     from poolbench.sweep.process import prepare_process
     from poolbench.sweep.progress import SweepProgress
 
-    if not arguments.folder.is_dir():
-        raise ConfigurationError(f"no folder {str(arguments.folder)!r}")
+    check_exists(arguments.folder, holds="plan")
     if arguments.threads is not None and arguments.threads < 1:
         raise ConfigurationError(f"--threads must be at least 1, got {arguments.threads}")
     plan = PlanFolder(arguments.folder.absolute())

@@ -133,7 +133,9 @@ class OpenDataset:
 
     def load(self) -> LoadedImages:
         """Return the images, loaded at the first call."""
-        loading = {key: value for key, value in self._spec.items() if key not in ("val_fraction", "augment")}
+        loading = {
+            key: value for key, value in self._spec.items() if key not in ("val_fraction", "augment", "resample")
+        }
         return self._held.loaded([loading, self.fingerprint()], self._load)
 
     def _load(self) -> LoadedImages:

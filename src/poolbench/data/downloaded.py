@@ -8,6 +8,7 @@ unpacked files are, their format is checked (magic number, counts, sizes, labels
 
 import gzip
 import hashlib
+import zlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -294,7 +295,7 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Read an idx file of unsigned bytes (packed or not), whose shape is known."""
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     header = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape)
     if raw[:4] != header[:4]:

@@ -195,6 +195,8 @@ class StreamedImages:
             num_workers=self.workers,
             collate_fn=_as_it_is,  # type: ignore[arg-type]
             pin_memory=pin_memory,
+            # Otherwise each pass would draw a number from the stream that dropout draws from.
+            generator=torch.Generator(),
             **arguments,
         )
         for batch in loader:

@@ -32,12 +32,3 @@ def sizes_of(image_size: Any, *, where: str = "dataset.image_size") -> Sizes:
         f"`{where}` must be a whole number, at least 1 (square images), or a list of one for each dimension: [height, "
         f"width] of images, [length] of sequences, got {image_size!r}"
     )
-
-
-def shown_sizes(sizes: Sequence[int]) -> str:
-    """Return sizes in words.
-
-    >>> shown_sizes((40, 101)), shown_sizes((187,))
-    ('40x101', 'length 187')
-    """
-    return f"length {sizes[0]}" if len(sizes) == 1 else "x".join(map(str, sizes))

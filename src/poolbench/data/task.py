@@ -20,7 +20,8 @@ TASKS = {
 }
 PARTS = (
     *("name", "score", "beside", "scored_every"),
-    *("check_targets", "output_shape", "loss", "scores", "kept", "metrics", "outcomes"),
+    *("check_targets", "output_shape", "strata", "move_targets", "check_recipe", "loss", "weight", "scores"),
+    *("kept", "metrics", "shown", "outcomes", "trial_targets"),
 )
 
 
@@ -52,6 +53,9 @@ class Task(Protocol):
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return the mean loss of a batch, whose gradient is followed."""
+
+    def weight(self, target: Tensor) -> Tensor | int:
+        """Return how many, of whatever a batch's loss is the mean of."""
 
     def scores(self, output: Tensor, target: Tensor) -> Tensor:
         """Return each example's own score, (B,); the primary score is their mean."""

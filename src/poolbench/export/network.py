@@ -7,7 +7,6 @@ A file is made in memory, loaded again, compared, and only then written, whole.
 
 import importlib
 import io
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from poolbench.checks import whole_number
+from poolbench.environment import onnxruntime_import
 from poolbench.errors import ConfigurationError, UnsupportedError, unknown_name
 from poolbench.whole_file import replacing
 
@@ -129,10 +129,10 @@ def require(format: str, *, check: bool) -> None:
         raise unknown_name("format", format, SUFFIXES)
     if format != "onnx":
         return
-    _keep_to_itself()
     for name in ONNX_PACKAGES if check else ONNX_PACKAGES[:-1]:
         try:
-            importlib.import_module(name)
+            with onnxruntime_import():
+                importlib.import_module(name)
         except ImportError as error:
             raise ConfigurationError(
                 f"ONNX needs the package {name}, which cannot be imported ({error}): "
@@ -267,17 +267,9 @@ def _serialised(model: Any) -> bytes:
     return model.SerializeToString()
 
 
-def _keep_to_itself() -> None:
-    """Keep onnxruntime from sending what it runs to its maker, as it does by itself since 1.29, on Linux too.
-
-    It reads this when it is imported, once in a process; what the user has set stays.
-    """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-
 def _run_onnx(content: bytes) -> Runner:
-    _keep_to_itself()
-    import onnxruntime  # type: ignore[import-untyped]
+    with onnxruntime_import():
+        import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors

@@ -1,8 +1,6 @@
 """A trained cell's network with its normalisation, for export, and what a user of the files must know."""
 
-import io
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,9 +27,10 @@ from poolbench.export.network import (
     sizes_compared,
     write,
 )
-from poolbench.run.files import WEIGHTS_FILE
+from poolbench.run.files import WEIGHTS_FILE, load_kept_weights
 from poolbench.score import task_of
 from poolbench.spec import TARGET, locate
+from poolbench.writable import require_writable
 
 
 class Normalised(nn.Module):
@@ -100,14 +99,7 @@ class Trained:
         data = record["data"]
         design = Design.of(_announced(record), record["labels"])
         network = design.assemble().network
-        weights = torch.load(io.BytesIO(_weights(folder, record)), weights_only=True, map_location="cpu")
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ConfigurationError(
-                f"the weights of {record['run_id']} do not fit the network of its configuration: was its code changed "
-                f"since? {' '.join(str(error).split())}"
-            ) from error
+        load_kept_weights(network, folder, record)
         kind: dict[str, Any] = {"spatial": len(design.input_shape) - 1, "levels": "dtype" not in data}
         normalised = Normalised(network.float(), mean=data["mean"], std=data["std"], **kind)
         return cls(normalised, design.input_shape, design.num_classes, record)
@@ -203,7 +195,7 @@ def write_trained(
     """
     for format in formats:
         require(format, check=check)
-    _require_writable(folder)
+    require_writable([folder], what="`--output`")
     name = trained.record["run_id"]
     made = {f"{name}{SUFFIXES[format]}": trained.exported(format, batch=batch, check=check) for format in formats}
     described = json.dumps(trained.description(made, batch=batch), indent=1, allow_nan=False) + "\n"
@@ -215,15 +207,6 @@ def write_trained(
     return {folder / file: one for file, one in made.items()}
 
 
-def _require_writable(folder: Path) -> None:
-    """Raise `ConfigurationError`, before anything is made, where `folder` can be neither written nor made."""
-    place = folder
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"{folder} cannot be written: {place} is not a folder that this user may write to")
-
-
 def _announced(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record's configuration on the CPU, its dataset announcing what the data turned out to be."""
     config, data = dict(record["config"]), record["data"]
@@ -233,14 +216,3 @@ def _announced(record: Mapping[str, Any]) -> dict[str, Any]:
     dataset["image_size"] = dataset.get("image_size") or open_dataset(config["dataset"]).image_size
     trainer = {**(config.get("trainer") or {}), "accelerator": "cpu"}
     return config | {"dataset": dataset, "trainer": trainer}
-
-
-def _weights(folder: Path, record: Mapping[str, Any]) -> bytes:
-    path = folder / WEIGHTS_FILE
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
-    if sha256(content).hexdigest() != record["files"][WEIGHTS_FILE]:
-        raise ConfigurationError(f"{path} is not the file that the record names: its digest differs")
-    return content

@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     import wandb_workspaces.workspaces as ws
 
 from poolbench.loggers.wandb_report import TITLE
+from poolbench.score import ACCURACY, Score
 
 VARIANT = "labels.variant"
 WIDTH, HEIGHT = 12, 8
@@ -45,8 +46,7 @@ class Dashboard:
         failed: cells without a result, a line each.
         baseline: the run of the reference that others are set beside; empty: there is none.
         measured: whether speed was measured.
-        score: the primary score of the experiment's task, as records name it.
-        ascending: whether the runs with the lowest score come first, as where lower is better.
+        score: the primary score of the experiment's task.
     """
 
     experiment: str
@@ -57,8 +57,7 @@ class Dashboard:
     failed: Sequence[str]
     baseline: str
     measured: bool
-    score: str = "accuracy"
-    ascending: bool = False
+    score: Score = ACCURACY
 
     def workspace(self) -> ws.Workspace:
         """Return the workspace: a section for each question."""
@@ -70,7 +69,7 @@ class Dashboard:
             settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
             runset_settings=ws.RunsetSettings(
                 filters=self._group(),
-                order=[ws.Ordering(ws.Summary(self._test), ascending=self.ascending)],
+                order=[ws.Ordering(ws.Summary(self._test), ascending=self.score.sign < 0)],
                 pinned_columns=[column.format(score=self._test) for column in COLUMNS],
                 baseline_run=self.baseline or None,
             ),
@@ -110,13 +109,13 @@ class Dashboard:
 
     @property
     def _test(self) -> str:
-        return f"test_{self.score}"
+        return f"test_{self.score.name}"
 
     def _sections(self) -> Mapping[str, list[Any]]:
         spread: dict[str, Any] = {"groupby": wr.Config(VARIANT), "groupby_aggfunc": "mean"}
         curve: dict[str, Any] = {"x": "epoch", **spread, "groupby_rangefunc": "stderr", "smoothing_factor": 0.0}
         verdict = "\n".join(f"- {line}" for line in self.words) or "Nothing was compared."
-        words = self.score.replace("_", " ")
+        words = self.score.words
         title = words[:1].upper() + words[1:]
         failed = "\n".join(f"- {line}" for line in self.failed) or "No cell failed."
         return {
@@ -162,7 +161,7 @@ class Dashboard:
                 ),
             ),
             "Learning curves by variant, with standard error": _placed(
-                wr.LinePlot(title=f"Validation {words}", y=[f"val_{self.score}"], title_x="epoch", **curve),
+                wr.LinePlot(title=f"Validation {words}", y=[f"val_{self.score.name}"], title_x="epoch", **curve),
                 wr.LinePlot(title="Training loss", y=["train_loss"], title_x="epoch", **curve),
             ),
             "Failed cells": _placed(

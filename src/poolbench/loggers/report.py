@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
@@ -11,39 +10,43 @@ from poolbench.loggers.mirror import exit_code
 from poolbench.loggers.mirrors import LIMIT_S, Mirrors, bound
 from poolbench.loggers.reported import Reported
 from poolbench.loggers.session import Session
-from poolbench.record import RECORD_FILE, epoch_rows, read_records
+from poolbench.record import epoch_rows, read_records
 
 REPORT_LIMIT_S = 60.0
 
 
-def mirror_report(specs: Mapping[str, Mapping[str, Any]], reported: Reported, session: Session) -> bool:
-    """Show the report, and its columns at each cell; return whether a logger can. What fails is said, and no more.
+def mirror_report(specs: Mapping[str, Mapping[str, Any]], reported: Reported, session: Session) -> None:
+    """Show the report, and its columns at each cell. What fails is said, and no more.
 
     Args:
         specs: logger specifications by name; those that show cells alone are passed over.
         reported: the report.
         session: what the mirrors of this process share.
     """
-    found = False
+    columns = reported.columns()
     for name, spec in specs.items():
         target, arguments = bound(name, spec)
         if not hasattr(target, "report"):
             continue
-        found = True
         _said(session, name, LIMIT_S, partial(target.decide, session, arguments))
         _said(session, name, REPORT_LIMIT_S, partial(target.report, reported, session, arguments))
-        for record in _records(reported.folder):
+        for record in read_records(reported.folder)[0]:
             if name in session.hung:
                 break
-            _cell(name, spec, target, arguments, record, reported, session)
-    return found
+            _cell(name, spec, target, arguments, record, columns.get(record["arm_id"], {}), reported, session)
 
 
 def _cell(
-    name: str, spec: Mapping[str, Any], target: Any, arguments: Any, record: Any, reported: Reported, session: Session
+    name: str,
+    spec: Mapping[str, Any],
+    target: Any,
+    arguments: Any,
+    record: Mapping[str, Any],
+    columns: Mapping[str, Any],
+    reported: Reported,
+    session: Session,
 ) -> None:
     """Show a cell with the columns of its arm: where its run cannot be added to, it is written whole."""
-    columns = reported.columns().get(record["arm_id"], {})
     if target.add(record["run_id"], columns, session, arguments):
         return
     labels = dict(record["labels"])
@@ -60,11 +63,6 @@ def _cell(
         mirrors.row({key: value for key, value in row.items() if key != "epoch"}, step=row["epoch"])
     mirrors.final(record, columns)
     mirrors.close(exit_code=exit_code(record))
-
-
-def _records(folder: Path) -> list[dict[str, Any]]:
-    records, _ = read_records(folder)
-    return [record for record in records if (folder / "records" / record["run_id"] / RECORD_FILE).is_file()]
 
 
 def _said(session: Session, name: str, limit_s: float, action: Callable[[], None]) -> None:

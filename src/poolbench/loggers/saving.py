@@ -32,7 +32,6 @@ def dashboard_of(
         for record in sorted(records, key=lambda record: record["seed"])
         if record["status"] == "ok" and record["labels"]["variant"] == record.get("reference")
     ]
-    score = task_of(records[0])[1] if records else ACCURACY
     return Dashboard(
         experiment=experiment,
         project=project,
@@ -42,8 +41,7 @@ def dashboard_of(
         failed=tuple(failed),
         baseline=references[0] if references else "",
         measured=measured,
-        score=score.name,
-        ascending=score.sign < 0,
+        score=task_of(records[0])[1] if records else ACCURACY,
     )
 
 

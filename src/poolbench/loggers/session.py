@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from poolbench.loggers.environment import Environment
+from poolbench.environment import Environment
 
 log = logging.getLogger(__name__)
 

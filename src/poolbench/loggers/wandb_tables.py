@@ -1,8 +1,10 @@
 """A record's audit and confusions as rows."""
 
+import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,26 +37,30 @@ def audit_rows(record: Mapping[str, Any]) -> Rows | None:
 def confusion_rows(record: Mapping[str, Any], folder: Path) -> Rows | None:
     """Return how many test images of each class were taken for which; pairs that never occur are left out.
 
-    None where the record has no outcomes of classes, or they cannot be read.
+    None where the record has no outcomes of classes, or the file is not the one that it names, or cannot be read.
     """
     from poolbench.record import OUTCOMES_FILE
 
     classes = (record.get("data") or {}).get("classes") or ()
-    if OUTCOMES_FILE not in (record.get("files") or {}):
+    named = (record.get("files") or {}).get(OUTCOMES_FILE)
+    if not named:
         return None
     import numpy as np
 
     try:
-        with np.load(folder / OUTCOMES_FILE, allow_pickle=False) as found:
+        content = (folder / OUTCOMES_FILE).read_bytes()
+        if sha256(content).hexdigest() != named:
+            return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as found:
             target, predicted = found["target"], found["predicted"]
             if target.ndim != 1 or target.dtype.kind not in "iu" or predicted.dtype.kind not in "iu":
                 return None  # of another task: no class was taken for another
             pairs = Counter(zip(target.tolist(), predicted.tolist(), strict=True))
-    except (OSError, ValueError, KeyError):
+    except Exception:  # whatever a damaged archive makes numpy, zipfile and zlib raise
         return None
 
     def name(number: int) -> str:
-        return str(classes[number]) if number < len(classes) else str(number)
+        return str(classes[number]) if 0 <= number < len(classes) else str(number)
 
     most = pairs.most_common(MOST_ROWS)
     return Rows(("actual", "predicted", "images"), tuple((name(a), name(p), count) for (a, p), count in sorted(most)))

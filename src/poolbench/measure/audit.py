@@ -43,11 +43,12 @@ def audited(
 
 
 def _cost_of(part: Part, step_ms: float | None) -> Mapping[str, Any]:
-    in_time = {} if step_ms is None or part.sight is None else {"receptive_field_ms": part.sight.size[-1] * step_ms}
+    field = part.receptive_field
+    in_time = {} if step_ms is None or field is None else {"receptive_field_ms": field.size[-1] * step_ms}
     return {
         "parameters": part.parameters,
         "multiply_adds": part.multiply_adds,
         **part.pooling,
-        "receptive_field": None if part.sight is None else [round(side) for side in part.sight.size],
+        "receptive_field": None if field is None else [round(side) for side in field.size],
         **in_time,
     }

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from poolbench.measure.memory import StepMemory, step_memory
-from poolbench.measure.receptive_field import Sight, marked, watching
+from poolbench.measure.receptive_field import ReceptiveField, marked, watching
 
 # A batch of one would stop a normalisation in training mode where the map has one place.
 MEMORY_BATCH = 2
@@ -28,14 +28,14 @@ class Part:
         name: of the module.
         parameters: of it and what is in it.
         multiply_adds: as `cost` counts them.
-        sight: what a value of its output sees of the image; None where that has no meaning.
+        receptive_field: what a value of its output sees of the image; None where that has no meaning.
         pooling: the own work of the poolings in it, as `cost` counts it: `pooling_operations` and the like.
     """
 
     name: str
     parameters: int
     multiply_adds: int
-    sight: Sight | None
+    receptive_field: ReceptiveField | None
     pooling: dict[str, int | None] = field(default_factory=dict)
 
 
@@ -122,7 +122,7 @@ def costs(
             name,
             sum(p.numel() for p in network.get_submodule(name).parameters()),
             seen.multiply_adds.get(name, 0),
-            seen.sights.get(name),
+            seen.fields.get(name),
             _work(network, [inner for inner in pooling if f"{inner}.".startswith(f"{name}.")], seen.maps),
         )
         for name in parts
@@ -135,7 +135,7 @@ class _Seen:
     """What a forward pass of one image showed."""
 
     multiply_adds: dict[str, int]
-    sights: dict[str, Sight]
+    fields: dict[str, ReceptiveField]
     maps: dict[str, list[tuple[int, ...]]]
 
 
@@ -156,14 +156,14 @@ def _passes(
     learned = [parameter for parameter in probe.parameters() if parameter.requires_grad and parameter.is_leaf]
     for parameter in learned:
         parameter.requires_grad_(False)
-    with torch.no_grad(), watching(probe) as sights, FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), watching(probe) as fields, FlopCounterMode(display=False) as counter:
         probe(marked(torch.zeros(1, *input_shape, **place)))
     for parameter in learned:
         parameter.requires_grad_()
     for hook in hooks:
         hook.remove()
     memory = step_memory(probe.train(), torch.zeros(batch_size, *input_shape, **place))
-    return _Seen(_by_module(counter, probe), sights, maps), memory
+    return _Seen(_by_module(counter, probe), fields, maps), memory
 
 
 def _note(maps: list[tuple[int, ...]], module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -62,7 +62,7 @@ def _batch(x: Tensor, batch_size: int) -> Tensor:
 
 
 def summary(found: Mapping[str, Mapping[str, str]]) -> str:
-    """Return what ran in a word: `fast`, `torch`, or both.
+    """Return what ran, joined by +: `fast`, `torch`, `triton`.
 
     >>> summary({"pool1": {"ran": "torch"}, "pool2": {"ran": "fast"}}), summary({})
     ('fast + torch', 'torch')

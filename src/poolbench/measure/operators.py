@@ -252,7 +252,7 @@ def _place(shape: Shape, layout: str, dtype: str) -> dict[str, Any]:
 
 
 def _ran(operator: nn.Module, images: Tensor) -> str:
-    """Return what computes the operator there: `fast`, a compiled kernel, or `torch`."""
+    """Return what computes the operator there: `fast`, a compiled kernel, `triton`, one on a GPU, or `torch`."""
     look = getattr(operator, "implementation_for", None)
     return "torch" if look is None else str(look(images)[0])
 

@@ -23,11 +23,11 @@ from poolbench.pooling import (
     WaveletPool2d,
 )
 
-MARK = "_poolbench_sight"
+MARK = "_poolbench_receptive_field"
 
 
 @dataclass(frozen=True)
-class Sight:
+class ReceptiveField:
     """What one value of a map sees of the example: in pixels, rows and columns; of a sequence, in places.
 
     Args:
@@ -38,28 +38,28 @@ class Sight:
     size: tuple[float, ...] = (1, 1)
     step: tuple[float, ...] = (1, 1)
 
-    def through(self, kernel: Any, stride: Any, dilation: Any = 1) -> "Sight":
+    def through(self, kernel: Any, stride: Any, dilation: Any = 1) -> "ReceptiveField":
         """Return what a value sees behind a window.
 
-        >>> Sight().through(7, 2).through(3, 2)
-        Sight(size=(11, 11), step=(4, 4))
+        >>> ReceptiveField().through(7, 2).through(3, 2)
+        ReceptiveField(size=(11, 11), step=(4, 4))
         """
         axes = range(len(self.size))
         # In one dimension an operator's window is one row, of which the last number is the length.
         k, s, d = (_pair(value)[-len(self.size) :] for value in (kernel, stride, dilation))
         size = tuple(self.size[a] + (k[a] - 1) * d[a] * self.step[a] for a in axes)
-        return Sight(size, tuple(self.step[a] * s[a] for a in axes))
+        return ReceptiveField(size, tuple(self.step[a] * s[a] for a in axes))
 
 
 @contextmanager
-def watching(network: nn.Module) -> Iterator[dict[str, Sight]]:
+def watching(network: nn.Module) -> Iterator[dict[str, ReceptiveField]]:
     """Note, while a network runs on marked images (see `marked`), what the output of each of its modules sees.
 
     Convolutions and windows are followed through every other operation; of operands of several sizes, as where a gate
     scales a map, the largest map counts. So do not: attention, products of whole maps and what pools a whole map; a
     value behind those depends on more.
     """
-    found: dict[str, Sight] = {}
+    found: dict[str, ReceptiveField] = {}
     with ExitStack() as stack:
         for name, module in network.named_modules():
             if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
@@ -71,22 +71,24 @@ def watching(network: nn.Module) -> Iterator[dict[str, Sight]]:
 def marked(images: Tensor) -> Tensor:
     """Return images (B, C, H, W) or sequences (B, C, L) whose values see themselves alone."""
     alone = (1,) * (images.ndim - 2)
-    setattr(images, MARK, Sight(alone, alone))
+    setattr(images, MARK, ReceptiveField(alone, alone))
     return images
 
 
-def _leave(found: dict[str, Sight], name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+def _leave(
+    found: dict[str, ReceptiveField], name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any
+) -> None:
     if not isinstance(output, Tensor):
         return
     kernel, stride = getattr(module, "kernel_size", None), getattr(module, "stride", None)
     before = getattr(inputs[0], MARK, None) if inputs else None
     if before is not None and kernel is not None and type(module).__module__.startswith("poolbench.pooling"):
         # An operator runs in many ways: as its geometry says.
-        sight = before.through(_reach(module), stride, getattr(module, "dilation", 1))
-        setattr(output, MARK, sight)
-    sight = getattr(output, MARK, None)
-    if sight is not None:
-        found[name] = sight
+        field = before.through(_reach(module), stride, getattr(module, "dilation", 1))
+        setattr(output, MARK, field)
+    field = getattr(output, MARK, None)
+    if field is not None:
+        found[name] = field
 
 
 def _reach(operator: nn.Module) -> tuple[float, float]:
@@ -173,21 +175,21 @@ class _Following(TorchFunctionMode):
         if not seen:
             return result
         most = max(_places(t) for t in seen)
-        sights = [getattr(t, MARK) for t in seen if _places(t) == most]
-        sight = Sight(
-            tuple(map(max, *(s.size for s in sights))) if len(sights) > 1 else sights[0].size,
-            tuple(map(max, *(s.step for s in sights))) if len(sights) > 1 else sights[0].step,
+        fields = [getattr(t, MARK) for t in seen if _places(t) == most]
+        field = ReceptiveField(
+            tuple(map(max, *(s.size for s in fields))) if len(fields) > 1 else fields[0].size,
+            tuple(map(max, *(s.step for s in fields))) if len(fields) > 1 else fields[0].step,
         )
         window = _window(func, {**dict(zip(_NAMES.get(func, ()), args, strict=False)), **kwargs})
         if window is not None:
-            sight = sight.through(*window)
+            field = field.through(*window)
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                setattr(leaf, MARK, sight)
+                setattr(leaf, MARK, field)
         return result
 
 
 def _places(tensor: Tensor) -> int:
-    sight: Sight = getattr(tensor, MARK)
-    is_map = tensor.ndim == 4 or tensor.ndim == len(sight.size) + 2
+    field: ReceptiveField = getattr(tensor, MARK)
+    is_map = tensor.ndim == 4 or tensor.ndim == len(field.size) + 2
     return int(tensor.shape[2:].numel()) if is_map else 1

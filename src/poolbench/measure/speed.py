@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from poolbench.environment import torch_optimizers
 from poolbench.kernels.precision import FORMATS, laid_out
 from poolbench.measure.memory_limit import is_out_of_memory, memory_kept_free
 from poolbench.measure.stopwatch import Action, Stopwatch, stopwatch_for
@@ -222,6 +223,7 @@ class SideBySide:
         return [torch.compile(network) for network in self.networks]
 
 
+@torch_optimizers()
 def network_speed(arm: nn.Module, reference: nn.Module, *, batch_size: int, **conditions: Any) -> dict[str, Any]:
     """Return speed of `arm`, and its ratio to `reference`: every quantity, latency for one image.
 

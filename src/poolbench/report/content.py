@@ -26,8 +26,10 @@ class Content:
         folder: the results folder.
         experiment: its question, and what others published about it.
         blocks: backbones × datasets with their arms and records, in order.
-        tables: `accuracy`, `parameters`, `throughput`, `summary`, and where there is something to table `published`,
-            `over_blocks`, `across`, `pairs`: frames with the columns of `poolbench.report.tables.columns`.
+        tables: `accuracy`, `parameters`, `throughput`, `summary`, `scores`, `metrics`, `over_blocks`, `across` and
+            `pairs`, without rows where there is nothing to table; and only where there is, `published`,
+            `best_test_epoch`, `beside`, `networks`, `strata` and `tuned`. The columns of each are those of
+            `poolbench.report.tables.columns`.
         over_blocks: what holds for the mean over the blocks, an arm each.
         across: what holds over all data sets.
         rule: by which looks verdicts were reached, where these were declared; empty: by all seeds at once.

@@ -15,7 +15,7 @@ from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
 from poolbench.report.painter import Painter
 from poolbench.report.reading.arms import Block, group
-from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, not_compared, warnings
+from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, not_compared, shortened, warnings
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
@@ -50,9 +50,9 @@ TEXTS = ("summary.md", "summary.tex", PAGE)
 class Report:
     """What was made of a folder's records.
 
-    `tables` holds `accuracy`, `parameters`, `throughput` and `summary`, and over several data sets `across` and
-    `pairs`; `words` the verdict in words; `warnings` what a reader must know before comparing; `not_compared` the cells
-    that did not finish; `problems` the files that could not be read; `files` what was written.
+    `tables` are those of `poolbench.report.content.Content`; `words` the verdict in words; `warnings` what a reader
+    must know before comparing; `not_compared` the cells that did not finish; `problems` the files that could not be
+    read; `files` what was written.
     """
 
     folder: Path
@@ -142,7 +142,7 @@ def gather(loaded: Loaded) -> Content:
         over_blocks=over,
         across=over_all,
         rule=rule,
-        head=head_lines(summary) + ([over_blocks_text.HOW] if over else []) + ([rule] if rule else []),
+        head=head_lines(summary, blocks) + ([over_blocks_text.HOW] if over else []) + ([rule] if rule else []),
         spoken=spoken(blocks, rows, over_blocks_text.rows(over, over_table)),
         # After what is said of all blocks, before each of them.
         words=[*words[:1], *over_blocks_text.words(over, over_table), *words[1:], *(tuning.words if tuning else [])],
@@ -152,9 +152,9 @@ def gather(loaded: Loaded) -> Content:
         pairing=[str(gain) for block in blocks if (gain := gained(block))],
         warnings=notes
         + warnings(blocks, declared.order if declared else ())
-        + _without_outcomes(compared)
+        + without_outcomes(compared)
         + _few_groups(blocks, compared)
-        + _damaged(loaded)
+        + _damaged([*loaded.damaged, *(tuning.damaged if tuning else [])])
         + told_of_speed
         + told_of_networks,
         not_compared=not_compared(blocks),
@@ -164,9 +164,10 @@ def gather(loaded: Loaded) -> Content:
 
 def _tuned(folder: Path, blocks: list[Block], compared: dict[str, Compared]) -> tuple[Tuned | None, list[Problem]]:
     try:
-        return tuned(folder, blocks, compared), []
+        found = tuned(folder, blocks, compared)
     except (ConfigurationError, OSError) as error:
         return None, [Problem(folder / TRIALS / FILE, str(error))]
+    return found, found.problems if found else []
 
 
 def _published(experiment: Experiment, accuracy: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -178,14 +179,14 @@ def _best_test_epoch(blocks: list[Block]) -> dict[str, pd.DataFrame]:
     return {"best_test_epoch": tables.frame("best_test_epoch", rows)} if rows else {}
 
 
-def _without_outcomes(compared: dict[str, Compared]) -> list[str]:
+def without_outcomes(compared: Mapping[str, Compared]) -> list[str]:
     """Say where intervals leave the test images out, and why."""
     unknown = [one.unknown for one in compared.values() if one.unknown]
     if not unknown:
         return []
-    more = f", and {len(unknown) - 1} more" if len(unknown) > 1 else ""
     return [
-        f"intervals count only seeds as noise where the outcomes of single examples are not known: {unknown[0]}{more}"
+        "intervals count only seeds as noise where the outcomes of single examples are not known: "
+        f"{shortened(unknown, 1)}"
     ]
 
 
@@ -204,12 +205,12 @@ def _few_groups(blocks: list[Block], compared: dict[str, Compared]) -> list[str]
     return notes
 
 
-def _damaged(loaded: Loaded) -> list[str]:
+def _damaged(files: list[str]) -> list[str]:
     """Say which files are not what was written; the figures are their records' own."""
-    if not loaded.damaged:
+    if not files:
         return []
     return [
-        f"files changed since they were written, by their digest: {', '.join(loaded.damaged)}; `poolbench train … "
+        f"files changed since they were written, by their digest: {', '.join(files)}; `poolbench train … "
         "force=damaged` trains their cells again"
     ]
 

@@ -11,8 +11,10 @@ from poolbench.record import Problem, epoch_rows
 from poolbench.report.make import gather
 from poolbench.report.reading.arms import Block, Record, section
 from poolbench.report.reading.loading import check_exists, load
+from poolbench.report.reading.scores import of_arm
 from poolbench.report.tables.columns import names
-from poolbench.report.tables.key_columns import ARM_ID, KEYS
+from poolbench.report.tables.frames import with_scores
+from poolbench.report.tables.key_columns import ARM_ID, KEYS, SCORE_KEYS
 from poolbench.report.tables.score_columns import COMPARISON
 
 # What a row of `curves` is about, beside the epoch.
@@ -28,12 +30,13 @@ class Results:
         folder: where it lies.
         cells: a row for each record, the unfinished ones too: keys, seed, status, reason, every metric (accuracies as
             fractions of 1) and every cost, under the names that they have in the record.
-        arms: a row for each arm: the columns of `summary.csv`.
-        comparisons: a row for each arm but the references: the columns of `accuracy.csv` that compare it with its
-            reference (differences as fractions of 1), and the verdict.
+        arms: a row for each arm: the columns of `summary.csv`, then those of `scores.csv` that it has not.
+        comparisons: a row for each arm but the references: the columns of `scores.csv` that compare it with its
+            reference (differences in the unit of the score, accuracies' as fractions of 1), the verdict, and the score.
         over_blocks: a row for each arm of several blocks: the columns of `over_blocks.csv`.
         speeds: a row for each arm and machine: the columns of `throughput.csv`.
-        curves: a row for each epoch of each cell, counted from 1: training and validation loss and accuracy.
+        curves: a row for each epoch of each cell, counted from 1: training and validation loss, accuracy, and the
+            other scores that cells are judged by, as `train_` and `val_` with the score's name.
         problems: files that could not be read, with the reason.
     """
 
@@ -51,21 +54,24 @@ def load_results(folder: Path) -> Results:
     """Return the results in a folder: see `poolbench.load_results`."""
     check_exists(folder)
     content = gather(load(folder))
-    accuracy = content.tables["accuracy"]
+    arms = with_scores(content.tables)
     columns = [column.name for column in (*KEYS, *COMPARISON)]
     columns += [name for name in names("accuracy") if name in ("reference", "geometry", ARM_ID.name)]
-    compared = accuracy["arm_id"].isin(
+    columns += [column.name for column in SCORE_KEYS]
+    compared = arms["arm_id"].isin(
         [arm.arm_id for block in content.blocks for arm in block.arms if not arm.is_reference]
     )
+    curves = _curves(content.blocks)
     return Results(
         folder=folder,
         cells=pd.DataFrame([_cell(*each) for each in _records(content.blocks)]),
-        arms=content.tables["summary"],
-        comparisons=accuracy.loc[compared, columns].reset_index(drop=True),
+        arms=arms,
+        comparisons=arms.loc[compared, columns].reset_index(drop=True),
         over_blocks=content.tables["over_blocks"],
         speeds=content.tables["throughput"],
         curves=pd.DataFrame(
-            [row for each in _records(content.blocks) for row in _curve(*each)], columns=[*CELL, "epoch", *CURVES]
+            [row for each in _records(content.blocks) for row in _curve(*each, curves)],
+            columns=[*CELL, "epoch", *curves],
         ),
         problems=content.problems,
     )
@@ -87,6 +93,12 @@ def _cell(keys: dict[str, Any], record: Record) -> dict[str, Any]:
     return found
 
 
-def _curve(keys: dict[str, Any], record: Record) -> Iterator[dict[str, Any]]:
+def _curves(blocks: Sequence[Block]) -> list[str]:
+    """Return the columns of curves: loss and accuracy, then the other scores that cells are judged by."""
+    scores = dict.fromkeys(of_arm(arm)[1].name for block in blocks for arm in block.arms)
+    return list(dict.fromkeys([*CURVES, *(f"{part}_{name}" for name in scores for part in ("train", "val"))]))
+
+
+def _curve(keys: dict[str, Any], record: Record, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for row in epoch_rows(record):
-        yield keys | {name: row.get(name) for name in CURVES} | {"epoch": row["epoch"] + 1}
+        yield keys | {name: row.get(name) for name in names} | {"epoch": row["epoch"] + 1}

@@ -5,7 +5,7 @@ there; tuned, what each arm can do with the same effort.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from poolbench.errors import ConfigurationError
+from poolbench.record import RECORD_FILE, Problem
 from poolbench.report.reading.arms import Arm, Block, Record, group, number, section
 from poolbench.report.reading.loading import load
 from poolbench.report.reading.scores import of_arm, reached
@@ -28,10 +29,19 @@ SIDES = ("shared", "tuned")
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a report says of tuned arms: a row an arm, and a sentence a block."""
+    """What a report says of tuned arms.
+
+    Args:
+        table: a row an arm.
+        words: a sentence a block.
+        problems: files of trials and tuned arms that could not be read.
+        damaged: files beside tuned arms' records that are not what the record names, by path below the results folder.
+    """
 
     table: pd.DataFrame
     words: list[str]
+    problems: list[Problem] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
 
 def tuned(folder: Path, blocks: Sequence[Block], compared: Mapping[str, Compared]) -> Tuned | None:
@@ -48,32 +58,45 @@ def tuned(folder: Path, blocks: Sequence[Block], compared: Mapping[str, Compared
     trials = Trials.read(folder)
     if trials is None:
         return None
-    tried, best = trial_records(folder, trials), best_points(folder, trials)
-    arms, beside = _tuned_arms(folder, trials)
+    tried, problems = trial_records(folder, trials)
+    best = best_points(tried)
+    there = _tuned_arms(folder, trials)
     rows, words = [], []
     for block in blocks:
         own = [
-            _row(arm, tried[arm.arm_id], best.get(arm.arm_id), compared, arms.get(arm.arm_id), beside)
+            _row(arm, tried[arm.arm_id], best.get(arm.arm_id), compared, there.arms.get(arm.arm_id), there.compared)
             for arm in block.arms
             if arm.arm_id in tried
         ]
         rows += own
         if own:
             words.append(_words(block, own, trials.seed))
-    return Tuned(frame("tuned", rows), words)
+    return Tuned(frame("tuned", rows), words, [*problems, *there.problems], there.damaged)
 
 
-def _tuned_arms(folder: Path, trials: Trials) -> tuple[dict[str, Arm], dict[str, Compared]]:
-    """Return the tuned arms by the digest of the arm at the shared recipe, and how they compare by their own."""
+@dataclass(frozen=True)
+class _There:
+    """The tuned arms by the digest of the arm at the shared recipe, how they compare by their own, what is not read."""
+
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+    compared: Mapping[str, Compared] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+
+def _tuned_arms(folder: Path, trials: Trials) -> _There:
+    if not any((folder / TUNED).glob(f"records/*/{RECORD_FILE}")):  # none has been trained yet
+        return _There()
     try:
         loaded = load(folder / TUNED)
-    except ConfigurationError:  # none has been trained yet
-        return {}, {}
+    except ConfigurationError as error:
+        return _There(problems=[Problem(folder / TUNED, str(error))])
     records = [record for record in loaded.records if str(record["run_id"]) in trials.tuned]
     blocks, _ = group(records)
     compared = compare_blocks(blocks, loaded.outcomes, loaded.experiment.declared)
     shared = {str(record["arm_id"]): trials.tuned[str(record["run_id"])] for record in records}
-    return {shared[arm.arm_id]: arm for block in blocks for arm in block.arms}, compared
+    arms = {shared[arm.arm_id]: arm for block in blocks for arm in block.arms}
+    return _There(arms, compared, loaded.problems, [f"{TUNED}/{name}" for name in loaded.damaged])
 
 
 def _row(

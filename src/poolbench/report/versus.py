@@ -14,8 +14,9 @@ import pandas as pd
 from rich.console import Console
 
 from poolbench.errors import ConfigurationError
-from poolbench.report.make import check_writable, table_files, write_files
+from poolbench.report.make import check_writable, table_files, without_outcomes, write_files
 from poolbench.report.reading.arms import Arm, Block, group
+from poolbench.report.reading.comparability import shortened
 from poolbench.report.reading.loading import Loaded, load
 from poolbench.report.reading.margins import margin_beside
 from poolbench.report.statistics.comparison import Compared, compare_pairs
@@ -143,7 +144,7 @@ Key = tuple[str, str, str]
 
 def _some(side: Side) -> str:
     names = [" · ".join(key) for key in side.arms]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return shortened(names, 3)
 
 
 def _compared(before: Side, after: Side, both: Sequence[Key]) -> dict[str, Compared]:
@@ -195,8 +196,7 @@ def _warnings(before: Side, after: Side, both: Sequence[Key], compared: Mapping[
     for side, other, which in ((before, after, "first"), (after, before, "second")):
         alone = [" · ".join(key) for key in side.arms if key not in other.arms]
         if alone:
-            more = f" and {len(alone) - 4} more" if len(alone) > 4 else ""
-            said.append(f"only the {which} folder has {', '.join(alone[:4])}{more}")
+            said.append(f"only the {which} folder has {shortened(alone)}")
         dropped = len(side.loaded.problems)
         if dropped:
             said.append(
@@ -204,18 +204,11 @@ def _warnings(before: Side, after: Side, both: Sequence[Key], compared: Mapping[
             )
     apart = [" · ".join(key) for key in both if not set(before.arms[key].finished) & set(after.arms[key].finished)]
     if apart:
-        said.append(
-            f"no seed in common: {', '.join(apart[:4])}{f' and {len(apart) - 4} more' if len(apart) > 4 else ''}"
-        )
+        said.append(f"no seed in common: {shortened(apart)}")
     unlike = [" · ".join(key) for key in both if before.arms[key].arm_id != after.arms[key].arm_id]
     if unlike:
-        said.append(f"equal names, but not equal settings, data or device: {', '.join(unlike[:4])}")
-    unknown = [one.unknown for one in compared.values() if one.unknown]
-    if unknown:
-        said.append(
-            f"intervals count only seeds as noise where the outcomes of single examples are not known: {unknown[0]}"
-        )
-    return said
+        said.append(f"equal names, but not equal settings, data or device: {shortened(unlike)}")
+    return said + without_outcomes(compared)
 
 
 def _title(before: Side, after: Side) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
 from typing import Any
@@ -53,7 +52,7 @@ def blank(cell: Cell, attempts: Sequence[Mapping[str, Any]] = ()) -> dict[str, A
 
 
 def _of_task(task: Task) -> dict[str, Any]:
-    """Return what a record says of its task; one of a classification says nothing, as all did once."""
+    """Return what a record says of its task; a classification has no entry."""
     if (task.name, task.score) == (CLASSIFICATION, ACCURACY):
         return {}
     beside = {"beside": [score.shown() for score in task.beside]} if task.beside else {}
@@ -106,7 +105,6 @@ def provenance(device: torch.device) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=1)
 def package_revision() -> tuple[str | None, bool | None]:
     """Return the commit of this package's code, and whether it was changed since; see `measure.machine.revision`."""
     return revision(PACKAGE)

@@ -48,8 +48,9 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
         ClaimLost: another process has taken the cell over; nothing is written from then on.
     """
     under = under or Under()
-    if is_finished(cell.folder):  # and to be trained anew
-        remove_checkpoints(cell.folder)
+    if is_finished(cell.folder):
+        # To be trained anew: checkpoints since then are of a training that was ended before it had a record.
+        remove_checkpoints(cell.folder, until=(cell.folder / RECORD_FILE).stat().st_mtime)
     record = blank(cell, under.attempts)
     began, compiled = time.perf_counter(), COMPILED.seconds
     mirrors, ended = None, None

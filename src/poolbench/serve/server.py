@@ -1,12 +1,14 @@
 """The server: this machine alone can reach it, and all it can do is read."""
 
+import traceback
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from poolbench.errors import ConfigurationError
-from poolbench.serve.site import Site
+from poolbench.folders import check_exists
+from poolbench.serve.site import Answer, Site
 
 HERE = "127.0.0.1"
 # By other names a page from elsewhere could reach it, through a name that leads to this machine.
@@ -27,8 +29,7 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        if not folder.is_dir():
-            raise ConfigurationError(f"no folder {str(folder)!r}")
+        check_exists(folder)
         if not 0 <= port < 65536:
             raise ConfigurationError(f"--port must be in 0..65535, got {port}")
         self.site = Site(folder)
@@ -62,7 +63,12 @@ class _Handler(BaseHTTPRequestHandler):
         if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in NAMES:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, f"this is {self.server.address}")
             return
-        answer = self.server.site.answer(urlsplit(self.path).path)
+        try:
+            answer = self.server.site.answer(urlsplit(self.path).path)
+        except Exception as error:  # the reader is told, not left without an answer
+            traceback.print_exc()
+            reason = f"this page cannot be made: {type(error).__name__}: {error}\n"
+            answer = Answer(500, "text/plain; charset=utf-8", reason.encode())
         try:
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.kind)

@@ -149,9 +149,13 @@ class Site:
     def _make(self) -> None:
         while True:
             watched = self._asked.get()
-            watched.made()
-            with self._lock:
-                self._waiting.discard(watched.name)
+            try:
+                watched.made()
+            except Exception as error:  # one experiment's fault is no reason to make no page any more
+                watched.not_made(error)
+            finally:
+                with self._lock:
+                    self._waiting.discard(watched.name)
 
     def _page(self, template: str, **values: Any) -> Answer:
         text = self._templates.get_template(template).render(**values)

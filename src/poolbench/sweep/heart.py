@@ -207,8 +207,12 @@ class Heart:
             return
         if pulse.interrupted is not None:
             if now - pulse.interrupted > (self.ending_s if pulse.answered else self.answer_s):
-                pulse.kill(f"{HANGS} and does not answer")
-                os._exit(1)
+                try:
+                    pulse.kill(f"{HANGS} and does not answer")
+                except Exception:  # the claim is lost, the disk full: the process ends all the same
+                    log.exception("a cell hangs and does not answer, and that could not be recorded")
+                finally:
+                    os._exit(1)
         elif pulse.hangs(now, self.grace_s):
             pulse.interrupted = now
         if pulse.interrupted is not None and self.interrupts:

@@ -192,18 +192,18 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
     if content.get("schema") != SCHEMA:
-        raise ConfigurationError(f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA}")
+        raise ConfigurationError(
+            f"{path}: schema {content.get('schema')!r}, this version reads {SCHEMA}; remove the folder `plan`, and the "
+            "same command plans again"
+        )
     return content
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    if path.is_file():
-        try:
-            if read_json(path) == content:
-                return
-        except ConfigurationError:
-            pass  # torn by another hand: written anew
+    encoded = (json.dumps(content, indent=1) + "\n").encode()
+    if path.is_file() and path.read_bytes() == encoded:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     # What is lost in a power cut is planned again by the same command.
     with replacing(path, sync=False) as file:
-        file.write((json.dumps(content, indent=1) + "\n").encode())
+        file.write(encoded)

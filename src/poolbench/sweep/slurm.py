@@ -65,7 +65,7 @@ class Worker:
         try:
             work(plan, sweep, SweepProgress(console, len(sweep.run_ids)), waits=False)
         except (Stopped, KeyboardInterrupt) as stop:
-            if warned.may_come or warned.came:
+            if warned.may_come:
                 _requeue(self.most_requeues)
             raise SystemExit(status_of(stop)) from None
         return {"sweep": self.sweep}
@@ -99,8 +99,10 @@ def _requeue(most: int) -> None:
     job, restarts = os.environ.get("SLURM_JOB_ID"), int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     if job is None or restarts >= most:
         return
-    log.info("job %s is queued again (%d of %d times)", job, restarts + 1, most)
-    subprocess.run(["scontrol", "requeue", job], check=False, timeout=ASK_LIMIT_S)
+    if _call(["scontrol", "requeue", job]) is None:
+        log.warning("job %s could not be queued again: `scontrol requeue` fails or does not answer", job)
+    else:
+        log.info("job %s is queued again (%d of %d times)", job, restarts + 1, most)
 
 
 def run_slurm(plan: PlanFolder, sweep: PlannedSweep, launch: Launch, follower: Follower) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
-from poolbench.report.reading.trials import Trial, Trials, best_points
+from poolbench.report.reading.trials import Trial, Trials, best_points, trial_records
 from poolbench.sweep.asked import Asked
 from poolbench.sweep.planning import Plan
 from poolbench.tuning import Tune
@@ -73,7 +73,8 @@ def tuned(asked: Sequence[Asked], shared: Plan, trials: Trials, folder: Path) ->
     An arm of which no trial has a score is left out.
     """
     arms = {cell.asked.arm: cell.identity.arm_id for cell in shared.cells}
-    best = best_points(folder, trials)
+    tried, _ = trial_records(folder, trials)
+    best = best_points(tried)
     return [(one.but(best[arms[one.arm]].values), arms[one.arm]) for one in asked if arms[one.arm] in best]
 
 

@@ -318,7 +318,8 @@ def _stacks(claims: Claims) -> Iterator[None]:
             faulthandler.disable()
             if was_enabled and sys.__stderr__ is not None:
                 faulthandler.enable(sys.__stderr__)
-    path.unlink(missing_ok=True)
+            # A process that a signal ends leaves it, with the stack.
+            path.unlink(missing_ok=True)
 
 
 def _all_stacks() -> str:

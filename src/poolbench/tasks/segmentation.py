@@ -94,8 +94,19 @@ class Segmentation(Task):
         return augment.move(targets.unsqueeze(1), draws, outside=self.ignore).squeeze(1)
 
     def loss(self, output: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Return the mean cross-entropy over the places that count, nats."""
-        return F.cross_entropy(output.float(), target.long(), ignore_index=self.ignore, label_smoothing=label_smoothing)
+        """Return the mean cross-entropy over the places that count, nats; 0 for a batch that has none."""
+        total = F.cross_entropy(
+            output.float(),
+            target.long(),
+            ignore_index=self.ignore,
+            label_smoothing=label_smoothing,
+            reduction="sum",
+        )
+        return total / self.weight(target).clamp(min=1)
+
+    def weight(self, target: Tensor) -> Tensor:
+        """Return how many places count."""
+        return (target != self.ignore).sum()
 
     def scores(self, output: Tensor, target: Tensor) -> Tensor:
         """Return each example's score over the classes it has, (B,); NaN for one without a place that counts."""

@@ -53,6 +53,10 @@ class Task(ABC):
     def trial_targets(self, count: int, shape: tuple[int, ...], num_classes: int, generator: torch.Generator) -> Tensor:
         """Return targets for `count` generated examples, as speed is measured with."""
 
+    def weight(self, target: Tensor) -> Tensor | int:
+        """Return what a batch's loss is the mean of, so that an epoch's loss is one: of its examples, if not said."""
+        return len(target)
+
     def strata(self, targets: Tensor) -> Tensor:
         """Return int64 (N,): what training and validation part are balanced by; zeros for nothing."""
         return torch.zeros(len(targets), dtype=torch.int64)

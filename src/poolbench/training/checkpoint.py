@@ -2,10 +2,12 @@
 
 import io
 import logging
+import math
 import re
 import time
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,14 +113,6 @@ class Checkpoints:
                 self._set_aside(path, str(why))
         return None
 
-    def newest_epoch(self) -> int:
-        """Return the epoch at which the newest file says that the cell would go on, unread; 0 without one."""
-        return newest_epoch(self.folder)
-
-    def clear(self) -> None:
-        """Remove all, when the cell's record is there."""
-        remove_checkpoints(self.folder)
-
     def _files(self) -> list[Path]:
         """Return the files with names of ours, newest epoch first."""
         found = [path for path in self.folder.glob(PATTERN) if _epoch_of(path) >= 0]
@@ -193,11 +187,18 @@ def history_kept(folder: Path) -> list[dict[str, float]]:
     return []
 
 
-def remove_checkpoints(folder: Path) -> None:
-    """Remove a cell's checkpoints, those set aside and what an ended process left half written."""
+def remove_checkpoints(folder: Path, *, until: float = math.inf) -> None:
+    """Remove a cell's checkpoints, those set aside and what an ended process left half written.
+
+    Args:
+        folder: of the cell.
+        until: the last change of those that go, as `stat` has it.
+    """
     for pattern in (PATTERN, PATTERN + ASIDE, f".{PATTERN}.*.part"):
         for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime <= until:
+                    path.unlink()
 
 
 def _epoch_of(path: Path) -> int:

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from poolbench.data import Task
+from poolbench.environment import torch_optimizers
 from poolbench.errors import ConfigurationError, Stopped
 from poolbench.loggers import Mirrors
 from poolbench.streams import drawing
@@ -34,9 +35,6 @@ from poolbench.training.watch import ShouldStop, Watch
 log = logging.getLogger(__name__)
 
 NOTHING = nullcontext()
-# Lightning's import sets this to 1 for the sake of forked GPU workers, which are not used here. With it torch's
-# optimisers look for NVIDIA's library on disk in every single step: a tenth of a millisecond where there is none.
-os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 class Silence(PassThroughProfiler):
@@ -105,8 +103,6 @@ def fit(
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    # Filling fresh memory with NaN makes no figure more repeatable and costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     handler = signal.getsignal(signal.SIGINT)
     arguments: dict[str, Any] = {
         "enable_model_summary": False,
@@ -128,11 +124,13 @@ def fit(
         "precision": LIGHTNING_PRECISION[protocol.precision],
         "deterministic": protocol.deterministic,
     }
-    runner = L.Trainer(**arguments)
     if saved:
         log.info("continues after %d of %d epochs, from %s", saved.epoch, protocol.epochs, saved.path)
     try:
-        with drawing(seed, "training"), warnings.catch_warnings():
+        # Filling fresh memory with NaN makes no figure more repeatable and costs time.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        runner = L.Trainer(**arguments)
+        with drawing(seed, "training"), torch_optimizers(), warnings.catch_warnings():
             # Lightning 2.6 asks torch's tree library in a way that newer torch deprecates.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             # A hint at how cells could be started on a cluster, which is the launcher's to decide.
@@ -195,17 +193,8 @@ def seen_again(
     task = task or Classification()
     sums = EpochSums()
     for output, target in outputs(network, batches, protocol, device):
-        sums.add(task.loss(output, target), len(target), task.scores(output, target))
+        sums.add(task.loss(output, target), task.weight(target), task.scores(output, target))
     return sums.read()
-
-
-@torch.inference_mode()
-def predict(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, protocol: Protocol, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Return outputs (N, …), float32, and targets (N, …) of all batches, on the CPU, in evaluation mode."""
-    given, targets = zip(*outputs(network, batches, protocol, device), strict=True)
-    return torch.cat(given).cpu(), torch.cat(targets).cpu()
 
 
 @torch.inference_mode()

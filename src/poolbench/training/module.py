@@ -27,11 +27,11 @@ class EpochSums:
     def reset(self) -> None:
         """Start anew."""
         self.losses: list[Tensor] = []
-        self.sizes: list[int] = []
+        self.sizes: list[Tensor | int] = []
         self.scores: list[Tensor | None] = []
 
-    def add(self, loss: Tensor, size: int, scores: Tensor | None) -> None:
-        """Add a batch: its mean `loss`, its examples' number, and their `scores`, (B,), unless it was not scored."""
+    def add(self, loss: Tensor, size: Tensor | int, scores: Tensor | None) -> None:
+        """Add a batch: its `loss`, the mean of `size` numbers, and its `scores`, (B,), unless it was not scored."""
         self.losses.append(loss.detach())
         self.sizes.append(size)
         self.scores.append(scores)
@@ -49,7 +49,7 @@ class EpochSums:
         """Return mean loss and score of what was added since the last reading, NaN for nothing."""
         if not self.losses:
             return float("nan"), float("nan")
-        sizes = torch.tensor(self.sizes, dtype=torch.float64)
+        sizes = torch.stack([torch.as_tensor(size) for size in self.sizes]).double().cpu()
         losses = torch.stack(self.losses).double().cpu()
         scored = [scores for scores in self.scores if scores is not None]
         score = torch.cat(scored).double().mean() if scored else float("nan")
@@ -136,7 +136,8 @@ class Learner(L.LightningModule):
         output = self.call(examples)
         loss = self.task.loss(output, target, self.protocol.label_smoothing)
         scored = batch_idx % self.task.scored_every == 0
-        self.training_sums.add(loss, len(target), self.task.scores(output.detach(), target) if scored else None)
+        scores = self.task.scores(output.detach(), target) if scored else None
+        self.training_sums.add(loss, self.task.weight(target), scores)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -147,7 +148,8 @@ class Learner(L.LightningModule):
         """Add a batch to the validation's sums; its loss has no label smoothing."""
         examples, target = batch
         output = self.call(examples).float()
-        self.validation_sums.add(self.task.loss(output, target), len(target), self.task.scores(output, target))
+        loss, size = self.task.loss(output, target), self.task.weight(target)
+        self.validation_sums.add(loss, size, self.task.scores(output, target))
 
     def on_validation_epoch_end(self) -> None:
         """Make `val_loss` and the score, as in `val_accuracy`, known to callbacks, once an epoch."""

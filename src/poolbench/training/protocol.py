@@ -112,10 +112,24 @@ class Protocol:
         weight = nn.Parameter(torch.zeros(1, 1))
         optimizer = self.build_optimizer([weight])
         schedule = self.build_schedule(optimizer, TRIAL_STEPS)
+        self._step_optimizer(optimizer, weight)
         if schedule is not None:
-            weight.grad = torch.ones(1, 1)
-            optimizer.step()
             self._step(schedule)
+
+    def _step_optimizer(self, optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> None:
+        """Step an optimiser as each training step does."""
+
+        def closure() -> float:
+            weight.grad = torch.ones_like(weight)
+            return 0.0
+
+        try:
+            optimizer.step(closure)
+        except Exception as error:  # the optimiser may be the user's own, or for gradients of another kind
+            raise ConfigurationError(
+                f"`protocol.optimizer` ({self.optimizer[TARGET]}) cannot step a weight with a dense gradient: "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
     def _step(self, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
         """Step a schedule as each training step does."""

@@ -30,7 +30,7 @@ logging.getLogger(L.__name__).setLevel(logging.WARNING)
 DECIDED_BY = {
     "max_epochs": "protocol.epochs",
     "max_steps": "protocol.epochs",
-    "max_time": "protocol.epochs",
+    "max_time": "protocol.time_limit",
     "precision": "protocol.precision",
     "plugins": "protocol.precision",
     "deterministic": "protocol.deterministic",
@@ -225,7 +225,14 @@ def _built(value: Any, name: str) -> Any:
     """Build what a trainer argument describes by `_target_`: a callback, a profiler, a list of them."""
     if isinstance(value, list | tuple):
         return [_built(item, name) for item in value]
-    return build(value, where=f"trainer.{name}") if isinstance(value, Mapping) and TARGET in value else value
+    if not isinstance(value, Mapping) or TARGET not in value:
+        return value
+    try:
+        return build(value, where=f"trainer.{name}")
+    except ConfigurationError:
+        raise
+    except Exception as error:  # Lightning's refusals are exceptions of any kind
+        raise ConfigurationError(f"`trainer.{name}` ({value[TARGET]}): {type(error).__name__}: {error}") from error
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,8 +6,11 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import vl_convert
 
@@ -15,9 +18,12 @@ from poolbench.record import write_json
 from poolbench.report import page
 from poolbench.report.content import Content
 from poolbench.report.make import gather
+from poolbench.report.page import build
 from poolbench.report.page.data import MOST_EPOCHS, compact, script_json
 from poolbench.report.reading.loading import load
+from poolbench.report.tables.columns import names
 from poolbench.report.text.across import across_words
+from poolbench.score import ACCURACY, Score
 
 HOSTILE = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", '{{ 7*7 }} "q" $x$ [', "a]]>&amp;b'"]
 VOID = {"meta", "link", "input", "br", "img", "hr", "wbr"}
@@ -309,3 +315,36 @@ def test_parts_are_read_from_the_package() -> None:
 
 def test_nothing_of_this_machine(results: Any, tmp_path: Path) -> None:
     assert str(tmp_path) not in page.html(small(results)).decode()
+
+
+@pytest.mark.parametrize(
+    ("score", "heading", "text"),
+    [
+        (ACCURACY, "mean accuracy, %", "123.40"),
+        (Score("mean_iou", "fraction of 1", "higher", "points"), "mean IoU, %", "123.40"),
+        (Score("error", "degrees", "lower", "per cent"), "mean error, degrees", "1.23"),
+    ],
+)
+def test_the_mean_over_data_sets_is_of_their_score(
+    score: Score, heading: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "across_words", lambda _: [])
+    arms = pd.DataFrame([{"variant": "avg", "score_mean": 1.234, "test_accuracy_mean": 1.234}], columns=names("across"))
+    if score != ACCURACY:
+        arms["test_accuracy_mean"] = None
+    pairs = pd.DataFrame([{"variant": "avg", "other": "max", "p_nemenyi": 0.5}] * 201, columns=names("pairs"))
+    over = SimpleNamespace(variants=("avg",), score=score, accuracy=np.array([[score.sign * 1.234]]), left_out=())
+    across, every_two = build._across(SimpleNamespace(across=over, tables={"across": arms, "pairs": pairs}))["tables"]
+    assert (across.headings, across.rows) == (("variant", heading), (("avg", text),))
+    assert len(every_two.rows) == 200
+    assert every_two.caption == "Every two variants: the first 200 of 201 pairs; pairs.csv has all"
+
+
+def test_the_units_of_further_scores_are_given(results: Any) -> None:
+    score = {"name": "mean_iou", "unit": "fraction of 1", "better": "higher", "margin": "points"}
+    beside = [score | {"name": "boundary_f"}, score | {"name": "offset", "unit": "pixels", "better": "lower"}]
+    task = {"name": "segmentation", "score": score, "beside": beside}
+    record = results.add("max", 0, metrics={"test_mean_iou": 0.9, "boundary_f": 0.8, "offset": 1.5})
+    results.write(record | {"task": task})
+    (block,) = compact(content(results))["blocks"]
+    assert block["score"]["units"] == {"mean_iou": "%", "boundary_f": "%", "offset": "pixels"}

@@ -239,7 +239,7 @@ class TestOutcomes:
             for seed in range(3):
                 results.add(variant, seed)
         (warning,) = [text for text in gather(load(results.folder)).warnings if "only seeds as noise" in text]
-        assert warning.endswith("avg, seed 0: the record names no outcomes.npz, and 1 more")
+        assert warning.endswith("avg, seed 0: the record names no outcomes.npz and 1 more")
 
     def test_an_object_array_is_not_unpickled(self, results: Any, tmp_path: Path) -> None:
         found = pairs(results)

@@ -25,7 +25,7 @@ def written(folder: Path, **arrays: Any) -> dict[str, Any]:
 def test_groups_are_numbered_whatever_they_are_called(tmp_path: Path) -> None:
     record = written(tmp_path, target=[1, 0, 1], predicted=[1, 1, 1], group=["writer b", "writer a", "writer b"])
     found = read_outcomes(tmp_path, record)
-    assert found.right.tolist() == [True, False, True]
+    assert found.score.tolist() == [True, False, True]
     assert found.groups is not None
     assert found.groups.tolist() == [1, 0, 1]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from poolbench.declared import LOOKS, Look
-from poolbench.report.statistics.declared_looks import Followed, check, look, next_seeds, rule, saved
+from poolbench.report.statistics.declared_looks import Followed, check, look, rule
 from poolbench.report.statistics.paired import paired
 from poolbench.report.statistics.verdicts import BETTER, TIE, UNDECIDED, WORSE, decide
 
@@ -65,7 +65,6 @@ def test_the_undecided_wait_and_the_decided_do_not() -> None:
     looked = look([arm(clear), arm(open_)], ORDER, margin=0.005)
     assert [one.verdict for one in looked] == [BETTER, UNDECIDED]
     assert [one.waits_for for one in looked] == [None, 5]
-    assert next_seeds(looked, ORDER) == [(), (0, 1, 2, 3, 4)]
 
 
 def test_an_arm_that_is_behind_waits_for_the_look_that_it_lacks() -> None:
@@ -92,12 +91,9 @@ def test_a_tie_still_counts_in_holms_number() -> None:
     assert [one.verdict for one in beside] == [UNDECIDED, TIE]
 
 
-def test_what_is_saved_by_hand() -> None:
+def test_an_arm_stops_at_the_look_that_decides_it() -> None:
     looked = look([arm([0.1, 0.1001, 0.0999]), arm(np.tile([0.02, -0.02], 10))], ORDER, margin=0.0)
     assert [one.seeds for one in looked] == [3, 20]
-    # 3 + 20 of the arms and 20 of the reference, of three times 20.
-    assert saved(looked) == pytest.approx(1 - 43 / 60)
-    assert saved([]) == 0.0
 
 
 def test_the_rule_is_told() -> None:

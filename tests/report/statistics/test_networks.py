@@ -92,3 +92,24 @@ def test_a_reference_that_is_none(results: Any) -> None:
     write(results, variants=("max",), frames=("none",))
     (problem,) = told(results, ["none"]).problems
     assert "`reference_backbone` must be the name of a backbone, or some of its settings" in problem.reason
+
+
+def test_a_reference_network_without_a_finished_cell_is_said(results: Any) -> None:
+    for one in FRAMES[:2]:
+        config = {"backbone": {"name": "codon_cnn", "frames": one}}
+        status = "failed" if one == "none" else "ok"
+        results.add("max", 0, backbone="codon_cnn", config=config, status=status)
+    (said,) = [warning for warning in told(results, {"frames": "none"}).warnings if warning.startswith("networks: ")]
+    assert said == (
+        "networks: max on digits: no finished cell of the reference codon_cnn[backbone.frames=none], so there are no "
+        "differences"
+    )
+
+
+def test_windows_of_two_networks_are_not_compared(results: Any) -> None:
+    for one, kernel in zip(FRAMES[:2], (2, 3), strict=True):
+        site = {"name": "pool1", "kernel_size": [kernel], "stride": [2], "padding": [0], "geometry": "equal"}
+        config = {"backbone": {"name": "codon_cnn", "frames": one}}
+        results.add("max", 0, backbone="codon_cnn", config=config, audit={"sites": [site]})
+    found = told(results, {"frames": "none"}).tables["networks"]
+    assert set(found["flags"]) == {""}

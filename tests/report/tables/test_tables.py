@@ -176,6 +176,26 @@ class TestAccuracy:
         assert row(made, "accuracy", "max")["geometry"] == "equal"
         assert row(made, "accuracy", "avg")["geometry"] == "own"
 
+    @pytest.mark.parametrize(
+        ("of_max", "of_avg", "says"),
+        [
+            pytest.param({"kernel_size": [3, 3]}, {"kernel_size": [3, 3]}, "equal", id="both_own_and_alike"),
+            pytest.param({"kernel_size": [3, 3]}, {}, "own", id="of_the_reference"),
+            pytest.param({"kernel_size": [3, 3]}, {"kernel_size": [5, 5]}, "own", id="both_own_and_unlike"),
+            pytest.param({"ceil_mode": True}, {"ceil_mode": False}, "own", id="ceil_mode"),
+            pytest.param({}, {"kernel_size": 2, "stride": 2, "padding": 0}, "equal", id="one_number"),
+        ],
+    )
+    def test_geometry_is_that_of_the_reference_site_by_site(
+        self, results: Any, of_max: dict[str, Any], of_avg: dict[str, Any], says: str
+    ) -> None:
+        for variant, changed in (("max", of_max), ("avg", of_avg)):
+            window = {"kernel_size": [2, 2], "stride": [2, 2], "padding": [0, 0], "ceil_mode": False} | changed
+            site = {"name": "pool1", "geometry": "own" if "kernel_size" in changed else "equal"} | window
+            results.add(variant, audit={"sites": [site], "network_digest": variant})
+        found = row(report(results), "accuracy", "avg")
+        assert (found["geometry"], "own geometry" in found["flags"]) == (says, says == "own")
+
     def test_identical_networks_name_each_other_reference_first(self, results: Any) -> None:
         for variant in ("max", "adaptive", "gap", "avg"):
             results.add(variant, audit={"network_digest": "other" if variant == "avg" else "same"})

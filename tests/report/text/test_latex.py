@@ -8,10 +8,16 @@ import pytest
 from poolbench.report.content import Content
 from poolbench.report.make import gather
 from poolbench.report.reading.loading import load
-from poolbench.report.text import latex
+from poolbench.report.statistics.comparison import Compared
+from poolbench.report.statistics.over_blocks import InBlock, OverBlocks
+from poolbench.report.tables.over_blocks_frame import over_blocks_frame
+from poolbench.report.text import latex, over_blocks
+from poolbench.report.text.asides import COMPARED, Aside
 from poolbench.report.text.latex import MARK, best, escaped
 from poolbench.report.text.views import rows_by_arm
+from poolbench.score import ACCURACY, Score
 
+DEGREES = Score("mean_absolute_error", "degrees", "lower", "per cent")
 # Characters that LaTeX takes for commands, with what sets them as they are.
 SPECIAL = {
     "&": r"\&",
@@ -59,6 +65,22 @@ class TestEscaping:
 
     def test_signs_of_the_tables(self) -> None:
         assert escaped("−0.20 ± 0.34 – Δ ×") == r"$-$0.20 $\pm$ 0.34 -- $\Delta$ $\times$"
+
+    def test_whatever_stands_in_a_name_it_is_ascii_and_known_commands(self) -> None:
+        set_as = {character: escaped(character) for character in map(chr, range(32, 0x3100))}
+        assert all(text.isascii() for text in set_as.values())
+        assert [set_as[one] for one in 'é"αΓΤ½ς⚑'] == [
+            *(r"\'{e}", r"\char34{}", r"$\alpha$", r"$\Gamma$", r"$\mathrm{T}$", "1/2", r"$\varsigma$", MARK),
+        ]
+        assert escaped("池") == "U+6C60"
+        known = (
+            "textbackslash textasciitilde textasciicircum textless textgreater textbar char textsuperscript textdegree "
+            "textperiodcentered textdaggerdbl mathrm dots pm times approx surd rightarrow leftarrow leq geq neq infty "
+            "ss ae AE oe OE o O l L i u r H v c alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu "
+            "xi pi rho sigma varsigma tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi "
+            "Psi Omega"
+        )
+        assert {word for text in set_as.values() for word in re.findall(r"\\([A-Za-z]+)", text)} <= set(known.split())
 
     @pytest.mark.parametrize("name", ["".join(SPECIAL), "avg_topk[k=3]", "100%_of&it#1"])
     def test_in_every_place_that_a_name_stands_in(self, results: Any, name: str) -> None:
@@ -211,3 +233,32 @@ class TestBold:
             results.add("max", seed, margin=0.0025)
             results.add("avg", seed, margin=0.0025)
         assert "tie: within 0.25 points." in written(results)
+
+
+def test_a_flagged_row_of_a_further_table_has_the_mark_and_a_note() -> None:
+    cells = ("slides", "digits", "avg", "boundary F", "91.00", "+1.00", "better ⚑")
+    aside = Aside("beside", "By further scores", "", COMPARED, [cells], ["avg: caution"], [])
+    text = latex.tables([], [], {}, None, [aside])
+    assert rows_of(text)[1][-1] == f"better{MARK}"
+    assert f"{MARK}More differs than what is compared." in text
+    assert text.isascii()
+
+
+@pytest.mark.parametrize(
+    ("scores", "says"),
+    [
+        ([ACCURACY], "each block beside it, in points."),
+        ([DEGREES], "each block beside it, in degrees."),
+        ([ACCURACY, DEGREES], "each block beside it, in points or in the unit of its score."),
+        ([ACCURACY] * 9, "how many blocks have which verdict beside it."),
+    ],
+)
+def test_the_caption_over_blocks_says_what_stands_beside_the_mean(scores: list[Score], says: str) -> None:
+    blocks = [InBlock(f"{score.name} {at}", "better", 0.01) for at, score in enumerate(scores)]
+    by_score = [[each for each, own in zip(blocks, scores, strict=True) if own == score] for score in set(scores)]
+    found = [
+        OverBlocks("avg", "max", Compared("better"), tuple(own), (0,), score)
+        for own, score in zip(by_score, set(scores), strict=True)
+    ]
+    view = over_blocks.view(found, over_blocks_frame(found))
+    assert f"for the arms); {says}" in latex.tables([], [], {}, view)

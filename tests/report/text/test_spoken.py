@@ -73,3 +73,67 @@ def test_three_sentences_at_most() -> None:
 
 def test_nothing_is_said_where_nothing_is_compared() -> None:
     assert said(row("max", "reference", None)) == []
+
+
+DEGREES = {"score": "mean_absolute_error", "unit": "degrees", "better": "lower"}
+
+
+@dataclass
+class OnData(Block):
+    title: str = ""
+
+
+def blocks_of(**named: list[tuple[str, dict[str, Any]]]) -> tuple[list[Any], dict[str, Any]]:
+    """Return blocks whose arms have these variants, and their rows by digest."""
+    rows = {f"{title}/{found['variant']}": found for title, those in named.items() for _, found in those}
+    blocks = []
+    for title, those in named.items():
+        arms: list[Any] = []
+        for variant, found in those:
+            arm: Any = Arm(f"{title}/{found['variant']}")
+            arm.variant = variant
+            arms.append(arm)
+        blocks.append(OnData(arms, title))
+    return blocks, rows
+
+
+def a(variant: str, verdict: str, difference: float = 0.0, **more: Any) -> tuple[str, dict[str, Any]]:
+    return variant, row(variant, verdict, difference, **more)
+
+
+def test_without_a_mean_each_name_has_its_block_and_each_tie_its_margin() -> None:
+    blocks, rows = blocks_of(
+        digits=[a("avg", "better", 0.012), a("gem", "tie"), a("l2", "too few runs")],
+        angles=[
+            a("avg", "worse", 0.31, **DEGREES),
+            a("gem", "tie", margin=0.2, **DEGREES),
+            a("l2", "undecided", 0.01, **DEGREES),
+        ],
+    )
+    assert spoken(blocks, rows, []) == [
+        "avg (digits, +1.20 points) is better than max; avg (angles, +0.310 degrees) is worse than max.",
+        "As good as max within 0.5 points: gem (digits); within 0.2 degrees: gem (angles).",
+        "Too few runs to judge l2 (digits): at least 3 seeds of variant and reference are needed. "
+        "Undecided: l2 (angles).",
+    ]
+
+
+def test_the_mean_counts_its_own_blocks_and_arms_beside_it_are_named() -> None:
+    blocks, rows = blocks_of(
+        one=[a("avg", "tie")],
+        two=[a("avg", "better", 0.01), a("gem", "tie")],
+        three=[a("avg", "better", 0.02, **DEGREES), a("l2", "worse", 0.4, **DEGREES)],
+    )
+    over = row("avg", "better", 0.006, n_blocks=2, in_blocks=["one", "two"])
+    assert spoken(blocks, rows, [over]) == [
+        "Over 2 of these 3 blocks, on average: avg (+0.60 points) is better than max. "
+        "In single blocks: avg (three, +0.0200 degrees) is better than max; "
+        "l2 (three, +0.400 degrees) is worse than max.",
+        "As good as max within 0.5 points: gem (two).",
+    ]
+    more = row("avg", "worse", 0.3, n_blocks=3, in_blocks=["three"], **DEGREES)
+    assert spoken(blocks, rows, [over, more])[0] == (
+        "Over 2 to 3 of these 3 blocks, on average: avg (accuracy, 2 blocks, +0.60 points) is better than max; "
+        "avg (mean absolute error, 3 blocks, +0.300 degrees) is worse than max. "
+        "In single blocks: l2 (three, +0.400 degrees) is worse than max."
+    )

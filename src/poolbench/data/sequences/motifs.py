@@ -33,12 +33,6 @@ class Motif:
         """Return the frequency of each letter at each place, (4, width): columns sum to 1."""
         return self.counts / self.counts.sum(0)
 
-    def information_bits(self) -> float:
-        """Return the information in bits: the sum over places of 2 + Σ f·log₂ f, without a small-sample term."""
-        frequencies = self.frequencies()
-        seen = np.where(frequencies > 0, frequencies, 1)
-        return float(2 * self.width + (frequencies * np.log2(seen)).sum())
-
     def draw(self, count: int, generator: torch.Generator) -> np.ndarray:
         """Return binding sites, uint8 (count, width), each letter 0..3 drawn by the frequencies of its place."""
         cumulated = np.cumsum(self.frequencies(), 0)[:3]

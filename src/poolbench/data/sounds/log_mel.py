@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from poolbench.checks import is_whole, number_above, whole_number
+from poolbench.checks import number_above, whole_number
 from poolbench.errors import ConfigurationError
 
 
@@ -114,6 +114,6 @@ def fit_samples(length_s: float, rate_hz: int) -> int:
     """Return the samples of a clip of `length_s` seconds; raise `ConfigurationError` where there is none."""
     number_above("dataset.length_s", length_s)
     samples = round(length_s * rate_hz)
-    if not is_whole(samples) or samples < 1:
+    if samples < 1:
         raise ConfigurationError(f"`dataset.length_s` must hold at least one sample of {rate_hz} Hz, got {length_s!r}")
     return samples

@@ -16,6 +16,7 @@ from poolbench.report.figures.panels import EDGE_INCH, TEXT_INCH, Foot, lines_of
 from poolbench.report.figures.style import INK
 from poolbench.report.looks import GREY
 from poolbench.report.statistics.across import Across
+from poolbench.report.text.values import p_equals_text
 
 AXIS_WIDTH_INCH = 4.2
 LABEL_INCH = 2.4
@@ -144,7 +145,7 @@ def _difference(axes: Axes, start: float, end: float, value: float) -> None:
 def _note(across: Across) -> str:
     assert across.friedman is not None
     found = across.friedman
-    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
+    p = p_equals_text(found.p)
     if not found.rejects:
         return (
             f"Friedman's test shows no difference ({p}), so no two variants are distinguished, whatever their distance."

@@ -88,7 +88,7 @@ def draw(content: Content) -> Figure | None:
         titles,
         [[label(str(row["variant"])) for row in own] for own in rows],
         width=PANEL_INCH,
-        beside=max(text_width(str(row["verdict"] or ""), bold=True) for row in every) + 0.3,
+        beside=max(text_width(verdict, bold=True) for verdict in {str(row["verdict"] or "") for row in every}) + 0.3,
         foot=lambda width: Foot(_legend(every), [further], width),
     )
     for axes, own in zip(panels, rows, strict=True):

@@ -8,7 +8,6 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -84,7 +83,6 @@ def rows_inch(labels: Sequence[str]) -> float:
     return float(row_positions(labels)[1].sum()) * LINE_INCH
 
 
-@lru_cache(maxsize=4096)
 def text_width(text: str, size: float = 9, *, bold: bool = False) -> float:
     """Return the width in inches of the widest line of a text."""
     font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")

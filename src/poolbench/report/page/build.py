@@ -33,12 +33,12 @@ from poolbench.report.statistics.verdicts import (
     UNDECIDED,
     WORSE,
 )
-from poolbench.report.tables.across_frames import across_tables
 from poolbench.report.text import over_blocks
 from poolbench.report.text.across import across_words
 from poolbench.report.text.asides import asides
 from poolbench.report.text.units import written, written_row
-from poolbench.report.text.values import NOTHING, change_text, count_text, estimate_text, given, points_text
+from poolbench.report.text.values import NOTHING, change_text, count_text, estimate_text, given, p_text, points_text
+from poolbench.score import ACCURACY
 
 SCRIPTS = ("start.js", "plots.js", "tables.js", "cells.js")
 # Verdicts with the mark that says the same without colour.
@@ -275,31 +275,39 @@ def _across(content: Content) -> dict[str, Any]:
     found = content.across
     tables = []
     if found.variants:
-        made = across_tables(found)
         tables.append(
             _table(
                 "Variants over all data sets, the best average rank first",
-                made["across"],
+                content.tables["across"],
                 _of_score(ACROSS_SHOWN, found),
             )
         )
-        if made["pairs"][["p_nemenyi", "p_wilcoxon"]].notna().any(axis=None):
-            tables.append(_table("Every two variants", made["pairs"].head(MOST_PAIRS), _of_score(PAIRS_SHOWN, found)))
+        pairs = content.tables["pairs"]
+        if pairs[["p_nemenyi", "p_wilcoxon"]].notna().any(axis=None):
+            more = f": the first {MOST_PAIRS} of {len(pairs):,} pairs; pairs.csv has all" * (len(pairs) > MOST_PAIRS)
+            tables.append(_table(f"Every two variants{more}", pairs.head(MOST_PAIRS), _of_score(PAIRS_SHOWN, found)))
     return {"sentences": across_words(found), "tables": tables, "left_out": list(found.left_out)}
 
 
 def _of_score(shown: Shown, found: Across) -> Shown:
-    """Return headings with what stands under them for the score of the data sets, where that is no fraction of 1."""
-    if found.score is None or found.score.is_fraction:
+    """Return headings with what stands under them for the score of the data sets, where that is not the accuracy."""
+    if found.score is None or found.score == ACCURACY:
         return shown
     how = written(found.score, float(found.accuracy.mean()))
     unit = f", {how.difference_unit}" if how.difference_unit else ""
-    counted = {"mean gap to the best, points": "gap_mean", "largest gap, points": "gap_max"}
-    counted |= {"mean difference, points": "difference_mean"}
-    return {
-        heading.replace(", points", unit): _fixed(counted[heading], how.decimals) if heading in counted else write
-        for heading, write in shown.items()
+    own = {
+        heading: (heading.replace(", points", unit), key)
+        for heading, key in (
+            ("mean gap to the best, points", "gap_mean"),
+            ("largest gap, points", "gap_max"),
+            ("mean difference, points", "difference_mean"),
+        )
     }
+    own[MEAN_ACCURACY] = (f"mean {how.quantity.removeprefix('mean ')}", "score_mean")
+    return dict(
+        (own[heading][0], _fixed(own[heading][1], how.decimals, how.scale)) if heading in own else (heading, write)
+        for heading, write in shown.items()
+    )
 
 
 def _table(caption: str, frame: pd.DataFrame, shown: Shown) -> StaticTable:
@@ -333,11 +341,7 @@ def _apart(key: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 def _p(key: str) -> Callable[[Mapping[str, Any]], str]:
-    def write(row: Mapping[str, Any]) -> str:
-        value = row[key]
-        return ("< 0.001" if value < 0.001 else f"{value:.3f}") if given(value) else NOTHING
-
-    return write
+    return lambda row: p_text(row[key])
 
 
 def _improvement(row: Mapping[str, Any]) -> str:
@@ -348,12 +352,13 @@ def _improvement(row: Mapping[str, Any]) -> str:
     return f"{probability * 100:.0f}{ends}"
 
 
+MEAN_ACCURACY = "mean accuracy, %"
 # Headings with what stands under them.
 ACROSS_SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "variant": _text("variant"),
     "average rank": _fixed("average_rank", 2),
     "not distinguished (groups)": _text("cliques"),
-    "mean accuracy, %": _fixed("test_accuracy_mean", 2, 100),
+    MEAN_ACCURACY: _fixed("test_accuracy_mean", 2, 100),
     "best on, data sets": _count("best_on"),
     "mean gap to the best, points": _fixed("gap_mean", 2, 100),
     "largest gap, points": _fixed("gap_max", 2, 100),

@@ -49,11 +49,14 @@ function part(title, content, folded = false) {
   return folded ? element("details", {}, element("summary", {}, title), content) : element("div", {}, element("h3", {}, title), content);
 }
 
-const measured = (key, value) => {
+/** A metric as people read it; `units` has those of the scores by their name. */
+const measured = (key, value, units = {}) => {
   if (typeof value !== "number") return value === null ? NOTHING : String(value);
   // Records count epochs from 0, people from 1.
   if (key === "selected_epoch") return count(value + 1);
-  if (/accuracy|^ece$|_iou$|^macro_f1$/.test(key)) return `${percent(value)} %`;
+  const unit = units[key] ?? units[key.replace(/^(train|val|test)_/, "")];
+  if (unit === "%" || (unit === undefined && /accuracy|^ece$|_iou$|^macro_f1$/.test(key))) return `${percent(value)} %`;
+  if (unit) return `${figure(value)} ${unit}`;
   return Number.isInteger(value) ? count(value) : figure(value);
 };
 
@@ -134,7 +137,7 @@ function showCell() {
     const score = scoreOf(cell.arm);
     const curves = [[score.name, score.quantity, score.scale], ["loss", "loss", 1]].map(([what, title, scale]) => curve(detail.history, what, title, detail.metrics.selected_epoch, scale)).filter(Boolean);
     opened.plots = curves.map((spec) => [element("div", { class: "plot" }), spec]);
-    const metrics = Object.entries(detail.metrics).map(([key, value]) => [key, measured(key, value)]);
+    const metrics = Object.entries(detail.metrics).map(([key, value]) => [key, measured(key, value, score.units)]);
     const provenance = shared(detail.provenance), command = shared(detail.command);
     parts.push(element("div", { class: "columns" },
       metrics.length ? part("Metrics", pairs(metrics)) : null,

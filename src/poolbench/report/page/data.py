@@ -1,7 +1,7 @@
 """What the page's script is given: the summary and the cells, small enough for a file that opens at once.
 
 Tables go in by columns; texts, configurations, audits and environments that many share are written once. Figures keep
-six significant digits: more than anyone reads, and the records beside the page have all.
+ten significant digits: more than anyone reads, and the records beside the page have all.
 """
 
 import json
@@ -21,6 +21,7 @@ from poolbench.report.tables.cost_columns import PARAMETERS, THROUGHPUT
 from poolbench.report.tables.score_columns import ACCURACY
 from poolbench.report.text.units import written
 from poolbench.report.text.values import given
+from poolbench.score import Score, beside_of
 
 # Beyond so many cells only some are held in detail: the page is to open at once, and the records lie beside it.
 MOST_DETAILED = 1000
@@ -96,7 +97,10 @@ def compact(content: Content) -> dict[str, Any]:
 
 
 def _score(block: Block, content: Content) -> dict[str, Any]:
-    """Return how a block's score is written: its name in records and in words, scale, digits, units, direction."""
+    """Return how a block's score is written: its name in records and in words, scale, digits, units, direction.
+
+    `units` has the units of this score and of the further ones, by their names in records.
+    """
     task, score = of_block(block)
     rows = [content.rows[arm.arm_id] for arm in block.arms if arm.finished]
     means = [float(row["score_mean"]) for row in rows if given(row.get("score_mean"))]
@@ -107,11 +111,22 @@ def _score(block: Block, content: Content) -> dict[str, Any]:
         "quantity": how.quantity,
         "scale": how.scale,
         "decimals": how.decimals,
-        "unit": "%" if score.is_fraction else score.unit,
+        "unit": _unit(score),
         "difference": how.difference_unit,
         "sign": score.sign,
         "task": task,
+        "units": {one.name: _unit(one) for one in (*_further(block), score)},
     }
+
+
+def _unit(score: Score) -> str:
+    return "%" if score.is_fraction else score.unit
+
+
+def _further(block: Block) -> tuple[Score, ...]:
+    """Return the further scores of a block, those of any record."""
+    records = [record for arm in block.arms for record in arm.records.values()]
+    return tuple(dict.fromkeys(score for record in records for score in beside_of(record)))
 
 
 def _column(column: Column, series: pd.Series) -> dict[str, Any]:

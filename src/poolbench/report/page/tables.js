@@ -135,7 +135,7 @@ function seedButtons(arm) {
 const settled = (arm, quantity) => (arm[`${quantity}_settled`] === false ? "~" : "");
 // An arm with the reference's own window operators differs in its head alone.
 const ownReference = (arm) => ARMS.find((one) => one.block === arm.block && one.variant === arm.reference);
-const windowsOf = (arm) => ((arm && arm.downsample_operators) || "").replace(/implementation=\w+(, )?|, implementation=\w+/g, "").replace("()", "");
+const windowsOf = (arm) => ((arm && arm.downsample_operators) || "").replace(/implementation=\w+(, )?|, implementation=\w+/g, "").replaceAll("()", "");
 const unlike = (arm) => (arm.implementation && arm.reference_implementation && arm.implementation !== arm.reference_implementation
   && windowsOf(ownReference(arm)) !== windowsOf(arm) ? "‡" : "");
 const unfinished = (arm) => ["failed", "diverged", "unsupported", "interrupted"].map((status) => [arm[`n_${status}`] || 0, status]).filter(([n]) => n);

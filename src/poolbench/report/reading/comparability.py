@@ -88,14 +88,14 @@ def _located(sentence: str, titles: Sequence[str], everywhere: int) -> str:
     return f"{shortened(titles)}: {sentence}"
 
 
-def shortened(names: Sequence[str], most: int = MOST_NAMED) -> str:
+def shortened(names: Sequence[str], most: int = MOST_NAMED, between: str = ", ") -> str:
     """Return the first of the names in a list, and how many more there are.
 
     >>> shortened(["a", "b", "c", "d", "e", "f"])
     'a, b, c, d and 2 more'
     """
     more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    return between.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _records(arms: Sequence[Arm]) -> list[Record]:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poolbench.errors import ConfigurationError, unknown_name
+from poolbench.errors import ConfigurationError
 from poolbench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
+from poolbench.folders import check_exists, results_in
 from poolbench.record import RECORD_FILE, Problem, damaged_files, read_records, read_speeds
 from poolbench.report.reading import scores
 from poolbench.report.reading.arms import Record, fault
+from poolbench.report.reading.comparability import shortened
 from poolbench.report.reading.outcomes import OutcomeFiles, UnknownOutcomesError
 from poolbench.report.reading.scores import judged_by, reached
 from poolbench.report.statistics.declared_looks import check
@@ -20,6 +22,8 @@ from poolbench.score import beside_of, task_of
 
 # An accuracy is a whole number of images: another one is no rounding; nor is a mean of other scores.
 ROUNDING = 1e-6
+# Where nothing can be read, more files than this are counted.
+MOST_PROBLEMS = 3
 # Of a record, what the cells of an arm, or of a whole experiment, have in common.
 PARTS = ("labels", "audit", "cost", "data", "streams", "provenance")
 
@@ -77,25 +81,6 @@ def _damaged(folder: Path, records: Sequence[Record]) -> list[str]:
         for name in files
         if (place / name).is_file()
     ]
-
-
-def check_exists(folder: Path) -> None:
-    """Raise where there is no results folder of this name, with the nearest that there is."""
-    if folder.is_dir():
-        return
-    if folder.exists():
-        raise ConfigurationError(f"the results folder {folder} is a file; give the folder that holds `records/`")
-    if not folder.parent.is_dir():
-        raise ConfigurationError(f"there is no results folder {folder}, nor its parent {folder.parent}")
-    raise ConfigurationError(
-        f"there is no results folder {folder}: {unknown_name('results', folder.name, _results_in(folder.parent))}"
-    )
-
-
-def _results_in(parent: Path) -> list[str]:
-    """Return the names of the results folders in `parent`, those one level further down by their path."""
-    found = {path.parent for path in (*parent.glob("*/records"), *parent.glob("*/*/records")) if path.is_dir()}
-    return sorted(str(path.relative_to(parent)) for path in found)
 
 
 def _usable(
@@ -165,13 +150,11 @@ def _no_records(folder: Path, problems: Sequence[Problem]) -> ConfigurationError
     """Return the error for a folder without records, with the likeliest mistake."""
     message = f"no record in {folder}: expected {folder / 'records' / 'RUN_ID' / RECORD_FILE}"
     if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        return ConfigurationError(
-            f"{message}; not read: {'; '.join(f'{p.path}: {p.reason}' for p in problems[:3])}{more}"
-        )
+        found = shortened([f"{problem.path}: {problem.reason}" for problem in problems], MOST_PROBLEMS, "; ")
+        return ConfigurationError(f"{message}; not read: {found}")
     if folder.name == "records" and any(folder.glob(f"*/{RECORD_FILE}")):
         return ConfigurationError(f"{message}; did you mean {folder.parent}?")
-    inside = _results_in(folder)
+    inside = results_in(folder)
     if inside:
         return ConfigurationError(f"{message}; did you mean one of {', '.join(str(folder / name) for name in inside)}?")
     return ConfigurationError(f"{message}; `poolbench train name={folder.name} …` makes some")

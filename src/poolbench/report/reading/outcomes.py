@@ -44,11 +44,6 @@ class Outcomes:
     groups: NDArray[np.int64] | None = None
     strata: NDArray[np.int64] | None = None
 
-    @property
-    def right(self) -> Scores:
-        """The scores of a classification, by what they say: whether each example was classified right."""
-        return self.score
-
 
 def read_outcomes(folder: Path, record: Record, score: str = "") -> Outcomes:
     """Return the outcomes of one cell, checked against its record.

@@ -1,6 +1,8 @@
 """Test images with targets and an arm's predictions, as cells left them in `pictures.npz` beside their record."""
 
 import io
+import zipfile
+import zlib
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -49,7 +51,10 @@ def _read(folder: Path, record: Record, seed: int) -> Pictures | None:
         return None
     if sha256(content).hexdigest() != named:
         return None  # the report says which files are damaged
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        found = Pictures(arrays["row"], arrays["example"], arrays["target"], arrays["given"], seed)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = Pictures(arrays["row"], arrays["example"], arrays["target"], arrays["given"], seed)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None  # of another version, or written damaged
     fits = found.example.ndim == 4 and found.target.shape == found.given.shape
     return found if fits and found.target.shape == (len(found.row), *found.example.shape[2:]) else None

@@ -11,9 +11,8 @@ from poolbench.score import ACCURACY, CLASSIFICATION, Score, beside_of, task_of
 
 def of_arm(arm: Arm) -> tuple[str, Score]:
     """Return an arm's task, by name, and its score, finished records first."""
-    for record in (*arm.finished.values(), *arm.records.values()):
-        return task_of(record)
-    return CLASSIFICATION, ACCURACY
+    records = (*arm.finished.values(), *arm.records.values())
+    return next(map(task_of, records), (CLASSIFICATION, ACCURACY))
 
 
 def of_block(block: Block) -> tuple[str, Score]:

@@ -1,13 +1,13 @@
 """The trials of tuned arms: which cells they are, at which points, and which point was best on validation."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
-from poolbench.record import read_json, read_records, write_json
+from poolbench.record import Problem, read_json, read_records, write_json
 from poolbench.report.reading.arms import Record
 from poolbench.report.reading.scores import reached
 from poolbench.score import task_of
@@ -69,14 +69,21 @@ class Trials:
             raise ConfigurationError(f"{path} must hold `seed`, `runs` and `tuned`: {error}") from error
 
 
-def trial_records(folder: Path, trials: Trials) -> dict[str, list[tuple[Trial, Record]]]:
-    """Return the trials that have a record, by the digest of their arm at the shared recipe, in the points' order."""
+Tried = Mapping[str, Sequence[tuple[Trial, Record]]]
+
+
+def trial_records(folder: Path, trials: Trials) -> tuple[Tried, list[Problem]]:
+    """Return the trials that have a record, and the records that could not be read.
+
+    Trials are by the digest of their arm at the shared recipe, in the points' order.
+    """
     found: dict[str, list[tuple[Trial, Record]]] = defaultdict(list)
-    for record in read_records(folder / TRIALS)[0]:
+    records, problems = read_records(folder / TRIALS)
+    for record in records:
         trial = trials.runs.get(str(record["run_id"]))
         if trial is not None:
             found[trial.arm].append((trial, record))
-    return {arm: sorted(those, key=lambda one: one[0].point) for arm, those in found.items()}
+    return {arm: sorted(those, key=lambda one: one[0].point) for arm, those in found.items()}, problems
 
 
 def score(record: Record) -> float:
@@ -84,10 +91,14 @@ def score(record: Record) -> float:
     return task_of(record)[1].sign * reached(record, "val") if record["status"] == "ok" else float("nan")
 
 
-def best_points(folder: Path, trials: Trials) -> dict[str, Trial]:
-    """Return each arm's best trial on validation, by the digest of the arm; arms without a score are left out."""
+def best_points(tried: Tried) -> dict[str, Trial]:
+    """Return each arm's best trial on validation, by the digest of the arm; arms without a score are left out.
+
+    Args:
+        tried: see `trial_records`.
+    """
     result = {}
-    for arm, those in trial_records(folder, trials).items():
+    for arm, those in tried.items():
         place = best([score(record) for _, record in those])
         if place is not None:
             result[arm] = those[place][0]

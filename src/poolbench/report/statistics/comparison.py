@@ -1,7 +1,7 @@
 """Each arm of a block beside its reference: the paired difference, the verdict, and what is unequal between the two."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,9 @@ from poolbench.report.statistics.verdicts import (
 )
 
 SEEDS, SEEDS_AND_IMAGES = "seeds", "seeds and images"
+EQUAL, OWN = "equal", "own"
+# What the audit holds of a site's window, with `ceil_mode`.
+WINDOW = ("kernel_size", "stride", "padding")
 # More differing settings than this are only counted.
 MOST_SETTINGS = 2
 
@@ -265,12 +268,12 @@ def _beside(own: Scores, its: Scores, sign: int) -> Differences:
 def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:
     """Return what beside the pooling is unequal between two arms, a few words each."""
     flags = []
-    if geometry(arm) != "equal":
-        flags.append(f"{geometry(arm) or 'unknown'} geometry")
-    notes = [str((first(one, "audit").get("head") or {}).get("note") or "") for one in (arm, other)]
-    if notes[0] and notes[0] != notes[1]:
-        flags.append(notes[0])
-    flags += [note for note in _notes_of_sites(arm) if note not in _notes_of_sites(other)]
+    if (found := geometry(arm, other)) != EQUAL:
+        flags.append(f"{found or 'unknown'} geometry")
+    heads, sites = ([of(one) for one in (arm, other)] for of in (_notes_of_head, _notes_of_sites))
+    for notes in (heads, sites):
+        flags += [note for note in notes[0] if note not in notes[1]]
+        flags += [f"{other.variant}: {note}" for note in notes[1] if note not in notes[0]]
     settings = differing([recipe(arm), recipe(other)])
     if settings:
         named = ", ".join(settings[:MOST_SETTINGS])
@@ -288,18 +291,45 @@ def unequal(arm: Arm, other: Arm) -> tuple[str, ...]:
     return tuple(flags)
 
 
+def _notes_of_head(arm: Arm) -> list[str]:
+    """Return what there is to say of the head, as a list of one; empty where there is nothing."""
+    note = (first(arm, "audit").get("head") or {}).get("note")
+    return [str(note)] if note else []
+
+
 def _notes_of_sites(arm: Arm) -> list[str]:
     """Return what operators have to say of themselves, each once."""
-    sites = first(arm, "audit").get("sites") or []
-    return list(dict.fromkeys(str(site["note"]) for site in sites if site.get("note")))
+    return list(dict.fromkeys(str(site["note"]) for site in _sites(arm) if site.get("note")))
 
 
-def geometry(arm: Arm) -> str:
-    """Return `equal` where every site has the reference's kernel, stride and padding, `own` where not, else empty."""
-    audit = first(arm, "audit")
-    if not audit:
+def _sites(arm: Arm) -> Sequence[Mapping[str, Any]]:
+    return first(arm, "audit").get("sites") or []
+
+
+def geometry(arm: Arm, other: Arm | None) -> str:
+    """Return `equal` where every site has the other's kernel, stride, padding and ceil_mode, `own` where not, else
+    empty: where an audit is not known.
+
+    Of sites whose windows are not known, or that are not the same ones in both networks, it is compared whether any has
+    another geometry than the network's own; so it is where there is no other arm.
+    """
+    sides = [one for one in (arm, other) if one is not None]
+    if not all(first(one, "audit") for one in sides):
         return ""
-    return "own" if any(site.get("geometry") == "own" for site in audit.get("sites") or []) else "equal"
+    windows = [{str(site.get("name")): _window(site) for site in _sites(one)} for one in sides]
+    if len(sides) > 1 and windows[0].keys() == windows[1].keys() and all(all(found.values()) for found in windows):
+        return EQUAL if windows[0] == windows[1] else OWN
+    any_own = [any(site.get("geometry") == OWN for site in _sites(one)) for one in sides]
+    return OWN if any_own[0] != (len(sides) > 1 and any_own[1]) else EQUAL
+
+
+def _window(site: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Return kernel, stride, padding and ceil_mode of a site, equal for equal windows; None: not known."""
+    if not all(key in site for key in WINDOW):
+        return None
+    sides = [site[key] if isinstance(site[key], list) else [site[key]] for key in WINDOW]
+    # One number stands for all dimensions.
+    return (*(tuple(side) if len(set(side)) > 1 else side[0] for side in sides), bool(site.get("ceil_mode")))
 
 
 def _origins(arm: Arm, key: str) -> set[object]:

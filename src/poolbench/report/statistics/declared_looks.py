@@ -132,22 +132,6 @@ def look(family: Sequence[Arm], order: Sequence[int], *, margin: float, looks: S
     return found
 
 
-def next_seeds(looked: Sequence[Looked], order: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return for each arm the seeds that it and its reference need up to its next look; none where it is decided."""
-    return [() if one.waits_for is None else tuple(order[: one.waits_for]) for one in looked]
-
-
-def saved(looked: Sequence[Looked], looks: Sequence[Look] = LOOKS) -> float:
-    """Return the share of cells that the looks saved, of those of all arms and the reference with all seeds.
-
-    >>> saved([Looked("better", None, 3, 0.005, None), Looked("undecided", None, 20, 0.02, None)])
-    0.2833333333333333
-    """
-    most = looks[-1].seeds
-    ran = [one.seeds for one in looked]
-    return 1 - (sum(ran) + max(ran, default=0)) / (most * (len(ran) + 1)) if ran else 0.0
-
-
 def rule(looks: Sequence[Look], seeds: int, cells_before: int = 0) -> str:
     """Return by which rule records of so many seeds are judged, where looks were declared.
 

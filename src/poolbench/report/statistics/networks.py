@@ -10,7 +10,7 @@ from poolbench.declared import Declared
 from poolbench.record import digest
 from poolbench.report.reading.arms import Arm, Block, Record, first, group, section
 from poolbench.report.reading.outcomes import OutcomeFiles
-from poolbench.report.statistics.comparison import compare_blocks
+from poolbench.report.statistics.comparison import WINDOW, compare_blocks
 from poolbench.report.tables.frames import scores_table
 
 
@@ -50,7 +50,8 @@ def networks(
             turned += [_turned(record, block, arm, named[0]) for record in arm.records.values()]
     if not turned:
         return pd.DataFrame(), warnings
-    made, _ = group(turned)
+    made, notes = group(turned)
+    warnings += [f"networks: {note}" for note in notes]
     table = scores_table("networks", made, compare_blocks(made, outcomes, declared))
     table[["backbone", "variant"]] = table[["variant", "backbone"]].to_numpy()
     return table, warnings
@@ -63,8 +64,13 @@ def _has(arm: Arm, settings: Mapping[str, Any]) -> bool:
 
 def _turned(record: Record, block: Block, arm: Arm, reference: str) -> Record:
     """Return a record with variant and backbone in each other's place."""
-    # Taken of what the arms of a block differ in alone, it says nothing of two networks.
+    # Taken of what the arms of a block differ in alone, the digest says nothing of two networks; nor do windows, which
+    # are each network's own unless a site says otherwise.
     audit = {key: value for key, value in section(record, "audit").items() if key != "network_digest"}
+    if "sites" in audit:
+        audit["sites"] = [
+            {key: value for key, value in site.items() if key not in WINDOW} for site in audit["sites"] or []
+        ]
     labels = {"backbone": arm.variant, "variant": block.backbone, "dataset": block.dataset}
     return {
         **record,

@@ -1,22 +1,18 @@
 """The tables over data sets as frames: `across`, a row an arm, and `pairs`, a row every two arms."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from poolbench.report.statistics.across import Across, score_difference
 from poolbench.report.statistics.profiles import POINT, share_within
-from poolbench.report.tables.across_columns import ACROSS, PAIRS
-from poolbench.report.tables.column import Column
+from poolbench.report.tables.frames import frame
 from poolbench.score import ACCURACY
-
-KINDS = {"text": "object", "count": "Int64", "number": "float64", "flag": "boolean"}
 
 
 def across_tables(over: Across) -> dict[str, pd.DataFrame]:
     """Return `across`, a row an arm, and `pairs`, a row every two arms; without rows where nothing is compared."""
-    return {"across": _frame(ACROSS, _arm_rows(over)), "pairs": _frame(PAIRS, _pair_rows(over))}
+    return {"across": frame("across", _arm_rows(over)), "pairs": frame("pairs", _pair_rows(over))}
 
 
 def _arm_rows(over: Across) -> list[dict[str, Any]]:
@@ -78,7 +74,3 @@ def _pair_rows(over: Across) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _frame(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    return pd.DataFrame({c.name: pd.Series([row[c.name] for row in rows], dtype=KINDS[c.kind]) for c in columns})

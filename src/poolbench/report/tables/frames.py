@@ -35,7 +35,7 @@ QUANTITIES = (
 def build(
     blocks: Sequence[Block], speeds: Sequence[Record], compared: Mapping[str, Compared]
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Return the four tables by name, and warnings about the speed records."""
+    """Return the six tables of arms by name, and warnings about the speed records."""
     arms = [arm for block in blocks for arm in block.arms]
     every = _accuracy(arms, compared)
     classified = np.array([of_arm(arm)[0] == CLASSIFICATION for arm in arms], dtype=bool)
@@ -70,8 +70,6 @@ def csv(table: pd.DataFrame) -> str:
 def with_scores(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the summary with what `scores` says of each arm's score: what a reader is shown."""
     summary = tables["summary"]
-    if "scores" not in tables:
-        return summary
     further = [name for name in names("scores") if name not in names("summary") or name == ARM_ID.name]
     return summary.merge(tables["scores"][further], on=ARM_ID.name, how="left", sort=False)
 
@@ -132,7 +130,7 @@ def _accuracy(arms: Sequence[Arm], compared: Mapping[str, Compared]) -> pd.DataF
     columns |= {column: [getattr(score, key) for _, score in judged] for column, key in OF_SCORE}
     columns |= _compared(arms, scores, compared)
     columns["identical_to"] = ["; ".join(arm.identical) for arm in arms]
-    columns["geometry"] = [geometry(arm) for arm in arms]
+    columns["geometry"] = [geometry(arm, arm.reference) for arm in arms]
     for status in ("failed", "diverged", "unsupported", "interrupted"):
         columns[f"n_{status}"] = [arm.count(status) for arm in arms]
     images = np.array([_first_number(arm, "data", "test_images") for arm in arms])

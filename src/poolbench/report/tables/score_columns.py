@@ -159,7 +159,8 @@ ACCURACY = (
         "geometry",
         "text",
         "",
-        "`equal`: the same kernel, stride and padding as the reference at every site; `own`: different",
+        "`equal`: the same kernel, stride, padding and ceil_mode as the reference at every site (without a reference: "
+        "as the network's own); `own`: different",
     ),
     Column("n_failed", "count", "cells", "cells that ended in an error"),
     Column("n_diverged", "count", "cells", "cells whose loss became NaN or infinite"),
@@ -211,8 +212,8 @@ def _of_score(column: Column) -> Column:
     meaning = column.meaning.replace("test_accuracy", "the test score")
     if column.name == "margin":
         meaning = (
-            "differences up to this are a tie: `margin=` when the cells ran, in hundredths of the score if it is a "
-            "fraction of 1, in per cent of the reference's mean if it is an error"
+            "differences up to this are a tie: `margin=` when the cells ran, in hundredths of the score's unit or in "
+            "per cent of the reference's mean, as the score says"
         )
     return Column(column.name, column.kind, OF_SCORE.get(column.unit, column.unit), meaning)
 

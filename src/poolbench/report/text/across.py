@@ -5,6 +5,7 @@ import math
 from poolbench.report.reading.comparability import shortened
 from poolbench.report.statistics.across import Across, Pair
 from poolbench.report.statistics.profiles import POINT, share_within
+from poolbench.report.text.values import p_equals_text
 
 MOST_NAMED = 8
 
@@ -36,14 +37,14 @@ def _differ(over: Across) -> list[str]:
     if found is None:
         return []
     f = (
-        f"F = {found.f:.2f} with {found.df[0]} and {found.df[1]} degrees of freedom, {_p(found.p_f)}"
+        f"F = {found.f:.2f} with {found.df[0]} and {found.df[1]} degrees of freedom, {p_equals_text(found.p_f)}"
         if math.isfinite(found.f)
         else "every data set ranks them alike"
     )
     return [
         f"Friedman's test {'shows that the variants differ' if found.rejects else 'shows no difference'}: "
-        f"{_p(found.p)} by {'all' if found.exact else 'random'} rearrangements of the ranks "
-        f"(χ² = {found.chi2:.2f}, {_p(found.p_chi2)}; {f})."
+        f"{p_equals_text(found.p)} by {'all' if found.exact else 'random'} rearrangements of the ranks "
+        f"(χ² = {found.chi2:.2f}, {p_equals_text(found.p_chi2)}; {f})."
     ]
 
 
@@ -99,12 +100,3 @@ def _nearness(over: Across) -> list[str]:
     shares = share_within(over.gaps, POINT)
     near = [name for name, share in zip(over.variants, shares, strict=True) if share == 1.0]
     return [f"Within 1 point of the best on every data set: {shortened(near) if near else 'none'}."]
-
-
-def _p(value: float) -> str:
-    """Return a p-value in words.
-
-    >>> _p(0.0204), _p(1e-9)
-    ('p = 0.020', 'p < 0.001')
-    """
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

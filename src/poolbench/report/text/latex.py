@@ -1,5 +1,6 @@
 r"""summary.tex: the blocks as LaTeX tables (booktabs), ready for `\input`."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from poolbench.report.text.values import (
 )
 from poolbench.report.text.views import View
 
+MARK = r"\textsuperscript{*}"
 SPECIAL = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -28,7 +30,8 @@ SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    # \textquotedbl is in no font of the usual encoding.
+    '"': r"\char34{}",
     "±": r"$\pm$",
     "−": "$-$",
     "×": r"$\times$",
@@ -36,10 +39,67 @@ SPECIAL = {
     "Δ": r"$\Delta$",
     "≈": r"$\approx$",
     "…": r"\dots{}",
+    "∆": r"$\Delta$",
+    "⁄": "/",
+    "—": "---",
+    "°": r"\textdegree{}",
+    "·": r"\textperiodcentered{}",
+    "√": r"$\surd$",
+    "→": r"$\rightarrow$",
+    "←": r"$\leftarrow$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "≠": r"$\neq$",
+    "∞": r"$\infty$",
+    "²": r"\textsuperscript{2}",
+    "³": r"\textsuperscript{3}",
+    "µ": r"$\mu$",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
+    "ß": r"\ss{}",
+    **{
+        "æ": r"\ae{}",
+        "Æ": r"\AE{}",
+        "œ": r"\oe{}",
+        "Œ": r"\OE{}",
+        "ø": r"\o{}",
+        "Ø": r"\O{}",
+        "ł": r"\l{}",
+        "Ł": r"\L{}",
+    },
+    "ı": r"\i{}",
+    "\N{NO-BREAK SPACE}": "~",
+    "‡": r"\textdaggerdbl{}",
+    FLAGGED: MARK,
 }
 # How the columns of a table beside the report's own are set, by their kind.
 ALIGNED = {TEXT: "l", NUMBER: "r", LONG: r"p{0.2\linewidth}"}
-MARK = r"\textsuperscript{*}"
+# Greek letters by LaTeX's commands. It has none for those that look as Latin ones.
+CAPITALS = ("gamma", "delta", "theta", "lambda", "xi", "pi", "sigma", "upsilon", "phi", "psi", "omega")
+LATIN = dict(zip(("alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu"), "ABEZHIKMN", strict=True))
+LATIN |= {"omicron": "O", "rho": "P", "tau": "T", "chi": "X"}
+GREEK = {
+    **{
+        unicodedata.lookup(f"greek small letter {name.replace('bd', 'd')}"): f"$\\{name}$"
+        for name in (*CAPITALS, *LATIN)
+    },
+    **{
+        unicodedata.lookup(f"greek capital letter {name.replace('bd', 'd')}"): f"$\\{name.capitalize()}$"
+        for name in CAPITALS
+    },
+    **{unicodedata.lookup(f"greek capital letter {name}"): rf"$\mathrm{{{latin}}}$" for name, latin in LATIN.items()},
+    "ο": "$o$",
+    "ς": r"$\varsigma$",
+}
+# Combining accents, by the command that puts one over a letter.
+ACCENTS = {
+    **{"\u0300": "\\`", "\u0301": "\\'", "\u0302": "\\^", "\u0303": "\\~", "\u0304": "\\=", "\u0306": "\\u"},
+    **{"\u0307": "\\.", "\u0308": '\\"', "\u030a": "\\r", "\u030b": "\\H", "\u030c": "\\v", "\u0327": "\\c"},
+}
+# Categories of characters that nobody sees: controls, formats, lone surrogates and combining marks.
+UNSEEN = ("Cc", "Cf", "Cs", "Mn", "Me", "Mc")
 
 
 def escaped(text: str) -> str:
@@ -48,7 +108,27 @@ def escaped(text: str) -> str:
     >>> escaped("avg_topk[k=3] & 50 %")
     'avg\\_topk[k=3] \\& 50 \\%'
     """
-    return "".join(SPECIAL.get(character, character) for character in text)
+    return "".join(_character(character) for character in unicodedata.normalize("NFC", text))
+
+
+def _character(character: str) -> str:
+    r"""Return a character in ASCII, so that every LaTeX sets it; one that none of its fonts has by its number.
+
+    >>> [_character(one) for one in ("é", "α", "₂", "池")]
+    ["\\'{e}", '$\\alpha$', '2', 'U+6C60']
+    """
+    if character in SPECIAL:
+        return SPECIAL[character]
+    if character.isascii():
+        return character if character.isprintable() else " "
+    if character in GREEK:
+        return GREEK[character]
+    if len(parts := unicodedata.normalize("NFD", character)) == 2 and parts[1] in ACCENTS and parts[0].isascii():
+        return f"{ACCENTS[parts[1]]}{{{parts[0]}}}"
+    plain = unicodedata.normalize("NFKD", character)
+    if plain != character:
+        return "".join(_character(part) for part in plain if not unicodedata.combining(part))
+    return "" if unicodedata.category(character) in UNSEEN else f"U+{ord(character):04X}"
 
 
 def tables(
@@ -66,7 +146,7 @@ def tables(
     and every other arm is worse; and nothing but the pooling differs.
     """
     parts = [
-        "% Needs \\usepackage{booktabs,textcomp} and a UTF-8 engine or inputenc. Made by `poolbench report`.",
+        "% Needs \\usepackage{booktabs,textcomp}; it is ASCII throughout, for any engine. Made by `poolbench report`.",
     ]
     if over_view is not None:
         parts.append(_over_table(over_view))
@@ -140,7 +220,7 @@ def _over_table(view: View) -> str:
     caption = [
         f"{escaped(view.title)}, against {escaped(view.against)}, for these blocks and no others: paired difference "
         "$\\pm$ half the interval that decides the verdict (seeds and test examples count as noise, Holm's correction "
-        "for the arms); each block beside it, in points."
+        "for the arms)" + (f"; {escaped(view.beside)}." if view.beside else ".")
     ]
     if marked:
         notes = "; ".join(f"{row.cells[0]}: {note.strip(f'{FLAGGED} ')}" for row in view.rows for note in row.notes)
@@ -164,7 +244,10 @@ def _over_table(view: View) -> str:
 
 def _aside(aside: Aside) -> str:
     """Return a table beside the report's own, as Markdown and the page have it."""
-    caption = " ".join(escaped(text) for text in (f"{aside.title}.", *aside.notes))
+    parts = [escaped(text) for text in (f"{aside.title}.", *aside.notes)]
+    if any(FLAGGED in cell for row in aside.rows for cell in row):
+        parts.append(f"{MARK}More differs than what is compared.")
+    caption = " ".join(parts)
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -176,8 +259,14 @@ def _aside(aside: Aside) -> str:
         r"\midrule",
     ]
     for first, *rest in aside.rows:
-        lines.append(" & ".join([_first_cell(first), *map(escaped, rest)]) + r" \\")
+        lines.append(" & ".join([_first_cell(first), *map(_marked, rest)]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
+
+
+def _marked(cell: str) -> str:
+    """Return a cell with the mark of LaTeX's tables in place of the report's own."""
+    text, mark = cell.replace(f" {FLAGGED}", ""), f" {FLAGGED}" in cell
+    return escaped(text) + MARK * mark
 
 
 def _first_cell(name: str) -> str:
@@ -188,7 +277,7 @@ def _first_cell(name: str) -> str:
 def _caption(view: View, rows: Sequence[Mapping[str, Any]], differences: bool, marked: bool, bold: str) -> str:
     how = written_row(rows[0])
     parts = [
-        f"{escaped(view.title)}. Test {how.score.words}{how.direction}: mean over $n$ seeds $\\pm$ half its "
+        f"{escaped(view.title)}. Test {escaped(how.score.words)}{how.direction}: mean over $n$ seeds $\\pm$ half its "
         "95\\,\\% interval."
     ]
     if differences:

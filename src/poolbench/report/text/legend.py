@@ -1,19 +1,28 @@
 """How to read the tables: what n, the intervals, a verdict and its marks are, and what they leave out."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
+from poolbench.report.reading.arms import Block
+from poolbench.report.reading.scores import of_block
 from poolbench.report.statistics.verdicts import BETTER, FAILS, UNDECIDED, WORSE
 from poolbench.report.text.units import written_row
 from poolbench.report.text.values import FLAGGED, SMALL, given, margin_text
 from poolbench.report.text.views import UNLIKE, rows_by_arm, unlike_arms
-from poolbench.score import ACCURACY, LOWER
+from poolbench.score import ACCURACY, LOWER, Score
 
 # With so few, what is called better is likely to be overstated.
 FEW_SEEDS = 5
 
 
-def head_lines(summary: pd.DataFrame) -> list[str]:
-    """Return how to read the tables: what n, the interval and the differences are, and what they leave out."""
+def head_lines(summary: pd.DataFrame, blocks: Sequence[Block]) -> list[str]:
+    """Return how to read the tables: what n, the interval and the differences are, and what they leave out.
+
+    Args:
+        summary: the table, with the scores.
+        blocks: whose arms it is of.
+    """
     seeds = summary.loc[summary["n_seeds"] > 0, "n_seeds"]
     low, high = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
     few = f"{low}" if low == high else f"{low} to {high}"
@@ -47,11 +56,7 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
             "The ± of an accuracy leaves out that the test set is itself a sample: that adds a standard error of "
             f"√(p(1−p)/examples), here up to {errors.max() * 100:.2f} points."
         )
-    if "better" in summary and (summary["better"] == LOWER).any():
-        lines.append(
-            "Where a lower score is better, such as an error, a difference below 0 is better, and the margin is a "
-            "fraction of the reference's mean."
-        )
+    lines += _of_scores([of_block(block)[1] for block in blocks])
     if unlike_arms(rows_by_arm(summary).values()):
         lines.append(
             f"{UNLIKE}: the variant and its reference were computed by different implementations (compiled kernels or "
@@ -67,6 +72,20 @@ def head_lines(summary: pd.DataFrame) -> list[str]:
             "the reference, both measured in turns; examples/s was measured at another time, so its ratios are less "
             "reliable." + (" ~: the measurement ended before the interval was narrow." if unsettled else "")
         )
+    return lines
+
+
+def _of_scores(scores: Sequence[Score]) -> list[str]:
+    """Say of which scores less is better, and of which the margin is a fraction of the reference's mean."""
+    lower = [score for score in scores if score.better == LOWER]
+    relative = [score for score in scores if score.margin_is_relative]
+    margin = "the margin is a fraction of the reference's mean"
+    lines = []
+    if lower:
+        both = f", and {margin}" if lower == relative else ""
+        lines.append(f"Where a lower score is better, such as an error, a difference below 0 is better{both}.")
+    if relative and lower != relative:
+        lines.append(f"By {' and '.join(dict.fromkeys(score.words for score in relative))}, {margin}.")
     return lines
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from poolbench.report.statistics.over_blocks import InBlock, OverBlocks
 from poolbench.report.statistics.verdicts import BETTER, WORSE
-from poolbench.report.text.units import written, written_row
+from poolbench.report.text.units import Written, written, written_row
 from poolbench.report.text.values import FLAGGED, count_text, difference_text, estimate_text, verdict_text
 from poolbench.report.text.views import Heading, Row, View
 from poolbench.report.text.words import listing
@@ -20,12 +20,12 @@ Rows = list[dict[str, Any]]
 
 
 def rows(found: Sequence[OverBlocks], table: pd.DataFrame) -> Rows:
-    """Return the rows of `over_blocks.csv`, with `mixed`: the blocks that contradict one another."""
+    """Return the rows of `over_blocks.csv`, with `mixed`, the blocks that contradict one another, and their titles."""
     content: Sequence[Mapping[Any, Any]] = table.to_dict("records")
     return [
         {str(key): value for key, value in row.items()}
         | {"mixed": _contradiction(one.blocks, one.score), "test_images": _images(one)}
-        | {"unit": one.score.unit, "better": one.score.better}
+        | {"unit": one.score.unit, "better": one.score.better, "in_blocks": [each.block for each in one.blocks]}
         for row, one in zip(content, found, strict=True)
     ]
 
@@ -53,24 +53,36 @@ def _contradiction(blocks: Sequence[InBlock], score: Score) -> str:
 def title(found: Sequence[OverBlocks]) -> str:
     """Return the heading of the table."""
     numbers = {len(one.blocks) for one in found}
-    return f"Mean over {_range(numbers)} blocks"
+    return f"Mean over {count_range(numbers)} blocks"
 
 
-def _range(numbers: set[int]) -> str:
+def count_range(numbers: set[int]) -> str:
+    """Return the least and the greatest of some counts.
+
+    >>> count_range({2}), count_range({4, 2, 3})
+    ('2', '2 to 4')
+    """
     low, high = min(numbers), max(numbers)
     return f"{low}" if low == high else f"{low} to {high}"
 
 
 def words(found: Sequence[OverBlocks], table: pd.DataFrame) -> list[str]:
-    """Return the verdict over the blocks in one sentence, and how far it reaches; nothing where there is none."""
-    shown = [row for row in rows(found, table) if row["verdict"]]
-    if not shown:
-        return []
-    references = sorted({str(row["reference"]) for row in shown})
-    against = references[0] if len(references) == 1 else "each block's reference"
-    return [
-        f"{title(found)}, which holds for these blocks only, against {against}: {listing(shown)}.",
-    ]
+    """Return the verdict over the blocks in a sentence for each score, and how far it reaches; nothing without one."""
+    by_score: dict[str, list[tuple[OverBlocks, Mapping[str, Any]]]] = {}
+    for one, row in zip(found, rows(found, table), strict=True):
+        if row["verdict"]:
+            by_score.setdefault(written_row(row).quantity, []).append((one, row))
+    sentences = []
+    for those in by_score.values():
+        shown = [row for _, row in those]
+        references = sorted({str(row["reference"]) for row in shown})
+        against = references[0] if len(references) == 1 else "each block's reference"
+        score = f" by {those[0][0].score.words}" if len(by_score) > 1 else ""
+        sentences.append(
+            f"{title([one for one, _ in those])}{score}, which holds for these blocks only, against {against}: "
+            f"{listing(shown)}."
+        )
+    return sentences
 
 
 def view(found: Sequence[OverBlocks], table: pd.DataFrame) -> View | None:
@@ -109,7 +121,18 @@ def view(found: Sequence[OverBlocks], table: pd.DataFrame) -> View | None:
         ),
         speed="",
         absent=(),
+        beside=_beside(len(names), list(scores.values())),
     )
+
+
+def _beside(blocks: int, scores: Sequence[Written]) -> str:
+    """Say what the columns beside the mean hold of the single blocks."""
+    if blocks > MOST_BLOCKS:
+        return "how many blocks have which verdict beside it"
+    if len(scores) > 1:
+        return "each block beside it, in points or in the unit of its score"
+    unit = scores[0].difference_unit
+    return f"each block beside it, in {unit}" if unit else "each block beside it"
 
 
 def _notes(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 
 from poolbench.experiment import Experiment
-from poolbench.report.tables.columns import PUBLISHED
+from poolbench.report.tables.frames import frame
 from poolbench.report.tables.key_columns import KEYS
 from poolbench.report.text.values import accuracy_text, count_text, estimate_text, given, points_text
 
-NAMES = [column.name for column in PUBLISHED]
 OWN = (
     *("n_seeds", "test_accuracy_mean", "test_accuracy_ci95_low", "test_accuracy_ci95_high"),
     *("difference_mean", "difference_ci95_low", "difference_ci95_high"),
@@ -47,9 +46,7 @@ def beside(experiment: Experiment, accuracy: pd.DataFrame) -> pd.DataFrame:
                 "gap": mean - theirs if given(mean) and theirs is not None else None,
             }
         )
-    kinds = {"text": "object", "count": "Int64", "number": "float64"}
-    frame = pd.DataFrame(rows, columns=NAMES)
-    return frame.astype({column.name: kinds[column.kind] for column in PUBLISHED})
+    return frame("published", rows)
 
 
 def cells(table: pd.DataFrame) -> list[tuple[str, ...]]:

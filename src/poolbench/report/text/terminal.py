@@ -145,16 +145,16 @@ def show_views(
 
 
 def show_files(console: Console, folder: Path, files: Sequence[Path]) -> None:
-    """Print what was written where, in a line."""
-    page = next((path.name for path in files if path.suffix == ".html"), "")
+    """Print what was written where, in a line: pages and texts by their names, tables and figures by their number."""
     kinds = Counter(path.suffix for path in files)
     tables, figures = kinds[".csv"], kinds[".png"]
     parts = [
-        *([page] if page else []),
-        f"{tables} tables (.csv, .parquet)",
+        *(path.name for path in files if path.suffix == ".html"),
+        *([f"{tables} table{'s' * (tables != 1)} (.csv, .parquet)"] if tables else []),
         *([f"{figures} figure{'s' * (figures != 1)}"] if figures else []),
+        *(path.name for path in files if path.suffix == ".md"),
     ]
-    _Writer(console).line(f"Written to {folder}: {', '.join(parts)}, summary.md")
+    _Writer(console).line(f"Written to {folder}: {', '.join(parts)}")
 
 
 def _within(path: Path, folder: Path) -> Path:
@@ -237,8 +237,10 @@ def _fitting(view: View, width: int) -> list[Table]:
                 parts.append(part)
                 part = []
             part.append(index)
-        parts.append(part)
-    return [_table(view, part, widths) for part in parts]
+        if part:
+            parts.append(part)
+    # A view of names alone is a table, too.
+    return [_table(view, part, widths) for part in parts or [[]]]
 
 
 def _widths(view: View) -> list[int]:

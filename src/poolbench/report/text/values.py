@@ -121,6 +121,27 @@ def points_text(difference: Any) -> str:
     return estimate_text(difference, None, None, signed=True)
 
 
+def p_text(value: Any) -> str:
+    """Return a p-value with three decimals, a smaller one as such.
+
+    >>> p_text(0.0204), p_text(1e-9), p_text(None)
+    ('0.020', '< 0.001', '–')
+    """
+    if not given(value):
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_equals_text(value: Any) -> str:
+    """Return the same in a sentence.
+
+    >>> p_equals_text(0.0204), p_equals_text(1e-9)
+    ('p = 0.020', 'p < 0.001')
+    """
+    text = p_text(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def millions_text(value: Any) -> str:
     """Return a count in millions."""
     return figure_text(float(value) / 1e6) if given(value) else NOTHING

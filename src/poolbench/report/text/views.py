@@ -47,7 +47,9 @@ class Row:
 
 @dataclass(frozen=True)
 class View:
-    """One block as it is shown; `speed` says how the speeds were measured, `absent` which arms have no result."""
+    """One block as it is shown; `speed` says how the speeds were measured, `absent` which arms have no result, `beside`
+    what stands beside a mean over blocks.
+    """
 
     title: str
     against: str
@@ -55,6 +57,7 @@ class View:
     rows: tuple[Row, ...]
     speed: str
     absent: tuple[str, ...]
+    beside: str = ""
 
 
 # Marks a ratio between a compiled kernel and torch's own operations.

@@ -1,10 +1,11 @@
 """The verdict in words: what a reader wants to know first, a sentence a block."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from poolbench.report.reading.arms import Block
+from poolbench.report.reading.comparability import shortened
 from poolbench.report.statistics.prospects import SEEDS
 from poolbench.report.statistics.verdicts import (
     BETTER,
@@ -24,6 +25,8 @@ ORDER = (FAILS, BETTER, WORSE, MIXED, TIE, UNDECIDED, TOO_FEW, IDENTICAL)
 HOPELESS = 0.5
 # Longer lists of names are counted.
 MOST_NAMED = 8
+
+T = TypeVar("T")
 
 
 def verdict_words(blocks: Sequence[Block], rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -86,7 +89,7 @@ def _everywhere(compared: Sequence[tuple[Block, Sequence[Mapping[str, Any]]]]) -
     for verdict in (BETTER, WORSE, TIE):
         names = [variant for variant, found in verdicts.items() if found == [verdict] * len(compared)]
         if names:
-            sentences.append(f"{verdict} in every block: {_listed(names)}")
+            sentences.append(f"{verdict} in every block: {shortened(names, MOST_NAMED)}")
     text = "; ".join(sentences)
     return text[:1].upper() + text[1:] + "." if text else "No variant is better, worse or a tie in every block."
 
@@ -107,9 +110,13 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
         found = by_verdict[verdict]
         if not found:
             continue
-        heading = verdict
         if verdict == TIE:
-            heading = f"tie within {margin_text(found[0])}"
+            those = by_margin(found, lambda row: row)
+            parts += [
+                f"tie within {margin}: {shortened([_named(row) for row in ties], MOST_NAMED)}" for margin, ties in those
+            ]
+            continue
+        heading = verdict
         if verdict == UNDECIDED:
             # Of looks that were declared the next one decides, not a new run.
             looks = any(given(row.get("look_seeds")) or given(row.get("next_look_seeds")) for row in found)
@@ -118,8 +125,21 @@ def listing(rows: Sequence[Mapping[str, Any]]) -> str:
             heading = f"too few runs (fewer than {LEAST_SEEDS} seeds)"
         if verdict in (BETTER, WORSE):
             found = sorted(found, key=lambda row: -abs(row["difference_mean"]))
-        parts.append(f"{heading}: {_listed([_named(row) for row in found])}")
+        parts.append(f"{heading}: {shortened([_named(row) for row in found], MOST_NAMED)}")
     return "; ".join(parts)
+
+
+def by_margin(found: Sequence[T], row: Callable[[T], Mapping[str, Any]]) -> list[tuple[str, list[T]]]:
+    """Return ties by the margin that they lie within, in order: scores and blocks may have margins of their own.
+
+    Args:
+        found: the ties.
+        row: returns the row of a table that one of them is of.
+    """
+    groups: dict[str, list[T]] = defaultdict(list)
+    for one in found:
+        groups[margin_text(row(one))].append(one)
+    return list(groups.items())
 
 
 def _listed_seeds() -> str:
@@ -182,8 +202,3 @@ def chance_text(row: Mapping[str, Any]) -> str:
         those = f"{int(images):,} test examples" if given(images) and images is not None else "the test examples"
         text += f"; with any number of seeds {ever * 100:.0f} %, since {those} are too few"
     return text
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

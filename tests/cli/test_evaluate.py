@@ -77,7 +77,7 @@ def edited(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (other_weights, "weights.pt is not the file that the record names: its digest differs"),
+        (other_weights, "weights.pt is not the file that the record names: its digest is "),
         (lambda folder: (folder / "weights.pt").unlink(), "weights.pt cannot be read: No such file or directory"),
         (lambda folder: change(folder, status="failed", reason="it broke"), "is failed, it has no weights: it broke"),
         (lambda folder: change(folder, data={"sha256": "0" * 64}), "the images of digits are not those of the record"),

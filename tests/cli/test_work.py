@@ -49,7 +49,7 @@ def test_a_cell_that_fails_makes_the_status_one_and_the_others_are_trained(tmp_p
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["absent"], "no folder 'absent'"),
+        (["absent"], "there is no results folder absent"),
         (["."], "has no plan: `poolbench train` makes one"),
         (["faults", "--threads", "0"], "--threads must be at least 1, got 0"),
         (["faults", "--leave"], "was planned with other code: "),

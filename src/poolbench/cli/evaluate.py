@@ -44,7 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
     found = evaluate(cell, folder, record)
     agree = True
     for name, value in found.items():
-        stored = record["metrics"][name]
+        stored = record["metrics"].get(name)
+        if stored is None:  # an older record, or no number: nothing to compare with
+            print(f"{name:14} recorded nothing   now {value:.6f}")
+            continue
         same = abs(value - stored) <= 1e-4 * max(1.0, abs(stored))
         agree &= same
         print(f"{name:14} recorded {stored:.6f}  now {value:.6f}{'' if same else '  differs'}")

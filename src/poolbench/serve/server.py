@@ -60,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_content=False)
 
     def _answer(self, *, with_content: bool) -> None:
-        if urlsplit(f"//{self.headers.get('Host', '')}").hostname not in NAMES:
+        if _hostname(self.headers.get("Host", "")) not in NAMES:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, f"this is {self.server.address}")
             return
         try:
@@ -87,3 +87,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Say nothing: pages ask again and again."""
+
+
+def _hostname(host: str) -> str | None:
+    """Return the name in a Host header, None where there is none.
+
+    >>> _hostname("localhost:8000"), _hostname("["), _hostname("")
+    ('localhost', None, None)
+    """
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None

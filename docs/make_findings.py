@@ -179,6 +179,7 @@ def section(name: str, environment: jinja2.Environment) -> str:
     folder = REFERENCE / name
     shown = f"{effort(folder)}\n\n{table(folder)}"
     given: dict[str, Any] = {"a": Arms(folder), "name": name, "table": shown, "points": points, "arms_of": arms_of}
+    given["was_run"] = {other for other in NAMES if (REFERENCE / other / "accuracy.csv").is_file()}
     for extra in ("best_test_epoch", "published", "parameters"):
         path = folder / f"{extra}.csv"
         given[extra] = list(read(path)) if path.is_file() else []

@@ -65,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = self.server.site.answer(urlsplit(self.path).path)
-        except Exception as error:  # the reader is told, not left without an answer
+        except Exception as error:  # whoever asked gets the reason as an answer
             traceback.print_exc()
             reason = f"this page cannot be made: {type(error).__name__}: {error}\n"
             answer = Answer(500, "text/plain; charset=utf-8", reason.encode())

@@ -1,10 +1,9 @@
 """The arguments of operators, checked: whole numbers, numbers above 0, one number or two."""
 
 import operator
+import sys
 from collections.abc import Sequence
-from typing import Any
-
-from poolbench.checks import is_number
+from typing import Any, TypeGuard
 
 # Of window operators, and of heads: Triton compiles formulas of windows alone.
 IMPLEMENTATIONS = ("fast", "torch", "triton")
@@ -34,6 +33,25 @@ def pair(name: str, value: int | Sequence[int], *, least: int = 1) -> tuple[int,
     if len(both) != 2 or both[0] is None or both[1] is None:
         raise ValueError(f"`{name}` must be one or two whole numbers of at least {least}, got {shown(value)}")
     return both[0], both[1]
+
+
+def is_whole(value: Any) -> TypeGuard[int]:
+    """Whether `value` is a whole number; true and false are not.
+
+    >>> is_whole(3), is_whole(True), is_whole(3.0)
+    (True, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether `value` is a finite number, as a float can hold it; true and false are not.
+
+    >>> is_number(0.5), is_number(2), is_number(True), is_number(float("inf")), is_number(10**400)
+    (True, True, False, False, False)
+    """
+    largest = sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and -largest <= value <= largest
 
 
 def whole(value: Any, least: int) -> int | None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from poolbench.checks import is_whole
+from poolbench.pooling.bases.arguments import is_whole
 
 ABSOLUTE = 2
 SIGMOID = 4

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from poolbench.checks import is_whole
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.window import WindowPool2d
 from poolbench.pooling.bases.work import of_convolution

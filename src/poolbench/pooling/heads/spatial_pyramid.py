@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolbench.checks import is_whole
 from poolbench.kernels.precision import upcast
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.work import of_cells
 from poolbench.pooling.heads.adaptive import largest_of_cells

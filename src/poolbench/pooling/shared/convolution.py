@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from poolbench.checks import is_whole
+from poolbench.pooling.bases.arguments import is_whole
 
 
 def check_activation(activation: str | None) -> str | None:

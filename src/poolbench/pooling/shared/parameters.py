@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from poolbench.checks import is_whole
+from poolbench.pooling.bases.arguments import is_whole
 
 PER = ("layer", "channel")
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from poolbench.checks import is_whole
 from poolbench.kernels.graph import Value, Window, minimum, propagate_nan, sum_of, where
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import mean

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolbench.checks import is_whole
 from poolbench.kernels.geometry import Geometry
 from poolbench.kernels.graph import Value, Window
 from poolbench.kernels.precision import match_input, upcast, without_autocast
 from poolbench.kernels.sizes import larger
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from poolbench.checks import is_number
 from poolbench.kernels.graph import Value, Window, maximum, minimum, reduce, sum_of, where
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import absolute, weighted

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolbench.checks import is_whole
 from poolbench.kernels.precision import match_input, upcast
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.bases.work import ABSOLUTE, of_convolution
 from poolbench.pooling.shared.draws import Draws

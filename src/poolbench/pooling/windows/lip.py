@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from poolbench.checks import is_number, is_whole
 from poolbench.kernels.precision import match_input, upcast
+from poolbench.pooling.bases.arguments import is_number, is_whole
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import SIGMOID, of_convolution
 from poolbench.pooling.windows.avg import AvgPool2d
@@ -123,7 +123,7 @@ class LIPPool2d(WindowPool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
-        self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])  # refuses a map that is too small
+        self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])  # a map that is too small is told before G is asked
         weight_BCHW = self.importance(x_BCHW).exp()
         # No weight is below 1, and x is small enough for the largest one: neither the sums nor their derivatives
         # overflow. Both means are over the same number of values, which the ratio is rid of.

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from poolbench.checks import is_number
 from poolbench.kernels.graph import Value, Window, exp, log, maximum, stop_gradient, sum_of, where, within
 from poolbench.kernels.sums import Summands
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import divided, window_max

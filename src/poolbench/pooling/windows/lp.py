@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from poolbench.checks import is_number
 from poolbench.kernels.graph import Value, Window, exp, log, maximum, reduce, sqrt, stop_gradient, sum_of, where
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import absolute, balanced, divided, mean, power, restored, whole_power

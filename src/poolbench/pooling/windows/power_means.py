@@ -7,7 +7,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from poolbench.checks import is_number
 from poolbench.kernels.graph import (
     Value,
     Window,
@@ -23,6 +22,7 @@ from poolbench.kernels.graph import (
     where,
 )
 from poolbench.kernels.sums import Summands
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import absolute, balanced, divided, positive, restored, restoring, weighted

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from poolbench.checks import is_number
 from poolbench.kernels.graph import Value, Window, propagate_nan, sum_of, where, with_gradient_of
 from poolbench.kernels.precision import upcast
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d, by_weight, numbers
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import weighted

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from poolbench.checks import is_whole
 from poolbench.kernels.graph import Value, Window, minimum, propagate_nan, reduce, where
 from poolbench.kernels.precision import is_channels_last, match_input, upcast
+from poolbench.pooling.bases.arguments import is_whole
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 

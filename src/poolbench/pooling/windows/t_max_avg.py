@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from poolbench.checks import is_number
 from poolbench.kernels.graph import Value, Window, propagate_nan, where
+from poolbench.pooling.bases.arguments import is_number
 from poolbench.pooling.bases.by_rank import Ranked, RankedPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.ranks import largest

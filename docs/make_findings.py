@@ -130,9 +130,13 @@ class Arms:
         counts = sorted({int(row["n_seeds"]) for row in self.rows})
         return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
 
-    def of(self, verdict: str) -> list[Figure]:
-        """Return the arms of a verdict, the largest difference first."""
-        rows = [row for row in self.rows if row["verdict"] == verdict]
+    def of(self, verdict: str, backbone: str = "") -> list[Figure]:
+        """Return the arms of a verdict, of one network or all, the largest difference first."""
+        rows = [
+            row
+            for row in self.rows
+            if row["verdict"] == verdict and backbone in ("", row["backbone"].partition("[")[0])
+        ]
         return [Figure(row) for row in sorted(rows, key=lambda row: -float(row["difference_mean"]))]
 
 

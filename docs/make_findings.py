@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from textwrap import fill
 from typing import Any
 
 import jinja2
@@ -187,7 +188,20 @@ def section(name: str, environment: jinja2.Environment) -> str:
     for extra in ("best_test_epoch", "published", "parameters"):
         path = folder / f"{extra}.csv"
         given[extra] = list(read(path)) if path.is_file() else []
-    return environment.get_template(f"{name}.md.j2").render(given).strip()
+    return wrapped(environment.get_template(f"{name}.md.j2").render(given).strip())
+
+
+def wrapped(text: str) -> str:
+    r"""Return Markdown with its paragraphs broken at 120 columns; headings, tables and commands stay as they are.
+
+    >>> wrapped("# A heading\n\nA paragraph\nof two lines.")
+    '# A heading\n\nA paragraph of two lines.'
+    """
+    blocks = [block.strip() for block in text.split("\n\n") if block.strip()]
+    return "\n\n".join(
+        block if block[0] in "#|`" else fill(block, 120, break_long_words=False, break_on_hyphens=False)
+        for block in blocks
+    )
 
 
 def page() -> str:

@@ -8,7 +8,7 @@ from poolbench.source import DETERMINING, training_code
 # Imported by what decides weights, and deciding none: settings, messages, files, loggers, and what finds all this.
 NOT_DETERMINING = {
     *("checks", "declared", "environment", "errors", "experiment", "force", "loggers", "output", "own_code", "paths"),
-    *("record", "settings", "source", "tuning", "whole_file", "writable"),
+    *("processors", "record", "settings", "source", "tuning", "whole_file", "writable"),
 }
 
 

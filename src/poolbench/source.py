@@ -1,6 +1,7 @@
 """What code a training depends on: a digest of poolbench's own source, and the versions of the packages below it."""
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,9 +27,15 @@ def training_code(package: Path) -> dict[str, str]:
         for file in sorted(top.rglob("*.py")) if top.is_dir() else [top]:
             digest.update(f"{file.relative_to(package).as_posix()}\0".encode())
             digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return {"code": digest.hexdigest()[:16], **{name: found for name in PACKAGES if (found := _version(name))}}
+    return {"code": digest.hexdigest()[:16], **installed(PACKAGES)}
 
 
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed: a part that is not used need not be."""
+    return {name: found for name in packages if (found := _version(name))}
+
+
+@lru_cache
 def _version(name: str) -> str | None:
     try:
         return version(name)

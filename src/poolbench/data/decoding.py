@@ -1,7 +1,6 @@
 """Decoding all images of a reader at once, and what is computed from them: digest, mean, standard deviation."""
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from torch import Tensor
 from poolbench.data.content import ArrayReader
 from poolbench.data.images import HeldImages, ImageSource, Reader, UnreadableImage
 from poolbench.errors import DataError
+from poolbench.processors import allowed_processors
 
 CHUNK = 256
 NAMED_UNREADABLE = 5
@@ -43,7 +43,7 @@ def read_in_order(reader: Reader) -> Iterator[Tensor]:
                 unreadable.append(error)
         return chunk
 
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = allowed_processors()
     begins = iter(range(0, len(reader), CHUNK))
     with ThreadPoolExecutor(threads) as pool:
         ahead = deque(pool.submit(read, begin) for begin in islice(begins, 4 * threads))

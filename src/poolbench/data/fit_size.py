@@ -1,9 +1,30 @@
 """The one rule by which an image gets the size that the network sees."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+
+
+class Fit(NamedTuple):
+    """How an image of one size is brought to another: resized, proportions kept, then cropped at the centre."""
+
+    height: int
+    width: int
+    crop: tuple[slice, slice]
+
+
+def fit_of(old: tuple[int, int], new: tuple[int, int]) -> Fit:
+    """Return what an image of `old` height and width is resized to, just covering the `new` size, and the crop of it.
+
+    >>> fit_of((10, 20), (5, 8))
+    Fit(height=5, width=10, crop=(slice(0, 5, None), slice(1, 9, None)))
+    """
+    scale = max(after / before for before, after in zip(old, new, strict=True))
+    height, width = (max(after, round(before * scale)) for before, after in zip(old, new, strict=True))
+    top, left = (height - new[0]) // 2, (width - new[1]) // 2
+    return Fit(height, width, (slice(top, top + new[0]), slice(left, left + new[1])))
 
 
 def fit_size(image: np.ndarray, size: int | Sequence[int]) -> np.ndarray:
@@ -19,10 +40,8 @@ def fit_size(image: np.ndarray, size: int | Sequence[int]) -> np.ndarray:
     height, width, channels = image.shape
     if (height, width) == (rows, columns):
         return image
-    scale = max(rows / height, columns / width)
-    new_height, new_width = max(rows, round(height * scale)), max(columns, round(width * scale))
+    fit = fit_of((height, width), (rows, columns))
     # Pillow's bilinear filter widens with the reduction, which is the antialiasing.
     picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels == 1 else image))
-    resized = np.asarray(picture.resize((new_width, new_height), Image.Resampling.BILINEAR))
-    top, left = (new_height - rows) // 2, (new_width - columns) // 2
-    return resized.reshape(new_height, new_width, channels)[top : top + rows, left : left + columns]
+    resized = np.asarray(picture.resize((fit.width, fit.height), Image.Resampling.BILINEAR))
+    return resized.reshape(fit.height, fit.width, channels)[fit.crop]

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from poolbench.kernels.transforms import is_transformed
 
-# Memory formats by their names.
+# Memory formats and dtypes by their names.
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def upcast(x: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ import os
 import platform
 import subprocess
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from poolbench.source import installed
 
 if TYPE_CHECKING:
     # The revision is asked for where torch is not needed at all: torch is imported for the name of a GPU alone.
@@ -26,7 +27,7 @@ def machine(device: "torch.device | None" = None) -> dict[str, Any]:
     `device` is the CPU where none is given; `driver` is that of an NVIDIA GPU, else None.
     """
     gpu_name = _gpu_name(device) if device is not None and device.type != "cpu" else ""
-    return {**_machine(device.type if device else "cpu", gpu_name), "versions": _versions()}
+    return {**_machine(device.type if device else "cpu", gpu_name), "versions": installed(PACKAGES)}
 
 
 @lru_cache
@@ -82,18 +83,6 @@ def revision(path: Path) -> tuple[str | None, bool | None]:
         return None, None
     changed = any(line.startswith(("1 ", "2 ", "u ")) for line in lines)
     return commit, changed or any(file.is_relative_to(inside) for file in unknown)
-
-
-def _versions() -> dict[str, str]:
-    return {name: found for name in PACKAGES if (found := _version(name))}
-
-
-@lru_cache
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # a part that is not used need not be installed
-        return None
 
 
 def _gpu_name(device: "torch.device") -> str:

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.errors import unknown_name
-from poolbench.kernels.precision import FORMATS
+from poolbench.kernels.precision import DTYPES, FORMATS
 from poolbench.measure.graphs import Capture, captured
 from poolbench.measure.stopwatch import stopwatch_for
 from poolbench.measure.timing import alternate, median_interval
 from poolbench.spec import build
 from poolbench.streams import drawing, stream
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU = torch.device("cpu")
 # Of heads that ask for it.
 CLASSES = 10

@@ -12,13 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.environment import torch_optimizers
-from poolbench.kernels.precision import FORMATS, laid_out
+from poolbench.kernels.precision import DTYPES, FORMATS, laid_out
 from poolbench.measure.memory_limit import is_out_of_memory, memory_kept_free
 from poolbench.measure.stopwatch import Action, Stopwatch, stopwatch_for
 from poolbench.measure.timing import Interval, Pair, Timing, alone, alternate, alternate_placed, median_interval
 from poolbench.streams import stream
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Optimizers = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 Timed = Pair | Timing
 # The mean loss of outputs and targets, with a label smoothing.

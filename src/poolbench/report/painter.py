@@ -5,7 +5,6 @@ started before the records are read, so that its imports cost no time; it is giv
 the figures' files. `python -m poolbench.report.painter` is that process.
 """
 
-import os
 import pickle
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import tempfile
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
+
+from poolbench.processors import allowed_processors
 
 # About half of the work.
 SHARE = ("accuracy", "tradeoff", "curves", "cost")
@@ -29,7 +30,7 @@ class Painter:
 
     def __init__(self, records: int) -> None:
         self.process: subprocess.Popen[bytes] | None = None
-        if records >= LEAST_RECORDS and _cores() > 1 and sys.executable:
+        if records >= LEAST_RECORDS and allowed_processors() > 1 and sys.executable:
             self.said = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the process)
             command = [sys.executable, "-m", "poolbench.report.painter"]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
@@ -72,10 +73,6 @@ class Painter:
             for pipe in (self.process.stdin, self.process.stdout, self.said):
                 with suppress(BrokenPipeError):
                     pipe.close()  # type: ignore[union-attr]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _main() -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolbench.checks import whole_number
+from poolbench.processors import allowed_processors, free_processors
 from poolbench.sweep.asked import SweepSettings
-from poolbench.sweep.threads import allowed_processors, divided, free_processors
+from poolbench.sweep.threads import divided
 
 
 @dataclass(frozen=True)

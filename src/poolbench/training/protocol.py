@@ -9,10 +9,9 @@ from torch import nn
 
 from poolbench.checks import is_number, whole_number
 from poolbench.errors import ConfigurationError, unknown_name
-from poolbench.kernels.precision import FORMATS
+from poolbench.kernels.precision import DTYPES, FORMATS
 from poolbench.spec import TARGET, accepts, bind, locate
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LIGHTNING_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 SELECTIONS = ("best", "last")
 # A prime: no round fraction of it is a single step, for which one-cycle schedules divide by zero.
@@ -83,7 +82,7 @@ class Protocol:
         for name in ("epochs", "batch_size", "eval_batch_size", "attempts"):
             whole_number(f"protocol.{name}", getattr(self, name))
         for name, known in (
-            ("precision", PRECISIONS),
+            ("precision", DTYPES),
             ("memory_format", FORMATS),
             ("select", SELECTIONS),
         ):
@@ -185,4 +184,4 @@ class Protocol:
     @property
     def dtype(self) -> torch.dtype:
         """The dtype that convolutions compute in."""
-        return PRECISIONS[self.precision]
+        return DTYPES[self.precision]

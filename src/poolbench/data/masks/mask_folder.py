@@ -1,7 +1,6 @@
 """A folder of your own images and masks: nuclei, roads, organs."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -21,6 +20,7 @@ from poolbench.data.pixels import pixels_of
 from poolbench.data.sizes import sizes_of
 from poolbench.errors import ConfigurationError, DataError
 from poolbench.paths import expanded
+from poolbench.processors import allowed_processors
 
 IGNORED = 255
 # A mask says its class by its level: grey, or the number of a colour in a palette.
@@ -101,7 +101,7 @@ class MaskFolder:
 
     def load(self) -> LoadedImages:
         """Read and fit all pairs; raise `DataError` that names those that cannot be used."""
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = allowed_processors()
         faults: list[str] = []
         notes: list[str] = []
         parts: dict[str, HeldImages] = {}

@@ -8,7 +8,6 @@ import functools
 import inspect
 import json
 import logging
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
 from lightning.pytorch.profilers import Profiler
 
-from poolbench.checks import is_whole
+from poolbench.checks import is_number, is_whole, whole_number
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.spec import TARGET, build
 from poolbench.training.device import resolve_device
@@ -104,8 +103,7 @@ def _check_name(name: str) -> None:
 
 
 def _at_least_one(name: str, value: Any) -> None:
-    if not is_whole(value) or value < 1:
-        raise ConfigurationError(f"`trainer.{name}` must be a whole number of at least 1, got {value!r}")
+    whole_number(f"trainer.{name}", value)
 
 
 def _part_of_an_epoch(name: str, value: Any) -> None:
@@ -122,8 +120,7 @@ def _part_of_the_validation(name: str, value: Any) -> None:
 
 
 def _above_zero(name: str, value: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
+    if not is_number(value) or value <= 0:
         raise ConfigurationError(f"`trainer.{name}` must be a number above 0, got {value!r}; leave it out for none")
 
 

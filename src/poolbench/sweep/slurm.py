@@ -173,7 +173,7 @@ def _submit(executor: Any, plan: PlanFolder, sweep: PlannedSweep, launch: Launch
     count = min(launch.workers or 1, cells)
     worker = Worker(str(plan.folder.absolute()), sweep.id, executor.max_num_timeout)
     try:
-        # An array, of one worker too: its number is what the whole is asked after and cancelled by.
+        # One submission: its number is what the whole is asked after and cancelled by.
         with executor.batch():
             jobs = [executor.submit(worker) for _ in range(count)]
     except Exception as error:

@@ -185,6 +185,28 @@ class TestTable:
         assert opened.column("raw:n_seeds")[0] == "3"
 
 
+@pytest.mark.slow
+def test_the_interval_that_decides_a_tie_is_its_own(chromium: webdriver.Chrome, results: Any) -> None:
+    for seed in range(4):
+        results.add("max", seed, 0.9 + seed / 1000, margin=0.03)
+        results.add("avg", seed, 0.9 + seed / 900, margin=0.03)
+        results.add("gap", seed, 0.8 + seed / 300, margin=0.03)
+    content = gather(load(results.folder))
+    path = results.folder / "report.html"
+    path.write_bytes(page.html(content))
+    opened = Page(chromium, path.as_uri())
+    rows = content.tables["summary"].set_index("variant")
+    assert rows["verdict"][["avg", "gap"]].tolist() == ["tie", "worse"]
+    shown = dict(zip(opened.column("variant"), opened.column("difference_holm_low"), strict=True))
+    for variant, ends in {
+        "avg": ["tie_low", "tie_high"],
+        "gap": ["difference_holm_low", "difference_holm_high"],
+    }.items():
+        assert numbers(shown[variant].split(" to ")) == pytest.approx(100 * rows.loc[variant, ends], abs=0.005)
+    assert rows.loc["avg", "tie_low"] != rows.loc["avg", "difference_holm_low"]
+    assert opened.one("#forest-tie").is_displayed()
+
+
 class TestPlots:
     @pytest.mark.slow
     def test_values_on_hover(self, opened: Page) -> None:

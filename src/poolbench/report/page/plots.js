@@ -76,7 +76,7 @@ const looks = () => {
   };
 };
 // What a tip shows: the field of the datum and its title. A title may hold any character, a field may not.
-const TIPS = { variant: "variant", verdict: "verdict", tipDifference: "difference", tip95: "95 % interval", tipHolm: "corrected interval", tipAccuracy: "test score", tipCost: "cost", tipSeeds: "seeds", tipFlags: "unequal" };
+const TIPS = { variant: "variant", verdict: "verdict", tipDifference: "difference", tip95: "95 % interval", tipDecides: "interval that decides", tipAccuracy: "test score", tipCost: "cost", tipSeeds: "seeds", tipFlags: "unequal" };
 const tips = (fields, titles = {}) => fields.map((field) => ({ field, type: "nominal", title: titles[field] || TIPS[field] }));
 
 /** The values of an arm for both plots, and the texts of its tip. */
@@ -93,12 +93,14 @@ function datum(arm) {
     high: shown(arm.difference_ci95_high),
     holmLow: shown(arm.difference_holm_low),
     holmHigh: shown(arm.difference_holm_high),
+    tieLow: arm.verdict === "tie" ? shown(arm.tie_low) : null,
+    tieHigh: arm.verdict === "tie" ? shown(arm.tie_high) : null,
     acc: shown(arm.score_mean),
     accLow: shown(arm.score_ci95_low),
     accHigh: shown(arm.score_ci95_high),
     tipDifference: reference ? "reference" : withUnit(changed(arm, arm.difference_mean), score.difference),
     tip95: interval(arm.difference_ci95_low, arm.difference_ci95_high, write),
-    tipHolm: interval(arm.difference_holm_low, arm.difference_holm_high, write),
+    tipDecides: interval(...deciding(arm), write),
     tipAccuracy: withUnit(estimate(arm), score.unit === "%" ? "" : score.unit),
     tipSeeds: count(arm.n_seeds),
     tipFlags: arm.flags || "nothing but the pooling",
@@ -110,6 +112,7 @@ function forest(width) {
   const score = DATA.blocks[shown.block].score;
   const compared = armsOf(shown.block).map(datum).filter((row) => row.diff !== null).sort((a, b) => score.sign * (b.diff - a.diff));
   const values = compared.filter((row, place) => place < MOST_LINES || row.verdict === "reference");
+  byId("forest-tie").hidden = !values.some((row) => row.tieLow !== null);
   byId("forest-more").textContent = values.length < compared.length ? ` Of ${count(compared.length)} variants the ${MOST_LINES} best; all are in the table.` : "";
   if (values.length < 2) return null;
   const arm = armsOf(shown.block).find((one) => given(one.margin) && one.margin > 0);
@@ -127,11 +130,11 @@ function forest(width) {
   const y = { field: "variant", type: "nominal", sort: values.map((row) => row.variant), title: null, axis: { labelExpr: "labels[datum.label]", labelOffset: { condition: { test: "length(labels[datum.label]) > 1", value: -7 }, value: 0 }, labelLineHeight: 13, labelLimit: room, grid: false, ticks: false, domain: false, labelPadding: 8 } };
   const title = `difference to ${DATA.blocks[shown.block].reference}${score.difference ? `, ${score.difference}` : ""}${score.sign < 0 ? " (left is better)" : ""}`;
   const x = { field: "diff", type: "quantitative", title, scale: { domain, nice: true, clamp: true }, axis: { tickCount: Math.max(3, Math.floor(width / 90)) } };
-  const tooltip = tips(["variant", "verdict", "tipDifference", "tip95", "tipHolm", "tipAccuracy", "tipSeeds", "tipFlags"]);
+  const tooltip = tips(["variant", "verdict", "tipDifference", "tip95", "tipDecides", "tipAccuracy", "tipSeeds", "tipFlags"]);
   // A layer without a row would have no scale.
   const some = (field) => rows.some((row) => row[field] !== null);
-  const span = (low, high, size) => some(low) && ({
-    mark: { type: "rule", strokeWidth: size, strokeCap: "round" },
+  const span = (low, high, size, cap = "round") => some(low) && ({
+    mark: { type: "rule", strokeWidth: size, strokeCap: cap },
     transform: [{ filter: `isValid(datum.${low})` }],
     encoding: { y, x: { ...x, field: low }, x2: { field: high }, color: scales.colour, opacity: faded, tooltip },
   });
@@ -150,6 +153,7 @@ function forest(width) {
       { data: { values: [{ zero: 0 }] }, mark: { type: "rule", strokeDash: [4, 3], color: theme.colour("ink") }, encoding: { x: { ...x, field: "zero" } } },
       span("holmLow", "holmHigh", 1.2),
       span("low", "high", 3.2),
+      span("tieLow", "tieHigh", 5, "butt"),
       arrow("cut", -90), arrow("cutHigh", 90),
       { mark: { type: "point", filled: true, size: 110, opacity: 1, strokeWidth: 1.8 }, encoding: { y, x, ...scales.mark, opacity: faded, tooltip } },
     ].filter(Boolean),

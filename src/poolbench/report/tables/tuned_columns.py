@@ -17,7 +17,12 @@ OF_TUNED = (
             Column(f"{side}_test_accuracy_mean", "number", "fraction of 1", f"mean test accuracy, {words}"),
             Column(f"{side}_verdict", "text", "", f"as `verdict` in accuracy.csv, {words}"),
             Column(f"{side}_difference_mean", "number", "of the score", f"difference to the reference, {words}"),
-            Column(f"{side}_difference_holm_low", "number", "of the score", "lower end of the interval that decides"),
+            Column(
+                f"{side}_difference_holm_low",
+                "number",
+                "of the score",
+                "lower end of the interval at the level of Holm's procedure; a tie has a narrower one",
+            ),
             Column(f"{side}_difference_holm_high", "number", "of the score", "upper end of that interval"),
         )
     ),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from poolbench.report.reading.arms import Arm, Block
@@ -48,7 +49,7 @@ def marks(blocks: Sequence[Block]) -> dict[str, Mark]:
     references = dict.fromkeys(arm.variant for arm in arms if arm.is_reference)
     others = [name for name in dict.fromkeys(arm.variant for arm in arms) if name not in references]
     if len(others) >= MOST_MARKS:
-        best = {name: max(_best(arm) for arm in arms if arm.variant == name) for name in others}
+        best = {name: max(_mean(arm) for arm in arms if arm.variant == name) for name in others}
         others.sort(key=lambda name: -best[name])
     found = dict.fromkeys(references, REFERENCE)
     for index, name in enumerate(others):
@@ -56,7 +57,23 @@ def marks(blocks: Sequence[Block]) -> dict[str, Mark]:
     return found
 
 
-def _best(arm: Arm) -> float:
+def best_first(blocks: Sequence[Block]) -> list[str]:
+    """Return a report's variants in the order of figures: references, then by their mean rank over the blocks.
+
+    A rank is the share of a block's arms with a better mean test score.
+    """
+    shares: dict[str, list[float]] = {}
+    references = set()
+    for block in blocks:
+        finished = [arm for arm in block.arms if arm.finished]
+        means = [_mean(arm) for arm in finished]
+        for arm, mean in zip(finished, means, strict=True):
+            shares.setdefault(arm.variant, []).append(sum(other > mean for other in means) / len(means))
+            references |= {arm.variant} if arm.is_reference else set()
+    return sorted(shares, key=lambda name: (name not in references, fmean(shares[name])))
+
+
+def _mean(arm: Arm) -> float:
     """Return the mean test score of an arm's seeds, turned so that more is better; −∞ where none is known."""
     found = [gain(record) for record in arm.finished.values()]
     known = [value for value in found if math.isfinite(value)]

@@ -26,7 +26,7 @@ from poolbench.report.figures.panels import (
     rules,
 )
 from poolbench.report.figures.style import INK
-from poolbench.report.looks import GREY, REFERENCE, Mark, marks
+from poolbench.report.looks import GREY, REFERENCE, Mark, best_first, marks
 from poolbench.report.reading.arms import Arm, Block
 from poolbench.report.tables.frames import scores_of
 from poolbench.report.text.units import written_row
@@ -37,7 +37,11 @@ PANEL_INCH = 4.85
 def draw(content: Content) -> Figure:
     """Return the figure; where no cell finished, it says so."""
     by_arm = content.rows
-    found = [(block, [arm for arm in block.arms if arm.finished]) for block in content.blocks]
+    place = best_first(content.blocks).index
+    found = [
+        (block, sorted((arm for arm in block.arms if arm.finished), key=lambda arm: place(arm.variant)))
+        for block in content.blocks
+    ]
     shown, further = capped([(block, arms) for block, arms in found if arms])
     if not shown:
         figure = Figure(figsize=(PANEL_INCH, 1.0))
@@ -99,7 +103,7 @@ def _title(block: Block, arms: Sequence[Arm], rows: Sequence[Mapping[str, Any]])
     few = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)}–{max(counts)}"
     more = sum(bool(arm.finished) for arm in block.arms) - len(arms)
     return f"{block.title}  (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{few})" + (
-        f", first {len(arms)} variants of {len(arms) + more}" if more else ""
+        f", best {len(arms)} variants of {len(arms) + more}" if more else ""
     )
 
 

@@ -39,7 +39,7 @@ from poolbench.report.figures.panels import (
     text_width,
 )
 from poolbench.report.figures.style import INK, LIGHT
-from poolbench.report.looks import GREY, Mark, marks
+from poolbench.report.looks import GREY, Mark, best_first, marks
 from poolbench.report.reading.arms import Arm, Block
 from poolbench.report.statistics.verdicts import TIE
 from poolbench.report.text import over_blocks
@@ -69,13 +69,17 @@ Row = Mapping[str, Any]
 def draw(content: Content) -> Figure | None:
     """Return the figure; None where no arm is compared with a reference."""
     by_arm = content.rows
-    compared = [(block, _compared(block, by_arm)) for block in content.blocks]
+    place = best_first(content.blocks).index
+    compared = [
+        (block, sorted(_compared(block, by_arm), key=lambda arm: place(arm.variant))) for block in content.blocks
+    ]
     compared = [(block, arms) for block, arms in compared if arms]
     if not compared:
         return None
-    over = over_blocks.rows(content.over_blocks, content.tables["over_blocks"])[:MOST_ARMS]
+    over = over_blocks.rows(content.over_blocks, content.tables["over_blocks"])
     # A panel has one axis, so one score: the first; the table has all.
     over = [row for row in over if given(row["difference_mean"]) and row["score"] == over[0]["score"]]
+    over = sorted(over, key=lambda row: place(str(row["variant"])))[:MOST_ARMS]
     shown, further = capped(compared, panels=MOST_PANELS - bool(over))
     rows = [[by_arm[arm.arm_id] for arm in arms] for _, arms in shown]
     titles = [_title(block.title, block.reference, own) for (block, _), own in zip(shown, rows, strict=True)]

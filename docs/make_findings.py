@@ -5,6 +5,7 @@ The sentences stand in docs/findings_page/NAME.md.j2, one file an experiment; `a
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,7 +211,29 @@ def page() -> str:
         loader=jinja2.FileSystemLoader(SECTIONS), undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False
     )
     found = [name for name in NAMES if (REFERENCE / name / "accuracy.csv").is_file()]
-    return "\n\n".join([HEAD.strip(), *(section(name, environment) for name in found)]) + "\n"
+    sections = {name: section(name, environment) for name in found}
+    return "\n\n".join([HEAD.strip(), overview(sections), *sections.values()]) + "\n"
+
+
+def overview(sections: Mapping[str, str]) -> str:
+    """Return a table of the sections: a link, and how many arms of the experiment came to each verdict."""
+    verdicts = ("better", "worse", "tie", "undecided")
+    lines = [f"| asked | compared | {' | '.join(verdicts)} |", "| --- | --- | --- | --- | --- | --- |"]
+    for name, text in sections.items():
+        heading, arms = text.partition("\n")[0].removeprefix("## "), Arms(REFERENCE / name)
+        counts = [len(arms.of(verdict)) for verdict in verdicts]
+        compared = sum(row["verdict"] != "reference" for row in arms.rows)
+        lines.append(f"| [{heading}](#{anchor(heading)}) | {compared} | {' | '.join(map(str, counts))} |")
+    return "\n".join(lines)
+
+
+def anchor(heading: str) -> str:
+    """Return the name of a heading in links to it.
+
+    >>> anchor("Is it the convolution, or its parameters?")
+    'is-it-the-convolution-or-its-parameters'
+    """
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,16 @@ def test_every_section_has_its_experiment_and_its_sentences() -> None:
     assert sections <= experiments
 
 
+def test_the_overview_counts_every_arm_once_and_links_to_its_section() -> None:
+    text = make_findings.page()
+    headings = {make_findings.anchor(line[3:]) for line in text.splitlines() if line.startswith("## ")}
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if "](#" in line]
+    assert {row[0].partition("](#")[2].rstrip(")") for row in rows} == headings
+    for column, word in enumerate(("better", "worse", "tie", "undecided"), 2):
+        assert sum(int(row[column]) for row in rows) == text.count(f"| {word} | ") - 1
+    assert all(int(row[1]) >= sum(map(int, row[2:])) for row in rows)
+
+
 def test_an_arm_that_is_not_there_is_an_error(tmp_path) -> None:
     (tmp_path / "accuracy.csv").write_text("backbone,variant\nslides,max\n")
     with pytest.raises(ValueError, match="not enough values"):

@@ -22,7 +22,7 @@ def test_the_overview_counts_every_arm_once_and_links_to_its_section() -> None:
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if "](#" in line]
     assert {row[0].partition("](#")[2].rstrip(")") for row in rows} == headings
     for column, word in enumerate(("better", "worse", "tie", "undecided"), 2):
-        assert sum(int(row[column]) for row in rows) == text.count(f"| {word} | ") - 1
+        assert sum(int(row[column]) for row in rows) == text.count(f"| {word} |") - 1
     assert all(int(row[1]) >= sum(map(int, row[2:])) for row in rows)
 
 

@@ -58,9 +58,12 @@ class Figure:
 
     @property
     def accuracy(self) -> str:
-        """Mean test accuracy in per cent, with its own 95 % interval."""
+        """Mean test accuracy in per cent, with its own 95 % interval, which one seed has not."""
+        mean = f"{100 * self.number('test_accuracy_mean'):.2f} %"
+        if not self.row["test_accuracy_ci95_low"]:
+            return mean
         low, high = (100 * self.number(f"test_accuracy_ci95_{end}") for end in ("low", "high"))
-        return f"{100 * self.number('test_accuracy_mean'):.2f} % ({low:.2f} … {high:.2f})"
+        return f"{mean} ({low:.2f} … {high:.2f})"
 
     @property
     def difference(self) -> str:
@@ -68,6 +71,8 @@ class Figure:
         ends = ("tie_low", "tie_high") if self.verdict == "tie" else ("difference_holm_low", "difference_holm_high")
         if not self.row[ends[0]]:
             ends = ("difference_ci95_low", "difference_ci95_high")
+        if not self.row[ends[0]]:  # one seed has none
+            return f"{points(self.number('difference_mean'))} points ({self.verdict})"
         low, high = (points(self.number(end)) for end in ends)
         return f"{points(self.number('difference_mean'))} points ({low} … {high}; {self.verdict})"
 
@@ -159,7 +164,7 @@ def table(folder: Path) -> str:
         text.append(f"`{block[0]}` on `{block[1]}`:\n\n{HEADINGS}")
         for row in own:
             arm = Figure(row)
-            difference = "–" if not row["difference_mean"] else arm.difference.rpartition(";")[0] + ")"
+            difference = "–" if not row["difference_mean"] else arm.difference.replace(f"; {arm.verdict})", ")")
             cells = [row["variant"], row["n_seeds"], arm.accuracy, difference, arm.verdict, arm.chances or "–"]
             text[-1] += f"\n| {' | '.join(cells)} |"
     return "\n\n".join(text)

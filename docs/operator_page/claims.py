@@ -38,13 +38,14 @@ def year_of(source: str) -> str:
 def findings(folder: Path = REFERENCE) -> dict[str, list[str]]:
     """Return what the committed experiments found of each variant, by its name: a line for each block.
 
-    Read from the reports' accuracy tables; a variant with other arguments than its file's is named with them.
+    Read from the reports' accuracy tables; a variant with other arguments than its file's is named with them. One seed
+    finds nothing.
     """
     found: dict[str, list[str]] = {}
     for path in sorted(folder.glob("*/accuracy.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                if row["difference_mean"]:
+                if row["difference_ci95_low"]:
                     name = row["variant"].partition("[")[0]
                     found.setdefault(name, []).append(_finding(path.parent.name, row))
     return found

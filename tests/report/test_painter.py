@@ -28,26 +28,26 @@ class TestPainter:
         results.grid(blocks=[("slides", "digits")], variants=["max", "avg"], seeds=3)
         alone = files(results)
         monkeypatch.setattr(painter, "LEAST_RECORDS", 1)
-        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        monkeypatch.setattr(painter, "allowed_processors", lambda: 2)
         assert files(results) == alone
 
     def test_few_records_or_one_core_start_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        monkeypatch.setattr(painter, "allowed_processors", lambda: 2)
         assert painter.Painter(painter.LEAST_RECORDS - 1).process is None
-        monkeypatch.setattr(painter, "_cores", lambda: 1)
+        monkeypatch.setattr(painter, "allowed_processors", lambda: 1)
         assert painter.Painter(10**6).process is None
 
     def test_its_failure_is_told(self, results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         results.add()
         monkeypatch.setattr(painter, "LEAST_RECORDS", 1)
-        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        monkeypatch.setattr(painter, "allowed_processors", lambda: 2)
         with painter.Painter(3) as second:
             second.begin("not what a report says")
             with pytest.raises(RuntimeError, match=r"drawing figures failed:\n[\s\S]*AttributeError"):
                 second.files()
 
     def test_it_ends_with_the_report(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        monkeypatch.setattr(painter, "allowed_processors", lambda: 2)
         second = painter.Painter(10**6)
         assert second.process is not None
         with pytest.raises(ZeroDivisionError), second:
@@ -56,5 +56,5 @@ class TestPainter:
 
     def test_without_an_interpreter_nothing_is_given_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "executable", "")
-        monkeypatch.setattr(painter, "_cores", lambda: 2)
+        monkeypatch.setattr(painter, "allowed_processors", lambda: 2)
         assert painter.Painter(10**6).share == ()

@@ -15,6 +15,8 @@ from typing import Any
 
 import jinja2
 
+from poolbench.report.text.values import deciding, given
+
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "findings.md"
 SECTIONS = DOCS / "findings_page"
@@ -68,13 +70,11 @@ class Figure:
     @property
     def difference(self) -> str:
         """Difference to the reference in points, with the interval that decides, and the verdict."""
-        ends = ("tie_low", "tie_high") if self.verdict == "tie" else ("difference_holm_low", "difference_holm_high")
-        if not self.row[ends[0]]:
-            ends = ("difference_ci95_low", "difference_ci95_high")
-        if not self.row[ends[0]]:  # one seed has none
-            return f"{points(self.number('difference_mean'))} points ({self.verdict})"
-        low, high = (points(self.number(end)) for end in ends)
-        return f"{points(self.number('difference_mean'))} points ({low} … {high}; {self.verdict})"
+        ends = deciding({key: value or None for key, value in self.row.items()})
+        if not given(ends[0]):
+            ends = self.row["difference_ci95_low"], self.row["difference_ci95_high"]
+        interval = f"{points(float(ends[0]))} … {points(float(ends[1]))}; " if ends[0] else ""  # one seed has none
+        return f"{points(self.number('difference_mean'))} points ({interval}{self.verdict})"
 
     @property
     def verdict(self) -> str:
@@ -130,6 +130,23 @@ class Arms:
         """Return the arms of the highest mean validation accuracy, but one that is in any case there."""
         rows = [row for row in self.rows if row["variant"] != besides]
         return [Figure(row) for row in sorted(rows, key=lambda row: -float(row["val_accuracy_mean"]))[:count]]
+
+    def above(self, difference: float, backbone: str) -> list[Figure]:
+        """Return a network's arms, but the reference, with a larger difference than this one, the largest first."""
+        found = [arm for verdict in self.verdicts for arm in self.of(verdict, backbone)]
+        chosen = [arm for arm in found if arm.number("difference_mean") > difference]
+        return sorted(chosen, key=lambda arm: -arm.number("difference_mean"))
+
+    @property
+    def verdicts(self) -> list[str]:
+        """The verdicts that there are, but the reference's."""
+        return list(dict.fromkeys(row["verdict"] for row in self.rows if row["verdict"] != "reference"))
+
+    @property
+    def fewer(self) -> list[Figure]:
+        """The arms with fewer seeds than others have."""
+        most = max(int(row["n_seeds"]) for row in self.rows)
+        return [Figure(row) for row in self.rows if int(row["n_seeds"]) < most]
 
     @property
     def seeds(self) -> str:
@@ -189,12 +206,12 @@ def section(name: str, environment: jinja2.Environment) -> str:
     """Return an experiment's section of the page."""
     folder = REFERENCE / name
     shown = f"{effort(folder)}\n\n{table(folder)}"
-    given: dict[str, Any] = {"a": Arms(folder), "name": name, "table": shown, "points": points, "arms_of": arms_of}
-    given["was_run"] = {other for other in NAMES if (REFERENCE / other / "accuracy.csv").is_file()}
+    named: dict[str, Any] = {"a": Arms(folder), "name": name, "table": shown, "points": points, "arms_of": arms_of}
+    named["was_run"] = {other for other in NAMES if (REFERENCE / other / "accuracy.csv").is_file()}
     for extra in ("best_test_epoch", "published", "parameters"):
         path = folder / f"{extra}.csv"
-        given[extra] = list(read(path)) if path.is_file() else []
-    return wrapped(environment.get_template(f"{name}.md.j2").render(given).strip())
+        named[extra] = list(read(path)) if path.is_file() else []
+    return wrapped(environment.get_template(f"{name}.md.j2").render(named).strip())
 
 
 def wrapped(text: str) -> str:

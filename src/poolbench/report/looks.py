@@ -49,8 +49,7 @@ def marks(blocks: Sequence[Block]) -> dict[str, Mark]:
     references = dict.fromkeys(arm.variant for arm in arms if arm.is_reference)
     others = [name for name in dict.fromkeys(arm.variant for arm in arms) if name not in references]
     if len(others) >= MOST_MARKS:
-        best = {name: max(_mean(arm) for arm in arms if arm.variant == name) for name in others}
-        others.sort(key=lambda name: -best[name])
+        others = [name for name in best_first(blocks) if name not in references]
     found = dict.fromkeys(references, REFERENCE)
     for index, name in enumerate(others):
         found[name] = mark(index) if index < MOST_MARKS - 1 else OTHER

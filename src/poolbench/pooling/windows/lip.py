@@ -123,7 +123,9 @@ class LIPPool2d(WindowPool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
-        self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])  # a map that is too small is told before G is asked
+        self.output_shape(
+            x_BCHW.shape[-2], x_BCHW.shape[-1]
+        )  # raises for a map that is too small, before G is computed
         weight_BCHW = self.importance(x_BCHW).exp()
         # No weight is below 1, and x is small enough for the largest one: neither the sums nor their derivatives
         # overflow. Both means are over the same number of values, which the ratio is rid of.

@@ -87,7 +87,9 @@ class TIPSPool2d(PolyphasePool2d):
 
     def pool(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C, H', W')."""
-        self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])  # a map that is too small is told before its shares
+        self.output_shape(
+            x_BCHW.shape[-2], x_BCHW.shape[-1]
+        )  # raises for a map that is too small, before the shares are computed
         share_BC1I1J = self.shares(x_BCHW).unsqueeze(-2).unsqueeze(2)
         return match_input(x_BCHW, (upcast(self.components(x_BCHW)) * share_BC1I1J).sum((3, 5)))
 

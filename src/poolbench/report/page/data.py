@@ -20,7 +20,7 @@ from poolbench.report.tables.columns import TABLES, Column
 from poolbench.report.tables.cost_columns import PARAMETERS, THROUGHPUT
 from poolbench.report.tables.score_columns import ACCURACY
 from poolbench.report.text.units import written
-from poolbench.report.text.values import given
+from poolbench.report.text.values import deciding, given
 from poolbench.score import Score, beside_of
 
 # Beyond so many cells only some are held in detail: the page is to open at once, and the records lie beside it.
@@ -85,15 +85,20 @@ def compact(content: Content) -> dict[str, Any]:
             {"title": block.title, "reference": block.reference, "score": _score(block, content)}
             for block in content.blocks
         ],
-        "scores": {
-            f"score_{part}": [plain(_figure(content.rows[arm.arm_id].get(f"score_{part}"), "number")) for arm in arms]
-            for part in ("mean", "ci95_low", "ci95_high")
-        },
+        "scores": _scores([content.rows[arm.arm_id] for arm in arms]),
         "armBlocks": [index for index, block in enumerate(content.blocks) for _ in block.arms],
         "cells": cells,
         "details": details,
         "shared": shared.values,
     }
+
+
+def _scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return what the page shows of every arm and the summary has not: the primary score, the interval that decides."""
+    found = {f"score_{part}": [row.get(f"score_{part}") for row in rows] for part in ("mean", "ci95_low", "ci95_high")}
+    decided = [deciding(row) if given(row.get("verdict")) else (None, None) for row in rows]
+    found |= {f"deciding_{end}": [ends[place] for ends in decided] for place, end in enumerate(("low", "high"))}
+    return {name: [plain(_figure(value, "number")) for value in values] for name, values in found.items()}
 
 
 def _score(block: Block, content: Content) -> dict[str, Any]:

@@ -100,7 +100,7 @@ function datum(arm) {
     accHigh: shown(arm.score_ci95_high),
     tipDifference: reference ? "reference" : withUnit(changed(arm, arm.difference_mean), score.difference),
     tip95: interval(arm.difference_ci95_low, arm.difference_ci95_high, write),
-    tipDecides: interval(...deciding(arm), write),
+    tipDecides: interval(arm.deciding_low, arm.deciding_high, write),
     tipAccuracy: withUnit(estimate(arm), score.unit === "%" ? "" : score.unit),
     tipSeeds: count(arm.n_seeds),
     tipFlags: arm.flags || "nothing but the pooling",

@@ -60,8 +60,6 @@ const changed = (arm, value) => {
   const text = scored(arm, value), least = 0.5 * 10 ** -scoreOf(arm).decimals;
   return value * scoreOf(arm).scale >= -least ? `+${text.replace("−", "")}` : text;
 };
-/** The interval that decides an arm's verdict: of the two one-sided tests for a tie, else the one that Holm's procedure asks. */
-const deciding = (arm) => (arm.verdict === "tie" && given(arm.tie_low) ? [arm.tie_low, arm.tie_high] : [arm.difference_holm_low, arm.difference_holm_high]);
 const interval = (low, high, write = points) => (given(low) && given(high) ? `${write(low)} to ${write(high)}` : NOTHING);
 const count = (value) => (given(value) ? value.toLocaleString("en-US", { maximumFractionDigits: 0 }) : NOTHING);
 

@@ -162,7 +162,7 @@ const MAIN = [
       arm.flags ? flagButton(arm) : null),
   },
   number("difference_mean", `Δ to ${against}${oneQuantity((score) => score.difference) ? `, ${oneQuantity((score) => score.difference)}` : ""}`, (arm) => changed(arm, arm.difference_mean)),
-  { ...number("difference_holm_low", "interval that decides", (arm) => interval(...deciding(arm), (value) => changed(arm, value))), value: (arm) => deciding(arm)[0], tip: "interval of the difference: of a tie that of the two one-sided tests, else corrected for the number of arms in the block; sorts by its lower end" },
+  { ...number("difference_holm_low", "interval that decides", (arm) => interval(arm.deciding_low, arm.deciding_high, (value) => changed(arm, value))), value: (arm) => arm.deciding_low, tip: "interval of the difference: of a tie that of the two one-sided tests, else corrected for the number of arms in the block; sorts by its lower end" },
   number(classified ? "test_accuracy_mean" : "score_mean", oneQuantity((score) => score.quantity) ? `test ${oneQuantity((score) => score.quantity)}` : "test score", (arm) => estimate(arm), "the primary score on the test set: mean over the seeds ± half its 95 % interval"),
   number("n_seeds", "n", (arm) => count(arm.n_seeds)),
   number("parameters", "parameters", (arm) => count(arm.parameters)),

@@ -73,13 +73,25 @@ def _style(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"scale": how.scale, "decimals": how.decimals}
 
 
+def deciding(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the interval that decides a row's verdict; empty values where nothing is decided.
+
+    Of a tie it is that of the two one-sided tests, else the one at the level of Holm's procedure.
+
+    >>> both = {"tie_low": -0.3, "tie_high": 0.4, "difference_holm_low": -1.0, "difference_holm_high": 1.1}
+    >>> deciding({**both, "verdict": "tie"}), deciding({**both, "verdict": "undecided"})
+    ((-0.3, 0.4), (-1.0, 1.1))
+    """
+    name = "tie" if row["verdict"] == TIE and given(row.get("tie_low")) else "difference_holm"
+    return row.get(f"{name}_low"), row.get(f"{name}_high")
+
+
 def difference_text(row: Mapping[str, Any]) -> str:
     """Return the difference with the interval that decides the verdict; where nothing is decided, with its own."""
-    if row["verdict"] == TIE and given(row.get("tie_low")):
-        return estimate_text(row["difference_mean"], row["tie_low"], row["tie_high"], signed=True, **_style(row))
-    interval = "holm" if given(row["difference_holm_low"]) else "ci95"
-    mean, low, high = (row[f"difference_{part}"] for part in ("mean", f"{interval}_low", f"{interval}_high"))
-    return estimate_text(mean, low, high, signed=True, **_style(row))
+    low, high = deciding(row)
+    if not given(low):
+        low, high = row["difference_ci95_low"], row["difference_ci95_high"]
+    return estimate_text(row["difference_mean"], low, high, signed=True, **_style(row))
 
 
 def change_text(row: Mapping[str, Any], *, unit: bool = True) -> str:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
@@ -35,14 +36,21 @@ NAMES = (
 )
 HEAD = """# Findings
 
-Claims about pooling, run again by one set of rules: equal recipes, several seeds, the epoch chosen on validation,
-paired differences with their intervals over seeds and test images, Holm's correction, verdicts with a margin of half a
-point that was set before. All figures are in points of test accuracy; an interval is a verdict's own, 95 % for the
-family of arms. The images are **CIFAR-10's re-encoded as JPEG** (`cifar10-jpeg75`): no figure here is a CIFAR-10
-figure. Each experiment also runs with `dataset=cifar10`.
+Claims about pooling, run again by one set of rules: one recipe for all arms of a network (the rates of `slides` and
+`resnet20` were chosen for max pooling, by validation); several seeds; the epoch chosen on validation unless a section
+says otherwise; differences paired by seed, with intervals over seeds and test images; Holm's correction over the arms
+of one network; a margin of half a point that was set before.
 
-`python docs/make_findings.py` makes this page from the tables in `results/reference`; `poolbench report` makes those
-from the records beside them.
+How to read the figures. Accuracies are in per cent of the test images, with 95 % intervals over seeds alone.
+Differences are in points of test accuracy. The interval beside *better*, *worse* or *undecided* is the one that Holm's
+procedure decided by; the interval of a *tie* is that of two one-sided tests (90 %), for this arm alone. The last column
+of a table is the chance that a new run with so many seeds decides, which is optimistic by 5 to 15 points; how all of
+this is reckoned is said in [statistics.md](statistics.md). Nothing is corrected over the {families} networks and
+questions of this page together.
+
+The images are **CIFAR-10's re-encoded as JPEG** (`cifar10-jpeg75`): no figure measured here is a CIFAR-10 figure. Each
+experiment can also be run with `dataset=cifar10`, which was not done. `python docs/make_findings.py` makes this page
+from the tables in `results/reference`; `poolbench report` makes those from the records beside them.
 """
 HEADINGS = """| variant | seeds | test accuracy | difference | verdict | chance that 5 / 10 / 20 new seeds decide, % |
 | --- | --- | --- | --- | --- | --- |"""
@@ -68,13 +76,18 @@ class Figure:
         return f"{mean} ({low:.2f} … {high:.2f})"
 
     @property
-    def difference(self) -> str:
-        """Difference to the reference in points, with the interval that decides, and the verdict."""
+    def change(self) -> str:
+        """Difference to the reference in points, with the interval that decides; one seed has none."""
         ends = deciding({key: value or None for key, value in self.row.items()})
         if not given(ends[0]):
             ends = self.row["difference_ci95_low"], self.row["difference_ci95_high"]
-        interval = f"{points(float(ends[0]))} … {points(float(ends[1]))}; " if ends[0] else ""  # one seed has none
-        return f"{points(self.number('difference_mean'))} points ({interval}{self.verdict})"
+        interval = f" ({points(float(ends[0]))} … {points(float(ends[1]))})" if ends[0] else ""
+        return f"{points(self.number('difference_mean'))} points{interval}"
+
+    @property
+    def difference(self) -> str:
+        """The same, with the verdict."""
+        return f"{self.change[:-1]}; {self.verdict})" if self.change.endswith(")") else f"{self.change} ({self.verdict})"
 
     @property
     def verdict(self) -> str:
@@ -121,6 +134,10 @@ class Arms:
         """Return the mean of the arms' differences to the reference."""
         return fmean(self(variant).number("difference_mean") for variant in variants)
 
+    def not_below(self, variants: Sequence[str]) -> int:
+        """Return how many arms lie at or above the reference."""
+        return sum(self(variant).number("difference_mean") >= 0 for variant in variants)
+
     def same_sign(self, other: "Arms", variants: Sequence[str]) -> int:
         """Return how many arms lie on the same side of the reference as in another experiment."""
         differences = [[arms(variant).number("difference_mean") for arms in (self, other)] for variant in variants]
@@ -131,22 +148,16 @@ class Arms:
         rows = [row for row in self.rows if row["variant"] != besides]
         return [Figure(row) for row in sorted(rows, key=lambda row: -float(row["val_accuracy_mean"]))[:count]]
 
-    def above(self, difference: float, backbone: str) -> list[Figure]:
-        """Return a network's arms, but the reference, with a larger difference than this one, the largest first."""
-        found = [arm for verdict in self.verdicts for arm in self.of(verdict, backbone)]
-        chosen = [arm for arm in found if arm.number("difference_mean") > difference]
-        return sorted(chosen, key=lambda arm: -arm.number("difference_mean"))
-
-    @property
-    def verdicts(self) -> list[str]:
-        """The verdicts that there are, but the reference's."""
-        return list(dict.fromkeys(row["verdict"] for row in self.rows if row["verdict"] != "reference"))
-
     @property
     def fewer(self) -> list[Figure]:
         """The arms with fewer seeds than others have."""
         most = max(int(row["n_seeds"]) for row in self.rows)
         return [Figure(row) for row in self.rows if int(row["n_seeds"]) < most]
+
+    @property
+    def backbones(self) -> list[str]:
+        """The networks, by their first names."""
+        return list(dict.fromkeys(row["backbone"].partition("[")[0] for row in self.rows))
 
     @property
     def seeds(self) -> str:
@@ -181,10 +192,23 @@ def table(folder: Path) -> str:
         text.append(f"`{block[0]}` on `{block[1]}`:\n\n{HEADINGS}")
         for row in own:
             arm = Figure(row)
-            difference = "–" if not row["difference_mean"] else arm.difference.replace(f"; {arm.verdict})", ")")
+            difference = arm.change if row["difference_mean"] else "–"
             cells = [row["variant"], row["n_seeds"], arm.accuracy, difference, arm.verdict, arm.chances or "–"]
             text[-1] += f"\n| {' | '.join(cells)} |"
+        if notes := remarks(own):
+            text.append(notes)
     return "\n\n".join(text)
+
+
+def remarks(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return what the report flags in a block's arms, in a sentence for each flag."""
+    flagged: dict[str, list[str]] = {}
+    for row in rows:
+        for flag in filter(None, row["flags"].split("; ")):
+            flagged.setdefault(flag, []).append(row["variant"])
+    others = sum(row["verdict"] != "reference" for row in rows)
+    named = {flag: "all arms" if len(arms) == others else ", ".join(arms) for flag, arms in flagged.items()}
+    return "Flagged by the report: " + "; ".join(f"{arms} ({flag})" for flag, arms in named.items()) + "." if named else ""
 
 
 def effort(folder: Path) -> str:
@@ -197,6 +221,14 @@ def effort(folder: Path) -> str:
     return f"{len(records)} cells, {each} each, {where}, together {hours:.1f} hours, with other work beside them."
 
 
+def lowest_validation_loss(folder: Path, variant: str) -> int:
+    """Return the epoch, from 1, after which an arm's validation loss is lowest, on the mean of its seeds."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("records/*/record.json"))]
+    losses = [[row["val_loss"] for row in one["history"]] for one in records if one["labels"]["variant"] == variant]
+    means = [fmean(epoch) for epoch in zip(*losses, strict=True)]
+    return means.index(min(means)) + 1
+
+
 def arms_of(name: str) -> Arms:
     """Return the arms of another experiment."""
     return Arms(REFERENCE / name)
@@ -207,6 +239,9 @@ def section(name: str, environment: jinja2.Environment) -> str:
     folder = REFERENCE / name
     shown = f"{effort(folder)}\n\n{table(folder)}"
     named: dict[str, Any] = {"a": Arms(folder), "name": name, "table": shown, "points": points, "arms_of": arms_of}
+    asked = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
+    named["expected"] = f"*Expected before it ran: {asked['expected'][0].lower()}{asked['expected'][1:]}*"
+    named["lowest_validation_loss"] = partial(lowest_validation_loss, folder)
     named["was_run"] = {other for other in NAMES if (REFERENCE / other / "accuracy.csv").is_file()}
     for extra in ("best_test_epoch", "published", "parameters"):
         path = folder / f"{extra}.csv"
@@ -222,7 +257,7 @@ def wrapped(text: str) -> str:
     """
     blocks = [block.strip() for block in text.split("\n\n") if block.strip()]
     return "\n\n".join(
-        block if block[0] in "#|`" else fill(block, 120, break_long_words=False, break_on_hyphens=False)
+        block if block[0] in "#|" or re.fullmatch("`[^`]*`", block) else fill(block, 120, break_long_words=False, break_on_hyphens=False)
         for block in blocks
     )
 
@@ -234,19 +269,22 @@ def page() -> str:
     )
     found = [name for name in NAMES if (REFERENCE / name / "accuracy.csv").is_file()]
     sections = {name: section(name, environment) for name in found}
-    return "\n\n".join([HEAD.strip(), overview(sections), *sections.values()]) + "\n"
+    lines = overview(sections)
+    head = HEAD.strip().format(families=len(lines) - 2)
+    return "\n\n".join([wrapped(head), "\n".join(lines), *sections.values()]) + "\n"
 
 
-def overview(sections: Mapping[str, str]) -> str:
-    """Return a table of the sections: a link, and how many arms of the experiment came to each verdict."""
+def overview(sections: Mapping[str, str]) -> list[str]:
+    """Return a table of the sections' networks: a link, and how many arms came to each verdict."""
     verdicts = ("better", "worse", "tie", "undecided")
-    lines = [f"| asked | compared | {' | '.join(verdicts)} |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = [f"| asked | network | compared | {' | '.join(verdicts)} |", "| --- | --- | --- | --- | --- | --- | --- |"]
     for name, text in sections.items():
         heading, arms = text.partition("\n")[0].removeprefix("## "), Arms(REFERENCE / name)
-        counts = [len(arms.of(verdict)) for verdict in verdicts]
-        compared = sum(row["verdict"] != "reference" for row in arms.rows)
-        lines.append(f"| [{heading}](#{anchor(heading)}) | {compared} | {' | '.join(map(str, counts))} |")
-    return "\n".join(lines)
+        for backbone in arms.backbones:
+            counts = [len(arms.of(verdict, backbone)) for verdict in verdicts]
+            cells = [f"[{heading}](#{anchor(heading)})", f"`{backbone}`", str(sum(counts)), *map(str, counts)]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def anchor(heading: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from poolbench.report.text.values import deciding, given
+
 HERE = Path(__file__).resolve().parent
 REFERENCE = HERE.parents[1] / "results" / "reference"
 KEYS = {"task", "claim", "read"}
@@ -52,7 +54,10 @@ def findings(folder: Path = REFERENCE) -> dict[str, list[str]]:
 
 
 def _finding(experiment: str, row: Mapping[str, str]) -> str:
-    low, high, mean = (100 * float(row[f"difference_{key}"]) for key in ("ci95_low", "ci95_high", "mean"))
+    ends = deciding(row)
+    if not given(ends[0]):
+        ends = row["difference_ci95_low"], row["difference_ci95_high"]
+    low, high, mean = (100 * float(value) for value in (*ends, row["difference_mean"]))
     named = f" as {row['variant']}" if "[" in row["variant"] else ""
     points = f"{mean:+.2f} points [{low:+.2f}, {high:+.2f}]".replace("-", "−")
     where = f"{row['dataset']}, {row['backbone']}{named}"

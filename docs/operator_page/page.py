@@ -224,7 +224,7 @@ def _claims_table(operators: Sequence[Described]) -> str:
         "The year is that of the first source in the docstring. Claims were copied by hand from the sources as far as "
         "they were read (docs/operator_page/claims.yaml); where no figure could be read, the row says what was looked "
         "at. What was found here is taken from the tables of results/reference: the difference in test accuracy with "
-        "its 95 % interval, and the report's verdict. Most claimed differences are about as large as the standard "
+        "the interval that decides the report's verdict. Most claimed differences are about as large as the standard "
         "error of 10,000 test images (0.3 points at an error of 10 %), and are based on one run or a few."
     )
     rows = []

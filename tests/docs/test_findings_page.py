@@ -21,9 +21,28 @@ def test_the_overview_counts_every_arm_once_and_links_to_its_section() -> None:
     headings = {make_findings.anchor(line[3:]) for line in text.splitlines() if line.startswith("## ")}
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if "](#" in line]
     assert {row[0].partition("](#")[2].rstrip(")") for row in rows} == headings
-    for column, word in enumerate(("better", "worse", "tie", "undecided"), 2):
+    for column, word in enumerate(("better", "worse", "tie", "undecided"), 3):
         assert sum(int(row[column]) for row in rows) == text.count(f"| {word} |") - 1
-    assert all(int(row[1]) >= sum(map(int, row[2:])) for row in rows)
+    assert all(int(row[2]) == sum(map(int, row[3:])) for row in rows)
+
+
+def test_what_the_report_flags_is_said_with_the_arms() -> None:
+    rows = [
+        {"variant": "max", "flags": "", "verdict": "reference"},
+        {"variant": "tips", "flags": "own geometry; unpaired seeds (3)", "verdict": "worse"},
+        {"variant": "hwd", "flags": "unpaired seeds (3)", "verdict": "undecided"},
+    ]
+    said = "Flagged by the report: tips (own geometry); all arms (unpaired seeds (3))."
+    assert make_findings.remarks(rows) == said
+    assert make_findings.remarks(rows[:1]) == ""
+
+
+def test_a_difference_is_said_with_the_interval_that_decides() -> None:
+    row = {"difference_mean": "-0.0013", "verdict": "tie", "tie_low": "-0.002", "tie_high": "0.001"}
+    row |= {"difference_holm_low": "-0.01", "difference_holm_high": "0.01"}
+    assert make_findings.Figure(row).change == "−0.13 points (−0.20 … +0.10)"
+    assert make_findings.Figure(row).difference == "−0.13 points (−0.20 … +0.10; tie)"
+    assert make_findings.Figure(row | {"verdict": "worse"}).difference == "−0.13 points (−1.00 … +1.00; worse)"
 
 
 def test_an_arm_that_is_not_there_is_an_error(tmp_path) -> None:

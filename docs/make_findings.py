@@ -87,7 +87,7 @@ class Figure:
     @property
     def difference(self) -> str:
         """The same, with the verdict."""
-        return f"{self.change[:-1]}; {self.verdict})" if self.change.endswith(")") else f"{self.change} ({self.verdict})"
+        return f"{self.change} ({self.verdict})".replace(") (", "; ")
 
     @property
     def verdict(self) -> str:
@@ -208,7 +208,8 @@ def remarks(rows: Sequence[Mapping[str, str]]) -> str:
             flagged.setdefault(flag, []).append(row["variant"])
     others = sum(row["verdict"] != "reference" for row in rows)
     named = {flag: "all arms" if len(arms) == others else ", ".join(arms) for flag, arms in flagged.items()}
-    return "Flagged by the report: " + "; ".join(f"{arms} ({flag})" for flag, arms in named.items()) + "." if named else ""
+    sentence = "; ".join(f"{arms} ({flag})" for flag, arms in named.items())
+    return f"Flagged by the report: {sentence}." if named else ""
 
 
 def effort(folder: Path) -> str:
@@ -256,8 +257,9 @@ def wrapped(text: str) -> str:
     '# A heading\n\nA paragraph of two lines.'
     """
     blocks = [block.strip() for block in text.split("\n\n") if block.strip()]
+    stay = re.compile(r"[#|].*|`[^`]*`", re.DOTALL)
     return "\n\n".join(
-        block if block[0] in "#|" or re.fullmatch("`[^`]*`", block) else fill(block, 120, break_long_words=False, break_on_hyphens=False)
+        block if stay.fullmatch(block) else fill(block, 120, break_long_words=False, break_on_hyphens=False)
         for block in blocks
     )
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from poolbench.backbones import assemble
 from poolbench.measure.receptive_field import ReceptiveField, marked, watching
 from poolbench.paths import conf_dir
-from poolbench.pooling import LIPPool2d, MaxBlurPool2d, MaxPool2d
+from poolbench.pooling import AdaptivePolyphasePool2d, LIPPool2d, MaxBlurPool2d, MaxPool2d, TIPSPool2d
 from poolbench.spec import build
 
 
@@ -189,6 +189,14 @@ def test_the_convolutions_of_an_importance_widen_the_window() -> None:
     for logit in ("projection", "bottleneck"):  # each has one of 3 x 3
         assert seen(LIPPool2d(2, channels=3, logit=logit))[""] == ReceptiveField((4, 4), (2, 2))
     assert seen(LIPPool2d(2, channels=3, logit_size=1))[""] == ReceptiveField((2, 2), (2, 2))
+
+
+def test_polyphase_pools_without_maxima_do_not_see_their_window() -> None:
+    for kernel, padding in ((2, 0), (3, 1)):
+        assert seen(TIPSPool2d(kernel, 2, padding, channels=3))[""] == ReceptiveField((2, 2), (2, 2))
+        without = AdaptivePolyphasePool2d(kernel, 2, padding, maximum=False)
+        assert seen(without)[""] == ReceptiveField((1, 1), (2, 2))
+        assert seen(AdaptivePolyphasePool2d(kernel, 2, padding))[""].size == (kernel, kernel)
 
 
 YAMLS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "pooling").glob("*.yaml"))}

@@ -30,7 +30,7 @@ INSTEAD: dict[str, dict[str, Any]] = {
 }
 # What learns as it evaluates, because noise would be left in training however equal the parameters are; and what has no
 # part in evaluation, whose learning tests/pooling/windows/test_gaussian.py shows.
-EVALUATED: dict[str, tuple[str, ...]] = {"gaussian": ("sigma.weight", "sigma.bias")}
+EVALUATED: dict[str, tuple[str, ...]] = {"gaussian": ("sigma.linear.weight", "sigma.norm.weight", "sigma.norm.bias")}
 STEPS, RATE = 100, 0.02
 
 

@@ -18,8 +18,10 @@ from poolbench.pooling import (
     ConvMaxPool2d,
     HaarWaveletPool2d,
     LIPPool2d,
+    PolyphasePool2d,
     S3Pool2d,
     SpaceToDepthConv2d,
+    TIPSPool2d,
     WaveletPool2d,
 )
 
@@ -103,8 +105,10 @@ def _reach(operator: nn.Module) -> tuple[float, float]:
         sides = [(len(operator.taps[0]), len(operator.taps[1]))]
     elif isinstance(operator, SpaceToDepthConv2d):  # likewise
         sides = [operator.weight.shape[2:]]
-    elif isinstance(operator, HaarWaveletPool2d):  # a level of Haar's transform takes blocks as large as the stride
+    elif isinstance(operator, HaarWaveletPool2d | TIPSPool2d):  # what is mixed lies in a block as large as the stride
         sides = [operator.stride]
+    elif isinstance(operator, PolyphasePool2d) and operator.maxima is None:  # one value, wherever it lies
+        sides = [1]
     else:
         sides = [operator.kernel_size, *_around(operator)]
     return (1 + sum(_pair(side)[0] - 1 for side in sides), 1 + sum(_pair(side)[1] - 1 for side in sides))

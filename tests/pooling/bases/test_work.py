@@ -86,7 +86,7 @@ APART: dict[str, tuple[tuple[float, ...], str]] = {
     "dpp_asymmetric": ((1.489, 1.449), f"takes powers by logarithms, 3 instead of 1; {GUARDED}"),
     "fractional_max": ((1.219, 1.0), "counts every region as the largest, as it is computed"),
     "fuzzy": ((0.859, 0.8539), "has each value's distance from the middle once, the reference anew for each set"),
-    "gaussian": ((1.436, 1.501), GUARDED),
+    "gaussian": ((1.434, 1.5), GUARDED),
     "gated": ((1.091, 1.048), "keeps what its gate's exponential gets within bounds, 2 comparisons more"),
     "global_autopool": ((1.832,), GUARDED),
     "global_gem": ((1.663,), GUARDED),

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from pooling.references.haar_wavelet import normalised
 from pooling.references.windows import Reference, windows
 from torch import Tensor, nn
 
@@ -17,10 +18,16 @@ def deviation(values: Tensor) -> Tensor:
 
 def gaussian(operator: Any, x: Tensor) -> Tensor:
     means = x.mean((2, 3))
-    hidden = (means @ operator.hidden.weight.T + operator.hidden.bias).clamp(min=0)
-    number = torch.log(1 + torch.exp(hidden @ operator.mu.weight.T + operator.mu.bias))
+    hidden = _layer(operator.hidden, means).clamp(min=0)
+    number = torch.log(1 + torch.exp(_layer(operator.mu, hidden)))
     pooled = [values.mean(-1) + number * deviation(values) for values, _ in windows(operator, x)]
     return torch.stack(pooled, -1).unflatten(-1, operator.output_shape(*x.shape[-2:]))
+
+
+def _layer(layer: Any, values: Tensor) -> Tensor:
+    """Return the linear layer's numbers, (B, rows), normalised as in evaluation."""
+    numbers = values @ layer.linear.weight.T
+    return normalised(layer.norm, numbers)
 
 
 REFERENCES: dict[type[nn.Module], Reference] = {GaussianPool2d: gaussian}

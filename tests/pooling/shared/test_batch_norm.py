@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, func, nn
+from torch.optim.swa_utils import update_bn
 from torch.utils.checkpoint import checkpoint
 
 from poolbench.pooling.shared.batch_norm import BatchNorm
@@ -39,6 +40,14 @@ def test_it_is_torchs(norm: BatchNorm, layout: torch.memory_format) -> None:
             found.append([y, *torch.autograd.grad(y.square().sum(), [x, *module.parameters()])])
         torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(statistics(norm), statistics(theirs))
+
+
+def test_without_a_momentum_statistics_are_of_all_batches(norm: BatchNorm) -> None:
+    theirs = nn.BatchNorm2d(3)
+    batches = [images() * scale for scale in (1.0, 2.0, 5.0)]
+    for module in (norm, theirs):
+        update_bn(batches, nn.Sequential(module))
+    torch.testing.assert_close(statistics(norm), statistics(theirs), rtol=1e-4, atol=1e-5)
 
 
 def test_what_has_no_statistics_leaves_them_alone(norm: BatchNorm) -> None:

@@ -15,9 +15,9 @@ def drawing(mu: float, sigma: float, implementation: str = "fast") -> GaussianPo
     """Return a pool of one channel whose numbers do not depend on the map."""
     torch.manual_seed(0)
     pool = GaussianPool2d(2, channels=1, implementation=implementation)
-    for layer, value in ((pool.mu, mu), (pool.sigma, sigma)):
-        nn.init.zeros_(layer.weight)
-        nn.init.constant_(layer.bias, value)
+    for layer, value in ((pool.mu, mu), (pool.sigma, math.log(sigma / (1 - sigma)))):
+        nn.init.zeros_(layer.norm.weight)
+        nn.init.constant_(layer.norm.bias, value)
     return pool
 
 
@@ -45,18 +45,28 @@ def test_evaluation_draws_nothing() -> None:
 
 def test_the_spread_of_the_draws_is_learned() -> None:
     pool = drawing(0.4, 0.7).train()
-    optimizer = torch.optim.Adam([pool.sigma.bias], lr=0.05)
+    optimizer = torch.optim.Adam([pool.sigma.norm.bias], lr=0.1)
     x = torch.tensor([[-1.0, 1.0]]).repeat(20, 10)[None, None]
     for _ in range(60):
         optimizer.zero_grad()
         pool(x).var().backward()
         optimizer.step()
-    assert pool.sigma.bias.abs().item() < 0.1
+    assert pool.sigma.norm.bias.sigmoid().item() < 0.1
+
+
+def test_the_share_of_noise_lies_between_0_and_1_however_large_the_map() -> None:
+    torch.manual_seed(0)
+    pool = GaussianPool2d(2, channels=16).train()
+    x = torch.rand(8, 16, 8, 8) * 1000
+    number = (pool(x) - AvgPool2d(2)(x)) / pool.deviation(x)
+    # softplus of a normal number of mean 0 and variance 1 over the batch, and noise of at most as much
+    assert number.min() > 0
+    assert number.max() < 8
 
 
 def test_without_deviation_it_is_the_mean() -> None:
     x = torch.full((1, 1, 4, 4), -2.5)
-    assert torch.equal(drawing(3.0, 1.0).train()(x), AvgPool2d(2)(x))
+    assert torch.equal(drawing(3.0, 0.9).train()(x), AvgPool2d(2)(x))
 
 
 @implementations

@@ -1,8 +1,9 @@
 """The arguments of operators, checked: whole numbers, numbers above 0, one number or two."""
 
+import math
 import operator
-import sys
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 # Of window operators, and of heads: Triton compiles formulas of windows alone.
@@ -36,22 +37,26 @@ def pair(name: str, value: int | Sequence[int], *, least: int = 1) -> tuple[int,
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
-    """Whether `value` is a whole number; true and false are not.
+    """Whether `value` is a whole number, NumPy's too; true and false are not.
 
     >>> is_whole(3), is_whole(True), is_whole(3.0)
     (True, False, False)
     """
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Whether `value` is a finite number, as a float can hold it; true and false are not.
+    """Whether `value` is a finite number, as a float can hold it, NumPy's too; true and false are not.
 
     >>> is_number(0.5), is_number(2), is_number(True), is_number(float("inf")), is_number(10**400)
     (True, True, False, False, False)
     """
-    largest = sys.float_info.max
-    return isinstance(value, int | float) and not isinstance(value, bool) and -largest <= value <= largest
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def whole(value: Any, least: int) -> int | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from poolbench.kernels.graph import Value, Window, propagate_nan, sum_of, where, with_gradient_of
 from poolbench.kernels.precision import upcast
 from poolbench.kernels.sizes import are_known, larger
-from poolbench.pooling.bases.arguments import is_whole
+from poolbench.pooling.bases.arguments import is_number, is_whole
 from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.work import of_sort
@@ -47,9 +47,9 @@ class GAMPPool2d(HeadPool2d):
     def __init__(self, k: int | float = 0.25, *, implementation: str = "fast") -> None:
         super().__init__(implementation=implementation)
         whole = is_whole(k) and k >= 1
-        if not whole and not (isinstance(k, float) and 0 < k <= 1):
+        if not whole and not (is_number(k) and not is_whole(k) and 0 < k <= 1):
             raise ValueError(f"`k` must be a whole number of at least 1 or a fraction in (0, 1.0], got {k!r}")
-        self.k = k
+        self.k = int(k) if whole else float(k)
         # Held as it is, no part of the module: it has no parameters, and is made anew for maps of another size.
         self._of_map: list[_TopMean] = []
 

@@ -44,7 +44,7 @@ class SpatialPyramidPool2d(HeadPool2d):
             raise ValueError(f"`levels` must be a list of whole numbers of at least 1, got {levels!r}")
         if mode not in ("max", "avg"):
             raise ValueError(f"`mode` must be 'max' or 'avg', got {mode!r}")
-        self.levels, self.mode = tuple(levels), mode
+        self.levels, self.mode = tuple(map(int, levels)), mode
 
     def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, C · Σ n²)."""

@@ -49,9 +49,10 @@ class BatchNorm(nn.BatchNorm2d):
             return
         if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1:  # a repetition
             return
-        assert self.momentum is not None
         with torch.no_grad():
+            # Without one, as in `nn.BatchNorm2d`, the mean over all batches.
+            share = self.momentum if self.momentum is not None else 1 / (self.num_batches_tracked.float() + 1)
             unbiased_C = variance_C * (count / (count - 1))
-            self.running_mean.lerp_(mean_C.to(self.running_mean.dtype), self.momentum)
-            self.running_var.lerp_(unbiased_C.to(self.running_var.dtype), self.momentum)
+            self.running_mean.lerp_(mean_C.to(self.running_mean.dtype), share)
+            self.running_var.lerp_(unbiased_C.to(self.running_var.dtype), share)
             self.num_batches_tracked.add_(1)

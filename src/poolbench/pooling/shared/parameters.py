@@ -20,7 +20,7 @@ def check_per(per: str, channels: int | None) -> int:
         return 1
     if not is_whole(channels) or channels < 1:
         raise ValueError(f"`channels` must be the number of channels for per='channel', got {channels!r}")
-    return channels
+    return int(channels)
 
 
 def check_groups(groups: int | None, channels: int | None) -> int:
@@ -33,7 +33,7 @@ def check_groups(groups: int | None, channels: int | None) -> int:
         raise ValueError(f"`channels` must be the number of channels for per='group', got {channels!r}")
     if not is_whole(groups) or not 1 <= groups <= channels:
         raise ValueError(f"`groups` must be in 1..{channels}, the number of channels, for per='group', got {groups!r}")
-    return groups
+    return int(groups)
 
 
 def group_of_channel(groups: int, channels: int, device: torch.device) -> Tensor:

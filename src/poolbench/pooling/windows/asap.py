@@ -25,10 +25,10 @@ class ASAPPool2d(SpectralPool2d):
 
     Source: Grabinski, Jung, Keuper and Keuper, FrequencyLowCut Pooling: Plug and Play against Catastrophic Overfitting
     (2022), and Grabinski, Keuper and Keuper, Fix your downsampling ASAP! (2023), arXiv 2307.09804, with the authors'
-    code. There maps are square; the code also shifts the axes of batch and channels, which is undone later, and returns
-    the map transposed by default: none of that is done here. Deviations: in maps of odd size the window there is not
-    centred; where both axes have their highest frequency, the code takes that of one sign, and here the mean of both
-    signs is taken.
+    code, which also shifts the axes of batch and channels, undone later, and returns the map transposed by default:
+    neither is done here. Deviations: there the window is NumPy's of H values, of period H − 1: in maps of even size its
+    middle lies half a frequency beside 0, so that the mean is not kept; here its period is H. Where both axes have
+    their highest frequency, the code takes that of one sign, and here the mean of both signs is taken.
 
     >>> ASAPPool2d(2)(torch.tensor([[[[1.0, 1.0, 1.0, 1.0]] * 2]])).round(decimals=4).tolist()
     [[[[1.0, 1.0]]]]

@@ -1,5 +1,6 @@
 """AutoPool: a mean weighted by the exponential of each value, whose steepness is learned."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +14,10 @@ from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import weighted
 from poolbench.pooling.shared.parameters import check_per
 from poolbench.pooling.windows.log_sum_exp import MOST, STEEPEST
-from poolbench.pooling.windows.soft import MOST as MOST_SUMMED
+
+# The gradient of α is the variance of a window's values, in sums the difference of two squares: it has digits left
+# where values are not far from 0.
+MOST_SUMMED = 2.0**4
 
 
 class AutoPool2d(TapPool2d):
@@ -73,7 +77,8 @@ class AutoPool2d(TapPool2d):
         falls = alpha < 0.0
         steepness = where(falls, -alpha, alpha)
         signed = [where(falls, -value, value) for value in window.values]
-        largest = stop_gradient(reduce(maximum, window.mask(signed, -MOST)))
+        largest = stop_gradient(reduce(maximum, window.mask(signed, -math.inf)))
+        largest = where(largest > -math.inf, largest, -MOST)
         # A difference beyond the largest number would be −∞, and 0·∞ in the gradient of α.
         raised = [exp(maximum(value - largest, -MOST) * steepness) for value in signed]
         weights = window.mask(raised, 0.0)

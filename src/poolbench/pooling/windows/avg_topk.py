@@ -20,7 +20,7 @@ def check_k(k: int, kernel_size: int | Sequence[int], most: int) -> int:
     """
     if not is_whole(k) or not 1 <= k <= most:
         raise ValueError(f"`k` must be in 1..{most} for kernel_size={kernel_size}, got {k!r}")
-    return k
+    return int(k)
 
 
 def top_mean(top: Sequence[Value], window: Window) -> Value:

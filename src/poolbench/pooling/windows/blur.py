@@ -107,8 +107,8 @@ class BlurringPool2d(WindowPool2d):
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
         if not is_whole(blur_size) or not 1 <= blur_size <= LARGEST:
             raise ValueError(f"`blur_size` must be in 1..{LARGEST}, got {blur_size!r}")
-        self.blur_size = blur_size
-        sizes = (blur_size if self.spatial == 2 else 1, blur_size)
+        self.blur_size = int(blur_size)
+        sizes = (self.blur_size if self.spatial == 2 else 1, self.blur_size)
         self.blur = BinomialBlur2d(sizes, self.stride, implementation=implementation)
 
     def dense(self, height: int, width: int) -> tuple[int, int]:

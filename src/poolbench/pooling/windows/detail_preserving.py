@@ -18,6 +18,8 @@ EPS = 1e-3
 # What stands for ε where differences are so large that it would vanish beside their squares.
 LEAST = 1e-30
 STEEPEST = 100.0
+# e⁴⁰ times the differences that the formula has, below 2⁶⁰, stays within float32.
+LARGEST_LOG = 40.0
 FORMS = ("symmetric", "asymmetric")
 
 
@@ -27,7 +29,8 @@ class DetailPreservingPool2d(TapPool2d):
     w = α + (r / mean(r))^(λ/2), r = d² + ε, with d = x − mean(x) and ε = 10⁻³; with `form="asymmetric"` d is
     max(0, x − mean(x)), so that only values above the mean get more weight. α = e^`log_alpha` and λ = e^`log_power` are
     learned, for the layer or for each channel. The means are over the window; λ → 0 and α → ∞ are average pooling, a
-    large λ with a small α gives the value furthest from the mean. With n values, λ is limited to 200 / log₂(n).
+    large λ with a small α gives the value furthest from the mean. With n values, λ is limited to 200 / log₂(n); both
+    logarithms count as 40 at most.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
@@ -40,8 +43,9 @@ class DetailPreservingPool2d(TapPool2d):
 
     Source: Saeedan, Weber, Goesele and Roth, Detail-Preserving Pooling in Deep Networks (2018), and the authors' code,
     which has both forms, and divides by mean(r) in one and by the sum of r in another; here it is the mean. Differences
-    are from the window's mean, the paper's version without a learned filter. The initial values, α = λ = 1, are this
-    library's choice.
+    are from the window's mean, the paper's version without a learned filter. There each channel has its own α and λ,
+    `per="channel"`, whose logarithms start at random within ±1/√C; here both start at 0, for the layer alone unless
+    asked otherwise.
 
     >>> pool = DetailPreservingPool2d(2)
     >>> pool(torch.tensor([[[[3.0, 3.0], [3.0, 3.0]]]])).item()
@@ -78,7 +82,8 @@ class DetailPreservingPool2d(TapPool2d):
         """Return α and λ/2."""
         # Of n values, r / mean(r) is at most n: its power stays below 2^100.
         most = STEEPEST / math.log2(max(self.window_size, 2))
-        return torch.stack([upcast(self.log_alpha).exp(), (upcast(self.log_power).exp() / 2).clamp(max=most)])
+        alpha, power = (upcast(each).clamp(max=LARGEST_LOG).exp() for each in (self.log_alpha, self.log_power))
+        return torch.stack([alpha, (power / 2).clamp(max=most)])
 
     def formula(self, window: Window) -> Value:
         """Return the weighted mean, as the mean and the weighted mean of the differences from it.

@@ -16,6 +16,7 @@ from poolbench.pooling.bases.arguments import whole_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
+from poolbench.pooling.shared.batch_norm import BatchNorm
 from poolbench.pooling.shared.draws import Draws
 from poolbench.pooling.shared.means import divided, mean
 from poolbench.pooling.windows.avg import AvgPool2d
@@ -28,33 +29,36 @@ class GaussianPool2d(WindowPool2d):
 
     m and s are mean and standard deviation of the window's n values, s = √(Σ (x − m)² / n), which is 0 if all are
     equal, with derivative 0. μ and σ are two numbers for each image and channel, computed from the whole map: with g
-    its mean over the positions, h = ReLU(W g + b) with ⌈C/2⌉ rows, μ = V h + c and σ = U h + d. In training ε is drawn
-    from the standard normal distribution, separately for each result; in evaluation it is 0. Results may lie above the
-    largest value of their window; as μ grows with the map, in float32 values up to 10¹⁹ do not overflow.
+    its mean over the positions, h = ReLU(N(W g)) with ⌈C/2⌉ rows, μ = N(V h) and σ = sigmoid(N(U h)), N batch
+    normalisation. In training ε is drawn from the standard normal distribution, separately for each result; in
+    evaluation it is 0. Results may lie above the largest value of their window; as μ grows with the map in evaluation,
+    in float32 values up to 10¹⁹ do not overflow.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.
         channels: number of channels.
 
-    Parameters: (3·C + 1)·⌈C/2⌉ + 2·C.
+    Parameters: (3·C + 2)·⌈C/2⌉ + 4·C.
 
     Raises:
         ValueError: an argument breaks its rule.
 
     Source: Kobayashi, Gaussian-Based Pooling for Convolutional Neural Networks (2019), the form with an inverse
-    softplus, iSP-Gaussian, and the authors' code. Whether ε there is one number per channel, and how the weights are
-    initialised, was not checked: here ε is drawn for each result, and weights are initialised as in `nn.Linear`. The
-    sign of σ does not change the distribution, so it is not constrained.
+    softplus, iSP-Gaussian, and the authors' code. There ⌊C/2⌋ rows are taken, the linear layers have biases, which
+    the normalisation removes, the variance of a window is at least 10⁻⁶, and padding counts as zeros in one of two
+    forms, in the other not, as here. Drawing one ε for each channel is an option there. Weights are initialised as in
+    `nn.Linear`.
 
     >>> pool = GaussianPool2d(2, channels=1).eval()
     >>> pool(torch.full((1, 1, 2, 2), 3.0)).item()
     3.0
     """
 
-    small_maps: ClassVar[str] = "the number of deviations, found by two linear layers and a dozen operations of torch"
+    small_maps: ClassVar[str] = "the number of deviations, found by linear layers, batch normalisation and a sigmoid"
     keeps_range: ClassVar[bool] = False
     is_equivariant: ClassVar[bool] = False
     is_random: ClassVar[bool] = True
+    sees_batch: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -69,9 +73,9 @@ class GaussianPool2d(WindowPool2d):
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
         count = whole_number("channels", channels)
-        self.hidden = nn.Linear(count, (count + 1) // 2)
-        self.mu = nn.Linear(self.hidden.out_features, count)
-        self.sigma = nn.Linear(self.hidden.out_features, count)
+        self.hidden = _Layer(count, (count + 1) // 2)
+        self.mu = _Layer(self.hidden.rows, count)
+        self.sigma = _Layer(self.hidden.rows, count)
         geometry = self.kernel_size, self.stride, self.padding, ceil_mode
         self.average = AvgPool2d(*geometry, dilation=self.dilation, implementation=implementation)
         self.deviation = _Deviation(*geometry, dilation=self.dilation, implementation=implementation)
@@ -84,10 +88,10 @@ class GaussianPool2d(WindowPool2d):
         x = upcast(x_BCHW)
         average, deviation = self.average(x), self.deviation(x)
         with without_autocast(x):
-            hidden = F.relu(_linear(self.hidden, _mean_of_map(x)))
-            number = _linear(self.mu, hidden).unsqueeze(-1).unsqueeze(-1)
+            hidden = F.relu(self.hidden(_mean_of_map(x)))
+            number = self.mu(hidden)
             if self.training:
-                spread = _linear(self.sigma, hidden).unsqueeze(-1).unsqueeze(-1) * math.sqrt(2)
+                spread = self.sigma(hidden).sigmoid() * math.sqrt(2)
                 number = torch.addcmul(number, spread, self._drawn(average))
         return match_input(x_BCHW, torch.addcmul(average, F.softplus(number), deviation))
 
@@ -100,12 +104,13 @@ class GaussianPool2d(WindowPool2d):
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the operations of mean and deviation, 2 more for each result, and those of their number.
 
-        Of the number: for each channel its mean over the map, the layers of μ, and the softplus (an exponential, a sum,
-        a logarithm).
+        Of the number: for each channel its mean over the map, the layers of μ with 2 for each value that is normalised
+        and 1 for a ReLU, and the softplus (an exponential, a sum, a logarithm).
         """
-        places, rows = height * width, self.hidden.out_features
+        places, rows = height * width, self.hidden.rows
         results = channels * math.prod(self.output_shape(height, width))
-        layers = of_convolution(channels, rows, bias=True) + rows + of_convolution(rows, channels, bias=True)
+        layers = of_convolution(channels, rows, bias=False) + 3 * rows
+        layers += of_convolution(rows, channels, bias=False) + 2 * channels
         windows = sum(part.operations_on(channels, height, width) for part in (self.average, self.deviation))
         return windows + 2 * results + layers + channels * (places + SOFTPLUS)
 
@@ -163,12 +168,23 @@ class _Uniform(TapPool2d):
         return kernels.pooled(like, None, key, self.program, geometry)
 
 
+class _Layer(nn.Module):
+    """A linear layer without a bias, then batch normalisation: (B, C, 1, 1) → (B, rows, 1, 1)."""
+
+    def __init__(self, channels: int, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+        self.linear = nn.Linear(channels, rows, bias=False)
+        self.norm = BatchNorm(rows)
+
+    def forward(self, x_BC11: Tensor) -> Tensor:
+        """Return the normalised numbers."""
+        y_BR = F.linear(x_BC11.flatten(1), self.linear.weight.to(x_BC11.dtype))
+        return self.norm(y_BR.unsqueeze(-1).unsqueeze(-1))
+
+
 def _mean_of_map(x_BCHW: Tensor) -> Tensor:
-    """Return the mean over the places, (B, C), in the order of memory, so that the gradient keeps the layout."""
+    """Return the mean over the places, (B, C, 1, 1), in the order of memory, so that the gradient keeps the layout."""
     if is_channels_last(x_BCHW):
-        return x_BCHW.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
-    return x_BCHW.flatten(2).mean(2)
-
-
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+        return x_BCHW.permute(0, 2, 3, 1).flatten(1, 2).mean(1).unsqueeze(-1).unsqueeze(-1)
+    return x_BCHW.flatten(2).mean(2).unsqueeze(-1).unsqueeze(-1)

@@ -38,9 +38,9 @@ class HaarWaveletPool2d(WindowPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Xu et al., Haar Wavelet Downsampling: A Simple but Effective Downsampling Module for Semantic Segmentation
-    (2023). The published code has no licence, so this is written from the formula alone; how the code extends a map of
-    odd size is not known. Weights are initialised as in `nn.Conv2d`, without a bias, which the normalisation would
-    remove.
+    (2023). The published code has no licence, so this is written from the formula alone; a map of odd size it extends
+    with zeros, here with the last value. Weights are initialised as in `nn.Conv2d`, without a bias, which the
+    normalisation would remove.
 
     >>> pool = HaarWaveletPool2d(2, channels=1).eval()
     >>> with torch.no_grad():

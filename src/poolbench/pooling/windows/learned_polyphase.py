@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import match_input, upcast
-from poolbench.pooling.bases.arguments import is_whole
+from poolbench.pooling.bases.arguments import is_whole, positive_number
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.bases.work import ABSOLUTE, of_convolution
 from poolbench.pooling.shared.draws import Draws
@@ -82,9 +82,7 @@ class LearnedPolyphasePool2d(PolyphasePool2d):
                 raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}")
         if draw not in DRAWS:
             raise ValueError(f"`draw` must be 'gumbel' or 'softmax', got {draw!r}")
-        if not isinstance(temperature, int | float) or isinstance(temperature, bool) or not temperature > 0:
-            raise ValueError(f"`temperature` must be a number above 0, got {temperature!r}")
-        self.draw, self.temperature = draw, float(temperature)
+        self.draw, self.temperature = draw, positive_number("temperature", temperature)
         size = (1 if self.spatial == 1 else 3, 3)
         self.first = nn.Conv2d(channels, width, size)
         self.second = nn.Conv2d(width, width, size, bias=False)

@@ -46,7 +46,8 @@ class PASAPool2d(WindowPool2d):
 
     Source: Zou et al., Delving Deeper into Anti-aliasing in ConvNets (2020), and the authors' code. There the filter is
     always 3 x 3 and precedes the network's own stride; here it is the window, and only every s-th result is computed.
-    The convolution is initialised as in `nn.Conv2d`.
+    There a map is reflected at its border, for the convolution and the mean, and the convolution starts by He's rule
+    over its outputs; here it is initialised as in `nn.Conv2d`.
 
     >>> pool = PASAPool2d(2, channels=1).eval()
     >>> _ = nn.init.zeros_(pool.conv.weight)

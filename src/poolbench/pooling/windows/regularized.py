@@ -35,7 +35,9 @@ class RegularizedPool2d(WindowPool2d):
         ValueError: an argument breaks its rule.
 
     Source: Otsuzuki, Hayashi, Zheng and Uchida, Regularized Pooling (2020), and the authors' code and figure. There
-    windows are of odd size and do not overlap; those of even size, borders and equally near places are settled here.
+    windows are of odd size and do not overlap; overlaps, borders and equally near places are settled here. So are
+    windows of even size, whose places lie half a step beside the centre here: a branch of that code for them counts
+    whole steps that leave out the centre, and takes other values in half of the windows of 2 x 2.
     That code takes a window for one without a maximum where its largest value is the commonest of the whole batch, and
     lies in the first place: here it is one of equal values.
 
@@ -62,7 +64,7 @@ class RegularizedPool2d(WindowPool2d):
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
         if not is_whole(neighbours) or neighbours < 1 or neighbours % 2 == 0:
             raise ValueError(f"`neighbours` must be an odd number of at least 1, got {neighbours!r}")
-        self.neighbours = neighbours
+        self.neighbours = int(neighbours)
         geometry = self.kernel_size, self.stride, self.padding, ceil_mode
         self.places = _PlaceOfMaximum(*geometry, dilation=self.dilation, implementation=implementation)
 

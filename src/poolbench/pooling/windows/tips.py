@@ -42,7 +42,9 @@ class TIPSPool2d(PolyphasePool2d):
 
     Source: Saha and Gokhale, Improving Shift Invariance in Convolutional Neural Networks with Translation Invariant
     Polyphase Sampling (2025), and the authors' code. The 1 x 1 filter of each channel is v; a bias would not change the
-    softmax and is left out. Weights are initialised as in `nn.Conv2d`.
+    softmax and is left out. Deviations from that code: its filter u has no bias and sees zeros beyond the map; a map of
+    odd size gets a reflected row or column before anything else; and its components are numbered column by column, its
+    cells row by row, so that τ of one goes to another. Weights are initialised as in `nn.Conv2d`.
 
     >>> TIPSPool2d(2, channels=1)(torch.full((1, 1, 4, 4), 3.0)).round(decimals=4).tolist()
     [[[[3.0, 3.0], [3.0, 3.0]]]]

@@ -39,6 +39,16 @@ def test_processors_that_others_use_are_not_free(monkeypatch: pytest.MonkeyPatch
     assert free_processors() == 5
 
 
+def test_others_of_the_machine_take_nothing_of_a_containers_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text("300000 100000")
+    (tmp_path / "stat").write_text("cpu0 1 0 0 0 0 0 0 0\n")
+    for busy, free in ((4.0, 3), (6.0, 2), (8.0, 1)):
+        monkeypatch.setattr(processors, "busy", lambda *_, busy=busy: busy)
+        assert free_processors(0) == free
+
+
 def test_one_processor_is_left_at_least(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "stat").write_text("cpu0 1 0 0 0 0 0 0 0\n")
     monkeypatch.setattr(processors, "busy", lambda *_: 9.0)

@@ -1,5 +1,6 @@
 """Specifications: dotted paths, arguments checked before anything is called."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -53,11 +54,28 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("fractions", "must be a dotted path"),
         (3, "must be a dotted path"),
         ("math.pi", "not a class or function"),
+        ("fractions.Fractoin.Thing", "`_target_` in fractions: unknown name 'Fractoin'|did you mean Fraction"),
     ],
 )
 def test_a_path_that_leads_nowhere_says_where_it_ends(path: object, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         locate(path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def wrong(:\n", r"SyntaxError: .*broken_module.py:1\)"),
+        ("x = 1\ny = unknown\n", r"NameError: name 'unknown' is not defined \(.*broken_module.py:2\)"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    (tmp_path / "broken_module.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigurationError, match=says):
+        locate("broken_module.Thing")
 
 
 def test_without_target() -> None:

@@ -11,6 +11,10 @@ class ConfigurationError(ValueError):
     """What was asked for is wrong in itself: a name, an argument, a path. Nothing has been trained."""
 
 
+class OtherVersionError(ConfigurationError):
+    """A file was written by another version, which can read it."""
+
+
 class UnsupportedError(ConfigurationError):
     """Each part is right but they do not fit together: this cell cannot be, another may."""
 

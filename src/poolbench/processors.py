@@ -31,7 +31,8 @@ def free_processors(look_s: float = LOOK_S) -> int:
         after = ticks(STAT.read_text())
     except OSError:  # the system does not say
         return allowed
-    return max(1, round(allowed - busy(before, after, _bound())))
+    bound = _bound()
+    return max(1, min(allowed, round(len(bound) - busy(before, after, bound))))
 
 
 def ticks(stat: str) -> dict[int, tuple[int, int]]:

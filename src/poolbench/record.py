@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from poolbench.errors import ConfigurationError, WriteError
+from poolbench.errors import ConfigurationError, OtherVersionError, WriteError
 from poolbench.whole_file import replacing, unwritable
 
 SCHEMA = 1
@@ -208,7 +208,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if missing:
         raise ConfigurationError(f"{path}: not a record: no {', '.join(missing)}")
     if record["schema"] != SCHEMA:
-        raise ConfigurationError(f"{path}: schema {record['schema']!r}, this version reads {SCHEMA}")
+        raise OtherVersionError(f"{path}: schema {record['schema']!r}, this version reads {SCHEMA}")
     if record["status"] not in STATUSES:
         raise ConfigurationError(f"{path}: unknown status {record['status']!r}, not one of {', '.join(STATUSES)}")
     if record["run_id"] != path.parent.name:
@@ -296,7 +296,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object; raise `ConfigurationError` that says why it does not."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not whole JSON: {error}") from error
     if not isinstance(content, dict):

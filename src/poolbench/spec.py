@@ -36,14 +36,30 @@ def locate(path: str) -> Callable[..., Any]:
             f"`{TARGET}`: {path}: no module named {error.name!r}; is its folder on PYTHONPATH or installed?"
         ) from error
     except AttributeError as error:
-        module = pkgutil.resolve_name(path.rpartition(".")[0])
-        public = [name for name in dir(module) if not name.startswith("_")]
-        raise unknown_name(f"`{TARGET}` in {path.rpartition('.')[0]}", path.rpartition(".")[2], public) from error
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(f"`{TARGET}`: {path} cannot be imported: {error}") from error
+        parent, missing = _last_known(path)
+        public = [name for name in dir(pkgutil.resolve_name(parent)) if not name.startswith("_")]
+        raise unknown_name(f"`{TARGET}` in {parent}", missing, public) from error
+    except Exception as error:  # a module of one's own may fail in any way while it is imported
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
+        raise ConfigurationError(
+            f"`{TARGET}`: {path} cannot be imported: {type(error).__name__}: {error} ({file}:{line})"
+        ) from error
     if not callable(found):
         raise ConfigurationError(f"`{TARGET}`: {path} is a {type(found).__name__}, not a class or function")
     return found
+
+
+def _last_known(path: str) -> tuple[str, str]:
+    """Return the longest beginning of a dotted path that there is, and the name behind it that is missing."""
+    parent, _, missing = path.rpartition(".")
+    while True:
+        try:
+            pkgutil.resolve_name(parent)
+        except AttributeError:
+            parent, _, missing = parent.rpartition(".")
+        else:
+            return parent, missing
 
 
 def accepts(target: Callable[..., Any], name: str) -> bool:

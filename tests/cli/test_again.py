@@ -74,6 +74,41 @@ def test_a_diverged_cell_is_run_again_by_force_failed(train, tmp_path: Path, mon
     assert again(first, folder) == {"Nan/0"}
 
 
+def test_a_record_of_another_version_is_not_lost_and_one_that_was_edited_is_announced(
+    train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train() == 0
+    (path,) = tmp_path.glob("results/adhoc/records/*/record.json")
+    content = json.loads(path.read_text())
+    later = json.dumps(content | {"schema": 99})
+    path.write_text(later)
+    capsys.readouterr()
+    assert train() == 2
+    assert "schema 99, this version reads" in told(capsys)
+    assert path.read_text() == later
+    path.write_text(json.dumps(content | {"seed": 7}))
+    assert train() == 0
+    assert "edited by hand?" in told(capsys)
+    assert json.loads(path.read_text())["seed"] == content["seed"]
+
+
+def test_what_a_stopped_sweep_did_not_reach_keeps_its_record(
+    train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train("seed=0,1") == 0
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr("poolbench.run.walk._train_and_measure", fail)
+    capsys.readouterr()
+    assert train("seed=0,1", "force=true", "on_failure=stop") == 1
+    text = told(capsys)
+    assert "2 cells: 1 failed, 1 waiting" in text
+    assert "its older record stands" in text
+    assert sorted(record["status"] for record in records(tmp_path / "results" / "adhoc").values()) == ["failed", "ok"]
+
+
 def test_an_old_record_is_never_believed(
     train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 ) -> None:

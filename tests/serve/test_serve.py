@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import shutil
 import socket
@@ -104,6 +105,16 @@ def test_a_page_is_the_reports_own(server: PageServer, results: Results) -> None
     status, text, _ = ask(server, "/e/empty/report.html")
     assert status == 200
     assert b"no record" in text
+
+
+def test_a_folder_whose_name_is_not_utf8_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "served" / os.fsdecode(b"t\xe9") / "records").mkdir(parents=True)
+    site = Site(tmp_path / "served")
+    text = until(lambda: "being read" not in (page := site.answer("/").content.decode()) and page)
+    assert "t\ufffd" in text
+    assert 'href="/e/t%E9/"' in text
+    assert site.answer("/e/t%E9/").status == 200
+    assert "t\ufffd" in json.loads(site.answer("/state.json").content)["experiments"]
 
 
 def test_a_folder_of_one_experiment_is_served_by_its_name(results: Results) -> None:

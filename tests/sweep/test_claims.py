@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,48 @@ def test_a_stopped_holder_is_taken_over_in_time_and_writes_nothing_when_it_wakes
     assert holder.wait() == 7
     assert claim.is_held()
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_all_who_share_the_folder_read_who_is_at_what(tmp_path: Path) -> None:
+    claim = Claims(tmp_path).take("cell")
+    assert claim is not None
+    claim.beat(epoch=1)
+    files = [path for path in tmp_path.iterdir() if path.name.startswith("cell.")]
+    assert len(files) == 2
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in files)
+
+
+def test_a_claim_that_cannot_be_read_is_somebodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Claims(tmp_path).take("cell") is not None
+    usual = os.open
+
+    def refuse(path: Any, *arguments: Any, **named: Any) -> int:
+        if str(path).endswith("cell.1"):
+            raise PermissionError(13, "Permission denied")
+        return usual(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    others = Claims(tmp_path)
+    held = others.look("cell")
+    assert held is not None
+    assert held.process.host == "an unknown machine"
+    assert others.take("cell") is None
+
+
+def test_a_folder_that_cannot_be_seen_for_a_moment_loses_no_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Claims(tmp_path).take("cell")
+    assert claim is not None
+    with monkeypatch.context() as patch:
+
+        def away(*_: Any, **__: Any) -> None:
+            raise OSError(5, "Input/output error")
+
+        patch.setattr(Path, "stat", away)
+        assert claim.is_held()
+    claim.path.unlink()
+    assert not claim.is_held()
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def operator_specs(variants: list[str]) -> dict[str, dict[str, Any]]:
     for name in variants:
         if name not in paths:
             raise unknown_name("pooling", name, paths)
-    read = {name: yaml.safe_load(path.read_text()) or {} for name, path in paths.items()}
+    read = {name: yaml.safe_load(path.read_text(encoding="utf-8")) or {} for name, path in paths.items()}
     specs = {name: variant.get("downsample") or variant.get("head") for name, variant in read.items()}
     without = [name for name in variants if not specs[name]]
     if without:

@@ -42,9 +42,13 @@ def run_networks(arguments: argparse.Namespace) -> int:
 
     flags = ["--config-dir", arguments.config_dir] if arguments.config_dir else []
     with ended_by_signals() as ended:
+        from poolbench.measure.allocator import ALLOCATOR
+
         jobs = compose(CommandLine.of("bench", [*arguments.variants, *flags]))
+        ALLOCATOR.set(str(jobs[0].config["allocator"]))
+        pairs = _pairs(jobs, arguments.threads)
         with _rows_to(arguments.csv) as writer:
-            return _bench(jobs, writer, arguments.threads, sizes, budget_s=budget_s, half_width=half_width)
+            return _bench(pairs, writer, sizes, budget_s=budget_s, half_width=half_width)
     return ended.status
 
 
@@ -73,21 +77,16 @@ def _rows_to(path: Path | None) -> AbstractContextManager[Any]:
 
 
 def _bench(
-    jobs: Sequence[Job],
+    pairs: Sequence[tuple[int, Any, Any]],
     file: Any,
-    threads: int | None,
     sizes: list[int] | None,
     *,
     budget_s: float,
     half_width: float,
 ) -> int:
-    from poolbench.measure.allocator import ALLOCATOR
-
-    ALLOCATOR.set(str(jobs[0].config["allocator"]))
     import torch
     from rich.console import Console
 
-    pairs = _pairs(jobs, threads)
     table = csv.DictWriter(file, COLUMNS) if file else None
     if table:
         table.writeheader()

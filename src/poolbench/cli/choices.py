@@ -66,7 +66,7 @@ def names(group: str, further: Iterable[Path] = ()) -> dict[str, Path]:
 
 def describe(path: Path) -> str:
     """Return the first comment of a YAML file that is not one of Hydra's directives."""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         text = line.lstrip("# ").strip()

@@ -36,7 +36,7 @@ def keys() -> list[str]:
     """Return the keys of `conf/config.yaml` that overrides set, those of its mappings by their dotted names too."""
     import yaml
 
-    content = yaml.safe_load((conf_dir() / "config.yaml").read_text())
+    content = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
     del content["defaults"]  # Hydra's: which YAML of each group
     found: list[str] = []
     for key, value in content.items():

@@ -21,6 +21,9 @@ from poolbench.folders import require_folder
 from poolbench.paths import conf_dir
 from poolbench.record import GROUPS
 
+# What a cell is made of: of a job in which one of these is looked up elsewhere, the overrides do not say what it is.
+OF_A_CELL = (*GROUPS, "seed", "match", "reference", "resample")
+
 SEARCH_PATH = "hydra.searchpath"
 PARAMS = "hydra.sweeper.params"
 # Further mappings like PARAMS, each swept over together with it: the sweep is the union.
@@ -63,7 +66,7 @@ def composing(line: CommandLine) -> Iterator["Composer"]:
     """Give what composes the jobs that the overrides ask for, one by one; raises what `compose` raises."""
     further = [require_folder(line.config_dir, CONFIG_DIR)] if line.config_dir else []
     if (path := line.value(CONFIG_PATH)) is not None:
-        require_folder(path, CONFIG_PATH)
+        further.append(require_folder(path, CONFIG_PATH))
     if not any(override.lstrip("+").startswith(SEARCH_PATH) for override in line.overrides):
         choices.check(line.overrides, further)
     # A mistake in the names is reported before Hydra is loaded.
@@ -281,7 +284,11 @@ def _composed(name: str, of_all: list[str], overrides: list[str]) -> Job:
         choices=runtime["choices"],
         folders=tuple(Path(source["path"]) for source in runtime["config_sources"] if source["schema"] == "file"),
         is_plain=all(
-            OmegaConf.to_container(config[key], resolve=False) == plain[key] for key in GROUPS if key in config
+            OmegaConf.to_container(config[key], resolve=False) == plain[key]
+            if OmegaConf.is_config(config[key])
+            else not OmegaConf.is_interpolation(config, key)
+            for key in OF_A_CELL
+            if key in config
         ),
     )
 
@@ -329,7 +336,7 @@ def answered_by_hydra(line: CommandLine) -> int:
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-m", "poolbench.cli.hydras_own", *line.flags, *line.overrides],
+        [sys.executable, "-m", "poolbench.cli.hydras_own", *line.flags, *with_task(line.overrides)],
         capture_output=True,
         text=True,
         check=False,

@@ -237,7 +237,7 @@ def _published_of(path: Path, known: argparse.Namespace) -> list[Known]:
 
     from poolbench.experiment import Experiment
 
-    content = yaml.safe_load(path.read_text()) or {}
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     figures = Experiment.of(path.stem, None, None, content.get("published"), f"{path}: ").published
     found: dict[tuple[str, str], Known] = {}
     for figure in figures:

@@ -18,7 +18,10 @@ from poolbench.sweep.asked import OF_THE_WHOLE, Asked
 from poolbench.sweep.plan import PlanFolder
 
 # Code that makes a plain cell of overrides.
-CODE = ("cli/compose.py", "cli/labels.py", "cli/command_line.py", "sweep/plan.py")
+CODE = (
+    *("cli/compose.py", "cli/labels.py", "cli/command_line.py", "cli/task_overrides.py"),
+    *("sweep/plan.py", "sweep/asked.py", "record.py"),
+)
 
 
 @dataclass(frozen=True)

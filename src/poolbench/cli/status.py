@@ -59,11 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(_whole(_states(folder), _parts(folder)), highlight=False, markup=False)
         return 0
     from rich.live import Live
+    from rich.text import Text
 
     with Live(console=console, auto_refresh=False) as live:
         while True:
             found, parts = _states(folder), _parts(folder)
-            live.update(_whole(found, parts), refresh=True)
+            live.update(Text(_whole(found, parts)), refresh=True)
             now = [counts(one) for one in (found, *parts.values())]
             if not any(one["running"] or one["waiting"] for one in now):
                 break

@@ -82,8 +82,16 @@ class DecodedCache:
         if folder is None:
             yield None
             return
-        with FileLock(folder / ".lock"):
+        lock = FileLock(folder / ".lock", mode=0o666)  # for all users who share the folder
+        try:
+            lock.acquire()
+        except PermissionError:  # made by another user, for that one alone
+            yield None
+            return
+        try:
             yield folder
+        finally:
+            lock.release()
 
     def write(self, folder: Path, facts: dict[str, Any], parts: tuple[HeldImages, HeldImages] | None) -> None:
         """Write facts, and images where there are any; `OSError` where that cannot be."""
@@ -97,7 +105,7 @@ class DecodedCache:
 
     def _facts_in(self, folder: Path) -> dict[str, Any] | None:
         try:
-            facts = json.loads((folder / "facts.json").read_text())
+            facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         return facts if isinstance(facts, dict) and facts.get("stamp") == self.stamp else None

@@ -98,7 +98,7 @@ class Downloaded(ImageDataset):
             )
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / f".{self.kind}.download.lock"):
+            with FileLock(self.root / f".{self.kind}.download.lock", mode=0o666):
                 if self._missing():
                     self._fetch()
         except (RuntimeError, URLError, OSError) as error:

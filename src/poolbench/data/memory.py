@@ -13,7 +13,9 @@ def available_bytes() -> int:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 amounts.append(int(line.split()[1]) * 1024)
-    except OSError:  # not Linux: assume that half of the memory is free
+    except OSError:
+        pass
+    if not amounts:  # not Linux, or a Linux that does not say: assume that half of the memory is free
         amounts.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
     group = Path("/sys/fs/cgroup")
     try:

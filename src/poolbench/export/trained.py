@@ -215,4 +215,6 @@ def _announced(record: Mapping[str, Any]) -> dict[str, Any]:
     dataset["num_classes"] = dataset.get("num_classes") or len(data["classes"])
     dataset["image_size"] = dataset.get("image_size") or open_dataset(config["dataset"]).image_size
     trainer = {**(config.get("trainer") or {}), "accelerator": "cpu"}
-    return config | {"dataset": dataset, "trainer": trainer}
+    # The CPU trains in no float16; what is exported is float32.
+    protocol = {**config["protocol"], "precision": "float32"}
+    return config | {"dataset": dataset, "trainer": trainer, "protocol": protocol}

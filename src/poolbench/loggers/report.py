@@ -47,7 +47,11 @@ def _cell(
     session: Session,
 ) -> None:
     """Show a cell with the columns of its arm: where its run cannot be added to, it is written whole."""
-    if target.add(record["run_id"], columns, session, arguments):
+    try:
+        if target.add(record["run_id"], columns, session, arguments):
+            return
+    except Exception as error:  # a folder that cannot be written, a server that answers something else
+        session.say_once(f"logger {name} does not show the report's columns: {type(error).__name__}: {error}")
         return
     labels = dict(record["labels"])
     mirrors = Mirrors(

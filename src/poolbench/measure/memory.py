@@ -115,17 +115,20 @@ def _bytes_by_storage(saved: Sequence[weakref.ref[Tensor]]) -> dict[int, int]:
 
 
 def peak_on_gpu(network: nn.Module, input_shape: Sequence[int], batch_size: int, device: torch.device) -> int:
-    """Return the most bytes that torch's allocator had given out in a forward and backward pass on a GPU.
+    """Return the most bytes that torch's allocator had given out in a forward and backward pass on a GPU, in float32.
+
+    What was there before, such as a dataset's images, is not counted.
 
     Args:
-        network: copied to the device and back out of it.
+        network: a copy of it is run, and is gone afterwards.
         input_shape: (C, H, W).
         batch_size: images.
         device: a CUDA device.
     """
+    before = torch.cuda.memory_allocated(device)
     probe = copy.deepcopy(network).to(device).train()
     images = torch.zeros(batch_size, *input_shape, device=device)
     torch.cuda.reset_peak_memory_stats(device)
     probe(images).sum().backward()
     torch.cuda.synchronize(device)
-    return torch.cuda.max_memory_allocated(device)
+    return torch.cuda.max_memory_allocated(device) - before

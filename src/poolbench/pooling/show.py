@@ -34,7 +34,8 @@ CHANNELS = 4
 def operators() -> dict[str, dict[str, object]]:
     """Return the specification of each window operator, by the name of its YAML."""
     read = {
-        path.stem: yaml.safe_load(path.read_text()) or {} for path in sorted((conf_dir() / "pooling").glob("*.yaml"))
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        for path in sorted((conf_dir() / "pooling").glob("*.yaml"))
     }
     return {name: variant["downsample"] for name, variant in read.items() if variant.get("downsample")}
 

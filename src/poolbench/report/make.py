@@ -43,7 +43,6 @@ from poolbench.writable import PROBE_BYTES
 PAGE = "report.html"
 # Figures that the page holds as they are; all others it draws itself.
 PICTURES = ("pictures.png",)
-TEXTS = ("summary.md", "summary.tex", PAGE)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def make_report(
 
         files |= figures.files(content, [name for name in figures.DRAWINGS if name not in painter.share])
         files[PAGE] = page.html(content, *[files[name] for name in PICTURES if name in files])
-        files |= painter.files()
+        files |= painter.files(content)
     optional = {*figures.NAMES, *(f"{name}.{form}" for name in tables.NAMES for form in ("csv", "parquet"))}
     written = write_files(folder, files, optional)
     # First written, then printed: what is at the other end of the output may end it at any time.

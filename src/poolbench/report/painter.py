@@ -5,6 +5,7 @@ started before the records are read, so that its imports cost no time; it is giv
 the figures' files. `python -m poolbench.report.painter` is that process.
 """
 
+import logging
 import pickle
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from poolbench.processors import allowed_processors
+
+log = logging.getLogger(__name__)
 
 # About half of the work.
 SHARE = ("accuracy", "tradeoff", "curves", "cost")
@@ -49,15 +52,19 @@ class Painter:
             except BrokenPipeError:
                 pass  # reported by `files`
 
-    def files(self) -> dict[str, bytes]:
-        """Return the files of its figures; raise `RuntimeError` with what it said where it failed."""
+    def files(self, content: Any) -> dict[str, bytes]:
+        """Return the files of its figures; where the process ended without them, they are drawn here."""
         if not self.process:
             return {}
         assert self.process.stdout is not None
         drawn = self.process.stdout.read()
-        if self.process.wait():
+        if status := self.process.wait():
+            from poolbench.report import figures
+
             self.said.seek(0)
-            raise RuntimeError(f"drawing figures failed:\n{self.said.read().decode(errors='replace')}")
+            said = self.said.read().decode(errors="replace").strip()
+            log.warning("the process that draws figures ended with %d; they are drawn again. %s", status, said)
+            return figures.files(content, SHARE)
         found: dict[str, bytes] = pickle.loads(drawn)
         return found
 

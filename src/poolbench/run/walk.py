@@ -44,7 +44,7 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
         under: who follows it, who may end it, whether it may still write.
 
     Raises:
-        Stopped, KeyboardInterrupt: asked to end; the record says `interrupted`.
+        Stopped, KeyboardInterrupt: asked to end; the record says `interrupted`, or an earlier one stays.
         ClaimLost: another process has taken the cell over; nothing is written from then on.
     """
     under = under or Under()
@@ -85,7 +85,9 @@ def run_cell(cell: Cell, arms: Arms, under: Under | None = None) -> dict[str, An
     except ClaimLost:
         close_unsaid(mirrors)
         raise
-    _leave(cell, record)
+    # A record of a training that was to be done anew stands until another takes its place; its checkpoint goes on.
+    if ended is None or not is_finished(cell.folder):
+        _leave(cell, record)
     # After the record, which no mirror may delay.
     if mirrors:
         mirrors.final(record)

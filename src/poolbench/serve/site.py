@@ -1,6 +1,7 @@
 """What is served: an index of experiments, a frame around each one's page, and what these ask again and again."""
 
 import json
+import os
 import queue
 import threading
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 import jinja2
 
@@ -68,14 +69,14 @@ class Site:
         """Return what stands at a path."""
         if path == "/":
             return self._page(
-                "index.html.j2", rows=self._rows(), folder=str(self.folder), version=self._index()["version"]
+                "index.html.j2", rows=self._rows(), folder=shown(str(self.folder)), version=self._index()["version"]
             )
         if path == "/state.json":
             return _json(self._index())
         if path.startswith("/own/") and path[5:] in OWN:
             return Answer(200, TYPES[Path(path).suffix], _part(path[5:]).encode(), POLICY)
         if path.startswith(UNDER):
-            return self._of_experiment(unquote(path.removeprefix(UNDER)))
+            return self._of_experiment(os.fsdecode(unquote_to_bytes(path.removeprefix(UNDER))))
         return _absent(path)
 
     def _of_experiment(self, rest: str) -> Answer:
@@ -87,7 +88,7 @@ class Site:
             progress = watched.progress()
             return self._page(
                 "experiment.html.j2",
-                name=name,
+                name=shown(name),
                 page=PAGE,
                 question=watched.question,
                 progress=progress,
@@ -97,7 +98,7 @@ class Site:
             return _json(as_json(watched.progress(), watched.known))
         made = watched.made()
         if made.without and file == PAGE:
-            return self._page("without.html.j2", name=name, reason=made.without)
+            return self._page("without.html.j2", name=shown(name), reason=made.without)
         if file not in made.files:
             return _absent(rest)
         return Answer(200, TYPES.get(Path(file).suffix, "application/octet-stream"), made.files[file])
@@ -117,8 +118,8 @@ class Site:
                 self._ask(watched)
             rows.append(
                 {
-                    "name": name,
-                    "link": f"{UNDER}{quote(name)}/",
+                    "name": shown(name),
+                    "link": f"{UNDER}{quote(os.fsencode(name))}/",
                     "question": watched.question,
                     "verdict": made.verdict or made.without or ("" if made.version else "being read …"),
                     "date": progress.newest[:16].replace("T", " "),
@@ -136,7 +137,7 @@ class Site:
             progress = watched.progress()
             if watched.known.version != progress.version:
                 self._ask(watched)
-            found[name] = as_json(progress, watched.known)
+            found[shown(name)] = as_json(progress, watched.known)
         versions = sorted((name, one["version"], one["made"]) for name, one in found.items())
         return {"version": json.dumps(versions), "experiments": found}
 
@@ -160,6 +161,15 @@ class Site:
     def _page(self, template: str, **values: Any) -> Answer:
         text = self._templates.get_template(template).render(**values)
         return Answer(200, TYPES[".html"], text.encode(), POLICY)
+
+
+def shown(name: str) -> str:
+    """Return a file's name as a page can have it, which need not be UTF-8.
+
+    >>> shown("digits"), shown("t\udce9")
+    ('digits', 't\ufffd')
+    """
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _backwards(text: str) -> tuple[int, ...]:

@@ -79,7 +79,9 @@ class Asked:
             place[last] = value
         if config == self.config:
             return self
-        return replace(self, config=config, protocol=self.config["protocol"], source="", is_known=False)
+        # The recipe as it was written stays what a setting of the recipe is checked beside, until that is another.
+        beside = self.protocol if config["protocol"] == self.config["protocol"] else self.config["protocol"]
+        return replace(self, config=config, protocol=beside, source="", is_known=False)
 
 
 @dataclass(frozen=True)

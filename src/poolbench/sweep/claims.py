@@ -25,6 +25,8 @@ SCHEMA = 1
 BEAT = ".beat"
 TRACE = ".trace"
 STACK_LENGTH = 20_000
+# Of claims and heartbeats: all who share the folder see who is at what.
+MODE = 0o644
 # Seconds between two beats, and how long one must stand still before its holder counts as dead.
 BEAT_S = 5.0
 PATIENCE_S = 120.0
@@ -152,12 +154,15 @@ class Claims:
             handle = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
-        try:
-            locked = _locked(handle)
-            with open(handle, "rb", closefd=False) as file:
-                content = _content(file.read())
-        finally:
-            os.close(handle)
+        except PermissionError:  # another user's, whose umask hides it: its heartbeat tells, where that can be read
+            locked, content = None, _content(b"")
+        else:
+            try:
+                locked = _locked(handle)
+                with open(handle, "rb", closefd=False) as file:
+                    content = _content(file.read())
+            finally:
+                os.close(handle)
         held = Held(
             token,
             Process.of(content["process"]),
@@ -239,6 +244,7 @@ class Claim:
             with suppress(OSError):  # a file system without locks: the heartbeat tells
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(handle, json.dumps(content).encode())
+            os.fchmod(handle, MODE)
             handle = _linked(temporary, path, handle)
         except FileExistsError:
             os.close(handle)
@@ -251,12 +257,17 @@ class Claim:
         return cls(path, token, handle, attempts)
 
     def is_held(self) -> bool:
-        """Whether the claim is still this process's: nobody has taken it over."""
+        """Whether the claim is still this process's: nobody is known to have taken it over.
+
+        Where the folder cannot be seen at the moment nobody is: what is to be written there then cannot be, either.
+        """
         later = self.path.with_name(f"{self.path.name.rpartition('.')[0]}.{self.token + 1}")
         try:
             there, mine = self.path.stat(), os.fstat(self._handle)
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError:
+            return True
         return (there.st_ino, there.st_dev) == (mine.st_ino, mine.st_dev) and not later.exists()
 
     def beat(self, **facts: Any) -> None:
@@ -266,6 +277,7 @@ class Claim:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".beat-part")
         try:
             with os.fdopen(handle, "w") as file:
+                os.fchmod(handle, MODE)
                 json.dump({"count": self._count, **facts}, file)
             Path(temporary).replace(path)
         except BaseException:
@@ -287,7 +299,7 @@ def _linked(temporary: str, path: Path, handle: int) -> int:
     except FileExistsError:
         raise
     except OSError:  # a file system without links: made empty under its name, which counts as living until it is full
-        named = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        named = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, MODE)
         with suppress(OSError):
             fcntl.flock(named, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(named, Path(temporary).read_bytes())
@@ -319,6 +331,6 @@ def _locked(handle: int) -> bool | None:
 
 def _beat(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.with_name(path.name + BEAT).read_text())
+        return json.loads(path.with_name(path.name + BEAT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}

@@ -100,6 +100,8 @@ def _end_of(planned: PlannedCell, stopped: str) -> tuple[str, str]:
     try:
         record = read_record(path)
         if planned.replaces and file_digest(path) == planned.replaces:
+            if stopped:
+                return WAITING, "not done anew when the sweep was stopped: its older record stands"
             return "failed", "left no record, and an older one is not believed: was the place written?"
     except (ConfigurationError, OSError):
         if stopped:

@@ -176,7 +176,7 @@ class PlanFolder:
     def stopped(self, sweep: PlannedSweep) -> str:
         """Return why the workers of a sweep shall stop, empty where they shall not."""
         try:
-            return (self.sweeps / f"{sweep.id}.stop").read_text()
+            return (self.sweeps / f"{sweep.id}.stop").read_text(encoding="utf-8")
         except OSError:
             return ""
 

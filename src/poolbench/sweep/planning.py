@@ -11,7 +11,7 @@ import torch
 
 from poolbench.cell import Cell, identity_of
 from poolbench.data import Datasets
-from poolbench.errors import ConfigurationError, UnsupportedError
+from poolbench.errors import ConfigurationError, OtherVersionError, UnsupportedError
 from poolbench.record import ENDED, RECORD_FILE, Identity, damaged_files, read_record, title
 from poolbench.run.batches import open_parts
 from poolbench.settings import Settings
@@ -200,12 +200,22 @@ class _Acting:
 
 
 def _with_record(planned: PlannedCell) -> PlannedCell:
-    """Return the cell with what its record says: that it is done, or that it is to be done again."""
+    """Return the cell with what its record says: that it is done, or that it is to be done again.
+
+    Raises:
+        ConfigurationError: there is a record that cannot be read, or of another version: none of these is lost.
+    """
     path = planned.folder / RECORD_FILE
     try:
         record = read_record(path)
-    except (ConfigurationError, OSError):
+    except (FileNotFoundError, NotADirectoryError):
         return planned
+    except OtherVersionError as error:
+        raise ConfigurationError(f"{error}: use the one that wrote it, or another `results_dir` or `name`") from error
+    except ConfigurationError as error:
+        return replace(planned, replaces=file_digest(path), damaged=str(error))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
     damage = damaged_files(planned.folder, record)
     # What could not be is tried again: its code may be another now.
     done = record["status"] in ENDED and record["status"] != "unsupported" and not damage

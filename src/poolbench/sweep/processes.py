@@ -133,7 +133,8 @@ def _ended_in_order(workers: Mapping[int, BaseProcess]) -> Iterator[None]:
 
 def _ended(code: int) -> str:
     if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
+        named = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"  # real-time signals
+        return f"was ended by {named}"
     return f"ended with status {code}"
 
 

@@ -158,16 +158,22 @@ class Worker:
         """Train the cell, or record that it ended too many processes."""
         try:
             cell = self._cell(run_id)
-            if cell is None:
-                return
-            in_vain = attempts_in_vain(claim.attempts)
+            if cell is not None:
+                self._attend(cell, claim)
+        finally:
+            self.heart.attach(None)
+            claim.release()
+
+    def _attend(self, cell: Cell, claim: Claim) -> None:
+        in_vain = attempts_in_vain(claim.attempts)
+        try:
             if in_vain and len(in_vain) >= cell.protocol.attempts:
                 self._give_up(cell, claim, in_vain)
             else:
                 self._train(cell, claim)
-        finally:
-            self.heart.attach(None)
-            claim.release()
+        except ClaimLost:
+            log.error("%s: another worker has taken it over; nothing more is written here", cell.title)
+            self.display.end(cell.title, None)
 
     def _cell(self, run_id: str) -> Cell | None:
         if run_id in self.cells:
@@ -188,18 +194,13 @@ class Worker:
         for left in range(self.sweep.retry, -1, -1):
             pulse = Pulse(claim, cell.protocol.time_limit, lambda reason: self._hangs(cell, claim, reason))
             self.heart.attach(pulse)
-            try:
-                under = replace(
-                    self._under(claim),
-                    progress=_Progress(self.display, pulse),
-                    should_stop=self.heart.reason,
-                    over=pulse.end,
-                )
-                record = run_cell(cell, self.arms, under)
-            except ClaimLost:
-                log.error("%s: another worker has taken it over; nothing more is written here", cell.title)
-                self.display.end(cell.title, None)
-                return
+            under = replace(
+                self._under(claim),
+                progress=_Progress(self.display, pulse),
+                should_stop=self.heart.reason,
+                over=pulse.end,
+            )
+            record = run_cell(cell, self.arms, under)
             if record["status"] != "failed" or not left:
                 break
             log.warning("%s failed and is tried again: %s", cell.title, record["reason"])

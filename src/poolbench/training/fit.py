@@ -35,6 +35,8 @@ from poolbench.training.watch import ShouldStop, Watch
 log = logging.getLogger(__name__)
 
 NOTHING = nullcontext()
+# A deterministic training's, set by Lightning.
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 class Silence(PassThroughProfiler):
@@ -102,6 +104,7 @@ def fit(
     watch = Watch(fitted, protocol, progress, should_stop)
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    workspace = os.environ.get(WORKSPACE)
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     handler = signal.getsignal(signal.SIGINT)
     arguments: dict[str, Any] = {
@@ -150,6 +153,8 @@ def fit(
         signal.signal(signal.SIGINT, handler)
         torch.use_deterministic_algorithms(was_deterministic)
         torch.backends.cudnn.benchmark = benchmark
+        os.environ.pop(WORKSPACE, None)
+        os.environ.update({} if workspace is None else {WORKSPACE: workspace})
         torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
     if not history.weights and not fitted.diverged:
         raise ConfigurationError("no epoch was validated, so none can be selected; use protocol.select=last")

@@ -52,7 +52,7 @@ class EpochSums:
         sizes = torch.stack([torch.as_tensor(size) for size in self.sizes]).double().cpu()
         losses = torch.stack(self.losses).double().cpu()
         scored = [scores for scores in self.scores if scores is not None]
-        score = torch.cat(scored).double().mean() if scored else float("nan")
+        score = torch.cat(scored).double().nanmean() if scored else float("nan")
         self.reset()
         return float((losses * sizes).sum() / sizes.sum()), float(score)
 

@@ -321,7 +321,7 @@ class Lanes:
         return s, self.polynomial(b.fmul(s, s), terms)
 
     def mixed(self, x: Code) -> Code:
-        """Return 32-bit whole numbers mixed as `poolbench.pooling.shared.draws` mixes them."""
+        """Return 32-bit whole numbers mixed as `poolbench.kernels.uniform.mix` mixes them."""
         b = self.builder
         for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
             x = b.mul(b.xor(x, b.lshr(x, self.const(shift, I32))), self.const(factor, I32))

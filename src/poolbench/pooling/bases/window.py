@@ -53,8 +53,8 @@ class WindowPool2d(MapModule):
         ceil_mode: whether a window may extend beyond the right and lower end.
         dilation: steps between the values of a window.
         implementation: `"fast"` uses a compiled kernel on the CPU if there is one for the operator and the dtype, and
-            torch's own operations otherwise; `"torch"` never uses a kernel. `"triton"` requests kernels on a CUDA GPU,
-            which have not run there as they are now. `implementation_for` says which it is for a given map.
+            torch's own operations otherwise; `"torch"` never uses a kernel. `"triton"` requests kernels on a CUDA GPU.
+            `implementation_for` says which it is for a given map.
 
     Shapes: (B, C, H, W) → (B, C, H', W'), or without B, with H' and W' by `output_size`: those of `nn.MaxPool2d`.
     A one-dimensional operator (`WindowPool1d`) takes (B, C, L) or (C, L).

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from poolbench.pooling.bases.arguments import is_whole
+from poolbench.pooling.bases.arguments import whole_number
 from poolbench.pooling.bases.head import HeadPool1d, HeadPool2d
 from poolbench.pooling.bases.window import WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
+from poolbench.pooling.shared.convolution import convolved
 
 
 class ClassMaps(HeadPool2d):
@@ -33,12 +34,10 @@ class ClassMaps(HeadPool2d):
 
     def __init__(self, channels: int, num_classes: int, pool: nn.Module, *, implementation: str = "fast") -> None:
         super().__init__(implementation=implementation)
-        for name, number in (("channels", channels), ("num_classes", num_classes)):
-            if not is_whole(number) or number < 1:
-                raise ValueError(f"`{name}` must be a whole number of at least 1, got {number!r}")
+        counts = whole_number("channels", channels), whole_number("num_classes", num_classes)
         if not isinstance(pool, nn.Module):
             raise ValueError(f"`pool` must be a module or a specification of one, got {pool!r}")
-        self.conv = nn.Conv2d(channels, num_classes, kernel_size=1)
+        self.conv = nn.Conv2d(*counts, kernel_size=1)
         self.pool = pool
         if implementation == "torch":
             for part in pool.modules():
@@ -49,7 +48,7 @@ class ClassMaps(HeadPool2d):
 
     def pool_map(self, x_BCHW: Tensor) -> Tensor:
         """Pool (B, C, H, W) → (B, num_classes)."""
-        maps = self.conv(x_BCHW)
+        maps = convolved(self.conv, x_BCHW)
         logits_BN: Tensor = self.pool(maps if self.spatial == 2 else maps.squeeze(-2))
         if logits_BN.shape[1:] != (self.conv.out_channels,):
             raise ValueError(

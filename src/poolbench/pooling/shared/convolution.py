@@ -1,8 +1,9 @@
 """The learned convolution of the operators that use one instead of a pooling, or before it."""
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from poolbench.pooling.bases.arguments import is_whole
+from poolbench.pooling.bases.arguments import whole_number
 
 
 def check_activation(activation: str | None) -> str | None:
@@ -31,11 +32,16 @@ def convolution(
     >>> convolution(3, (2, 2), activation="relu")
     Conv2d(3, 3, kernel_size=(2, 2), stride=(1, 1))
     """
-    if not is_whole(channels) or channels < 1:
-        raise ValueError(f"`channels` must be a whole number of at least 1, got {channels!r}")
+    count = whole_number("channels", channels)
     check_activation(activation)
-    conv = nn.Conv2d(channels, channels, kernel_size, stride, padding)
+    conv = nn.Conv2d(count, count, kernel_size, stride, padding)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="linear" if activation is None else "relu")
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return conv
+
+
+def convolved(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
+    """Return the convolution of a map of any dtype: the weights follow the map's."""
+    bias = None if conv.bias is None else conv.bias.to(x_BCHW.dtype)
+    return F.conv2d(x_BCHW, conv.weight.to(x_BCHW.dtype), bias, conv.stride, conv.padding)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.kernels.graph import Value, Window, exp, maximum, reduce, stop_gradient, sum_of, where, within
-from poolbench.kernels.precision import upcast
 from poolbench.kernels.sums import Summands
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
@@ -66,9 +65,9 @@ class AutoPool2d(TapPool2d):
         self.alpha = nn.Parameter(torch.zeros(check_per(per, channels)))
         self.trace()
 
-    def params(self) -> Tensor:
+    def learned_number(self) -> Tensor:
         """Return α."""
-        return upcast(self.alpha).unsqueeze(0)
+        return self.alpha
 
     def formula(self, window: Window) -> Value:
         """Return Σ x·e^(αx) / Σ e^(αx)."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
-from poolbench.pooling.shared.convolution import convolution
+from poolbench.pooling.shared.convolution import convolution, convolved
 from poolbench.pooling.windows.max import MaxPool2d
 
 
@@ -71,7 +71,7 @@ class ConvMaxPool2d(WindowPool2d):
         """Return the activated convolution, of which the maxima are taken: (B, C, H, W) → (B, C, H, W)."""
         if self._beyond is not None:
             x_BCHW = F.pad(x_BCHW, self._beyond)
-        y_BCHW: Tensor = self.conv(x_BCHW)
+        y_BCHW = convolved(self.conv, x_BCHW)
         return y_BCHW if self.activation is None else F.relu(y_BCHW)
 
     def pool(self, x_BCHW: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import match_input, upcast
-from poolbench.pooling.bases.arguments import is_whole, positive_number
+from poolbench.pooling.bases.arguments import positive_number, whole_number
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.bases.work import ABSOLUTE, of_convolution
 from poolbench.pooling.shared.draws import Draws
@@ -76,15 +76,13 @@ class LearnedPolyphasePool2d(PolyphasePool2d):
             maximum=maximum,
             padding_mode=padding_mode,
         )
-        width = channels if hidden is None else hidden
-        for name, value in (("channels", channels), ("hidden", width)):
-            if not is_whole(value) or value < 1:
-                raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}")
+        count = whole_number("channels", channels)
+        width = count if hidden is None else whole_number("hidden", hidden)
         if draw not in DRAWS:
             raise ValueError(f"`draw` must be 'gumbel' or 'softmax', got {draw!r}")
         self.draw, self.temperature = draw, positive_number("temperature", temperature)
         size = (1 if self.spatial == 1 else 3, 3)
-        self.first = nn.Conv2d(channels, width, size)
+        self.first = nn.Conv2d(count, width, size)
         self.second = nn.Conv2d(width, width, size, bias=False)
         self.draws = Draws()
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.kernels.precision import match_input, upcast
-from poolbench.pooling.bases.arguments import is_number, is_whole
+from poolbench.pooling.bases.arguments import is_number, whole_number
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import SIGMOID, of_convolution
 from poolbench.pooling.windows.avg import AvgPool2d
@@ -73,9 +73,8 @@ class LIPPool2d(WindowPool2d):
         coefficient: float = 12.0,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
-        for name, value in (("channels", channels), ("width", width), ("logit_size", logit_size)):
-            if not is_whole(value) or value < 1:
-                raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}")
+        channels, width = whole_number("channels", channels), whole_number("width", width)
+        logit_size = whole_number("logit_size", logit_size)
         if logit_size % 2 == 0:
             raise ValueError(f"`logit_size` must be odd, got {logit_size!r}")
         if logit not in LOGITS:

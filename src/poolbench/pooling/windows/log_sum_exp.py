@@ -6,7 +6,7 @@ import torch
 
 from poolbench.kernels.graph import Value, Window, exp, log, maximum, stop_gradient, sum_of, where, within
 from poolbench.kernels.sums import Summands
-from poolbench.pooling.bases.arguments import is_number
+from poolbench.pooling.bases.arguments import positive_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import divided, window_max
@@ -22,9 +22,7 @@ def check_beta(beta: float) -> float:
     Raises:
         ValueError: it is not above 0 and finite.
     """
-    if not is_number(beta) or beta <= 0:
-        raise ValueError(f"`beta` must be above 0 and finite, got {beta!r}")
-    return float(beta)
+    return positive_number("beta", beta)
 
 
 def above_base(window: Window, beta: Value | float) -> tuple[Value, list[Value]]:

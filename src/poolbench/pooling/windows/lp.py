@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from poolbench.kernels.graph import Value, Window, exp, log, maximum, reduce, sqrt, stop_gradient, sum_of, where
-from poolbench.pooling.bases.arguments import is_number
+from poolbench.pooling.bases.arguments import positive_number
 from poolbench.pooling.bases.tap import TapPool2d
 from poolbench.pooling.bases.window import WindowPool1d
 from poolbench.pooling.shared.means import absolute, balanced, divided, mean, power, restored, whole_power
@@ -54,9 +54,7 @@ class LpPool2d(TapPool2d):
         p: float = 2.0,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, dilation=dilation, implementation=implementation)
-        if not is_number(p) or p <= 0:
-            raise ValueError(f"`p` must be above 0 and finite, got {p!r}")
-        self.p = float(p)
+        self.p = positive_number("p", p)
         self.trace()
 
     @classmethod

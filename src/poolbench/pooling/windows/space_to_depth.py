@@ -82,7 +82,7 @@ class SpaceToDepthConv2d(WindowPool2d):
         shape = self.output_shape(x_BCHW.shape[-2], x_BCHW.shape[-1])
         (above, below), (left, right) = (self.beyond(axis, x_BCHW.shape[axis - 2], shape[axis]) for axis in (0, 1))
         y_BCHW = F.pad(x_BCHW, (left, right, above, below))
-        y_BCHW = F.conv2d(y_BCHW, self.weight, self.bias, self.stride)
+        y_BCHW = F.conv2d(y_BCHW, self.weight.to(x_BCHW.dtype), self.bias.to(x_BCHW.dtype), self.stride)
         return y_BCHW if self.activation is None else F.relu(y_BCHW)
 
     def beyond(self, axis: int, size: int, count: int) -> tuple[int, int]:

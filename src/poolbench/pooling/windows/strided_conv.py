@@ -10,7 +10,7 @@ from torch import Tensor
 from poolbench.kernels.sizes import larger
 from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
-from poolbench.pooling.shared.convolution import convolution
+from poolbench.pooling.shared.convolution import convolution, convolved
 
 
 class StridedConv2d(WindowPool2d):
@@ -60,7 +60,7 @@ class StridedConv2d(WindowPool2d):
             below = (rows - 1) * self.stride[0] + self.kernel_size[0] - height - 2 * self.padding[0]
             right = (columns - 1) * self.stride[1] + self.kernel_size[1] - width - 2 * self.padding[1]
             x_BCHW = F.pad(x_BCHW, (0, larger(right, 0), 0, larger(below, 0)))
-        y_BCHW = self.conv(x_BCHW)
+        y_BCHW = convolved(self.conv, x_BCHW)
         return y_BCHW if self.activation is None else F.relu(y_BCHW)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:

@@ -57,9 +57,7 @@ class Variances:
         return cls(of_seeds - rest / images, of_images, rest)
 
     @classmethod
-    def of_published(
-        cls, std: float, *, correlation: float = 0.0, disagreement: float = 0.0, images: int | None = None
-    ) -> "Variances":
+    def of_published(cls, std: float, *, correlation: float = 0.0, disagreement: float = 0.0) -> "Variances":
         """Return those of published figures.
 
         Args:
@@ -67,7 +65,6 @@ class Variances:
             correlation: between two arms of equal seeds; 0 where seeds are not shared.
             disagreement: share of the test images on which one arm tends to be right and the other wrong; 0: not known,
                 so that images do not count.
-            images: of the test set behind `std`.
 
         Raises:
             ValueError: a value is outside its range.
@@ -78,8 +75,6 @@ class Variances:
             raise ValueError(f"`correlation` must be in −1..1, below 1, got {correlation!r}")
         if not 0 <= disagreement <= 1:
             raise ValueError(f"`disagreement` must be in 0..1, got {disagreement!r}")
-        if images is not None and images < 2:
-            raise ValueError(f"`images` must be at least 2, got {images!r}")
         return cls(2 * std**2 * (1 - correlation), disagreement)
 
 

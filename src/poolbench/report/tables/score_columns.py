@@ -204,8 +204,6 @@ ACCURACY = (
 # Accuracies are fractions; other scores have units of their own, and the same columns.
 OF_SCORE = {"fraction of 1": "of the score", "fraction of 1, squared": "of the score, squared"}
 
-SCORED = ("n_paired", "margin", "verdict", "seeds_to_decide", "below_image_se", "flags", "reference")
-
 
 def _of_score(column: Column) -> Column:
     """Return a column of comparison as it is of any score."""

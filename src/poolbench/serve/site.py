@@ -160,7 +160,7 @@ class Site:
 
     def _page(self, template: str, **values: Any) -> Answer:
         text = self._templates.get_template(template).render(**values)
-        return Answer(200, TYPES[".html"], text.encode(), POLICY)
+        return Answer(200, TYPES[".html"], text.encode(errors="replace"), POLICY)  # paths need not be UTF-8
 
 
 def shown(name: str) -> str:

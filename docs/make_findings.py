@@ -15,6 +15,7 @@ from textwrap import fill
 from typing import Any
 
 import jinja2
+import yaml
 
 from poolbench.report.text.values import deciding, given
 
@@ -151,13 +152,17 @@ class Arms:
     @property
     def fewer(self) -> list[Figure]:
         """The arms with fewer seeds than others have."""
-        most = max(int(row["n_seeds"]) for row in self.rows)
-        return [Figure(row) for row in self.rows if int(row["n_seeds"]) < most]
+        return [Figure(row) for row in self.rows if int(row["n_seeds"]) < self.most_seeds]
 
     @property
     def backbones(self) -> list[str]:
         """The networks, by their first names."""
         return list(dict.fromkeys(row["backbone"].partition("[")[0] for row in self.rows))
+
+    @property
+    def most_seeds(self) -> int:
+        """How many seeds the arm has that has most."""
+        return max(int(row["n_seeds"]) for row in self.rows)
 
     @property
     def seeds(self) -> str:
@@ -222,6 +227,15 @@ def effort(folder: Path) -> str:
     return f"{len(records)} cells, {each} each, {where}, together {hours:.1f} hours, with other work beside them."
 
 
+def seeds_asked(name: str) -> int:
+    """Return how many seeds an experiment's file asks for."""
+    experiment = yaml.safe_load((DOCS.parent / "experiments" / f"{name}.yaml").read_text(encoding="utf-8"))
+    asked = str(experiment["hydra"]["sweeper"]["params"]["seed"])
+    if match := re.fullmatch(r"range\((\d+),(\d+)\)", asked):
+        return int(match[2]) - int(match[1])
+    return len(asked.split(","))
+
+
 def lowest_validation_loss(folder: Path, variant: str) -> int:
     """Return the epoch, from 1, after which an arm's validation loss is lowest, on the mean of its seeds."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("records/*/record.json"))]
@@ -243,6 +257,7 @@ def section(name: str, environment: jinja2.Environment) -> str:
     asked = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
     named["expected"] = f"*Expected before it ran: {asked['expected'][0].lower()}{asked['expected'][1:]}*"
     named["lowest_validation_loss"] = partial(lowest_validation_loss, folder)
+    named["seeds_asked"] = seeds_asked(name)
     named["was_run"] = {other for other in NAMES if (REFERENCE / other / "accuracy.csv").is_file()}
     for extra in ("best_test_epoch", "published", "parameters"):
         path = folder / f"{extra}.csv"

@@ -574,6 +574,17 @@ def test_works_under_autocast(case: Case) -> None:
     assert x.grad.isfinite().all()
 
 
+@pytest.mark.quick(24)
+@each(lambda case: any(True for _ in case.operator().parameters()))
+def test_parameters_follow_the_maps_dtype(case: Case) -> None:
+    operator, x = case.operator(), case.images(2, CHANNELS, 8, 8)
+    expected = operator(x)
+    for dtype in (torch.bfloat16, torch.float64):
+        pooled = operator(x.to(dtype))
+        assert pooled.dtype == dtype
+        torch.testing.assert_close(pooled.float(), expected, rtol=0.05, atol=0.05)
+
+
 @pytest.mark.quick(9)
 @each()
 @layouts

@@ -51,14 +51,20 @@ def read_in_order(reader: Reader) -> Iterator[Tensor]:
             chunk = ahead.popleft().result()
             ahead.extend(pool.submit(read, begin) for begin in islice(begins, 1))
             yield torch.from_numpy(chunk).movedim(-1, 1)
-    if unreadable:
-        unreadable.sort(key=lambda error: error.path)
-        named = "\n".join(f"  {error.path}: {error.reason}" for error in unreadable[:NAMED_UNREADABLE])
-        more = len(unreadable) - NAMED_UNREADABLE
-        raise DataError(
-            f"{len(unreadable)} of {len(reader)} images cannot be read; replace or remove them:\n{named}"
-            + (f"\n  and {more} more" if more > 0 else "")
-        )
+    require_all_read(unreadable, len(reader), "images")
+
+
+def require_all_read(unreadable: Sequence[UnreadableImage], count: int, what: str) -> None:
+    """Raise `DataError` where any of `count` files cannot be read: how many, and the first few by path."""
+    if not unreadable:
+        return
+    first = sorted(unreadable, key=lambda error: error.path)[:NAMED_UNREADABLE]
+    named = "\n".join(f"  {error.path}: {error.reason}" for error in first)
+    more = len(unreadable) - NAMED_UNREADABLE
+    raise DataError(
+        f"{len(unreadable)} of {count} {what} cannot be read; replace or remove them:\n{named}"
+        + (f"\n  and {more} more" if more > 0 else "")
+    )
 
 
 def dtype_of(reader: Reader) -> np.dtype:

@@ -19,17 +19,17 @@ from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, no
 from poolbench.report.reading.loading import Loaded, check_exists, load
 from poolbench.report.reading.trials import FILE, TRIALS
 from poolbench.report.statistics.across import across
-from poolbench.report.statistics.beside import beside
 from poolbench.report.statistics.best_test_epoch import best_test_epochs
 from poolbench.report.statistics.comparison import Compared, compare_blocks
 from poolbench.report.statistics.declared_looks import said
-from poolbench.report.statistics.networks import networks
 from poolbench.report.statistics.over_blocks import over_blocks, shared_images
 from poolbench.report.statistics.pairing import gained
-from poolbench.report.statistics.strata import strata
 from poolbench.report.tables import frames as tables
 from poolbench.report.tables.across_frames import across_tables
+from poolbench.report.tables.beside import beside
+from poolbench.report.tables.networks import networks
 from poolbench.report.tables.over_blocks_frame import over_blocks_frame
+from poolbench.report.tables.strata import strata
 from poolbench.report.text import latex, markdown, published, terminal
 from poolbench.report.text import over_blocks as over_blocks_text
 from poolbench.report.text.asides import asides

@@ -29,7 +29,7 @@ from poolbench.training.history import Diverged, EpochBatches, Fitted, History, 
 from poolbench.training.module import EpochSums, Learner
 from poolbench.training.protocol import LIGHTNING_PRECISION, Protocol
 from poolbench.training.resume import MEMORY, Memory, Resume
-from poolbench.training.trainer_arguments import trainer_arguments
+from poolbench.training.trainer_arguments import quiet, trainer_arguments
 from poolbench.training.watch import ShouldStop, Watch
 
 log = logging.getLogger(__name__)
@@ -132,8 +132,9 @@ def fit(
     try:
         # Filling fresh memory with NaN makes no figure more repeatable and costs time.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        runner = L.Trainer(**arguments)
-        with drawing(seed, "training"), torch_optimizers(), warnings.catch_warnings():
+        with quiet():
+            runner = L.Trainer(**arguments)
+        with quiet(), drawing(seed, "training"), torch_optimizers(), warnings.catch_warnings():
             # Lightning 2.6 asks torch's tree library in a way that newer torch deprecates.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
             # A hint at how cells could be started on a cluster, which is the launcher's to decide.

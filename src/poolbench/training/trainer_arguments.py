@@ -8,7 +8,8 @@ import functools
 import inspect
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as L
@@ -21,9 +22,6 @@ from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.spec import TARGET, build
 from poolbench.training.device import resolve_device
 from poolbench.training.protocol import Protocol
-
-# Its import lets Lightning tell at INFO of each trainer's set-up, which is in the record.
-logging.getLogger(L.__name__).setLevel(logging.WARNING)
 
 # What another part of the configuration decides: a trainer argument of this name would contradict it.
 DECIDED_BY = {
@@ -232,12 +230,26 @@ def _built(value: Any, name: str) -> Any:
         raise ConfigurationError(f"`trainer.{name}` ({value[TARGET]}): {type(error).__name__}: {error}") from error
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let Lightning tell no more than warnings: of each trainer's set-up, for one, which is in the record."""
+    logger = logging.getLogger(L.__name__)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 @functools.lru_cache(maxsize=256)
 def _try(arguments: str) -> None:
     """Let Lightning check arguments (JSON) as it does when it begins; its words are kept."""
     try:
         # By itself Lightning looks for SLURM, warns where it is installed, and counts the job's tasks in it.
         alone = LightningEnvironment()
-        L.Trainer(**json.loads(arguments), accelerator="cpu", logger=False, enable_checkpointing=False, plugins=[alone])
+        own: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "plugins": [alone]}
+        with quiet():
+            L.Trainer(**json.loads(arguments), **own)
     except Exception as error:  # it raises whatever comes
         raise ConfigurationError(f"`trainer`: lightning.Trainer: {error}") from error

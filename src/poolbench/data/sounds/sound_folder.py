@@ -12,7 +12,7 @@ from torch import Tensor
 
 from poolbench.data.cache import DecodedCache, SourceFile
 from poolbench.data.class_folders import PARTS, Kind, list_classes
-from poolbench.data.decoding import digest_of
+from poolbench.data.decoding import digest_of, require_all_read
 from poolbench.data.images import HeldImages, LoadedImages, Strata, UnreadableImage
 from poolbench.data.in_memory import loaded
 from poolbench.data.memory import MIB, limit_bytes
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 SOUNDS = Kind("sounds", (".wav",), "wav", "no wav file")
 CHUNK = 256
-NAMED_UNREADABLE = 5
 DEVICES = ("cpu", "cuda")
 
 
@@ -209,16 +208,7 @@ class _Reading:
 
     def require_all_read(self) -> None:
         """Raise `DataError` for files that could not be read: how many, and the first few by path."""
-        if not self._unreadable:
-            return
-        unreadable = sorted(self._unreadable, key=lambda error: error.path)
-        named = "\n".join(f"  {error.path}: {error.reason}" for error in unreadable[:NAMED_UNREADABLE])
-        more = len(unreadable) - NAMED_UNREADABLE
-        count = len(unreadable) + self._files
-        raise DataError(
-            f"{len(unreadable)} of {count} sounds cannot be read; replace or remove them:\n{named}"
-            + (f"\n  and {more} more" if more > 0 else "")
-        )
+        require_all_read(self._unreadable, len(self._unreadable) + self._files, "sounds")
 
     def notes(self) -> list[str]:
         """Say what was done to how many files."""

@@ -173,23 +173,24 @@ class FractionalMaxPool2d(WindowPool2d):
     def implementation_for(self, x_BCHW: Tensor) -> tuple[str, str]:
         """Return what computes the maxima of this map's regions, `"fast"` or `"torch"`, and for the latter why."""
         sizes = x_BCHW.shape[-2:]
-        shared, shape = int(self.overlapping), self.output_shape(sizes[0], sizes[1])
+        shape = self.output_shape(sizes[0], sizes[1])
         if not are_known(*sizes) or torch.compiler.is_compiling():
             return "torch", "of a size that is not known, regions are taken axis by axis"
-        most = [1 if n >= size else -(-(size - shared) // n) + shared for size, n in zip(sizes, shape, strict=True)]
-        return self._maximum((most[0], most[1])).implementation_for(x_BCHW)
+        most = (self._largest(sizes[0], shape[0]), self._largest(sizes[1], shape[1]))
+        return self._maximum(most).implementation_for(x_BCHW)
 
     def operations_on(self, channels: int, height: int, width: int) -> int:
         """Return the comparisons of all regions, C·H'·W'·(r_h·r_w − 1).
 
         r is the size of the largest region along a dimension; smaller ones take as many.
         """
-        (rows, columns), shared = self.output_shape(height, width), int(self.overlapping)
+        rows, columns = self.output_shape(height, width)
+        return channels * rows * columns * (self._largest(height, rows) * self._largest(width, columns) - 1)
 
-        def largest(size: int, count: int) -> int:
-            return 1 if count >= size else -(-(size - shared) // count) + shared
-
-        return channels * rows * columns * (largest(height, rows) * largest(width, columns) - 1)
+    def _largest(self, size: int, count: int) -> int:
+        """Return how many of `size` places the largest of `count` regions has."""
+        shared = int(self.overlapping)
+        return 1 if count >= size else -(-(size - shared) // count) + shared
 
     def _most(self, axis: int) -> int:
         """Return a number of steps that no region of an axis exceeds, whatever the map's size."""
@@ -221,9 +222,8 @@ class FractionalMaxPool2d(WindowPool2d):
         if count >= size:
             return None
         shared = int(self.overlapping)
-        span = size - shared
-        most = -(-span // count) + shared
-        edges = self._edges(span, count, device)
+        most = self._largest(size, count)
+        edges = self._edges(size - shared, count, device)
         if isinstance(edges, list):
             ends = pairwise(edges)
             places = [[min(first + step, after - 1 + shared) for step in range(most)] for first, after in ends]

@@ -14,7 +14,7 @@ from poolbench.pooling.bases.window import WindowPool1d, WindowPool2d
 from poolbench.pooling.bases.work import of_convolution
 from poolbench.pooling.shared.batch_norm import BatchNorm
 from poolbench.pooling.shared.pad import pad
-from poolbench.pooling.windows.wavelet import AXES
+from poolbench.pooling.windows.wavelet import check_axes
 
 
 class HaarWaveletPool2d(WindowPool2d):
@@ -69,12 +69,7 @@ class HaarWaveletPool2d(WindowPool2d):
         implementation: str = "fast",
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, implementation=implementation)
-        asked = tuple(zip(self.kernel_size, self.stride, self.padding, strict=True))
-        if any(axis not in AXES for axis in asked):
-            raise ValueError(
-                "`kernel_size`, `stride` and `padding` must be 2, 2, 0 or 3, 2, 1 for a wavelet transform, "
-                f"got {kernel_size}, {self.stride if stride is None else stride}, {padding}"
-            )
+        check_axes(self)
         count = whole_number("channels", channels)
         self.mix = nn.Conv2d(count * math.prod(self.stride), count, 1, bias=False)
         self.norm = BatchNorm(count)

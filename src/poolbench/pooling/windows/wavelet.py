@@ -43,6 +43,16 @@ FILTERS: dict[str, tuple[float, ...]] = {
 AXES = ((1, 1, 0), (2, 2, 0), (3, 2, 1))
 
 
+def check_axes(operator: WindowPool2d) -> None:
+    """Raise `ValueError` where an operator's geometry is that of no wavelet transform."""
+    asked = zip(operator.kernel_size, operator.stride, operator.padding, strict=True)
+    if any(axis not in AXES for axis in asked):
+        raise ValueError(
+            "`kernel_size`, `stride` and `padding` must be 2, 2, 0 or 3, 2, 1 for a wavelet transform, "
+            f"got {operator.kernel_size}, {operator.stride}, {operator.padding}"
+        )
+
+
 class WaveletPool2d(WindowPool2d):
     """The low band of one level of the discrete wavelet transform, along both axes.
 
@@ -99,12 +109,7 @@ class WaveletPool2d(WindowPool2d):
         normalise: bool = False,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, implementation=implementation)
-        asked = tuple(zip(self.kernel_size, self.stride, self.padding, strict=True))
-        if any(axis not in AXES for axis in asked):
-            raise ValueError(
-                "`kernel_size`, `stride` and `padding` must be 2, 2, 0 or 3, 2, 1 for a wavelet transform, "
-                f"got {kernel_size}, {self.stride if stride is None else stride}, {padding}"
-            )
+        check_axes(self)
         if wavelet not in FILTERS:
             raise ValueError(f"`wavelet` must be one of {', '.join(map(repr, FILTERS))}, got {wavelet!r}")
         if extension not in ("symmetric", "periodic"):

@@ -109,7 +109,7 @@ def _introduction(operators: Sequence[Described], docs: Path) -> str:
         f"{windows} window operators replace a network's poolings and strided reductions; "
         f"{len(operators) - windows} heads pool its last map to features. Each is chosen by its name, `pooling=NAME` "
         "or `head=NAME`, and each is a plain `torch.nn.Module`. This page is made by `make docs` from the code and "
-        "its results: no number on it is typed by hand.",
+        "its results: no number on it is typed by hand, but for those of articles in the table of claims.",
         "How to read it:",
         f"- **Parameters** are learned numbers, for {CHANNELS} channels and a window of 2×2 with stride 2 (a last map "
         "of 8×8 and 10 classes for a head).\n"

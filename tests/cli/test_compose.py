@@ -110,6 +110,14 @@ def test_a_search_path_of_the_command_line_goes_with_it(mine: Path, tmp_path: Pa
     ("arguments", "says"),
     [
         (["sead=1"], "unknown key 'sead'; did you mean seed"),
+        (["+poolin=max"], "unknown key 'poolin'; did you mean pooling"),
+        (["++speed.budget=1"], "unknown key 'speed.budget'; did you mean speed.budget_s"),
+        (
+            ["launcher.workers=2"],
+            "`launcher.workers`: not every launcher that is asked for has `workers`; processes, slurm",
+        ),
+        (["+launcher.workers=2"], "`launcher.workers`: not every launcher that is asked for has `workers`"),
+        (["pooling=avg_topk,max", "pooling.downsample.k=2"], "avg_topk, t_max_avg have it: `grids`"),
         (["protocol.epoch=2"], "did you mean protocol.epochs"),
         (["backbone=allcnn", "backbone.widht=2"], "did you mean backbone.width"),
         (["protocol=sgd,keras", "protocol.optimizer.momentun=0.5"], "did you mean protocol.optimizer.momentum"),

@@ -173,5 +173,5 @@ def test_a_missing_package_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert export(trained, "--output", str(tmp_path)) == 2
-    assert "pip install 'poolbench[export]'" in capsys.readouterr().err
+    assert "pip install '.[export]'" in capsys.readouterr().err
     assert export(trained, "--output", str(tmp_path), "--format", "torch") == 0

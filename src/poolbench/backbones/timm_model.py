@@ -37,7 +37,7 @@ def timm_model(
         import timm
     except ImportError as error:
         raise ConfigurationError(
-            "`backbone=timm` needs timm, which is not installed: pip install 'poolbench[timm]'"
+            "`backbone=timm` needs timm, which is not installed: pip install '.[timm]' in its checkout"
         ) from error
     names = timm.list_models()
     if model is None or model not in names:

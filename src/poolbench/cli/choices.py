@@ -23,7 +23,8 @@ WITHOUT = {
 CHOSEN = "one must be chosen; see `poolbench list {group}`"
 # Only what is plainly a list of names is checked here; glob(*), choice(...) and quotes are Hydra's to read.
 PLAIN = re.compile(r"[\w/-]+(,[\w/-]+)*")
-# Several at once, for a group that takes them: logger=[csv,wandb].
+# Several at once, for a group that takes them: logger=[csv,wandb]. Of the others Hydra would merge them into one.
+AT_ONCE = ("logger",)
 SEVERAL = re.compile(rf"\[({PLAIN.pattern})\]")
 
 
@@ -77,12 +78,28 @@ def describe(path: Path) -> str:
 
 def check(overrides: Sequence[str], further: Sequence[Path] = ()) -> None:
     """Raise `ConfigurationError` for a choice that is not there, the nearest name first, before Hydra is loaded."""
+    given: dict[str, str] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         group = key.lstrip("+")
+        if equals and group == "reference_backbone" and PLAIN.fullmatch(value) and value != "null":
+            known = names("backbone", further)
+            if value not in known:
+                raise unknown_name("backbone", value, known)
+        if not equals or group not in GROUPS:
+            continue
+        if group in given:
+            raise ConfigurationError(
+                f"`{group}` is given twice, as `{given[group]}` and `{override}`; a list is {group}=NAME,NAME"
+            )
+        given[group] = override
         if several := SEVERAL.fullmatch(value.replace(" ", "")):
+            if group not in AT_ONCE:
+                raise ConfigurationError(
+                    f"`{group}` takes one name at a time, got {value}; to compare several write {group}={several[1]}"
+                )
             value = several[1]
-        if not equals or group not in GROUPS or not PLAIN.fullmatch(value):
+        if not PLAIN.fullmatch(value):
             continue
         known = names(group, further)
         for name in value.split(","):

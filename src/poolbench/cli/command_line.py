@@ -76,6 +76,8 @@ class CommandLine:
                 flags.append(f"--info={asked}")
             elif flag not in NEEDLESS:
                 flags.append(argument if equals else flag)
+            elif equals:
+                raise ConfigurationError(f"{flag} takes no value, got {value!r}")
         found = cls(command, tuple(flags), tuple(overrides))
         lost = [flag for flag in OF_AN_ANSWER if flag in flags and "--cfg" not in flags]
         if lost:

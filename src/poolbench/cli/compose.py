@@ -125,12 +125,15 @@ class Composer:
 
         name = line.value(CONFIG_NAME) or "config"
         given = _with_config_dir(line)
-        for override in OverridesParser.create().parse_overrides(given):
+        parsed = OverridesParser.create().parse_overrides(given)
+        for override in parsed:
             _check_hydras(override)
         try:
             whole = loader.load_configuration(name, given, RunMode.MULTIRUN)
         except Exception as error:
             raise _with_near_name(error, name, given) from error
+        if name == "config" and line.value(CONFIG_PATH) is None:
+            _check_added(parsed, whole)
         of_all = list(whole.hydra.overrides.hydra)
         globbing: Any = _Globbing(loader, name, of_all)
         parser = OverridesParser.create(config_loader=globbing)
@@ -313,8 +316,59 @@ def _with_near_name(error: Exception, name: str, overrides: Sequence[str]) -> Ex
     except Exception:  # a second mistake: the first one is reported
         return error
     keys = list(_keys(OmegaConf.to_container(known, resolve=False)))
+    if told := _told_of_owners(wrong.key_or_group):
+        return ConfigurationError(told)
     hint = str(unknown_name("key", wrong.key_or_group, keys)).partition(" There are:")[0]
-    return ConfigurationError(f"{hint} {_in_a_line(error)}")
+    group = wrong.key_or_group.partition(".")[0]
+    added = f" What a class takes beyond its YAML is added by +{wrong.key_or_group}=VALUE." if group in GROUPS else ""
+    return ConfigurationError(hint + added)
+
+
+def _told_of_owners(key: str) -> str:
+    """Return what to say of a key that some choices of its group have and others have not; empty where none has."""
+    group, _, rest = key.partition(".")
+    owners = [name for name, keys in _keys_of(group).items() if rest in keys] if group in choices.GROUPS else []
+    if not owners:
+        return ""
+    instead = "name one of these" if group == "launcher" else "`grids` (docs/sweeps.md) sweeps them apart"
+    return (
+        f"`{key}`: not every {group} that is asked for has `{rest}`; {', '.join(owners)} "
+        f"{'have' if len(owners) > 1 else 'has'} it: {instead}"
+    )
+
+
+def _keys_of(group: str) -> dict[str, set[str]]:
+    """Return the keys of each choice of a group, another name of one left out."""
+    import yaml
+
+    read = {name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in choices.names(group).items()}
+    return {
+        name: set(_keys(content))
+        for name, content in read.items()
+        if content and (group != "launcher" or content["name"] == name)
+    }
+
+
+def _check_added(overrides: Sequence[Any], whole: Any) -> None:
+    """Raise for a key that was added with + and that nothing looks at: a misspelt one would change nothing."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    main = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
+    chosen = _keys_of("launcher").get(str(whole.launcher.name), set())
+    known = {*_keys(main), *(f"launcher.{key}" for key in chosen), *choices.GROUPS}
+    written = ""
+    for override in overrides:
+        key, top = override.key_or_group, override.key_or_group.partition(".")[0]
+        if not (override.is_add() or override.is_force_add()) or override.is_hydra_override() or key in known:
+            continue
+        checked = top not in known or top in ("speed", "launcher")
+        if not checked or key.startswith("launcher.slurm."):  # what a class or a cluster takes is theirs to refuse
+            continue
+        written = written or OmegaConf.to_yaml(whole, resolve=False)
+        if f"${{{top}" not in written:
+            hint = str(unknown_name("key", key, sorted(known))).partition(" There are:")[0]
+            raise ConfigurationError(_told_of_owners(key) or hint)
 
 
 def _first_value(override: Any) -> str:

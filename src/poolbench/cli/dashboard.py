@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         from poolbench.loggers.saving import dashboard_of, save
     except ImportError as error:
         raise ConfigurationError(
-            f"poolbench dashboard needs wandb-workspaces ({error}): pip install 'poolbench[dashboard]'"
+            f"poolbench dashboard needs wandb-workspaces ({error}): pip install '.[dashboard]' in its checkout"
         ) from error
     made = dashboard_of(
         experiment=content.experiment.name,

@@ -136,7 +136,7 @@ def require(format: str, *, check: bool) -> None:
         except ImportError as error:
             raise ConfigurationError(
                 f"ONNX needs the package {name}, which cannot be imported ({error}): "
-                f"install poolbench with its extra, pip install 'poolbench[{EXTRA}]', or take format=torch"
+                f"install poolbench with its extra, pip install '.[{EXTRA}]' in its checkout, or take format=torch"
             ) from error
 
 

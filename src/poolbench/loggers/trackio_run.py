@@ -47,7 +47,7 @@ class TrackioRun:
         from importlib.util import find_spec
 
         if find_spec(TRACKIO) is None:
-            raise ConfigurationError(f"`{where}` needs trackio: pip install 'poolbench[trackio]'")
+            raise ConfigurationError(f"`{where}` needs trackio: pip install '.[trackio]' in its checkout")
 
     def config(self, config: Mapping[str, Any], revision: str | None) -> None:
         """Begin the run; one of the same name, of an earlier attempt at the cell, goes."""

@@ -164,11 +164,7 @@ class Site:
 
 
 def shown(name: str) -> str:
-    """Return a file's name as a page can have it, which need not be UTF-8.
-
-    >>> shown("digits"), shown("t\udce9")
-    ('digits', 't\ufffd')
-    """
+    """Return a file's name as a page can have it: what is not UTF-8 in it is replaced."""
     return os.fsencode(name).decode(errors="replace")
 
 

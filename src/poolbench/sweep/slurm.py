@@ -140,7 +140,7 @@ def _executor(plan: PlanFolder, launch: Launch) -> Any:
     try:
         import submitit
     except ImportError as error:
-        raise ConfigurationError("launcher=slurm needs submitit: pip install 'poolbench[slurm]'") from error
+        raise ConfigurationError("launcher=slurm needs submitit: pip install '.[slurm]' in its checkout") from error
     options = dict(launch.options)
     further = options.pop("slurm") or {}
     most = whole_number("launcher.max_num_timeout", options["max_num_timeout"], least=0)

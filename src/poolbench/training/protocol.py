@@ -113,7 +113,14 @@ class Protocol:
         schedule = self.build_schedule(optimizer, TRIAL_STEPS)
         self._step_optimizer(optimizer, weight)
         if schedule is not None:
+            rates = _rates(optimizer)
             self._step(schedule)
+            rates += _rates(optimizer)
+            if min(rates) < 0 or max(rates) <= 0:
+                raise ConfigurationError(
+                    f"`protocol.schedule` must give learning rates above 0, got {rates[0]:g} and {rates[-1]:g} in the "
+                    "first two steps"
+                )
 
     def _step_optimizer(self, optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> None:
         """Step an optimiser as each training step does."""
@@ -185,3 +192,8 @@ class Protocol:
     def dtype(self) -> torch.dtype:
         """The dtype that convolutions compute in."""
         return DTYPES[self.precision]
+
+
+def _rates(optimizer: torch.optim.Optimizer) -> list[float]:
+    """Return the learning rates of an optimiser's groups, as far as it has any."""
+    return [float(group["lr"]) for group in optimizer.param_groups if "lr" in group] or [1.0]

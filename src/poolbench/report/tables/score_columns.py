@@ -213,7 +213,8 @@ def _of_score(column: Column) -> Column:
             "differences up to this are a tie: `margin=` when the cells ran, in hundredths of the score's unit or in "
             "per cent of the reference's mean, as the score says"
         )
-    return Column(column.name, column.kind, OF_SCORE.get(column.unit, column.unit), meaning)
+    unit = column.unit if column.name.startswith("chance_") else OF_SCORE.get(column.unit, column.unit)
+    return Column(column.name, column.kind, unit, meaning)
 
 
 COMPARISON = tuple(

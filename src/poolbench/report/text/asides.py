@@ -123,7 +123,7 @@ def _strata(table: pd.DataFrame, content: Content) -> Aside:
         scores.setdefault(keys, {})[str(row["stratum"])] = score_text(row)
     rows = [(*keys[:-1], *(own.get(stratum, "–") for stratum in strata)) for keys, own in scores.items()]
     notes = [
-        "The score on each stratum of the test set by itself (accuracy in per cent), mean and 95 % interval over the "
+        "The score on each stratum of the test set by itself (a fraction in per cent), mean and 95 % interval over the "
         "seeds (Student's t). No verdicts are drawn from it."
     ]
     lines = [

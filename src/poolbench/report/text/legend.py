@@ -142,6 +142,7 @@ def _further(summary: pd.DataFrame) -> list[str]:
     if len(clear) and clear.min() <= FEW_SEEDS:
         lines.append(
             "A difference found with few seeds is likely too large: it was found because it came out large. With 3 "
-            "seeds, variants that are truly better by one point and are called better showed 1.4 to 2 points."
+            "seeds, variants that are truly better by one point and are called better showed 1.1 to 4.7 points in "
+            "simulations (docs/statistics.md)."
         )
     return lines

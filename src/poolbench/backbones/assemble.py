@@ -158,10 +158,10 @@ def assemble(
         asked = f"{num_classes} logits for an image of {num_classes} classes"
         if output_shape is not None and wanted != (num_classes,):
             asked = f"shape {wanted} for an example, as the data set's task says"
-        raise UnsupportedError(
-            f"{native.name} must give {asked}, got shape {logits}; a constructor that takes `num_classes` by name is "
-            "given it"
-        )
+        instead = "a constructor that takes `num_classes` by name is given it"
+        if wanted == (num_classes,) and len(logits) > 1:
+            instead = "it gives something for each place: take a dataset with masks, or another backbone"
+        raise UnsupportedError(f"{native.name} must give {asked}, got shape {logits}; {instead}")
     weights = None if native.weights is None else native.weights.kept(before, native.network)
     placed = filled + heads
     operators = [part.module for part in placed if part.module is not own_head]

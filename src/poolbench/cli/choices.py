@@ -99,6 +99,10 @@ def check(overrides: Sequence[str], further: Sequence[Path] = ()) -> None:
                     f"`{group}` takes one name at a time, got {value}; to compare several write {group}={several[1]}"
                 )
             value = several[1]
+        if not value:
+            raise ConfigurationError(f"`{override}` needs a name; see `poolbench list {group}`")
+        if re.fullmatch(r"[\w/-]+( +[\w/-]+)+", value):
+            raise unknown_name(group, value, names(group, further))
         if not PLAIN.fullmatch(value):
             continue
         known = names(group, further)

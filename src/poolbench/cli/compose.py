@@ -87,6 +87,10 @@ def composing(line: CommandLine) -> Iterator["Composer"]:
 def _unreadable(override: str, error: Exception) -> str:
     """Return what to do about an override that Hydra's grammar does not read: most often, quote its value."""
     key, equals, value = override.partition("=")
+    if not equals and re.fullmatch(r"[\w./-]+", override):
+        group = next((group for group in reversed(choices.GROUPS) if override in choices.names(group)), None)
+        hint = f"did you mean {group}={override}?" if group else f"write {override}=VALUE, without spaces"
+        return f"`{override}` is no KEY=VALUE; {hint}"
     plain = value and not re.search(r"[\[\](){}'\"]", value)
     if equals and plain:
         quoted = shlex.quote(f'{key}="{value}"')

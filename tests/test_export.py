@@ -308,7 +308,7 @@ def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_package_names_the_extra(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigurationError, match=rf"package {package}\b.*poolbench\[export\]"):
+    with pytest.raises(ConfigurationError, match=rf"package {package}\b.*pip install .\.\[export\]"):
         export_network(Adds(), SHAPE, tmp_path / "a")
     export_network(Adds(), SHAPE, tmp_path / "a", format="torch")
 

@@ -136,7 +136,7 @@ def test_unknown_models() -> None:
 
 def test_timm_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'poolbench\[timm\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '.\[timm\]'"):
         timm_model("resnet26d", 3, 10)
 
 

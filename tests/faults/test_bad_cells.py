@@ -53,6 +53,7 @@ def test_what_a_process_survives_takes_no_worker(tmp_path: Path, nursery: Nurser
     assert len(found["infinite"]["history"]) <= 1
 
 
+@pytest.mark.slow
 def test_what_ends_its_process_comes_last_and_is_given_up(tmp_path: Path, nursery: Nursery) -> None:
     cells = [
         bad("Killed", attempts=2),

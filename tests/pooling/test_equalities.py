@@ -77,7 +77,7 @@ def both() -> tuple[Tensor, Tensor]:
 # ---- torch ----
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(2)
 @implementations
 @each_geometry
 @pytest.mark.parametrize("dilation", [1, 2])
@@ -98,7 +98,7 @@ def test_avg_is_torchs(geometry: Any, count_include_pad: bool, implementation: s
     check_equal(ours, nn.AvgPool2d(kernel, stride, padding, ceil_mode, count_include_pad), *both())
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @implementations
 @pytest.mark.parametrize("geometry", WHOLE, ids=str)
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.5])
@@ -129,7 +129,7 @@ def test_fractional_max_of_a_whole_ratio_is_torchs() -> None:
 # ---- timm and kornia ----
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @implementations
 @pytest.mark.parametrize("blur_size", [3, 5])
 @pytest.mark.parametrize("size", [(9, 10), (8, 13)], ids=str)
@@ -265,7 +265,7 @@ LIMITS: dict[str, Callable[[], tuple[Any, Callable[[Tensor], Tensor], float]]] =
 }
 
 
-@pytest.mark.quick(19)
+@pytest.mark.quick(10)
 @pytest.mark.parametrize("name", LIMITS)
 def test_meets_another_operator(name: str) -> None:
     one, other, tolerance = LIMITS[name]()

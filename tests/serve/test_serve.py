@@ -303,6 +303,7 @@ def chromium() -> Iterator[webdriver.Chrome]:
     not (BROWSER and DRIVER),
     reason="no chromium and chromedriver on the path; `apt-get install chromium chromium-driver` brings both",
 )
+@pytest.mark.slow
 def test_in_the_browser_index_and_page_refresh_while_records_come(
     chromium: webdriver.Chrome, server: PageServer, results: Results
 ) -> None:

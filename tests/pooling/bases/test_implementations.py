@@ -37,7 +37,7 @@ def test_kernels_run_on_this_machine() -> None:
     assert "max-fast" in CASES
 
 
-@pytest.mark.quick(22)
+@pytest.mark.quick(11)
 @each()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_says_what_computes(case: Case, dtype: torch.dtype) -> None:
@@ -81,7 +81,7 @@ def check_agreement(operator: Any, x: Tensor) -> None:
         torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance * max(1.0, plain.abs().max().item()))
 
 
-@pytest.mark.quick(17)
+@pytest.mark.quick(8)
 @each_with_kernels
 @dtypes
 @layouts
@@ -90,7 +90,7 @@ def test_kernels_and_torch_agree(case: Case, dtype: torch.dtype, layout: torch.m
         check_agreement(case.operator().to(dtype), x.contiguous(memory_format=layout))
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each(lambda case: case.implementation == "fast" and case.kind.is_random)
 @dtypes
 @layouts
@@ -100,7 +100,7 @@ def test_kernels_and_torch_draw_the_same(case: Case, dtype: torch.dtype, layout:
         check_agreement(operator, x.contiguous(memory_format=layout))
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each_geometry(lambda case: case.implementation == "fast")
 def test_kernels_and_torch_agree_in_each_geometry(case: Case, geometry: dict[str, Any]) -> None:
     operator = case.operator(**geometry)
@@ -120,7 +120,7 @@ def test_kernels_and_torch_agree_in_many_geometries(case: Case, data: st.DataObj
     check_agreement(case.operator(**geometry).to(dtype), x.contiguous(memory_format=layout))
 
 
-@pytest.mark.quick(21)
+@pytest.mark.quick(10)
 @each(lambda case: case.implementation == "torch")
 def test_tritons_kernels_can_be_asked_for_everywhere(case: Case) -> None:
     """An operator without a formula has none, and says so; none takes those of the CPU instead."""

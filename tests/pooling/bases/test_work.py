@@ -178,7 +178,7 @@ def check_ratios(name: str, counts: Sequence[tuple[int, int]]) -> None:
 # ---- operations ----
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(4)
 @each(as_configured)
 def test_operations_are_those_of_the_reference(case: Case) -> None:
     counts = []
@@ -224,7 +224,7 @@ def check_by_torch(operator: Any, x: Tensor) -> None:
     assert work.operations + additions == counted(operator, x)
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(5)
 @each(written_by_hand)
 def test_operations_without_a_traced_formula_are_those_that_torch_does(case: Case) -> None:
     for own in [{}, *MORE_WINDOWS.get(case.name, [])]:
@@ -245,7 +245,7 @@ def test_operations_of_a_head_are_those_that_torch_does(name: str) -> None:
         assert head.work(HEAD_MAP).operations + FINITE.get(name, 0) * HEAD_MAP[0] == counted(head, head_map())
 
 
-@pytest.mark.quick(16)
+@pytest.mark.quick(8)
 @each(as_configured)
 def test_windows_of_more_than_one_value_are_work(case: Case) -> None:
     for geometry in geometries_of(case.kind):
@@ -254,7 +254,7 @@ def test_windows_of_more_than_one_value_are_work(case: Case) -> None:
         assert operator.work((CHANNELS, 9, 8)).operations >= CHANNELS * rows * columns
 
 
-@pytest.mark.quick(21)
+@pytest.mark.quick(10)
 @each(as_configured)
 def test_work_is_that_of_evaluation(case: Case) -> None:
     operator = case.operator()
@@ -302,7 +302,7 @@ def check_bytes(operator: Any, x: Tensor) -> None:
     assert operator.work(x.shape[1:]) == operator.work(x.shape[1:], itemsize=4)
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(4)
 @each(as_configured)
 def test_bytes_are_those_of_map_parameters_and_result(case: Case) -> None:
     for geometry in geometries_of(case.kind):
@@ -331,7 +331,7 @@ LINES = {
 }
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if one_dimensional(spec)])
 def test_sequences_are_maps_of_one_row(name: str) -> None:
     spec = one_dimensional(SPECS[name])

@@ -64,7 +64,7 @@ def test_a_file_says_every_argument_that_the_context_does_not(name: str) -> None
     assert own - CONTEXT.keys() - {"map_size"} == spec.keys() - {"_target_"}
 
 
-@pytest.mark.quick(28)
+@pytest.mark.quick(14)
 @each
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (9, 4)], ids=str)
 def test_equals_its_formula(spec: dict[str, Any], size: tuple[int, int]) -> None:
@@ -80,7 +80,7 @@ def test_equals_its_formula(spec: dict[str, Any], size: tuple[int, int]) -> None
         torch.testing.assert_close(features, REFERENCES[type(head)](head, x), rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["first", "second"])
 def test_gradient(spec: dict[str, Any], check: Callable[..., bool]) -> None:
@@ -89,7 +89,7 @@ def test_gradient(spec: dict[str, Any], check: Callable[..., bool]) -> None:
     assert check(head, x)
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(4)
 @each
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck], ids=["first", "second"])
 def test_gradient_of_the_parameters(spec: dict[str, Any], check: Callable[..., bool]) -> None:
@@ -120,7 +120,7 @@ def test_an_image_does_not_see_the_others_and_there_may_be_none(spec: dict[str, 
     assert head(x[:0]).shape == (0, features.shape[1])
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(4)
 @each
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_close_and_stays(spec: dict[str, Any], dtype: torch.dtype) -> None:
@@ -142,7 +142,7 @@ def test_autocast_takes_no_precision(spec: dict[str, Any]) -> None:
     torch.testing.assert_close(features.float(), head(x), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.quick(31)
+@pytest.mark.quick(16)
 @each
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 def test_large_values_stay_finite(spec: dict[str, Any], dtype: torch.dtype) -> None:
@@ -160,7 +160,7 @@ def test_large_values_stay_finite(spec: dict[str, Any], dtype: torch.dtype) -> N
         assert x.grad.isfinite().all()
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @each
 def test_a_dead_map_gives_finite_features_and_gradients(spec: dict[str, Any]) -> None:
     head, x = head_for(spec), torch.zeros(2, 4, 4, 4, requires_grad=True)
@@ -182,7 +182,7 @@ def test_nan_is_not_swallowed(spec: dict[str, Any]) -> None:
     assert features[0].isfinite().all()
 
 
-@pytest.mark.quick(12)
+@pytest.mark.quick(6)
 @each
 def test_state_copies_and_determinism(spec: dict[str, Any]) -> None:
     head, other = head_for(spec), head_for(spec)
@@ -199,7 +199,7 @@ def test_state_copies_and_determinism(spec: dict[str, Any]) -> None:
 # ---- what the heads declare ----
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @each
 def test_constants_are_kept_where_declared(spec: dict[str, Any]) -> None:
     head = head_for(spec)
@@ -218,7 +218,7 @@ def test_places_may_be_permuted_where_declared(spec: dict[str, Any]) -> None:
     assert same == getattr(head, "permutes", False)
 
 
-@pytest.mark.quick(12)
+@pytest.mark.quick(6)
 @each
 def test_ties_keep_the_whole_gradient(spec: dict[str, Any]) -> None:
     """Where constants are kept, a step of the whole map by 1 is a step of every feature by 1."""
@@ -236,7 +236,7 @@ def test_ties_keep_the_whole_gradient(spec: dict[str, Any]) -> None:
 # ---- compiled and exported ----
 
 
-@pytest.mark.quick(4)
+@pytest.mark.quick(2)
 @each
 @pytest.mark.parametrize(
     "backend",
@@ -260,7 +260,7 @@ def test_compiled_equals_eager(spec: dict[str, Any], backend: str) -> None:
         torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(2)
 @each
 def test_exported_equals_eager(spec: dict[str, Any]) -> None:
     head = head_for(spec)
@@ -398,7 +398,7 @@ class Transposed(nn.Module):
 NO_BETTER = {ClassMaps: "of class maps, means are an affine function of the map's means"}
 
 
-@pytest.mark.quick(5)
+@pytest.mark.quick(2)
 @each
 def test_every_parameter_learns_what_means_and_largest_values_cannot(spec: dict[str, Any]) -> None:
     torch.manual_seed(0)

@@ -45,7 +45,7 @@ def test_filters_are_rows_of_pascals_triangle() -> None:
         assert binomial(size) == [number / sum(row) for number in row]
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each_size
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
 def test_the_inner_blur_is_a_convolution(blur_size: int, implementation: str) -> None:
@@ -76,7 +76,7 @@ def test_extension_by_a_negative_number_takes_away() -> None:
         assert torch.equal(pad(x, (-1, 2), (2, -1), mode), whole[:, :, 1:, :-1])
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each_size
 @each_geometry
 def test_small_maps_are_blurred_too(blur_size: int, geometry: dict[str, int]) -> None:
@@ -133,7 +133,7 @@ SIZED += [
 ]
 
 
-@pytest.mark.quick(30)
+@pytest.mark.quick(15)
 @each_size
 @pytest.mark.parametrize("kind", [MaxBlurPool2d, BlurPool2d, BlurredStridedConv2d])
 @pytest.mark.parametrize(("geometry", "size"), SIZED, ids=str)
@@ -205,7 +205,7 @@ def test_a_filter_of_one_is_no_blur(geometry: dict[str, int]) -> None:
     assert torch.equal(subsampled, x[..., ::2, ::2])
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(5)
 @each_size
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4])
 def test_the_filter_lies_on_the_window(blur_size: int, kernel: int) -> None:

@@ -78,7 +78,6 @@ def describe(path: Path) -> str:
 
 def check(overrides: Sequence[str], further: Sequence[Path] = ()) -> None:
     """Raise `ConfigurationError` for a choice that is not there, the nearest name first, before Hydra is loaded."""
-    given: dict[str, str] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         group = key.lstrip("+")
@@ -88,11 +87,6 @@ def check(overrides: Sequence[str], further: Sequence[Path] = ()) -> None:
                 raise unknown_name("backbone", value, known)
         if not equals or group not in GROUPS:
             continue
-        if group in given:
-            raise ConfigurationError(
-                f"`{group}` is given twice, as `{given[group]}` and `{override}`; a list is {group}=NAME,NAME"
-            )
-        given[group] = override
         if several := SEVERAL.fullmatch(value.replace(" ", "")):
             if group not in AT_ONCE:
                 raise ConfigurationError(

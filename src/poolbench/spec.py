@@ -39,7 +39,7 @@ def locate(path: str) -> Callable[..., Any]:
         parent, missing = _last_known(path)
         public = [name for name in dir(pkgutil.resolve_name(parent)) if not name.startswith("_")]
         raise unknown_name(f"`{TARGET}` in {parent}", missing, public) from error
-    except Exception as error:  # a module of one's own may fail in any way while it is imported
+    except Exception as error:  # a user's own module can raise anything when it is imported
         last = traceback.extract_tb(error.__traceback__)[-1]
         file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
         raise ConfigurationError(

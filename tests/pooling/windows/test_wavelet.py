@@ -195,7 +195,7 @@ def test_compiled_exported_and_in_onnx(wavelet: str, extension: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kernel_size": 3}, "`kernel_size`, `stride` and `padding` must be 2, 2, 0 or 3, 2, 1 .* got .[13], 3."),
+        ({"kernel_size": 3}, "`kernel_size`, `stride` and `padding` must be 2, 2, 0 or 3, 2, 1 .* got .3,"),
         ({"kernel_size": 2, "stride": 1}, "`kernel_size`, `stride` and `padding` must be 2, 2, 0 or 3, 2, 1"),
         ({"kernel_size": 2, "padding": 1}, "`kernel_size`, `stride` and `padding` must be 2, 2, 0 or 3, 2, 1"),
         ({"kernel_size": 2, "wavelet": "db9"}, "`wavelet` must be one of 'haar', 'db2', 'db3', got 'db9'"),

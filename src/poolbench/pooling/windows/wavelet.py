@@ -45,11 +45,11 @@ AXES = ((1, 1, 0), (2, 2, 0), (3, 2, 1))
 
 def check_axes(operator: WindowPool2d) -> None:
     """Raise `ValueError` where an operator's geometry is that of no wavelet transform."""
-    asked = zip(operator.kernel_size, operator.stride, operator.padding, strict=True)
-    if any(axis not in AXES for axis in asked):
+    given = (operator.kernel_size, operator.stride, operator.padding)
+    if any(axis not in AXES for axis in zip(*given, strict=True)):
         raise ValueError(
             "`kernel_size`, `stride` and `padding` must be 2, 2, 0 or 3, 2, 1 for a wavelet transform, "
-            f"got {operator.kernel_size}, {operator.stride}, {operator.padding}"
+            f"got {', '.join(str(sides[-operator.spatial :]) for sides in given)}"
         )
 
 

@@ -122,6 +122,31 @@ def test_a_wrong_name_is_a_usage_error_that_names_the_nearest(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["cost", "--batchsize=2"], "--batch-size"),
+        (["inspect", "--jso"], "--json"),
+        (["wandb-sweep", "--in"], "--into"),
+        (["train", "--config"], "--config-dir"),
+        (["status", "x", "--jsom"], "--json"),
+        (["bench", "--devices"], "--device"),
+        (["report", "x", "--sgv"], "--svg"),
+    ],
+)
+def test_an_unknown_flag_is_answered_with_those_that_the_command_has(
+    arguments: list[str], names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status: object = main(arguments)
+    except SystemExit as ended:
+        status = ended.code
+    said = capsys.readouterr().err
+    assert status == 2
+    assert names in said
+    assert arguments[-1].partition("=")[0] in said
+
+
 def test_unknown_command_and_none() -> None:
     assert command("trian").returncode == 2
     assert command().returncode == 2

@@ -70,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_to(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return top
 
 
@@ -86,7 +88,9 @@ def _answered(arguments: list[str]) -> int:
             return WITH_OVERRIDES[arguments[0]](arguments[1:])
         # Overrides may stand anywhere among flags, which argparse takes in one order alone.
         overrides = [word for word in arguments[1:] if is_override(word)] if arguments[:1] == ["report"] else []
-        known = parser().parse_args([word for word in arguments if word not in overrides])
+        known, unknown = parser().parse_known_args([word for word in arguments if word not in overrides])
+        if unknown:  # the usage of the command names its flags, that of all commands none
+            known.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         known.loggers = overrides
         return known.run(known)
     except ConfigurationError as error:

@@ -1,5 +1,7 @@
 """What a command that takes overrides was given: Hydra's flags and the overrides, apart."""
 
+import argparse
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,8 +46,13 @@ class CommandLine:
     overrides: tuple[str, ...]
 
     @classmethod
-    def of(cls, command: str, arguments: Sequence[str]) -> "CommandLine":
+    def of(cls, command: str, arguments: Sequence[str], *, own: argparse.ArgumentParser | None = None) -> "CommandLine":
         """Return the arguments sorted, wherever the flags stood; raise `ConfigurationError` for a flag that is none.
+
+        Args:
+            command: its name.
+            arguments: its words, those of its own flags taken out.
+            own: what took them out; a message about an unknown flag names them too.
 
         >>> CommandLine.of("train", ["seed=0,1", "-m", "--cfg", "job", "pooling=max"])
         CommandLine(command='train', flags=('--cfg', 'job'), overrides=('seed=0,1', 'pooling=max'))
@@ -66,7 +73,9 @@ class CommandLine:
                     'eval "$(poolbench completion bash)"'
                 )
             if flag not in (*WITH_VALUE, *ANSWERED_BY_HYDRA, *OF_AN_ANSWER, *NEEDLESS):
-                raise unknown_name("flag", argument, (*WITH_VALUE, *ANSWERED_BY_HYDRA, *OF_AN_ANSWER, "--multirun"))
+                of_command = re.findall(r"--[\w-]+", own.format_usage()) if own else ()
+                known = (*of_command, *WITH_VALUE, *ANSWERED_BY_HYDRA, *OF_AN_ANSWER, "--multirun")
+                raise unknown_name("flag", argument, known)
             if flag in WITH_VALUE:
                 if not equals and not rest:
                     raise ConfigurationError(f"{argument} needs a value")

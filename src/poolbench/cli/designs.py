@@ -28,7 +28,7 @@ def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Lo
         command: the command's name.
     """
     known, rest = flags.parse_known_args(list(arguments))
-    line = CommandLine.of(command, rest)
+    line = CommandLine.of(command, rest, own=flags)
     if line.is_hydras:
         return answered_by_hydra(line)
     jobs = compose(line)

@@ -3,7 +3,6 @@
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,6 @@ of the reference's mean.
   poolbench power --std 0.25 --disagreement 0.05 --images 10000 --arms 5 --points 0.3"""
 SEEDS = (3, 5, 10, 20, 50)
 LARGER = (2_000, 10_000)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of one block before its runs.
-
-    Args:
-        name: as its table is headed.
-        variances: of a difference, in the score's unit, squared; None: the pilot does not show them.
-        images: numbers of test examples to try; None: they do not count.
-        arms: beside the reference.
-        mean: of the reference, where a difference is a share of it; None: it is in points.
-    """
-
-    name: str
-    variances: Any
-    images: Sequence[int | None]
-    arms: int
-    mean: float | None = None
 
 
 def add_to(commands: Any) -> None:
@@ -89,15 +69,18 @@ def run(known: argparse.Namespace) -> int:
     from rich.console import Console
 
     _check(known)
-    if known.std is not None:
-        if known.source:
-            raise ConfigurationError(f"--std and {known.source[0]} say the same twice: give one of them")
-        blocks = [Known("published", _published(known.std / 100, known), known.images or [None], known.arms or 1)]
+    if known.std is None:
+        pilots = _of_source(known)
+    elif known.source:
+        raise ConfigurationError(f"--std and {known.source[0]} say the same twice: give one of them")
     else:
-        blocks = _of_source(known)
+        from poolbench.report.pilot import Pilot
+        from poolbench.report.statistics.power import Variances
+
+        pilots = [Pilot("published", Variances.of_published(known.std / 100, **_assumed(known)))]
     console = Console()
-    for block in blocks:
-        _show(console, block, known)
+    for pilot in pilots:
+        _show(console, pilot, known)
     return 0
 
 
@@ -132,17 +115,15 @@ def _check(known: argparse.Namespace) -> None:
         )
 
 
-def _published(std: float, known: argparse.Namespace) -> Any:
-    from poolbench.report.statistics.power import Variances
-
-    try:
-        return Variances.of_published(std, correlation=known.correlation or 0.0, disagreement=known.disagreement or 0.0)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
+def _assumed(known: argparse.Namespace) -> dict[str, float]:
+    """Return what published figures leave to be said."""
+    return {"correlation": known.correlation or 0.0, "disagreement": known.disagreement or 0.0}
 
 
-def _of_source(known: argparse.Namespace) -> list[Known]:
+def _of_source(known: argparse.Namespace) -> Any:
     """Return what is known of each block of the pilot, or of what was published."""
+    import yaml
+
     named, folders = _sorted(known.source)
     if folders:
         return _of_pilot(folders[0], known)
@@ -159,7 +140,12 @@ def _of_source(known: argparse.Namespace) -> list[Known]:
             f"{unknown_name('experiment', experiment, experiments)}. {results / experiment} holds no records either: "
             "run a pilot of a few seeds, or give --std"
         )
-    found = _published_of(experiments[experiment], known)
+    from poolbench.experiment import Experiment
+    from poolbench.report.pilot import of_published
+
+    path = experiments[experiment]
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    found = of_published(Experiment.of(path.stem, None, None, content.get("published"), f"{path}: "), **_assumed(known))
     if not found:
         raise ConfigurationError(
             f"{experiment} has no records in {results / experiment} and its YAML no published standard deviation: "
@@ -183,80 +169,33 @@ def _sorted(source: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
     return named, folders
 
 
-def _of_pilot(folder: Path, known: argparse.Namespace) -> list[Known]:
+def _of_pilot(folder: Path, known: argparse.Namespace) -> Any:
     for flag in ("correlation", "disagreement"):
         if (value := getattr(known, flag)) is not None:
             raise ConfigurationError(
                 f"--{flag} goes with published figures or --std, got {value:g} with the pilot {folder}, whose records "
                 "show it: leave it out"
             )
-    from poolbench.report.reading.arms import group
-    from poolbench.report.reading.loading import load
-    from poolbench.report.reading.scores import mean_of, of_block
-    from poolbench.report.statistics.comparison import compare_blocks
-    from poolbench.report.statistics.power import Variances
+    from poolbench.report.pilot import of_records
 
-    loaded = load(folder)
-    blocks, _ = group(loaded.records)
-    compared = compare_blocks(blocks, loaded.outcomes)
-    found = []
-    for block in blocks:
-        differences = [one.found for arm in block.arms if (one := compared[arm.arm_id]).found is not None]
-        try:
-            variances = Variances.of_pilot([one for one in differences if one is not None])
-        except ValueError:  # no arm with 2 seeds that vary
-            variances = None
-        images = known.images or _sizes(next((one.images for one in differences if one and one.images), None))
-        references = {id(arm.reference): arm.reference for arm in block.arms if arm.reference is not None}.values()
-        mean = mean_of(record for reference in references for record in reference.finished.values())
-        found.append(
-            Known(
-                f"{folder}, {block.title}",
-                variances,
-                images,
-                known.arms or len(differences),
-                abs(mean) if of_block(block)[1].margin_is_relative else None,
-            )
-        )
-    if all(block.variances is None for block in found):
+    pilots = of_records(folder)
+    if all(pilot.variances is None for pilot in pilots):
         raise ConfigurationError(
             f"{folder} does not show how much differences vary: it needs a reference and an arm with at least "
             "2 seeds in common"
         )
-    return found
+    return pilots
 
 
-def _sizes(images: int | None) -> list[int | None]:
-    """Return the pilot's test set and larger ones."""
-    return [None] if images is None else [images, *(size for size in LARGER if size > images)]
-
-
-def _published_of(path: Path, known: argparse.Namespace) -> list[Known]:
-    """Return what an experiment's published figures say, one of each data set."""
-    import yaml
-
-    from poolbench.experiment import Experiment
-
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    figures = Experiment.of(path.stem, None, None, content.get("published"), f"{path}: ").published
-    found: dict[tuple[str, str], Known] = {}
-    for figure in figures:
-        if figure.test_accuracy_std:
-            name = f"{figure.source}: {figure.variant} of {figure.backbone} on {figure.dataset}"
-            variances = _published(figure.test_accuracy_std, known)
-            own = Known(name, variances, known.images or [None], known.arms or 1)
-            found.setdefault((figure.backbone, figure.dataset), own)
-    return list(found.values())
-
-
-def _show(console: Any, block: Known, known: argparse.Namespace) -> None:
+def _show(console: Any, pilot: Any, known: argparse.Namespace) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from poolbench.report.statistics.power import power, seeds_needed
 
-    console.print(Text(block.name, style="bold"))
-    variances, arms = block.variances, block.arms
+    console.print(Text(pilot.name, style="bold"))
+    variances, arms = pilot.variances, known.arms or pilot.arms or 1
+    images = known.images or [pilot.images, *(size for size in LARGER if size > (pilot.images or math.inf))]
     if variances is None:
         console.print(
             Text(
@@ -265,14 +204,14 @@ def _show(console: Any, block: Known, known: argparse.Namespace) -> None:
             )
         )
         return
-    point = (1.0 if block.mean is None else block.mean) / 100
-    unit = "points" if block.mean is None else f"per cent of the reference's mean ({block.mean:.4g})"
+    point = (1.0 if pilot.mean is None else pilot.mean) / 100
+    unit = "points" if pilot.mean is None else f"per cent of the reference's mean ({pilot.mean:.4g})"
     shown = Table(box=None, pad_edge=False)
     shown.add_column("test examples", justify="right")
     for seeds in known.seeds:
         shown.add_column(f"{seeds} seed{'s' * (seeds != 1)}", justify="right")
     shown.add_column(f"seeds for {known.wanted:.0%}".replace("%", " %"), justify="right")
-    for number in block.images:
+    for number in images:
         chances = [
             power(known.points * point, variances, seeds=seeds, images=number, arms=arms) for seeds in known.seeds
         ]
@@ -283,7 +222,7 @@ def _show(console: Any, block: Known, known: argparse.Namespace) -> None:
             f"{needed}" if needed else "over 100",
         )
     console.print(shown)
-    first = block.images[0]
+    first = images[0]
     noise = "seeds and test examples count" if variances.images and first else "only the seeds count"
     over_seeds = (variances.seeds + (variances.rest / first if first else 0)) ** 0.5
     console.print(

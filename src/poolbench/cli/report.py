@@ -43,7 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the report."""
     _check(arguments)
     loggers = asked_loggers("report", arguments.loggers)
-    from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
     from poolbench.report.make import PAGE, make_report
@@ -62,13 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.open:
             webbrowser.open((report.folder / PAGE).resolve().as_uri())
     if arguments.svg:
+        title = " ".join(["poolbench report", *map(str, filter(None, (arguments.folder, arguments.other)))])
+        # rich's picture fetches its font from the network; a monospaced one of the reader's does.
+        picture = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title=title), flags=re.DOTALL)
         try:
-            # rich's template fetches its font from the network; a monospaced one of the reader's does.
-            template = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-            title = " ".join(
-                ["poolbench report", str(arguments.folder), *([str(arguments.other)] if arguments.other else [])]
-            )
-            console.save_svg(str(arguments.svg), title=title, code_format=template)
+            arguments.svg.write_text(picture, encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(f"--svg: {arguments.svg} cannot be written: {error.strerror or error}") from error
     return 0

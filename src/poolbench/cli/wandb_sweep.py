@@ -48,7 +48,7 @@ def wandb_sweep(given: Sequence[str]) -> int:
     """Write the configuration, one for each grid of an experiment that is the union of several."""
     flags = _flags(argparse.ArgumentParser(prog="poolbench wandb-sweep", add_help=False, allow_abbrev=False))
     arguments, words = flags.parse_known_args(list(given))
-    line = CommandLine.of("train", words)
+    line = CommandLine.of("train", words, own=flags)
     if line.is_hydras:
         raise ConfigurationError(f"{line.flags[0]} asks for no cell, which a sweep needs; `{line}` answers it")
     with composing(line) as composer:

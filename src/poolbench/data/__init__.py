@@ -2,9 +2,9 @@
 
 from poolbench.data.augment import Augment
 from poolbench.data.batches import Batches, batch_digest
-from poolbench.data.dataset import Dataset, Datasets, InMemory, OpenDataset, open_dataset, shape_of, step_ms
+from poolbench.data.dataset import Dataset, Datasets, OpenDataset, open_dataset, shape_of, step_ms
 from poolbench.data.images import HeldImages, ImageSource, LoadedImages, Strata, StreamedImages
-from poolbench.data.in_memory import InMemoryExamples, held, loaded
+from poolbench.data.in_memory import InMemory, InMemoryExamples, held, loaded
 from poolbench.data.sizes import sizes_of
 from poolbench.data.split import resampled, split, split_digest, subset
 from poolbench.data.task import Task, task_for

@@ -1,18 +1,14 @@
-"""What a dataset offers, how a YAML becomes one, and datasets of arrays."""
+"""What a dataset offers, and how a YAML becomes one."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from poolbench.checks import is_whole, number_above
 from poolbench.data.augment import Augment
-from poolbench.data.decoding import channel_sums, digest_of, require_finite
-from poolbench.data.images import HeldImages, LoadedImages
+from poolbench.data.decoding import channel_sums, require_finite
+from poolbench.data.images import LoadedImages
 from poolbench.data.sizes import sizes_of
 from poolbench.data.split import check_resample, check_val_fraction, subset
 from poolbench.data.task import Task, made_task, task_for
@@ -260,88 +256,3 @@ def _check_channel_values(key: str, values: Any, channels: int) -> None:
             f"`dataset.{key}` must be null (computed from the training examples) or {channels} numbers, one a "
             f"channel{above}, as fractions of 255 where examples are uint8, got {values!r}"
         )
-
-
-class InMemory:
-    """A dataset of arrays: a function that returns one is a `_target_`.
-
-    Args:
-        train_images: uint8 array or tensor (N, H, W, C), (N, C, H, W) or, for grey images, (N, H, W); C is 1 or 3 and
-            images are square. Where both readings fit, channels are taken to come last.
-        train_labels: whole numbers from 0, (N,).
-        test_images: likewise.
-        test_labels: likewise.
-        class_names: a name for each class.
-        name: what tables call it, unless the YAML has a `name`.
-
-    Raises:
-        DataError: dtype, shapes, counts or labels do not fit.
-
-    >>> images, labels = np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0, 1]
-    >>> own = InMemory(images, labels, images, labels, ["cat", "dog"])
-    >>> own.channels, own.image_size, own.num_classes
-    (3, 8, 2)
-    """
-
-    def __init__(
-        self,
-        train_images: np.ndarray | Tensor,
-        train_labels: Sequence[int] | np.ndarray | Tensor,
-        test_images: np.ndarray | Tensor,
-        test_labels: Sequence[int] | np.ndarray | Tensor,
-        class_names: Sequence[str],
-        *,
-        name: str = "in_memory",
-    ) -> None:
-        self.name = name
-        self.class_names = tuple(map(str, class_names))
-        self.num_classes = len(self.class_names)
-        if self.num_classes < 2:
-            raise DataError(f"`class_names` must name at least 2 classes, got {self.class_names!r}")
-        self._train = self._part("train", train_images, train_labels)
-        self._test = self._part("test", test_images, test_labels)
-        if self._train.shape != self._test.shape:
-            raise DataError(
-                f"`test_images` must have the shape of `train_images`, {self._train.shape} as (C, H, W), "
-                f"got {self._test.shape}"
-            )
-        self.channels, self.image_size, _ = self._train.shape
-        self._digest = digest_of(self._train, self._test)
-
-    def fingerprint(self) -> str:
-        """Return the digest of images and labels."""
-        return self._digest
-
-    def load(self) -> LoadedImages:
-        """Return the images."""
-        sums = channel_sums(self._train)
-        said = f"held in memory: {(self._train.images.nbytes + self._test.images.nbytes) / 2**20:.0f} MiB"
-        return LoadedImages(
-            self._train, self._test, self.class_names, sums.mean(), sums.std(), self._digest, notes=(said,)
-        )
-
-    def _part(self, part: str, images: Any, labels: Any) -> HeldImages:
-        pixels = torch.as_tensor(images).cpu()
-        if pixels.dtype != torch.uint8:
-            raise DataError(f"`{part}_images` must be uint8 (0..255), got {pixels.dtype}")
-        if pixels.ndim == 3:
-            pixels = pixels[..., None]
-        elif pixels.ndim == 4 and pixels.shape[3] not in (1, 3) and pixels.shape[1] in (1, 3):
-            pixels = pixels.permute(0, 2, 3, 1)
-        if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or pixels.shape[1] != pixels.shape[2]:
-            raise DataError(
-                f"`{part}_images` must be square images (N, H, W, C), (N, C, H, W) or (N, H, W) with 1 or 3 channels, "
-                f"got shape {tuple(pixels.shape)}"
-            )
-        classes = torch.as_tensor(labels).cpu()
-        if classes.is_floating_point() or classes.ndim != 1 or len(classes) != len(pixels) or len(pixels) == 0:
-            raise DataError(
-                f"`{part}_labels` must be whole numbers, one for each of the {len(pixels)} images, "
-                f"got {classes.dtype} of shape {tuple(classes.shape)}"
-            )
-        if classes.min() < 0 or classes.max() >= self.num_classes:
-            raise DataError(
-                f"`{part}_labels` must be in 0..{self.num_classes - 1} for {self.num_classes} class names, "
-                f"got {int(classes.min())}..{int(classes.max())}"
-            )
-        return HeldImages(pixels.contiguous(), classes.to(torch.int64))

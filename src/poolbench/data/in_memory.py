@@ -60,7 +60,7 @@ class InMemoryExamples:
                 f"got {self._test.shape} of {self._test.images.dtype}"
             )
         self.channels, *sizes = self._train.shape
-        self.image_size = tuple(sizes)
+        self.image_size: int | tuple[int, ...] = tuple(sizes)
         self._digest = digest_of(self._train, self._test)
 
     def fingerprint(self) -> str:
@@ -70,6 +70,89 @@ class InMemoryExamples:
     def load(self) -> LoadedImages:
         """Return the examples."""
         return loaded(self._train, self._test, self.class_names, digest=self._digest, notes=self.notes)
+
+
+class InMemory(InMemoryExamples):
+    """A dataset of square images and their classes.
+
+    Args:
+        train_images: uint8 array or tensor (N, H, W, C), (N, C, H, W) or, for grey images, (N, H, W); C is 1 or 3 and
+            images are square. Where both readings fit, channels are taken to come last.
+        train_labels: whole numbers from 0, (N,).
+        test_images: likewise.
+        test_labels: likewise.
+        class_names: a name for each class.
+        name: what tables call it, unless the YAML has a `name`.
+
+    Raises:
+        DataError: dtype, shapes, counts or labels do not fit.
+
+    >>> images, labels = np.zeros((4, 8, 8, 3), np.uint8), [0, 1, 0, 1]
+    >>> own = InMemory(images, labels, images, labels, ["cat", "dog"])
+    >>> own.channels, own.image_size, own.num_classes
+    (3, 8, 2)
+    """
+
+    def __init__(
+        self,
+        train_images: np.ndarray | Tensor,
+        train_labels: Sequence[int] | np.ndarray | Tensor,
+        test_images: np.ndarray | Tensor,
+        test_labels: Sequence[int] | np.ndarray | Tensor,
+        class_names: Sequence[str],
+        *,
+        name: str = "in_memory",
+    ) -> None:
+        names = tuple(map(str, class_names))
+        if len(names) < 2:
+            raise DataError(f"`class_names` must name at least 2 classes, got {names!r}")
+        train, test = _square("train", train_images), _square("test", test_images)
+        if train.shape[1:] != test.shape[1:]:
+            raise DataError(
+                f"`test_images` must have the shape of `train_images`, {tuple(train.shape[1:])} as (C, H, W), "
+                f"got {tuple(test.shape[1:])}"
+            )
+        super().__init__(
+            train,
+            _classes("train", train_labels, len(train), len(names)),
+            test,
+            _classes("test", test_labels, len(test), len(names)),
+            names,
+            name=name,
+        )
+        self.image_size = train.shape[-1]
+
+
+def _square(part: str, images: Any) -> Tensor:
+    """Return square images as (N, C, H, W)."""
+    pixels = torch.as_tensor(images).cpu()
+    if pixels.dtype != torch.uint8:
+        raise DataError(f"`{part}_images` must be uint8 (0..255), got {pixels.dtype}")
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    elif pixels.ndim == 4 and pixels.shape[3] in (1, 3):
+        pixels = pixels.movedim(-1, 1)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or pixels.shape[2] != pixels.shape[3]:
+        raise DataError(
+            f"`{part}_images` must be square images (N, H, W, C), (N, C, H, W) or (N, H, W) with 1 or 3 channels, "
+            f"got shape {tuple(torch.as_tensor(images).shape)}"
+        )
+    return pixels
+
+
+def _classes(part: str, labels: Any, count: int, num_classes: int) -> Tensor:
+    classes = torch.as_tensor(labels).cpu()
+    if classes.is_floating_point() or classes.ndim != 1 or len(classes) != count or count == 0:
+        raise DataError(
+            f"`{part}_labels` must be whole numbers, one for each of the {count} images, "
+            f"got {classes.dtype} of shape {tuple(classes.shape)}"
+        )
+    if classes.min() < 0 or classes.max() >= num_classes:
+        raise DataError(
+            f"`{part}_labels` must be in 0..{num_classes - 1} for {num_classes} class names, "
+            f"got {int(classes.min())}..{int(classes.max())}"
+        )
+    return classes
 
 
 def held(part: str, examples: Any, targets: Any) -> HeldImages:

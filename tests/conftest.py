@@ -35,10 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all but n cases of a test marked `quick(n)` as slow, chosen by their names: the same ones everywhere."""
+    """Mark all but n cases of a test marked `quick(n)` as slow, chosen by their names: the same ones everywhere.
+
+    Cases that are slow by themselves are not chosen.
+    """
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("quick") is not None:
+        if item.get_closest_marker("quick") is not None and item.get_closest_marker("slow") is None:
             cases[item.nodeid.partition("[")[0]].append(item)
     for own in cases.values():
         quick = own[0].get_closest_marker("quick")

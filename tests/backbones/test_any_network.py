@@ -115,7 +115,12 @@ def test_strided_convolutions_can_be_left_alone(assemble: Assemble, conf: Conf) 
 @pytest.mark.quick(1)
 @pytest.mark.parametrize(
     ("model", "parameters"),
-    [("resnet50", 25_557_032), ("vgg16", 138_357_544), ("mobilenet_v3_small", 2_542_856), ("densenet121", 7_978_856)],
+    [
+        ("resnet50", 25_557_032),
+        pytest.param("vgg16", 138_357_544, marks=pytest.mark.slow),
+        ("mobilenet_v3_small", 2_542_856),
+        ("densenet121", 7_978_856),
+    ],
 )
 def test_published_parameters(assemble: Assemble, conf: Conf, model: str, parameters: int) -> None:
     made = assemble(conf("backbone", "torchvision", model=model), "max", shape=(3, 224, 224), num_classes=1000)

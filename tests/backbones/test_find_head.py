@@ -269,6 +269,7 @@ def test_the_last_of_equal_windows_is_a_site_though_it_takes_the_whole_map(assem
     assert (made.sites[-1]["input_shape"], made.head["name"]) == ([8, 2, 2], "features.16")
 
 
+@pytest.mark.slow
 def test_timms_networks(assemble: Assemble, conf: Callable[..., dict[str, Any]]) -> None:
     for model, size, head in (("selecsls42", 96, "global_pool"), ("resnetv2_50", 64, "head.global_pool")):
         spec = conf("backbone", "timm", model=model)

@@ -129,6 +129,7 @@ def test_tokens_are_places_and_patches_no_site(assemble: Assemble) -> None:
     assert small["head"]["native"] == ""
 
 
+@pytest.mark.slow
 def test_networks_of_timm(assemble: Assemble, conf: Callable[..., dict[str, Any]]) -> None:
     expected = {"resnetblur50": ("BlurPool2d", 4), "tresnet_m": ("SpaceToDepth", 1)}
     for model, (kind, number) in expected.items():

@@ -169,6 +169,7 @@ def test_a_tilde_is_the_home(train, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not (tmp_path / "~").exists()
 
 
+@pytest.mark.slow
 def test_code_of_ones_own_is_in_the_record_with_all_that_it_imports(
     train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,7 @@ def test_an_operator_of_ones_own_is_an_arm_of_its_own(train, tmp_path: Path, min
     assert "MyPool[share=0.7]" in (tmp_path / "results" / "adhoc" / "accuracy.csv").read_text()
 
 
+@pytest.mark.slow
 def test_an_operator_of_ones_own_that_was_edited_is_trained_anew(train, tmp_path: Path, mine: str) -> None:
     own = ("pooling=max", f"pooling.downsample._target_={mine}.MyPool")
     assert train(*own) == 0

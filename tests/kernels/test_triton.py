@@ -178,6 +178,7 @@ print(COMPILED.unkept)
 """
 
 
+@pytest.mark.slow
 def test_the_source_needs_no_folder() -> None:
     """A user without a home folder, and without an account that could name one, runs kernels unkept."""
     environment = {**os.environ, "TRITON_INTERPRET": "1"}

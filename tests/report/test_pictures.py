@@ -51,6 +51,7 @@ def test_every_cell_keeps_the_same_images_with_their_truth(folder: Path) -> None
             assert kept["given"].shape == kept["target"].shape
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_what_the_score_was_reckoned_of(folder: Path) -> None:
     from poolbench.tasks import Segmentation
 

@@ -58,8 +58,8 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--disagreement",
         type=float,
-        help="fraction of test examples on which two arms differ (default 0: only the seeds count); needs --images, "
-        "with published figures and --std",
+        help="fraction of test examples on which two arms differ (default 0: the least that a report takes); needs "
+        "--images, with published figures and --std",
     )
     command.set_defaults(run=run)
 
@@ -223,7 +223,12 @@ def _show(console: Any, pilot: Any, known: argparse.Namespace) -> None:
         )
     console.print(shown)
     first = images[0]
-    noise = "seeds and test examples count" if variances.images and first else "only the seeds count"
+    if first and variances.images:
+        noise = "seeds and test examples count"
+    elif first and variances.binary:
+        noise = "the seeds count, and of the test examples the least that a report takes"
+    else:
+        noise = "only the seeds count"
     over_seeds = (variances.seeds + (variances.rest / first if first else 0)) ** 0.5
     console.print(
         Text(

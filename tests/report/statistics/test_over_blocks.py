@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from report.conftest import Results
 
 from poolbench.report.content import Content
 from poolbench.report.make import gather
@@ -237,3 +238,26 @@ def test_blocks_are_matched_by_name_and_the_order_does_not_matter(new_results: C
                     results.add(variant, seed, dataset=f"data{block}", right=right(100 + seed + 9 * (variant == "avg")))
         made.append(gather(load(results.folder)).tables["over_blocks"])
     pd.testing.assert_frame_equal(made[0], made[1])
+
+
+@pytest.mark.parametrize("outcomes", [True, False])
+@pytest.mark.parametrize("more", [12, 1, -12])
+def test_what_subtraction_rounds_off_is_no_spread_of_the_seeds(results: Results, more: int, outcomes: bool) -> None:
+    """As many images more (or fewer) with every seed: of 540/600 and 552/600, 550 and 562, the last bits differ."""
+    for dataset in ("digits", "scenes"):
+        for seed, hits in enumerate((540, 550, 561)):
+            for variant, right in (("max", hits), ("avg", hits + more)):
+                if outcomes:
+                    results.add(variant, seed, right=[1] * right + [0] * (600 - right), dataset=dataset)
+                else:
+                    results.add(variant, seed, right / 600, dataset=dataset)
+    content = gather(load(results.folder))
+    for name in ("accuracy", "over_blocks"):
+        table = content.tables[name]
+        (*rows,) = table[table["variant"] == "avg"].to_dict("records")
+        assert rows
+        for row in rows:
+            assert row["difference_mean"] == pytest.approx(more / 600)
+            assert row["difference_std"] == 0
+            assert math.isnan(row["difference_p"])
+            assert row["verdict"] == "undecided"

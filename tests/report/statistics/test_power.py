@@ -87,6 +87,32 @@ def test_power_is_that_of_runs_that_are_drawn() -> None:
     assert hits / 600 == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 600) + 0.02)
 
 
+@pytest.mark.parametrize(
+    ("images", "disagreement", "difference"), [(100, 0.005, 0.03), (300, 0.002, 0.01), (600, 0.0, 0.006)]
+)
+def test_power_is_judged_with_the_least_variance_that_a_report_takes(
+    images: int, disagreement: float, difference: float
+) -> None:
+    draw = np.random.default_rng(2)
+    variances = Variances.of_published(0.002, disagreement=disagreement)
+    of_images = variances.images / images
+    hits = 0
+    for _ in range(600):
+        d = (
+            difference
+            + math.sqrt(of_images) * draw.standard_normal()
+            + math.sqrt(variances.seeds) * draw.standard_normal(5)
+        )
+        one = paired(d)
+        least = max(of_images, 2 / (images + 2) ** 2)
+        known = type(one)(5, one.mean, one.std, one.seed_variance, least, images)
+        hits += decide([known], margin=0.0)[0].verdict == BETTER
+    expected = power(difference, variances, seeds=5, images=images)
+    assert 0.4 < expected < 0.7
+    assert power(difference, variances, seeds=5, images=None) > 0.9
+    assert hits / 600 == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 600) + 0.02)
+
+
 def test_more_of_everything_finds_more_and_more_arms_less() -> None:
     of = Variances(0.01**2, 0.1**2, 0.3**2)
     base = power(0.02, of, seeds=5, images=500)

@@ -14,7 +14,7 @@ from poolbench.report.reading.margins import margin_beside
 from poolbench.report.reading.outcomes import OutcomeFiles, Scores, UnknownOutcomesError
 from poolbench.report.reading.scores import gain, of_arm
 from poolbench.report.statistics.declared_looks import Followed, Looked, look
-from poolbench.report.statistics.estimates import Values
+from poolbench.report.statistics.estimates import Values, equal_but_for_rounding
 from poolbench.report.statistics.failures import Failures, failure_words
 from poolbench.report.statistics.paired import Differences, Groups, Paired, paired
 from poolbench.report.statistics.prospects import Prospect, prospect
@@ -201,6 +201,7 @@ class BySeed:
     Args:
         seeds: that both arms finished.
         differences: of their scores, (S,), above 0 where the arm is better.
+        size: of the largest of these scores, by which rounding goes.
         by_image: 1, 0 or −1 for each seed and test image, (S, N), or the difference of their scores; None: not known.
         target: a digest of the examples' targets.
         groups: the images' groups, (N,); None: there are none.
@@ -209,6 +210,7 @@ class BySeed:
 
     seeds: tuple[int, ...]
     differences: Values
+    size: float
     by_image: Differences | None = None
     target: bytes = b""
     groups: Groups | None = None
@@ -236,9 +238,10 @@ def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) 
         if math.isfinite(own_gain := gain(own)) and math.isfinite(its_gain := gain(its))
     ]
     seeds = tuple(int(own["seed"]) for own, *_ in both)
-    differences = np.array([difference for *_, difference in both], dtype=float)
+    size = max((abs(gain(record)) for *sides, _ in both for record in sides), default=0.0)
+    differences = equal_but_for_rounding(np.array([difference for *_, difference in both], dtype=float), size)
     if len(both) < 2:
-        return BySeed(seeds, differences)
+        return BySeed(seeds, differences, size)
     rows, images, groups = [], set(), None
     for own, its, _ in both:
         sides = []
@@ -246,15 +249,15 @@ def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) 
             try:
                 sides.append(files.of(record))
             except UnknownOutcomesError as error:
-                return BySeed(seeds, differences, unknown=f"{name}, seed {record['seed']}: {error}")
+                return BySeed(seeds, differences, size, unknown=f"{name}, seed {record['seed']}: {error}")
         images |= {(side.target, section(r, "data").get("sha256")) for side, r in zip(sides, (own, its), strict=True)}
         if len(images) > 1:
             unknown = f"cells of {arm.variant} and {other.variant} were not tested on the same examples"
-            return BySeed(seeds, differences, unknown=unknown)
+            return BySeed(seeds, differences, size, unknown=unknown)
         rows.append(_beside(sides[0].score, sides[1].score, of_arm(arm)[1].sign))
         groups = sides[0].groups
     by_image: Any = np.stack(rows)
-    return BySeed(seeds, differences, by_image, next(iter(images))[0], groups)
+    return BySeed(seeds, differences, size, by_image, next(iter(images))[0], groups)
 
 
 def _beside(own: Scores, its: Scores, sign: int) -> Differences:

@@ -23,6 +23,7 @@ from poolbench.report.reading.outcomes import OutcomeFiles
 from poolbench.report.reading.scores import of_arm, of_block
 from poolbench.report.statistics.comparison import BySeed, Compared, by_seed, followed, judged, judged_at, of_look
 from poolbench.report.statistics.declared_looks import Looked, look
+from poolbench.report.statistics.estimates import equal_but_for_rounding
 from poolbench.report.statistics.failures import Failures, failure_words
 from poolbench.report.statistics.paired import Groups, OnImages, Paired, over_sets
 from poolbench.report.statistics.verdicts import BETTER, IDENTICAL, MIXED, WORSE, decide
@@ -224,6 +225,7 @@ def _mean(
     rows = [[one.found.seeds.index(seed) for seed in seeds] for one in own]
     differences = np.array([one.found.differences[at] for one, at in zip(own, rows, strict=True)])
     mean = differences.mean(axis=0) if seeds else np.empty(0)
+    mean = equal_but_for_rounding(mean, max(one.found.size for one in own))
     unknown = next((one.found.unknown for one in own if one.found.unknown), "")
     if len(seeds) < 2 or any(one.found.by_image is None for one in own):
         return over_sets(mean, ()), seeds, unknown

@@ -2,9 +2,9 @@
 
 The difference d[s, i] between two arms has three variances, as in `paired`: of seeds σ_A², of images σ_B², of the rest
 σ_E². With S seeds and N images the mean of a run varies by (σ_A² + σ_E²/N)/S over seeds and by σ_B²/N over images, and
-these are what its interval is made of. How often the interval at Holm's first and strictest level, 1 − α/m for m arms,
-excludes zero on the right side is found by drawing runs, the seeds' estimated variance being χ² with S − 1 degrees of
-freedom.
+these are what its interval is made of, the images' part no less than the report takes. How often the interval at
+Holm's first and strictest level, 1 − α/m for m arms, excludes zero on the right side is found by drawing runs, the
+seeds' estimated variance being χ² with S − 1 degrees of freedom.
 """
 
 import math
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from poolbench.report.statistics.paired import Paired
+from poolbench.report.statistics.paired import ImageSet, Paired
 from poolbench.report.statistics.verdicts import ALPHA, LEAST_SEEDS
 
 DRAWS = 4_000
@@ -29,11 +29,13 @@ class Variances:
         seeds: σ_A², of the arms' true difference from seed to seed.
         images: σ_B², of the difference from image to image, whatever the seed; 0: images do not count.
         rest: σ_E², of single outcomes.
+        binary: whether an outcome is 0 or 1: a report then takes a least variance for the images.
     """
 
     seeds: float
     images: float = 0.0
     rest: float = 0.0
+    binary: bool = True
 
     @classmethod
     def of_pilot(cls, found: Sequence[Paired]) -> "Variances":
@@ -50,11 +52,11 @@ class Variances:
             raise ValueError("`found` must hold at least one arm with 2 seeds that vary, got none")
         of_seeds = float(np.mean([one.std**2 for one in usable]))
         if any(one.images is None or math.isnan(one.rest_variance) for one in usable):
-            return cls(of_seeds)
+            return cls(of_seeds, binary=False)  # as a report of such records, which knows no images
         images = float(np.mean([one.images or 0 for one in usable]))
         of_images = float(np.mean([one.image_variance * (one.images or 0) for one in usable]))
         rest = min(float(np.mean([one.rest_variance for one in usable])), of_seeds * images)
-        return cls(of_seeds - rest / images, of_images, rest)
+        return cls(of_seeds - rest / images, of_images, rest, all(one.binary for one in usable))
 
     @classmethod
     def of_published(cls, std: float, *, correlation: float = 0.0, disagreement: float = 0.0) -> "Variances":
@@ -87,7 +89,7 @@ def power(
         difference: the true one, fraction of 1.
         variances: of the difference.
         seeds: of the run; fewer than 3 decide nothing.
-        images: of the test set; None: images do not count.
+        images: of the test set, whose outcomes the run will know; None: images do not count.
         arms: beside the reference in the block.
         alpha: of the block.
 
@@ -103,10 +105,12 @@ def power(
     tail = alpha / arms / 2
     of_one_seed = variances.seeds + (variances.rest / images if images else 0.0)
     of_images = variances.images / images if images else 0.0
-    if not of_one_seed and not of_images:
-        return float(difference != 0)
+    if not of_one_seed:
+        return 0.0  # seeds that do not vary say nothing of others
     draw = np.random.default_rng(0)
     mean = abs(difference) + draw.standard_normal(DRAWS) * math.sqrt(of_one_seed / seeds + of_images)
+    if images and variances.binary:  # what is estimated, which is more than there is
+        of_images = max(of_images, ImageSet(images).least_variance)
     estimated = of_one_seed / seeds * draw.chisquare(seeds - 1, DRAWS) / (seeds - 1)
     t_seeds = -float(stdtrit(seeds - 1, tail))
     half = t_seeds * np.sqrt(estimated)

@@ -208,7 +208,7 @@ def main() -> None:
         print(markdown(heading, rows), "\n", flush=True)
     if "stopping" in arguments.only:
         print("3 seeds, and more of them until something is decided, 20 at most; all arms equal: any better or worse\n")
-        rows = [[n.name, *stopping(n, arms, 3, 20, max(1, times // 5))] for n in NOISES if n.images <= 600]
+        rows = [[n.name, *stopping(n, arms, 3, 20, times)] for n in NOISES if n.images <= 600]
         print(markdown(["", "at the first look", "at any look"], rows), "\n", flush=True)
     print(f"{time.monotonic() - began:.0f} s")
 

@@ -23,27 +23,27 @@ compare: $(READY) ## the main job: train and compare the quickstart's poolings (
 	$(BIN)/poolbench train experiment=quickstart
 
 sweep: $(READY) ## run a named experiment: make sweep EXPERIMENT=cifar10_small
-	$(BIN)/poolbench train experiment=$(EXPERIMENT)
+	$(BIN)/poolbench train "experiment=$(EXPERIMENT)"
 
 report: $(READY) ## tables and figures of an experiment's records: make report EXPERIMENT=quickstart
-	$(BIN)/poolbench report $(RESULTS)
+	$(BIN)/poolbench report "$(RESULTS)"
 
 status: $(READY) ## how far a sweep is: make status EXPERIMENT=quickstart
-	$(BIN)/poolbench status $(RESULTS)
+	$(BIN)/poolbench status "$(RESULTS)"
 
 work: $(READY) ## one more worker at a sweep: make work EXPERIMENT=quickstart
-	$(BIN)/poolbench work $(RESULTS)
+	$(BIN)/poolbench work "$(RESULTS)"
 
 ##@ Dashboards
 
 serve: $(READY) ## the pages of all experiments on this machine, refreshed while workers run
-	$(BIN)/poolbench serve $(ALL_OR_ONE)
+	$(BIN)/poolbench serve "$(ALL_OR_ONE)"
 
 dashboard: $(READY) ## a W&B workspace and report of an experiment: make dashboard EXPERIMENT=quickstart
-	$(BIN)/poolbench dashboard $(RESULTS)
+	$(BIN)/poolbench dashboard "$(RESULTS)"
 
 wandb-sync: $(READY) ## send the W&B runs that were kept offline (of all experiments, or of RESULTS=FOLDER)
-	$(BIN)/poolbench wandb-sync $(ALL_OR_ONE)
+	$(BIN)/poolbench wandb-sync "$(ALL_OR_ONE)"
 
 ##@ Measure
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from cells import SHORT, records
+from loggers.conftest import read_runs
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from poolbench.cli import main
@@ -63,14 +64,28 @@ def test_the_grid_is_the_hydra_sweep(tmp_path: Path, words: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_an_agents_command_trains_its_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = written(tmp_path, *SHORT, "pooling=max,avg", "logger=csv", f"results_dir={tmp_path}/results")
+@pytest.mark.usefixtures("offline")
+def test_an_agents_command_trains_its_cell_as_the_run_of_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent gives the run its id; the record's stands in the summary, and a report is left to the sweep's end."""
+    sweep = written(tmp_path, *SHORT, "pooling=max,avg", f"results_dir={tmp_path}/results")
     first, second = calls(sweep)
+    assert first != second
+    assert "logger=wandb" in second
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    for name, value in (("SWEEP_ID", "s1"), ("RUN_ID", "given0by0sweep"), ("MODE", "offline")):
+        monkeypatch.setenv(f"WANDB_{name}", value)
     done = subprocess.run(second, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert set(records(tmp_path / "results" / "adhoc")) == {"avg/0"}
-    assert first != second
+    folder = tmp_path / "results" / "adhoc"
+    ((key, record),) = records(folder).items()
+    assert key == "avg/0"
+    ((run_id, run),) = read_runs(folder).items()
+    assert run_id == "given0by0sweep"
+    assert run.run["sweep_id"] == "s1"
+    assert run.summary["run_id"] == record["run_id"]
+    assert run.summary["test_accuracy"] == record["metrics"]["test_accuracy"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,13 @@ from typing import Any
 
 VIEWER: dict[str, Any] = {
     **{"id": "1", "name": "me", "username": "me", "email": "me@example.org", "admin": False, "flags": "{}"},
-    **{"entity": "me", "deletedAt": None, "apiKeys": None, "teams": {"edges": [{"node": {"name": "team"}}]}},
+    **{
+        "entity": "me",
+        "defaultEntity": {"name": "me"},
+        "deletedAt": None,
+        "apiKeys": None,
+        "teams": {"edges": [{"node": {"name": "team"}}]},
+    },
 }
 WRONG = {"500": (500, b"{}"), "401": (401, b'{"errors": [{"message": "no"}]}'), "html": (200, b"<html>not W&B</html>")}
 
@@ -30,6 +36,8 @@ class Server:
         self.runs: dict[str, dict[str, Any]] = {}
         self.history: dict[str, dict[int, dict[str, Any]]] = {}
         self.files: dict[str, dict[str, bytes]] = {}
+        # Workspaces and reports, in their order.
+        self.views: list[dict[str, Any]] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
@@ -59,7 +67,7 @@ class Server:
         return (400, b"{}") if found is None else (200, json.dumps({"data": found}).encode())
 
     def _graphql(self, name: str, given: dict[str, Any]) -> dict[str, Any] | None:
-        if "Viewer" in name:
+        if "Viewer" in name or name == "GetDefaultEntity":
             return {"viewer": VIEWER, "serverInfo": None}
         if self.answer == "viewer alone":
             return None
@@ -75,6 +83,21 @@ class Server:
         if name == "CreateRunFiles":
             files = [{"name": file, "uploadUrl": f"{self.url}/up/{given['run']}/{file}"} for file in given["files"]]
             return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": files}}
+        if name in ("UpsertView2", "upsertView"):
+            self.views.append(given)
+            view = {
+                **{"id": f"Vmlldzo{len(self.views)}", "name": given["name"], "displayName": given["displayName"]},
+                **{"type": given["type"], "description": given["description"], "spec": given["spec"]},
+                "project": {"id": "p", "name": given["projectName"], "entityName": given["entityName"]},
+            }
+            return {"upsertView": {"view": view, "inserted": True}}
+        if name == "ProjectInternalId":
+            return {"project": {"id": "p", "internalId": "UHJvamVjdDox"}}
+        if name == "GetProjects":
+            project = {"__typename": "Project", "id": "p", "name": "pools", "entityName": "me", "user": None}
+            node = {"cursor": "c", "node": project | {"isBenchmark": False, "createdAt": "2026-01-01T00:00:00Z"}}
+            page = {"__typename": "PageInfo", "hasNextPage": False, "endCursor": None}
+            return {"models": {"edges": [node], "pageInfo": page}}
         return {}
 
     def _stream(self, run: str, sent: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from report.conftest import Results
 from poolbench.cli import main
 from poolbench.experiment import Experiment, write_experiment
 from poolbench.loggers.dashboard import Dashboard
+from poolbench.loggers.saving import dashboard_of
 from poolbench.loggers.wandb_report import VERDICTS
 from poolbench.score import Score
 
@@ -72,7 +73,7 @@ def test_accuracy_by_variant_with_its_spread(panels: dict[str, Any]) -> None:
 
 def test_another_score_by_its_own_words(specification: dict[str, Any]) -> None:
     score = Score("mean_iou", "fraction of 1", "lower", "points")
-    made = Dashboard("mine", "pools", "", "", (), (), "", True, score).specification()
+    made = Dashboard("mine", "pools", "", "mine", "", (), (), "", True, score).specification()
     section = made["workspace"]["spec"]["section"]
     assert section["runSets"][0]["sort"]["keys"][0] == {
         **specification["workspace"]["spec"]["section"]["runSets"][0]["sort"]["keys"][0],
@@ -144,6 +145,48 @@ def test_the_report_says_question_and_verdict_and_holds_the_panels(
     for grid in grids:
         (runset,) = grid["metadata"]["runSets"]
         assert runset["filters"]["filters"][0]["value"] == "it's mine"
+
+
+@pytest.mark.usefixtures("offline")
+def test_it_is_saved_for_the_keys_owner_unless_an_entity_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(tmp_path / "results" / "mine")
+    for seed in range(3):
+        results.add("max", seed, 0.90 + seed / 100)
+        results.add("avg", seed, 0.85 + seed / 90)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    with serving("right") as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        for entity in ([], ["--entity", "team"]):
+            server.views.clear()
+            assert main(["dashboard", "mine", "--project", "pools", *entity]) == 0
+            workspace, report = server.views
+            owner = entity[-1] if entity else "me"
+            for view, kind in ((workspace, "project-view"), (report, "runs")):
+                assert (view["entityName"], view["projectName"], view["type"]) == (owner, "pools", kind)
+                assert view["displayName"] == "poolbench: mine"
+                assert "against max" in view["spec"]
+            addresses = capsys.readouterr().out.splitlines()
+            assert len(addresses) == 2
+            assert all(address.startswith(f"{server.url}/{owner}/pools") for address in addresses)
+        # What would be saved is printed without a look at the server, an entity or not.
+        before = len(server.asked)
+        assert main(["dashboard", "mine", "--project", "pools", "--entity", "team", "--dry-run"]) == 0
+        assert len(server.asked) == before
+        server.answer = "viewer alone"
+        assert main(["dashboard", "mine", "--project", "pools"]) == 2
+        assert "could not be saved" in capsys.readouterr().err
+
+
+def test_its_runs_are_those_of_the_group_that_they_were_given() -> None:
+    records: list[dict[str, Any]] = []
+    shared: dict[str, Any] = {"question": "", "words": (), "failed": (), "project": "p", "entity": "", "measured": True}
+    for asked, group in ((None, "mine"), ("theirs", "theirs"), ("x" * 200, "x" * 128)):
+        made = dashboard_of(experiment="mine", records=records, group=asked, **shared).specification()
+        (runset,) = made["workspace"]["spec"]["section"]["runSets"]
+        assert runset["filters"]["filters"][0]["value"] == group
 
 
 @pytest.mark.parametrize(

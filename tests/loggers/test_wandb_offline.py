@@ -57,7 +57,8 @@ class Sweep:
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
     """Two good arms of two seeds, one that fails and one that calls `sys.exit(3)`; whatever asks a network is heard."""
-    folder = tmp_path_factory.mktemp("wandb")
+    folder = tmp_path_factory.mktemp("wandb") / "it's mine"
+    folder.mkdir()
     (folder / "bad_of_wandb.py").write_text(BAD)
     with pytest.MonkeyPatch.context() as patch, serving("html") as server:
         clean(patch, folder / "home")
@@ -189,11 +190,12 @@ def test_where_the_runs_are_is_said_once_with_a_command_that_works_also_for_a_co
     lines = [line for line in sweep.said.splitlines() if "kept offline" in line]
     assert len(lines) == 2  # once for each command
     assert "no API key" in lines[0]
-    command = re.search(r"without make: (wandb sync .*)\)", lines[0])
+    command = re.search(r"later: make (.*) \(or, without make: (wandb sync .*)\)", lines[0])
     assert command
+    assert shlex.split(command[1]) == ["wandb-sync", f"RESULTS={sweep.folder}"]
     copy = tmp_path / "copied"
     shutil.copytree(sweep.folder, copy)
-    given = [shlex.split(command[1]), ["wandb", "sync", "--yes", str(copy / "wandb")]]
+    given = [shlex.split(command[2]), ["wandb", "sync", "--yes", str(copy / "wandb")]]
     for words in given:
         done = subprocess.run(
             [sys.executable, "-m", *words, "--dry-run"],

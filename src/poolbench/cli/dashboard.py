@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         records=content.records,
         project=project,
         entity=entity,
+        group=asked.get("group"),
         measured=bool(content.tables["summary"]["training_ratio"].notna().any()),
     )
     if arguments.dry_run:

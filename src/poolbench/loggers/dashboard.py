@@ -38,9 +38,10 @@ class Dashboard:
     """What a dashboard is made of.
 
     Args:
-        experiment: the experiment's name: the group of its runs.
+        experiment: the experiment's name.
         project: W&B's project.
         entity: the user or team; empty: not known, where nothing is saved.
+        group: that its runs are in.
         question: what it asks; empty: not said.
         words: the verdict in words.
         failed: cells without a result, a line each.
@@ -52,6 +53,7 @@ class Dashboard:
     experiment: str
     project: str
     entity: str
+    group: str
     question: str
     words: Sequence[str]
     failed: Sequence[str]
@@ -75,9 +77,13 @@ class Dashboard:
             ),
         )
 
-    def report(self) -> wr.Report:
-        """Return the report: question, verdict in words, then the same panels."""
-        where: dict[str, Any] = {"entity": self.entity, "project": self.project} if self.entity else {}
+    def report(self, *, found: bool = True) -> wr.Report:
+        """Return the report: question, verdict in words, then the same panels.
+
+        Args:
+            found: whether its runs are those of the entity's project, which the server is asked for.
+        """
+        where: dict[str, Any] = {"entity": self.entity, "project": self.project} if found and self.entity else {}
         runset = wr.Runset(name=self.experiment, filters=self._group(), **where)
         blocks: list[Any] = []
         if self.question:
@@ -95,9 +101,9 @@ class Dashboard:
         )
 
     def specification(self) -> dict[str, Any]:
-        """Return what would be saved, as plain values."""
+        """Return what would be saved, as plain values; no server is asked."""
         # Both give their plain form by a private method alone; a test holds it to its fields.
-        workspace, report = self.workspace()._to_model(), self.report()._to_model()
+        workspace, report = self.workspace()._to_model(), self.report(found=False)._to_model()
         return {
             "workspace": json.loads(workspace.model_dump_json(by_alias=True)),
             "report": json.loads(report.model_dump_json(by_alias=True)),
@@ -105,7 +111,7 @@ class Dashboard:
 
     def _group(self) -> str:
         """Return the filter that leaves the experiment's runs, cells and report, in the language of Python."""
-        return f"Metric('Group') == {self.experiment!r}"
+        return f"Metric('Group') == {self.group!r}"
 
     @property
     def _test(self) -> str:

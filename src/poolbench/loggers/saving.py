@@ -9,7 +9,7 @@ from poolbench.errors import ConfigurationError
 from poolbench.loggers.dashboard import Dashboard
 from poolbench.loggers.line import within
 from poolbench.loggers.session import Session
-from poolbench.loggers.wandb_place import LOOK_S, default_entity, hindrance, in_words, prepare
+from poolbench.loggers.wandb_place import LOOK_S, default_entity, group_of, hindrance, in_words, prepare
 from poolbench.score import ACCURACY, task_of
 
 SAVE_S = 60.0
@@ -24,6 +24,7 @@ def dashboard_of(
     records: Sequence[Mapping[str, Any]],
     project: str,
     entity: str,
+    group: str | None,
     measured: bool,
 ) -> Dashboard:
     """Return the dashboard; its baseline is the reference's first finished run."""
@@ -36,6 +37,7 @@ def dashboard_of(
         experiment=experiment,
         project=project,
         entity=entity,
+        group=group_of(group, experiment),
         question=question,
         words=tuple(words),
         failed=tuple(failed),
@@ -53,6 +55,8 @@ def save(dashboard: Dashboard, folder: Path) -> list[str]:
     addresses: list[str] = []
     with Session(folder) as session:
         prepare(session)
+        import wandb  # noqa: F401  # which takes seconds that are not the server's
+
         reason = within(LOOK_S, lambda: hindrance(dashboard.entity))
         if reason is None:
             reason = f"the server did not answer within {LOOK_S:.0f} s"
@@ -61,9 +65,9 @@ def save(dashboard: Dashboard, folder: Path) -> list[str]:
                 f"the dashboard cannot be saved ({in_words(reason)}): it needs a key (wandb login, or WANDB_API_KEY) "
                 "and the server; --dry-run prints what would be saved"
             )
-        whole = dashboard if dashboard.entity else replace(dashboard, entity=default_entity())
 
         def saved() -> str:
+            whole = dashboard if dashboard.entity else replace(dashboard, entity=default_entity())
             workspace = whole.workspace()
             workspace.save()
             addresses.append(workspace.url)
@@ -75,5 +79,6 @@ def save(dashboard: Dashboard, folder: Path) -> list[str]:
         refused = within(SAVE_S, saved)
         if refused is None or refused:
             why = in_words(refused or f"it took longer than {SAVE_S:.0f} s")
-            raise ConfigurationError(f"the dashboard could not be saved: {why}")
+            saved_before = f"; the workspace was: {addresses[0]}" if addresses else ""
+            raise ConfigurationError(f"the dashboard could not be saved: {why}{saved_before}")
     return addresses

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ WANDB = "wandb"
 ONLINE, OFFLINE, DISABLED = "online", "offline", "disabled"
 # The server must answer within this, in seconds; init and finish of a run take at most their own.
 LOOK_S, INIT_S, FINISH_S, END_S = 10.0, 8.0, 6.0, 5.0
+# Of the name of a project, a group or a run.
+LONGEST_NAME = 128
 KEY = re.compile(r"\b(?:wandb_v1_\w+|[0-9a-fA-F]{32,})\b")
 
 
@@ -59,6 +62,11 @@ def mode(session: Session, arguments: Mapping[str, Any]) -> str:
         return session.decided[WANDB]
 
 
+def group_of(asked: str | None, experiment: str) -> str:
+    """Return the group that an experiment's runs are in: its name, unless `logger.wandb.group` gives another."""
+    return (asked or experiment)[:LONGEST_NAME]
+
+
 def in_sweep() -> bool:
     """Whether an agent of a W&B sweep has started this process: it gave the one run here its id."""
     return bool(os.environ.get("WANDB_SWEEP_ID"))
@@ -76,10 +84,10 @@ def go_offline(session: Session, error: Exception) -> None:
 
 def kept_offline(runs: Path, reason: str) -> str:
     """Return what is said of runs that are kept offline."""
-    folder = runs.parent
+    folder, quoted = (shlex.quote(str(path)) for path in (runs.parent, runs))
     return (
         f"W&B: runs are kept offline ({reason}) in {runs}; to send them later: make wandb-sync RESULTS={folder} "
-        f"(or, without make: wandb sync --yes --include-online {runs})"
+        f"(or, without make: wandb sync --yes --include-online {quoted})"
     )
 
 
@@ -91,6 +99,8 @@ def _found_out(session: Session, arguments: Mapping[str, Any]) -> tuple[str, str
         return OFFLINE, "as logger.wandb asks"
     if asked in (OFFLINE, "dryrun"):
         return OFFLINE, "as WANDB_MODE asks"
+    import wandb  # noqa: F401  # which takes seconds that are not the server's
+
     entity = str(arguments.get("entity") or os.environ.get("WANDB_ENTITY") or "")
     reason = within(LOOK_S, lambda: hindrance(entity))
     if reason is None:

@@ -19,9 +19,11 @@ from poolbench.loggers.wandb_place import (
     DISABLED,
     FINISH_S,
     INIT_S,
+    LONGEST_NAME,
     OFFLINE,
     ONLINE,
     go_offline,
+    group_of,
     in_sweep,
     mode,
     prepare,
@@ -30,7 +32,6 @@ from poolbench.loggers.wandb_report import add_columns, write_report
 from poolbench.loggers.wandb_tables import Rows, audit_rows, confusion_rows
 
 LONGEST_TAG = 64
-LONGEST_NAME = 128
 MODES = (ONLINE, OFFLINE, DISABLED)
 
 
@@ -70,7 +71,7 @@ class WandbRun:
         self.init: dict[str, Any] = {
             "project": project,
             "entity": entity,
-            "group": (group or shown.experiment)[:LONGEST_NAME],
+            "group": group_of(group, shown.experiment),
             "job_type": job_type,
             "tags": list(
                 dict.fromkeys(str(tag)[:LONGEST_TAG] for tag in (shown.tags if tags is None else tags) if tag)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from rich.console import Console
 
 from poolbench.cli import main
+from poolbench.declared import Declared
 from poolbench.errors import ConfigurationError
+from poolbench.experiment import Experiment, write_experiment
 from poolbench.report.tables.columns import names
 from poolbench.report.versus import Versus, make_versus
 
@@ -49,6 +52,21 @@ def folders(new_results: NewResults) -> tuple[Any, Any]:
 
 
 class TestVerdicts:
+    @pytest.mark.parametrize(
+        ("which", "says"), [((0,), "the first folder"), ((0, 1), "the first and the second folder")]
+    )
+    def test_declared_looks_do_not_count_and_that_is_said(
+        self, folders: tuple[Any, Any], which: tuple[int, ...], says: str
+    ) -> None:
+        for results in folders:
+            write(results, {"max": RIGHT, "avg": GAINED})
+        assert not compare(*folders).warnings
+        for number in which:
+            folder = folders[number].folder
+            write_experiment(folder, replace(Experiment(folder.name), declared=Declared(tuple(range(20)))))
+        (said,) = compare(*folders).warnings
+        assert f"looks were declared for {says}; this comparison does not go by them" in said
+
     def test_equal_records_tie(self, folders: tuple[Any, Any]) -> None:
         for results in folders:
             # A thousand images: the same on all of a hundred could still be three points apart.

@@ -208,6 +208,12 @@ def _warnings(before: Side, after: Side, both: Sequence[Key], compared: Mapping[
     unlike = [" · ".join(key) for key in both if before.arms[key].arm_id != after.arms[key].arm_id]
     if unlike:
         said.append(f"equal names, but not equal settings, data or device: {shortened(unlike)}")
+    looked = [which for side, which in ((before, "first"), (after, "second")) if side.loaded.experiment.declared]
+    if looked:
+        said.append(
+            f"looks were declared for the {' and the '.join(looked)} folder; this comparison does not go by them but "
+            "by all seeds at once, which arms got more of the longer they were undecided"
+        )
     return said + without_outcomes(compared)
 
 

@@ -70,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_to(commands)
-    for command in commands.choices.values():
-        command.set_defaults(parser=command)
+    for own in commands.choices.values():
+        own.set_defaults(parser=own)
     return top
 
 

@@ -58,7 +58,7 @@ docs: $(READY) ## docs/operators.md and its pictures, from docstrings and YAML; 
 	$(BIN)/python docs/make_findings.py
 
 site: $(READY) ## the documentation as a site, in site/: open site/index.html
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 ##@ Develop
 

@@ -45,9 +45,9 @@ of one network; a margin of half a point that was set before.
 How to read the figures. Accuracies are in per cent of the test images, with 95 % intervals over seeds alone.
 Differences are in points of test accuracy. The interval beside *better*, *worse* or *undecided* is the one that Holm's
 procedure decided by; the interval of a *tie* is that of two one-sided tests (90 %), for this arm alone. The last column
-of a table is the chance that a new run with so many seeds decides, which simulations show to be up to 18 points too high
-or 16 too low, and further off where seeds vary by several times the true differences; how all of this is reckoned is
-said in [statistics.md](statistics.md). Nothing is corrected over the
+of a table is the chance that a new run with so many seeds decides, which simulations show to be up to 18 points too
+high or 16 too low, and further off where seeds vary by several times the true differences; how all of this is reckoned
+is said in [statistics.md](statistics.md). Nothing is corrected over the
 {families} networks and questions of this page together.
 
 The images are **CIFAR-10's re-encoded as JPEG** (`cifar10-jpeg75`, the folders `train` and `test` of the public

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 TOP = Path(__file__).resolve().parent.parent
 # Files outside docs/ that are pages of the site, by their address in it.
@@ -28,6 +29,21 @@ def on_files(files: Files, config: Any) -> Files:
             if files.get_file_from_path(picture) is None:
                 files.append(File.generated(config, picture, abs_src_path=str(TOP / picture)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
+    """Let links that lead out of docs/ lead to the site's page of the file; where it has none, leave the name."""
+    here = posixpath.dirname(page.file.src_uri)
+    addresses = {source: address for address, source in PAGES.items()}
+
+    def new(link: re.Match[str]) -> str:
+        before, target, end = link.groups()
+        path = posixpath.normpath(posixpath.join("docs", here, target))
+        if "://" in target or target.startswith("mailto:") or path.startswith("docs/"):
+            return link.group()
+        return f"{before}{posixpath.relpath(addresses[path], here or '.')}{end}" if path in addresses else "](!)"
+
+    return _named(LINK.sub(new, markdown))
 
 
 def moved(text: str, folder: str) -> tuple[str, list[str]]:
@@ -57,5 +73,9 @@ def moved(text: str, folder: str) -> tuple[str, list[str]]:
             return f"{before}{path}{end}"
         return "](!)"
 
-    text = LINK.sub(new, text)
-    return re.sub(r"\[([^\]]*)\]\(!\)", r"\1", text), pictures
+    return _named(LINK.sub(new, text)), pictures
+
+
+def _named(text: str) -> str:
+    """Return a text with the names of links that lead nowhere in their place."""
+    return re.sub(r"\[([^\]]*)\]\(!\)", r"\1", text)

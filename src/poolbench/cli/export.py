@@ -19,9 +19,9 @@ def add_to(commands: Any) -> None:
     command = commands.add_parser(
         "export",
         help="write a trained cell's network as ONNX and as a torch.export program",
-        description="Write RUN_ID.onnx, RUN_ID.pt2 and RUN_ID.json, which says how to use them. Both take images as "
-        "uint8 levels (B, C, H, W): the normalisation of the training is inside. They are run again and compared "
-        "with the network before anything is written.",
+        description="Write RUN_ID.onnx, RUN_ID.pt2 and RUN_ID.json, which says how to use them. Both take examples "
+        "as the dataset gives them, (B, C, H, W) or (B, C, L), images as uint8 levels: the normalisation of the "
+        "training is inside. They are run again and compared with the network before anything is written.",
     )
     command.add_argument("run_id", help="the run's id, or the path of its folder")
     command.add_argument(
@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
         "--check",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="run the exported files on random images, and compare (default: yes)",
+        help="run the exported files on random examples, and compare (default: yes)",
     )
     command.set_defaults(run=run)
 

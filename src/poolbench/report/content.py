@@ -71,8 +71,12 @@ class Content:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether a cell left test images with what it made of them."""
-        return any(PICTURES_FILE in section(record, "files") for record in self.records)
+        """Whether test images, with what a cell made of them, lie beside its record."""
+        return any(
+            PICTURES_FILE in section(record, "files")
+            and (self.folder / "records" / str(record["run_id"]) / PICTURES_FILE).is_file()
+            for record in self.records
+        )
 
     @property
     def records(self) -> list[Record]:

@@ -20,13 +20,20 @@ def labelled(*texts):
 
 def test_a_table_gives_class_and_letters(tmp_path):
     found = read_sequences(written(tmp_path / "x_train.tsv", "EI\tACGN\n\nIE\tACGT\n"))
-    assert [(one.class_name, one.where, one.ambiguous) for one in found] == [("EI", "line 1", 1), ("IE", "line 3", 0)]
+    file = f"{tmp_path.name}/x_train.tsv"
+    assert [(one.class_name, one.where, one.ambiguous) for one in found] == [
+        ("EI", f"{file}, line 1", 1),
+        ("IE", f"{file}, line 3", 0),
+    ]
     assert (found[1].levels == encode("ACGT")).all()
 
 
 def test_a_fasta_file_is_a_class_and_its_lines_are_joined(tmp_path):
     found = read_sequences(written(tmp_path / "cds.fasta", ">one first\nACG\nT\n>two\nAA\n"))
-    assert [(one.class_name, one.where) for one in found] == [("cds", "line 1 (one)"), ("cds", "line 4 (two)")]
+    assert [(one.class_name, one.where) for one in found] == [
+        ("cds", f"{tmp_path.name}/cds.fasta, line 1 (one)"),
+        ("cds", f"{tmp_path.name}/cds.fasta, line 4 (two)"),
+    ]
     assert (found[0].levels == encode("ACGT")).all()
 
 

@@ -91,7 +91,9 @@ def test_longer_sequences_are_cut_where_crop_says(tables):
 
 def test_what_cannot_be_is_named_before_anything_is_trained(tables):
     (tables / "own_train.tsv").write_text("a\tACGT\nb\tACGTA\n")
-    with pytest.raises(DataError, match=r"sequences have 4 to 5 letters, .*dataset.image_size=\[NUMBER\]"):
+    with pytest.raises(
+        DataError, match=r"sequences have 4 to 5 letters, such as t\w+/\w+\.\w+, line .*dataset.image_size=\[NUMBER\]"
+    ):
         SequenceFolder(root=tables)
     (tables / "own_train.tsv").write_text("a\tACGTA\na\tACGTA\n")
     with pytest.raises(DataError, match="the training part has one class, a"):

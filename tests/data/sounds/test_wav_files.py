@@ -57,6 +57,23 @@ def test_a_truncated_file_is_named_with_what_it_has(tmp_path):
         read_wav(path)
 
 
+@pytest.mark.parametrize(
+    ("at", "size", "says"),
+    [
+        (40, 400, "truncated: its chunk 'data' announces 400 bytes and has 200"),
+        (16, 4000, "truncated: its chunk 'fmt ' announces 4,000 bytes and has 224"),
+        (4, 0, "announces 0 bytes, as that of a stream"),
+        (4, 0xFFFFFFFF, "announces 4,294,967,295 bytes, as that of a stream"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named(tmp_path, at, size, says):
+    path = write(tmp_path / "a.wav", np.zeros(100))
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + size.to_bytes(4, "little") + content[at + 4 :])
+    with pytest.raises(UnreadableImage, match=rf"a\.wav.*{says}"):
+        read_wav(path)
+
+
 @pytest.mark.parametrize("kept", [0, 10, 30, 44])
 def test_what_is_no_wav_or_empty_is_named(tmp_path, kept):
     path = write(tmp_path / "a.wav", np.zeros(0))

@@ -101,7 +101,9 @@ def read_sequences(path: Path) -> list[Labelled]:
         if not class_name or not letters:
             faults.append(f"{where}: no {'class' if not class_name else 'letters'}")
             continue
-        found.append(Labelled(where, class_name, levels, ambiguous_letters(letters)))
+        found.append(
+            Labelled(f"{path.parent.name}/{path.name}, {where}", class_name, levels, ambiguous_letters(letters))
+        )
     if faults:
         more = f"\n  and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
         raise DataError(

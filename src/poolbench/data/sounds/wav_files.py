@@ -4,6 +4,7 @@ import io
 import math
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from scipy.io import wavfile
@@ -13,6 +14,9 @@ from poolbench.data.images import UnreadableImage
 
 # Of a RIFF file's head: 'RIFF' or its like, and how many bytes follow.
 HEAD = 8
+FIRST_CHUNK = 12
+# Where a program cannot go back to write how much it has written.
+STREAMED = 0xFFFFFFFF
 
 
 def read_wav(path: Path) -> tuple[np.ndarray, int, int]:
@@ -44,10 +48,23 @@ def read_wav(path: Path) -> tuple[np.ndarray, int, int]:
 
 
 def _require_whole(content: bytes) -> None:
-    """Raise `ValueError` where a file's head announces more than there is."""
-    announced = HEAD + int.from_bytes(content[4:HEAD], "big" if content.startswith(b"RIFX") else "little")
-    if content.startswith((b"RIFF", b"RIFX")) and len(content) < announced - announced % 2:
+    """Raise `ValueError` where a head, the file's or a chunk's, announces more than there is, or no size."""
+    if not content.startswith((b"RIFF", b"RIFX")):
+        return  # scipy says what it is
+    order: Literal["big", "little"] = "big" if content.startswith(b"RIFX") else "little"
+    size = int.from_bytes(content[4:HEAD], order)
+    if size in (0, STREAMED):
+        raise ValueError(f"its head announces {size:,} bytes, as that of a stream: write it again as a file with sizes")
+    announced = HEAD + size
+    if len(content) < announced - announced % 2:
         raise ValueError(f"truncated: it announces {announced:,} bytes and has {len(content):,}")
+    at = FIRST_CHUNK
+    while at + HEAD <= len(content):
+        size, left = int.from_bytes(content[at + 4 : at + HEAD], order), len(content) - at - HEAD
+        if size > left:
+            name = content[at : at + 4].decode("ascii", "replace")
+            raise ValueError(f"truncated: its chunk {name!r} announces {size:,} bytes and has {left:,}")
+        at += HEAD + size + size % 2
 
 
 def _fractions(samples: np.ndarray) -> np.ndarray:

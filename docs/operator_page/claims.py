@@ -7,7 +7,9 @@ from pathlib import Path
 
 import yaml
 
+from poolbench.report.text.units import written_row
 from poolbench.report.text.values import deciding, given
+from poolbench.score import ACCURACY
 
 HERE = Path(__file__).resolve().parent
 REFERENCE = HERE.parents[1] / "results" / "reference"
@@ -40,11 +42,11 @@ def year_of(source: str) -> str:
 def findings(folder: Path = REFERENCE) -> dict[str, list[str]]:
     """Return what the committed experiments found of each variant, by its name: a line for each block.
 
-    Read from the reports' accuracy tables; a variant with other arguments than its file's is named with them. One seed
+    Read from the reports' tables of scores; a variant with other arguments than its file's is named with them. One seed
     finds nothing.
     """
     found: dict[str, list[str]] = {}
-    for path in sorted(folder.glob("*/accuracy.csv")):
+    for path in sorted(folder.glob("*/scores.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 if row["difference_ci95_low"]:
@@ -57,8 +59,13 @@ def _finding(experiment: str, row: Mapping[str, str]) -> str:
     ends = deciding(row)
     if not given(ends[0]):
         ends = row["difference_ci95_low"], row["difference_ci95_high"]
-    low, high, mean = (100 * float(value) for value in (*ends, row["difference_mean"]))
+    how = written_row({**row, "score_mean": float(row["score_mean"])})
+    low, high, mean = (how.scale * float(value) for value in (*ends, row["difference_mean"]))
     named = f" as {row['variant']}" if "[" in row["variant"] else ""
-    points = f"{mean:+.2f} points [{low:+.2f}, {high:+.2f}]".replace("-", "−")
+    unit = how.difference_unit
+    if row["score"] != ACCURACY.name:
+        unit = f"{unit} of {how.score.words}{how.direction}" if unit else f"of {how.score.words}{how.direction}"
+    digits = how.decimals
+    points = f"{mean:+.{digits}f} {unit} [{low:+.{digits}f}, {high:+.{digits}f}]".replace("-", "−")
     where = f"{row['dataset']}, {row['backbone']}{named}"
     return f"{where}: {points} beside {row['reference']}, {row['verdict']}, {row['n_paired']} seeds ({experiment})"

@@ -310,13 +310,27 @@ def test_a_claim_that_says_too_little_is_refused(tmp_path: Path) -> None:
 
 def test_findings_are_read_from_the_tables_of_reports(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "accuracy.csv").write_text(
-        "backbone,dataset,variant,n_paired,difference_mean,difference_ci95_low,difference_ci95_high,verdict,reference\n"
-        "lenet5,mnist-x,max,,,,,reference,max\n"
-        "lenet5,mnist-x,avg_topk[k=3],5,-0.0125,-0.02,0.005,undecided,max\n"
+    (tmp_path / "one" / "scores.csv").write_text(
+        "backbone,dataset,variant,score,unit,better,score_mean,n_paired,difference_mean,difference_ci95_low,"
+        "difference_ci95_high,verdict,reference\n"
+        "lenet5,mnist-x,max,accuracy,fraction of 1,higher,0.9,,,,,reference,max\n"
+        "lenet5,mnist-x,avg_topk[k=3],accuracy,fraction of 1,higher,0.9,5,-0.0125,-0.02,0.005,undecided,max\n"
+        "unet,cells,lip,mean_iou,fraction of 1,higher,0.8,3,0.0125,0.001,0.02,better,max\n"
+        "line_cnn,line,gap,mean_absolute_error,,lower,0.25,3,0.0312,0.03,0.04,worse,max\n"
+        "clock_cnn,clock,gap,mean_absolute_error,degrees,lower,12.5,3,-0.25,-0.5,0.1,undecided,max\n"
     )
-    said = "mnist-x, lenet5 as avg_topk[k=3]: −1.25 points [−2.00, +0.50] beside max, undecided, 5 seeds (one)"
-    assert findings(tmp_path) == {"avg_topk": [said]}
+    assert findings(tmp_path) == {
+        "avg_topk": [
+            "mnist-x, lenet5 as avg_topk[k=3]: −1.25 points [−2.00, +0.50] beside max, undecided, 5 seeds (one)"
+        ],
+        "lip": ["cells, unet: +1.25 points of mean IoU [+0.10, +2.00] beside max, better, 3 seeds (one)"],
+        "gap": [
+            "line, line_cnn: +0.031 of mean absolute error (lower is better) [+0.030, +0.040] beside max, worse, "
+            "3 seeds (one)",
+            "clock, clock_cnn: −0.2 degrees of mean absolute error (lower is better) [−0.5, +0.1] beside max, "
+            "undecided, 3 seeds (one)",
+        ],
+    }
 
 
 def test_the_page_has_a_line_of_claims_for_each_operator_and_our_own_findings() -> None:

@@ -1,4 +1,4 @@
-"""The committed runs: their report made again gives the committed tables, byte for byte."""
+"""The committed runs: their report made again gives the committed tables and texts, byte for byte."""
 
 import shutil
 from pathlib import Path
@@ -29,9 +29,10 @@ def test_tables_made_again_are_the_committed_ones(name: str, tmp_path: Path, mon
     if (own / "experiment.json").is_file():
         shutil.copy(own / "experiment.json", copy)
     make_report(copy)
-    assert {path.name for path in copy.glob("*.csv")} == {path.name for path in own.glob("*.csv")}
-    for committed in sorted(own.glob("*.csv")):
-        assert (copy / committed.name).read_bytes() == committed.read_bytes(), committed.name
+    for kind in ("*.csv", "*.md", "*.tex"):
+        assert {path.name for path in copy.glob(kind)} == {path.name for path in own.glob(kind)}
+        for committed in sorted(own.glob(kind)):
+            assert (copy / committed.name).read_bytes() == committed.read_bytes(), committed.name
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -246,6 +246,17 @@ def lowest_validation_loss(folder: Path, variant: str) -> int:
     return means.index(min(means)) + 1
 
 
+def seeds_below(folder: Path, variant: str, other: str) -> str:
+    """Return in how many of the seeds that both have one arm's test accuracy lies below another's, as "2 of 3"."""
+    found: dict[str, dict[int, float]] = {variant: {}, other: {}}
+    for path in sorted(folder.glob("records/*/record.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if (name := record["labels"]["variant"]) in found and record["status"] == "ok":
+            found[name][record["seed"]] = record["metrics"]["test_accuracy"]
+    both = found[variant].keys() & found[other].keys()
+    return f"{sum(found[variant][seed] < found[other][seed] for seed in both)} of {len(both)}"
+
+
 def arms_of(name: str) -> Arms:
     """Return the arms of another experiment."""
     return Arms(REFERENCE / name)
@@ -259,6 +270,7 @@ def section(name: str, environment: jinja2.Environment) -> str:
     asked = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
     named["expected"] = f"*Expected before it ran: {asked['expected'][0].lower()}{asked['expected'][1:]}*"
     named["lowest_validation_loss"] = partial(lowest_validation_loss, folder)
+    named["seeds_below"] = partial(seeds_below, folder)
     named["seeds_asked"] = seeds_asked(name)
     named["was_run"] = {other for other in NAMES if (REFERENCE / other / "accuracy.csv").is_file()}
     for extra in ("best_test_epoch", "published", "parameters"):

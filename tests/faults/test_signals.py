@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cells import SHORT
@@ -25,6 +27,24 @@ def until(found: Callable[[], object], limit_s: float = 240) -> None:
     while not found():
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.05)
+
+
+@contextmanager
+def begun(folder: Path, **options: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A command with two workers at cells that have begun."""
+    command = [
+        *(sys.executable, "-m", "poolbench", "train", *SHORT, "seed=0,1", "protocol.epochs=400"),
+        *("protocol.checkpoint_every_s=0", "launcher=processes", "launcher.workers=2"),
+    ]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, **options) as process:
+        until(lambda: len(list(folder.glob("results/adhoc/records/*/checkpoint*.pt"))) >= 2)
+        yield process
+
+
+def children(pid: int) -> list[tuple[int, str]]:
+    """Return the processes that a process has started, and their command lines."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [(int(one), Path(f"/proc/{one}/cmdline").read_text()) for one in found]
 
 
 @pytest.mark.slow
@@ -77,13 +97,8 @@ def test_a_stopped_worker_writes_nothing_when_it_wakes(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_to_the_command_ends_its_workers_in_order(tmp_path: Path, name: str) -> None:
-    command = [
-        *(sys.executable, "-m", "poolbench", "train", *SHORT, "seed=0,1,2", "protocol.epochs=400"),
-        *("protocol.checkpoint_every_s=0", "launcher=processes", "launcher.workers=2"),
-    ]
     folder = tmp_path / "results" / "adhoc"
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        until(lambda: len(list(folder.glob("records/*/checkpoint*.pt"))) >= 2)
+    with begun(tmp_path) as process:
         process.send_signal(getattr(signal, name))
         told = process.communicate(timeout=240)[1]
     assert process.returncode == 128 + getattr(signal, name)
@@ -94,14 +109,47 @@ def test_a_signal_to_the_command_ends_its_workers_in_order(tmp_path: Path, name:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_to_all_at_once_as_a_terminals_is_no_other(tmp_path: Path, name: str) -> None:
+    """Ctrl-C reaches the command and its workers; these write their records before the command ends."""
+    with begun(tmp_path, start_new_session=True) as process:
+        os.killpg(process.pid, getattr(signal, name))
+        told = process.communicate(timeout=240)[1]
+        statuses = {record["status"] for record in records(PlanFolder(tmp_path / "results" / "adhoc")).values()}
+    assert process.returncode == 128 + getattr(signal, name)
+    assert f"ended by {name}" in told
+    assert "Traceback" not in told
+    assert statuses == {"interrupted"}
+    assert Claims(PlanFolder(tmp_path / "results" / "adhoc").claims).all() == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("second", ["SIGINT", "SIGTERM"])
+def test_a_second_signal_ends_the_command_at_once_and_its_workers_in_order(tmp_path: Path, second: str) -> None:
+    plan = PlanFolder(tmp_path / "results" / "adhoc")
+    with begun(tmp_path) as process:
+        (worker,) = [one for one in children(process.pid) if "forkserver" in one[1]]
+        workers = [pid for pid, _ in children(worker[0])]
+        assert len(workers) == 2
+        # Workers that do not answer.
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert process.poll() is None, "it waits for its workers"
+        process.send_signal(getattr(signal, second))
+        assert process.wait(timeout=10) == -getattr(signal, second)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: len(records(plan)) == 2)
+    until(lambda: not Claims(plan.claims).all())
+    assert {record["status"] for record in records(plan).values()} == {"interrupted"}
+
+
+@pytest.mark.slow
 def test_workers_end_in_order_when_the_command_is_killed(tmp_path: Path) -> None:
-    command = [
-        *(sys.executable, "-m", "poolbench", "train", *SHORT, "seed=0,1", "protocol.epochs=400"),
-        *("protocol.checkpoint_every_s=0", "launcher=processes", "launcher.workers=2"),
-    ]
     folder = tmp_path / "results" / "adhoc"
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
-        until(lambda: len(list(folder.glob("records/*/checkpoint*.pt"))) >= 2)
+    with begun(tmp_path) as process:
         process.kill()
     plan = PlanFolder(folder)
     until(lambda: len(records(plan)) == 2)

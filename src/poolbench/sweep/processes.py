@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.errors import Stopped
+from poolbench.output import lasting_output
 from poolbench.sweep.follow import Follower
 from poolbench.sweep.plan import PlanFolder, PlannedSweep
 from poolbench.sweep.process import log
-from poolbench.sweep.signals import SIGNALS, end_in_order, status_of
+from poolbench.sweep.signals import end_as_told, held_back, status_of
 
 # What a worker needs and is slow to import: imported once, by a process that workers are forked from.
 PRELOADED = ("poolbench.sweep.local", "lightning.pytorch", "torchvision")
@@ -53,12 +54,22 @@ class Nursery:
     def warmed(cls) -> "Nursery":
         """Return one that has begun to import, beside what this process does."""
         nursery = cls()
-        forkserver.ensure_running()
+        nursery.begin()
         return nursery
+
+    def begin(self) -> None:
+        """Start the process that workers are forked from, where it is not there; a signal to all leaves it alone.
+
+        It alone knows when a worker has ended.
+        """
+        with held_back():
+            forkserver.ensure_running()
 
     def start(self, job: Job) -> BaseProcess:
         """Start a worker."""
         context: Any = self._spawning if job.environment else self._context
+        if context is self._context:
+            self.begin()
         process: BaseProcess = context.Process(target=work_as_told, args=(job,), name="poolbench-worker")
         process.start()
         return process
@@ -141,8 +152,12 @@ def _ended(code: int) -> str:
 def work_as_told(job: Job) -> None:
     """Be a worker; runs in the worker's process, which it ends with its exit status."""
     os.environ.update(job.environment)  # read by CUDA, not by poolbench
-    for number in SIGNALS:
-        signal.signal(number, end_in_order)
+    end_as_told()
+    with lasting_output():
+        _work(job)
+
+
+def _work(job: Job) -> None:
     from rich.console import Console
 
     from poolbench.sweep.local import work

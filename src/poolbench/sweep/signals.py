@@ -45,6 +45,32 @@ def status_of(stop: BaseException) -> int:
 
 
 def end_in_order(number: int, frame: Any) -> None:
-    """End at a signal; a second one is left to end the program at once."""
-    signal.signal(number, signal.SIG_DFL)
+    """End at a signal; a second one, of whichever kind, is left to end the program at once."""
+    for one in SIGNALS:
+        signal.signal(one, signal.SIG_DFL)
     raise Stopped(signal.Signals(number).name)
+
+
+def end_as_told() -> None:
+    """Let SIGTERM end this worker in order, once, and nothing else: its command sends it and waits.
+
+    A terminal's Ctrl-C, or a signal to the whole group, reaches the worker besides: it would end the ending.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_once)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _end_once(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped(signal.Signals(number).name)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Hold the signals back inside the block; a process that it starts never gets them, unless it lets them in."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

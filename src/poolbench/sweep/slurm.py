@@ -15,6 +15,7 @@ from typing import Any
 
 from poolbench.checks import number_above, whole_number
 from poolbench.errors import ConfigurationError, Stopped
+from poolbench.output import lasting_output
 from poolbench.sweep.follow import Follower
 from poolbench.sweep.launch import Launch
 from poolbench.sweep.plan import PLAN, PlanFolder, PlannedSweep
@@ -46,6 +47,10 @@ class Worker:
 
     def __call__(self) -> dict[str, Any]:
         """Work; the return value is for submitit's files alone."""
+        with lasting_output():
+            return self._work()
+
+    def _work(self) -> dict[str, Any]:
         from rich.console import Console
 
         from poolbench.sweep.process import prepare_process

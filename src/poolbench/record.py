@@ -41,7 +41,8 @@ ENDED = ("ok", "failed", "diverged", "unsupported")
 NOT_IDENTITY: dict[str, frozenset[str]] = {
     "dataset": frozenset({"root", "download", "streaming", "memory_limit_mib", "workers", "step_ms"}),
     "protocol": frozenset({"checkpoint_every_s", "time_limit", "attempts"}),
-    "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"}),
+    "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"})
+    | {"profiler", "detect_anomaly"},
 }
 # Settings that came later, by dotted key: at these values a cell is what it was before there were any.
 CAME_LATER: dict[str, Mapping[str, Any]] = {
@@ -165,17 +166,17 @@ def speed_folder(results_dir: str | Path, name: str) -> Path:
     return Path(results_dir) / name / "speed"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, its folder made where it is missing.
+def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write a file whole or not at all, its folder made where it is missing; `sync` as for `replacing`.
 
     Raises `WriteError` where it cannot be written; what was there stays.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
+        with replacing(path, sync=sync) as file:
             file.write(content)
     except OSError as error:
-        raise WriteError(unwritable(path, error)) from error
+        raise WriteError(unwritable(path, error, len(content))) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

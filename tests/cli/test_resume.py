@@ -117,7 +117,7 @@ def test_divergence_ends_the_epoch_and_keeps_the_history(train, tmp_path: Path) 
     assert train("dataset.train_images=300", *rate) == 1
     (record,) = records(tmp_path / "results" / "adhoc").values()
     assert record["status"] == "diverged"
-    assert "in epoch 0, step 2 of 2" in record["reason"]
+    assert "in epoch 1, step 2 of 2" in record["reason"]
     assert [row["epoch"] for row in record["history"]] == [0]
 
 

@@ -32,6 +32,20 @@ class Raises(Pool):
         raise RuntimeError("no luck")
 
 
+class RaisesOnce(Pool):
+    """Raises the first time that it is trained, which a file in the folder `mark` remembers."""
+
+    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, *, mark: str) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        self.mark = Path(mark) / "raised"
+
+    def bad(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float32 and not self.mark.exists():  # the audit's digest is of float64
+            self.mark.touch()
+            raise RuntimeError("no luck")
+        return x
+
+
 class Exits(Pool):
     def bad(self, x: Tensor) -> Tensor:
         sys.exit(3)

@@ -104,7 +104,17 @@ def test_a_cell_that_was_killed_once_is_taken_up_and_says_so(tmp_path: Path, nur
     assert attempt["end"] == "its process ended"
 
 
-def test_retry_and_stop(tmp_path: Path, nursery: Nursery) -> None:
+@pytest.mark.parametrize(("retry", "status"), [(0, "failed"), (1, "ok")])
+def test_a_cell_that_failed_is_tried_again_as_often_as_asked(
+    tmp_path: Path, nursery: Nursery, retry: int, status: str
+) -> None:
+    plan, sweep = planned(tmp_path, [bad("RaisesOnce", mark=str(tmp_path))], retry=retry)
+    assert run_alone(plan, sweep, nursery) == 0
+    (record,) = records(plan).values()
+    assert record["status"] == status
+
+
+def test_stop_at_the_first_that_fails(tmp_path: Path, nursery: Nursery) -> None:
     plan, sweep = planned(tmp_path / "stop", [bad("Raises"), asked("avg"), asked("min")], on_failure="stop")
     assert run_alone(plan, sweep, nursery) == 1
     assert [record["status"] for record in records(plan).values()] == ["failed"]

@@ -56,6 +56,20 @@ def test_a_record_that_is_a_link_is_not_written_through(train, plan: PlanFolder,
     assert {path.name: path.read_text() for path in outside.iterdir()} == {"record.json": "precious"}
 
 
+@pytest.mark.quick(1)
+@pytest.mark.parametrize("name", ["cells", "arms", "sweeps", "claims"])
+def test_nothing_of_a_plan_is_written_through_a_link(
+    train, plan: PlanFolder, tmp_path: Path, name: str, capsys
+) -> None:
+    outside, inside = tmp_path / "outside", getattr(plan, name)
+    shutil.rmtree(inside, ignore_errors=True)
+    outside.mkdir()
+    inside.symlink_to(outside)
+    assert train("pooling=avg", "seed=7") == 2
+    assert "outside" in capsys.readouterr().err
+    assert list(outside.iterdir()) == []
+
+
 @pytest.mark.quick(2)
 @pytest.mark.parametrize("name", ["n" * 300, '"a\0b"'])
 def test_a_name_that_no_folder_can_have_is_refused(

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -183,3 +184,13 @@ def test_a_worker_whose_time_ends_is_queued_again_so_often(
         monkeypatch.setenv("SLURM_JOB_ID", job)
     slurm._requeue(3)
     assert given(tmp_path, "scontrol") == (["requeue 7"] if queued else [])
+
+
+@pytest.mark.parametrize(("threads", "cpus", "each"), [(None, 4, 4), (3, 1, 3), (4, 4, 4), (1, 8, None), (8, 4, None)])
+def test_a_task_gets_a_processor_for_each_thread(threads: int | None, cpus: int, each: int | None) -> None:
+    settings = SimpleNamespace(launcher={"name": "slurm", "cpus_per_task": cpus}, threads=threads)
+    if each is not None:
+        assert Launch.of(settings).threads == each  # type: ignore[arg-type]
+        return
+    with pytest.raises(ConfigurationError, match=rf"`launcher.cpus_per_task={cpus}` and `threads={threads}`"):
+        Launch.of(settings)  # type: ignore[arg-type]

@@ -264,7 +264,7 @@ def test_a_loss_that_is_no_number_ends_the_epoch_there(tmp_path: Path, poison: t
             batches.append(batch_idx)
 
     diverged = train(train=Stripes(poison=poison), callbacks=[Count()])
-    assert diverged.diverged == f"the training loss was nan in epoch {epoch}, step {step + 1} of 3"
+    assert diverged.diverged == f"the training loss was nan in epoch {epoch + 1}, step {step + 1} of 3"
     assert [row["epoch"] for row in diverged.history] == list(range(epoch + 1))
     assert len(batches) == 3 * epoch + step + 1
     pieces = in_pieces(tmp_path, STEPS + 1, train=Stripes(poison=poison))
@@ -272,7 +272,7 @@ def test_a_loss_that_is_no_number_ends_the_epoch_there(tmp_path: Path, poison: t
 
 
 def test_the_limit_of_time_is_looked_at_in_each_step() -> None:
-    with pytest.raises(TimeLimitError, match=r"`protocol.time_limit` \(1e-06 s\) in step 1 of 3 of epoch 0"):
+    with pytest.raises(TimeLimitError, match=r"`protocol.time_limit` \(1e-06 s\) in step 1 of 3 of epoch 1"):
         train(recipe={"time_limit": 1e-6})
 
 
@@ -280,7 +280,7 @@ def test_time_before_an_interruption_counts(tmp_path: Path, whole: dict[str, Any
     fitted = Fitted(network())
     with pytest.raises(Stopped):
         train(checkpoints=checkpoints(tmp_path), should_stop=after(3 * STEPS + 1), fitted=fitted)
-    with pytest.raises(TimeLimitError, match="in step 1 of 3 of epoch 3"):
+    with pytest.raises(TimeLimitError, match="in step 1 of 3 of epoch 4"):
         train(checkpoints=checkpoints(tmp_path), recipe={"time_limit": fitted.spent_s / 10})
     assert same(result(train(checkpoints=checkpoints(tmp_path), recipe={"time_limit": 1e6})), whole)
 

@@ -10,6 +10,7 @@ import torch
 from training.recipes import TRAINER, Blobs, network, protocol, run
 
 from poolbench.errors import ConfigurationError
+from poolbench.record import identify
 from poolbench.training.fit import fit
 from poolbench.training.trainer_arguments import ACTING, DECIDED_BY, REFUSED, trainer_arguments
 
@@ -92,6 +93,17 @@ def test_what_changes_no_figure_is_seen_at_work(
 def test_what_changes_figures_without_being_named_here_is_named_here() -> None:
     seen = {"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "profiler", "detect_anomaly"}
     assert set(ACTING) == {name for name, *_ in CHANGING} | seen | {"benchmark"}  # cuDNN's: on a GPU alone
+
+
+@pytest.mark.parametrize("extra", [{"detect_anomaly": True}, {"profiler": "simple"}])
+def test_what_only_looks_on_makes_no_other_cell(extra: dict[str, Any]) -> None:
+    labels = {"backbone": "slides", "variant": "max", "dataset": "digits"}
+    plain, same, other = (
+        identify({"trainer": {"accelerator": "cpu", **more}, "seed": 0}, labels, fingerprint="digits", device="cpu")
+        for more in ({}, extra, {"gradient_clip_val": 1.0})
+    )
+    assert same == plain
+    assert other != plain
 
 
 @pytest.mark.parametrize(

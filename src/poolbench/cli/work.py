@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from poolbench.sweep.plan import PlanFolder
-    from poolbench.sweep.process import prepare_process
+    from poolbench.sweep.process import let_threads_sleep, prepare_process
     from poolbench.sweep.progress import SweepProgress
 
     check_exists(arguments.folder, holds="plan")
@@ -56,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     console = Console(stderr=True)
     with ended_by_signals() as ended:
+        let_threads_sleep(sweep.threads)  # there are other workers
         prepare_process(sweep.allocator, sweep.threads, console)
         from poolbench.sweep.local import work
 

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolbench.checks import whole_number
+from poolbench.errors import ConfigurationError
 from poolbench.processors import allowed_processors, free_processors
 from poolbench.sweep.asked import SweepSettings
 from poolbench.sweep.threads import divided
+
+# Of launcher=slurm, unless more are asked for.
+ONE_CPU = 1
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Launch:
         # A look takes a moment, and is spared where nothing depends on it.
         free = free_processors() if threads is None or fits else processors
         if name == "slurm":
-            each = threads or whole_number("launcher.cpus_per_task", options["cpus_per_task"])
+            each = _of_a_task(threads, whole_number("launcher.cpus_per_task", options["cpus_per_task"]))
         elif name == "processes":
             each = divided(threads, workers or max(1, free // (threads or 1)), free)
         else:
@@ -66,3 +70,13 @@ class Launch:
         if self.asked or self.name == "slurm":
             return count
         return f"{count} (threads=auto: {self.free} of {self.processors} processors free)"
+
+
+def _of_a_task(threads: int | None, cpus: int) -> int:
+    """Return the threads of a task of SLURM, for which as many processors are asked."""
+    if threads is not None and cpus not in (ONE_CPU, threads):
+        raise ConfigurationError(
+            f"`launcher.cpus_per_task={cpus}` and `threads={threads}` say the same twice, and not alike: a task gets a "
+            "processor for each thread; leave one of them out"
+        )
+    return threads or cpus

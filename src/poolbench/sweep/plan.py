@@ -17,7 +17,6 @@ from typing import Any
 from poolbench.errors import ConfigurationError
 from poolbench.record import Identity, digest, read_json, title, write_bytes
 from poolbench.settings import Settings
-from poolbench.whole_file import replacing
 
 PLAN = "plan"
 SCHEMA = 1
@@ -203,7 +202,5 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
     encoded = (json.dumps(content, indent=1) + "\n").encode()
     if path.is_file() and path.read_bytes() == encoded:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     # What is lost in a power cut is planned again by the same command.
-    with replacing(path, sync=False) as file:
-        file.write(encoded)
+    write_bytes(path, encoded, sync=False)

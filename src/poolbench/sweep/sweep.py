@@ -226,8 +226,9 @@ def _require_places(plan: Plan, settings: SweepSettings) -> None:
     places = [settings.folder, *folders[:1], *(folder for folder in folders[1:] if folder.exists()), *speeds]
     require_writable([*places, PlanFolder(settings.folder).claims])
     require_replaceable(folder / RECORD_FILE for folder in folders)
-    for folder in folders:
-        require_inside(folder, settings.folder)
+    written = PlanFolder(settings.folder)
+    for place in (*folders, written.cells, written.arms, written.sweeps, written.claims, *speeds):
+        require_inside(place, settings.folder)
 
 
 def _planned(plan: Plan, settings: SweepSettings, launch: Launch, mirrors: _Mirrored) -> PlannedSweep:

@@ -106,7 +106,7 @@ class History(L.Callback):
         module.training_sums.keep(batch + 1)
         loss, epoch = float(module.training_sums.losses[batch]), trainer.current_epoch
         step = f"step {batch + 1} of {trainer.num_training_batches}"
-        self.fitted.diverged = f"the training loss was {loss} in epoch {epoch}, {step}"
+        self.fitted.diverged = f"the training loss was {loss} in epoch {epoch + 1}, {step}"
         self._close(module, epoch)
 
     def _close(self, module: Learner, epoch: int) -> None:

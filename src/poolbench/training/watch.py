@@ -62,7 +62,7 @@ class Watch(L.Callback):
         if self.progress and now - self.reported > SECONDS_BETWEEN_TELLS:
             self.reported = now
             self.progress.steps(trainer.current_epoch + (batch_idx + 1) / batches, self.protocol.epochs)
-        self._continue(now, f"step {batch_idx + 1} of {batches} of epoch {trainer.current_epoch}")
+        self._continue(now, f"step {batch_idx + 1} of {batches} of epoch {trainer.current_epoch + 1}")
 
     def on_validation_batch_end(
         self,
@@ -74,7 +74,7 @@ class Watch(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Look at the clock and the wish to stop."""
-        self._continue(time.monotonic(), f"the validation of epoch {trainer.current_epoch}")
+        self._continue(time.monotonic(), f"the validation of epoch {trainer.current_epoch + 1}")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seconds spent so far."""

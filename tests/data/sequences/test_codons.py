@@ -115,6 +115,11 @@ def test_a_gene_whose_length_is_no_multiple_of_three_is_named_by_file_and_line(t
     ]
 
 
+def test_leaving_out_does_nothing_where_there_is_no_file():
+    with pytest.raises(ConfigurationError, match=r"`dataset.incomplete=leave_out` does nothing .*dataset.root"):
+        Codon(incomplete="leave_out")
+
+
 def test_stretches_come_from_inside_of_a_gene_in_every_frame(tmp_path):
     inner = "GCA" * 400
     path = genes(tmp_path / "own.fasta", *[f"ATG{inner}TAA"] * 20)

@@ -69,6 +69,11 @@ class Codon:
             )
         if incomplete not in (REFUSE, LEAVE_OUT):
             raise unknown_name("`dataset.incomplete`", str(incomplete), (REFUSE, LEAVE_OUT))
+        if root is None and incomplete != REFUSE:
+            raise ConfigurationError(
+                f"`dataset.incomplete={incomplete}` does nothing where stretches are generated: give dataset.root, "
+                "or leave it out"
+            )
         for argument, value in (("train_sequences", train_sequences), ("test_sequences", test_sequences)):
             whole_number(f"dataset.{argument}", value, least=10)
         self.name = name

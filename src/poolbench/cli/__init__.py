@@ -44,7 +44,7 @@ EXAMPLES = """examples:
   poolbench bench                           speed and memory of operators, against torch's own
   poolbench list pooling                    all choices of a group, a line each
 
-exit status: 0 success, 1 a cell failed (the others finished), 2 wrong usage"""
+exit status: 0 success; 1 a cell failed (the others finished), or test or export found a difference; 2 wrong usage"""
 
 COMMANDS = (
     *(train, status, work, report, serve, power, inspect, cost, bench, choices, evaluate, export),
@@ -99,7 +99,7 @@ def _answered(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("poolbench: ended by SIGINT", file=sys.stderr)
         return 128 + signal.SIGINT
-    except Exception:  # status 1 says that a cell failed, and nothing else
+    except Exception:  # status 1 says that a cell failed or a check found a difference, and nothing else
         traceback.print_exc()
         print("poolbench: error: this is a bug in poolbench; the traceback above shows where", file=sys.stderr)
         return 2

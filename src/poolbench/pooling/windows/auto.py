@@ -24,7 +24,7 @@ class AutoPool2d(TapPool2d):
 
     α is learned, for each channel or for the layer, and starts at 0, which is the mean. α → ∞ is the maximum, and α may
     be negative: α → −∞ is the minimum. `SoftPool2d` is the same with a fixed steepness. The largest αx is subtracted
-    first, so nothing overflows.
+    first, so no exponential overflows. In float32 values up to 3·10³⁷ do not overflow.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

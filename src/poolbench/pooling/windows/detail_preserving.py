@@ -30,7 +30,7 @@ class DetailPreservingPool2d(TapPool2d):
     max(0, x − mean(x)), so that only values above the mean get more weight. α = e^`log_alpha` and λ = e^`log_power` are
     learned, for the layer or for each channel. The means are over the window; λ → 0 and α → ∞ are average pooling, a
     large λ with a small α gives the value furthest from the mean. With n values, λ is limited to 200 / log₂(n); both
-    logarithms count as 40 at most.
+    logarithms count as 40 at most. In float32 values up to 3·10³⁷ do not overflow.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

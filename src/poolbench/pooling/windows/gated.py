@@ -18,6 +18,7 @@ class GatedPool2d(TapPool2d):
 
     w is learned, one number for each position of the window, for the layer or for each channel; it starts at 0, which
     gives s = ½. Positions outside the map count as 0 in w·x; if w·x is NaN, as for 0·∞, s is ½.
+    In float32 values up to 3·10³⁷ do not overflow.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -16,9 +16,9 @@ MOST = 2.0**60
 class SoftPool2d(TapPool2d):
     """A mean weighted by the exponential of each value: Σ x·e^(βx) / Σ e^(βx).
 
-    β → 0 is the mean, β → ∞ the maximum. The maximum is subtracted first, so no exponential overflows. The gradient of xᵢ is
-    wᵢ(1 + β(xᵢ − y)) for the weight wᵢ and the result y, which can be negative. A window with an infinite value gives
-    NaN, and so does its gradient: ∞/∞ for ∞, 0·∞ for −∞.
+    β → 0 is the mean, β → ∞ the maximum. The maximum is subtracted first, so no exponential overflows. The gradient of
+    xᵢ is wᵢ(1 + β(xᵢ − y)) for the weight wᵢ and the result y, which can be negative. A window with an infinite value
+    gives NaN, and so does its gradient: ∞/∞ for ∞, 0·∞ for −∞.
 
     Args:
         kernel_size, stride, padding, ceil_mode, dilation, implementation: see `WindowPool2d`.

@@ -138,6 +138,41 @@ def test_every_native_backbone_can_be_exported(backbone: str, variant: str, form
     assert done.difference is not None
 
 
+@pytest.mark.quick(1)
+@FORMATS
+@pytest.mark.parametrize(
+    ("backbone", "variant", "shape", "dtype", "output_shape"),
+    [
+        ("ecg_cnn", "avg_topk", (1, 512), torch.float32, (5,)),
+        ("motif_cnn", "gmp", (4, 200), torch.uint8, (5,)),
+        ("codon_cnn", "gmp", (4, 99), torch.uint8, (2,)),
+        ("audio_cnn", "avg_topk", (1, 40, 33), torch.float32, (5,)),
+        ("unet", "avg_topk", (1, 50, 47), torch.uint8, (5, 50, 47)),
+        ("fpn", "avg_topk", (1, 50, 47), torch.uint8, (5, 50, 47)),
+        ("hypercolumn", "avg_topk", (3, 48, 48), torch.uint8, (5, 48, 48)),
+        ("line_cnn", "avg_topk", (1, 32, 32), torch.uint8, (1,)),
+    ],
+)
+def test_networks_of_other_examples_can_be_exported(
+    backbone: str,
+    variant: str,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    output_shape: tuple[int, ...],
+    format: str,
+    tmp_path: Path,
+) -> None:
+    channels, *sizes = shape
+    size: dict[str, Any] = {"in_channels": channels, "image_size": tuple(sizes), "num_classes": output_shape[0]}
+    of_backbone, pooling = spec("backbone", backbone), spec("pooling", variant)
+    made = assemble(of_backbone, pooling, **size, output_shape=output_shape, seed=0).network
+    kind: dict[str, Any] = {"spatial": len(sizes), "levels": dtype == torch.uint8}
+    taking = Normalised(made, mean=[0.3] * channels, std=[0.4] * channels, **kind)
+    done = export_network(taking, shape, tmp_path / "network", format=format, input_dtype=dtype)
+    assert done.difference is not None
+    assert done.difference < 1e-4
+
+
 TORCHVISION = (
     *("alexnet", "vgg11_bn", "vgg16_bn", "resnet18", "resnet50", "densenet121", "googlenet", "squeezenet1_1"),
     *("mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "regnet_y_400mf"),
@@ -153,6 +188,20 @@ def test_networks_of_the_libraries_can_be_exported(
 ) -> None:
     size: dict[str, Any] = {"in_channels": 3, "image_size": (64, 64), "num_classes": 10}
     made = assemble(spec("backbone", library) | {"model": model}, spec("pooling", variant), **size, seed=0).network
+    exported = export_network(made.eval(), (3, 64, 64), tmp_path / "network", format=format)
+    assert exported.difference is not None
+
+
+@pytest.mark.slow
+@FORMATS
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_a_network_of_a_library_can_be_exported(variant: str, format: str, tmp_path: Path) -> None:
+    size: dict[str, Any] = {"in_channels": 3, "image_size": (64, 64), "num_classes": 10}
+    chosen = spec("backbone", "torchvision") | {"model": "resnet18"}
+    try:
+        made = assemble(chosen, spec("pooling", variant), **size, seed=0).network
+    except UnsupportedError:
+        return  # its windows are of odd size alone
     exported = export_network(made.eval(), (3, 64, 64), tmp_path / "network", format=format)
     assert exported.difference is not None
 

@@ -100,6 +100,26 @@ def test_what_makes_no_map_smaller_is_not_listed(assemble: Assemble) -> None:
     assert assemble(net("Net"), "gap", shape=IMAGE).left == []
 
 
+class Sliced(nn.Module):
+    """One map of which every second place is taken, then the border cut off."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.conv, self.more = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+        self.fc = nn.Linear(8 * 10 * 10, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.more(self.conv(x)[:, :, ::2, ::2])[:, :, 3:13, 3:13].flatten(1))
+
+
+def test_a_border_that_is_cut_off_is_told_from_a_stride(assemble: Assemble) -> None:
+    rows = {
+        tuple(row["output_shape"][1:]): row["reason"] for row in assemble(net("Sliced"), "max", shape=(3, 32, 32)).left
+    }
+    assert "network's own code" in rows[16, 16]
+    assert "cuts off the border" in rows[10, 10]
+
+
 class Tokens(nn.Module):
     """Patches as tokens, a class token, an AvgPool1d over them, attention."""
 

@@ -19,6 +19,7 @@ OTHER_KIND = "it makes the map smaller, but is no max or average pooling, stride
 SCRIPT = "it is TorchScript, of which no module can be exchanged"
 BY_NAME = "it is given its map by name: no operator is"
 BORDER = "it makes the map smaller by no stride, but because it is not padded"
+CROPPED = "it cuts off the border, as of a map that was padded before: no stride, and no pooling"
 JOINED = "what it makes of the map comes together with a larger map again, as with a gate, a norm or a token"
 
 
@@ -93,7 +94,7 @@ def left_alone(
         own = modules[step.module]
         if step.module in unreadable or any(True for _ in own.children()) or not step.module:
             part = f"{step.module or name} ({step.word})"
-            why = unreadable.get(step.module, JOINED if joined else OWN_CODE)
+            why = unreadable.get(step.module, JOINED if joined else CROPPED if _crops(step) else OWN_CODE)
             explained.add(step.module)
             row = Left(part, type(own).__name__, step.into, step.out, why)
         else:
@@ -157,6 +158,13 @@ def _why(module: nn.Module, *, is_called: bool) -> str:
     why = why_no_site(module) if is_window else ""
     is_known = isinstance(module, (*WINDOWS, *CONVOLUTIONS, *WHOLE)) and not getattr(module, "return_indices", False)
     return why or (BY_NAME if is_known and not is_called else OTHER_KIND)
+
+
+def _crops(step: Step) -> bool:
+    """Whether an operation takes a piece of more than half of each side: every second place would be fewer."""
+    if step.word != "slice" or len(step.into) != len(step.out):
+        return False
+    return all(2 * after > before + 1 or after == before for before, after in zip(step.into, step.out, strict=True))
 
 
 def _merged(flow: Flow, end: int) -> dict[int, Step]:

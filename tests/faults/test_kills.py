@@ -8,12 +8,19 @@ from faults.crowd import Crowd, asked, comparable, planned, records, run_alone
 from poolbench.report.make import make_report
 from poolbench.sweep.processes import Nursery
 
-TABLES = ("accuracy.csv", "parameters.csv", "across.csv", "pairs.csv")
+TABLES = ("accuracy", "scores", "metrics", "parameters", "across", "pairs", "over_blocks")
+KEPT = ("outcomes.npz", "split.npz", "weights.pt")
 
 
 def tables(folder: Path) -> dict[str, bytes]:
     make_report(folder)
-    return {name: (folder / name).read_bytes() for name in TABLES}
+    return {name: (folder / f"{name}.csv").read_bytes() for name in TABLES}
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """Return what cells left beside their records, by run and name."""
+    paths = [path for name in KEPT for path in folder.glob(f"records/*/{name}")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 def killed_and_quiet(tmp_path: Path, nursery: Nursery, *, seeds: int, epochs: int, workers: int, kills: int) -> None:
@@ -37,6 +44,8 @@ def killed_and_quiet(tmp_path: Path, nursery: Nursery, *, seeds: int, epochs: in
     assert all(one["files"]["outcomes.npz"] for one in found.values())
     assert any(one["provenance"].get("attempts") for one in found.values()), "no kill hit a cell"
     assert tables(plan.folder) == tables(quiet.folder)
+    assert len(kept(plan.folder)) == len(KEPT) * len(cells)
+    assert kept(plan.folder) == kept(quiet.folder)
 
 
 def test_a_few_kills(tmp_path: Path, nursery: Nursery) -> None:

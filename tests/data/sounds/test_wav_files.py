@@ -74,6 +74,12 @@ def test_sizes_that_cannot_be_are_named(tmp_path, at, size, says):
         read_wav(path)
 
 
+def test_what_stands_behind_the_end_is_no_part_of_it(tmp_path):
+    path = write(tmp_path / "a.wav", SAMPLES)
+    path.write_bytes(path.read_bytes() + b"TAGanything at all, such as a title")
+    assert len(read_wav(path)[0]) == len(SAMPLES)
+
+
 @pytest.mark.parametrize("kept", [0, 10, 30, 44])
 def test_what_is_no_wav_or_empty_is_named(tmp_path, kept):
     path = write(tmp_path / "a.wav", np.zeros(0))

@@ -59,7 +59,7 @@ def _require_whole(content: bytes) -> None:
     if len(content) < announced - announced % 2:
         raise ValueError(f"truncated: it announces {announced:,} bytes and has {len(content):,}")
     at = FIRST_CHUNK
-    while at + HEAD <= len(content):
+    while at + HEAD <= min(announced, len(content)):  # what stands behind is no part of it
         size, left = int.from_bytes(content[at + 4 : at + HEAD], order), len(content) - at - HEAD
         if size > left:
             name = content[at : at + 4].decode("ascii", "replace")

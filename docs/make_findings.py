@@ -307,8 +307,8 @@ def page() -> str:
 
 def overview(sections: Mapping[str, str]) -> list[str]:
     """Return a table of the sections' networks: a link, and how many arms came to each verdict."""
-    verdicts = ("better", "worse", "tie", "undecided")
-    lines = [f"| asked | network | compared | {' | '.join(verdicts)} |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    verdicts = ("better", "worse", "tie", "undecided", "too few runs")
+    lines = [f"| asked | network | compared | {' | '.join(verdicts)} |", f"| --- | --- |{' --- |' * 6}"]
     for name, text in sections.items():
         heading, arms = text.partition("\n")[0].removeprefix("## "), Arms(REFERENCE / name)
         for backbone in arms.backbones:

@@ -147,6 +147,23 @@ def test_a_second_signal_ends_the_command_at_once_and_its_workers_in_order(tmp_p
 
 
 @pytest.mark.slow
+def test_a_worker_whose_reader_has_gone_trains_on(tmp_path: Path) -> None:
+    """As `poolbench train … 2>&1 | head -1`: what a worker says goes nowhere then, and its cell is trained."""
+    command = [
+        *(sys.executable, "-m", "poolbench", "train", *SHORT, "pooling.downsample._target_=faults.bad_pools.Talks"),
+        *("seed=0,1", "launcher=processes", "launcher.workers=2"),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.stderr.close()
+        assert process.wait(timeout=240) == 0
+    found = records(PlanFolder(tmp_path / "results" / "adhoc"))
+    assert [record["status"] for record in found.values()] == ["ok", "ok"]
+
+
+@pytest.mark.slow
 def test_workers_end_in_order_when_the_command_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "results" / "adhoc"
     with begun(tmp_path) as process:

@@ -43,9 +43,9 @@ def unwritable(path: Path, error: OSError, size: int | None = None) -> str:
     >>> unwritable(Path("results"), OSError(28, "No space left on device"))
     'results cannot be written: No space left on device; free some, or choose another place'
     >>> unwritable(Path("weights.pt"), OSError(27, "File too large"), 3_000_000)
-    'weights.pt cannot be written: File too large, it needs 2.86 MiB; choose another place'
+    'weights.pt cannot be written: File too large, it needs 2.9 MiB; choose another place'
     """
     reason = error.strerror or str(error)
     if size is not None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        reason = f"{reason}, it needs {size / 2**20:.2f} MiB"
+        reason = f"{reason}, it needs {size / 2**20:.1f} MiB" if size >= 2**20 else f"{reason}, it needs {size:,} bytes"
     return f"{path} cannot be written: {reason}; {WHAT_TO_DO.get(error.errno or 0, 'choose another place')}"

@@ -17,6 +17,7 @@ PAGES = {
     "changelog.md": "CHANGELOG.md",
     "kernels.md": "src/poolbench/kernels/README.md",
 }
+ADDRESSES = {source: address for address, source in PAGES.items()}
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)]*)?\))")
 
 
@@ -34,14 +35,13 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> str:
     """Let links that lead out of docs/ lead to the site's page of the file; where it has none, leave the name."""
     here = posixpath.dirname(page.file.src_uri)
-    addresses = {source: address for address, source in PAGES.items()}
 
     def new(link: re.Match[str]) -> str:
         before, target, end = link.groups()
         path = posixpath.normpath(posixpath.join("docs", here, target))
         if "://" in target or target.startswith("mailto:") or path.startswith("docs/"):
             return link.group()
-        return f"{before}{posixpath.relpath(addresses[path], here or '.')}{end}" if path in addresses else "](!)"
+        return f"{before}{posixpath.relpath(ADDRESSES[path], here or '.')}{end}" if path in ADDRESSES else "](!)"
 
     return _named(LINK.sub(new, markdown))
 
@@ -55,7 +55,6 @@ def moved(text: str, folder: str) -> tuple[str, list[str]]:
     ('see [tables](tables.md#words), code and [home](../README.md)', [])
     """
     pictures: list[str] = []
-    addresses = {source: address for address, source in PAGES.items()}
 
     def new(link: re.Match[str]) -> str:
         before, target, end = link.groups()
@@ -64,8 +63,8 @@ def moved(text: str, folder: str) -> tuple[str, list[str]]:
         path = posixpath.normpath(posixpath.join(folder, target))
         if path.startswith(".."):
             return link.group()
-        if path in addresses:
-            return f"{before}{addresses[path]}{end}"
+        if path in ADDRESSES:
+            return f"{before}{ADDRESSES[path]}{end}"
         if path.startswith("docs/") and (TOP / path).is_file():
             return f"{before}{path.removeprefix('docs/')}{end}"
         if path.endswith((".png", ".svg")):

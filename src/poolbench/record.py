@@ -41,8 +41,12 @@ ENDED = ("ok", "failed", "diverged", "unsupported")
 NOT_IDENTITY: dict[str, frozenset[str]] = {
     "dataset": frozenset({"root", "download", "streaming", "memory_limit_mib", "workers", "step_ms"}),
     "protocol": frozenset({"checkpoint_every_s", "time_limit", "attempts"}),
-    "trainer": frozenset({"accelerator", "devices", "enable_progress_bar", "enable_model_summary", "num_nodes"})
-    | {"profiler", "detect_anomaly"},
+    "trainer": frozenset(
+        {
+            *("accelerator", "devices", "num_nodes"),
+            *("enable_progress_bar", "enable_model_summary", "profiler", "detect_anomaly"),
+        }
+    ),
 }
 # Settings that came later, by dotted key: at these values a cell is what it was before there were any.
 CAME_LATER: dict[str, Mapping[str, Any]] = {

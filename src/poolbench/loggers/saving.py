@@ -9,7 +9,7 @@ from poolbench.errors import ConfigurationError
 from poolbench.loggers.dashboard import Dashboard
 from poolbench.loggers.line import within
 from poolbench.loggers.session import Session
-from poolbench.loggers.wandb_place import LOOK_S, default_entity, group_of, hindrance, in_words, prepare
+from poolbench.loggers.wandb_place import default_entity, group_of, hindrance, in_words, prepare
 from poolbench.score import ACCURACY, task_of
 
 SAVE_S = 60.0
@@ -55,14 +55,9 @@ def save(dashboard: Dashboard, folder: Path) -> list[str]:
     addresses: list[str] = []
     with Session(folder) as session:
         prepare(session)
-        import wandb  # noqa: F401  # which takes seconds that are not the server's
-
-        reason = within(LOOK_S, lambda: hindrance(dashboard.entity))
-        if reason is None:
-            reason = f"the server did not answer within {LOOK_S:.0f} s"
-        if reason:
+        if reason := hindrance(dashboard.entity):
             raise ConfigurationError(
-                f"the dashboard cannot be saved ({in_words(reason)}): it needs a key (wandb login, or WANDB_API_KEY) "
+                f"the dashboard cannot be saved ({reason}): it needs a key (wandb login, or WANDB_API_KEY) "
                 "and the server; --dry-run prints what would be saved"
             )
 

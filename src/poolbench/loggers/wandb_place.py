@@ -99,17 +99,19 @@ def _found_out(session: Session, arguments: Mapping[str, Any]) -> tuple[str, str
         return OFFLINE, "as logger.wandb asks"
     if asked in (OFFLINE, "dryrun"):
         return OFFLINE, "as WANDB_MODE asks"
-    import wandb  # noqa: F401  # which takes seconds that are not the server's
-
-    entity = str(arguments.get("entity") or os.environ.get("WANDB_ENTITY") or "")
-    reason = within(LOOK_S, lambda: hindrance(entity))
-    if reason is None:
-        reason = f"the server did not answer within {LOOK_S:.0f} s"
-    return (OFFLINE, in_words(reason)) if reason else (ONLINE, "")
+    reason = hindrance(str(arguments.get("entity") or os.environ.get("WANDB_ENTITY") or ""))
+    return (OFFLINE, reason) if reason else (ONLINE, "")
 
 
 def hindrance(entity: str) -> str:
-    """Look at the server once; return what hinders, empty where nothing does."""
+    """Look at the server once, for a bounded time; return in a line what hinders, empty where nothing does."""
+    import wandb  # noqa: F401  # beforehand: the seconds that this takes are not the server's
+
+    reason = within(LOOK_S, lambda: _looked(entity))
+    return in_words(f"the server did not answer within {LOOK_S:.0f} s" if reason is None else reason)
+
+
+def _looked(entity: str) -> str:
     import wandb
 
     if wandb.setup().settings.mode in (OFFLINE, "dryrun"):

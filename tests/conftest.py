@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from zlib import crc32
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -28,6 +29,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     gc.disable()
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # A busy machine may take a second over any example.
+    hypothesis.settings.register_profile("busy", deadline=None)
+    hypothesis.settings.load_profile("busy")
     config.addinivalue_line(
         "markers", "quick(n): of the test's cases n are quick, spread over all; the others are slow"
     )

@@ -88,7 +88,8 @@ def _of_kind(kind: str, values: Any) -> Any:
     """Return a column's values as an array of its kind; what is missing is "" in text, else missing."""
     if kind == "text":
         texts = np.array(values, dtype=object)
-        return np.where(pd.isna(texts), "", texts)
+        # An index keeps them as objects, where pandas from 3 on would make an array of its own strings.
+        return pd.Index(np.where(pd.isna(texts), "", texts), dtype=object)
     return pd.array(values, dtype={"count": "Int64", "number": "float64", "flag": "boolean"}[kind])
 
 

@@ -158,7 +158,7 @@ def shown(spec: Mapping[str, Any]) -> str:
     return f"{made.network}\n{made.sites}"
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_a_key_of_a_backbone_makes_another_network(name: str) -> None:
     spec = content("backbone", name)

@@ -40,7 +40,7 @@ def combinations() -> Iterator[Any]:
                 yield pytest.param(backbone, variant, shape, id=f"{backbone}-{variant}-{shape[1]}", marks=marks)
 
 
-@pytest.mark.quick(16)
+@pytest.mark.quick(8)
 @pytest.mark.parametrize(("backbone", "variant", "shape"), list(combinations()))
 def test_it_learns_or_says_why_not(
     assemble: Callable[..., Assembled], backbone: str, variant: str, shape: tuple[int, ...]

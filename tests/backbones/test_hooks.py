@@ -49,7 +49,7 @@ def logits(made: Assembled) -> Tensor:
     return made.network.eval()(torch.randn(2, *IMAGE, generator=torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("where", ["", "conv", "pool", "fc", "avgpool"])
 @pytest.mark.parametrize("variant", ["max", "avg", "gmp"])
 def test_forward_hooks_are_called_in_every_arm(assemble: Assemble, where: str, variant: str) -> None:

@@ -38,7 +38,7 @@ def made(
     )
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 @pytest.mark.parametrize("size", [(24, 24), (8, 8), (23, 17), (9, 30)])
 def test_every_place_gets_classes_whatever_the_size(name, size):

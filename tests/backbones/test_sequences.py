@@ -59,7 +59,7 @@ def signals(pooling, head=None, size=100, network="Signals", **arguments):
     return assemble(backbone, pooling, head, in_channels=3, image_size=(size,), num_classes=4, seed=0)
 
 
-@pytest.mark.quick(11)
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_stands_in_its_own_one_dimensional_form(name):
     made = signals(VARIANTS[name])
@@ -97,7 +97,7 @@ def test_what_a_value_sees_and_the_work_are_counted_along_the_length():
     assert work["pooling_operations"] > 0
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(
     ("how", "place"), [("adaptive", "body"), ("window", "body"), ("flatten", "flatten"), ("function", "amax")]
 )

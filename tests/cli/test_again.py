@@ -24,6 +24,7 @@ def again(before: dict[str, str], folder: Path) -> set[str]:
     return {key for key, time in started(folder).items() if before.get(key) != time}
 
 
+@pytest.mark.slow
 def test_each_force_trains_its_own(train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "results" / "adhoc"
     assert train(SEEDS) == 0

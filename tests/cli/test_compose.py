@@ -105,7 +105,7 @@ def test_a_search_path_of_the_command_line_goes_with_it(mine: Path, tmp_path: Pa
     assert [job.config["pooling"]["name"] for job in jobs(*arguments)] == ["mine", "third"]
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(5)
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

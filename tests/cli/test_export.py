@@ -126,6 +126,7 @@ def test_weights_that_are_not_the_records(trained: Path, tmp_path: Path, capsys:
     assert "weights.pt cannot be read: No such file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_data_is_not_needed(trained: Path, tmp_path: Path) -> None:
     config = record_of(trained)["config"]
     gone = {"_target_": "poolbench.data.image_folder.ImageFolder", "root": "nowhere", "num_classes": None}

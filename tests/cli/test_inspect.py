@@ -49,6 +49,7 @@ def test_the_sites_of_a_residual_network(inspect: Inspect) -> None:
     assert "269,722 parameters (0 of the poolings), 47.6 M multiply-adds an example" in out
 
 
+@pytest.mark.slow
 def test_several_poolings_and_which_are_the_same_network(inspect: Inspect) -> None:
     status, out, _ = inspect("backbone=resnet20", "pooling=max,avg,gap", *CIFAR10)
     assert status == 0

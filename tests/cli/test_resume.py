@@ -121,6 +121,7 @@ def test_divergence_ends_the_epoch_and_keeps_the_history(train, tmp_path: Path) 
     assert [row["epoch"] for row in record["history"]] == [0]
 
 
+@pytest.mark.slow
 def test_a_short_cell_writes_no_checkpoint(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("poolbench.training.checkpoint.Checkpoints.write", lambda *_: boom())
     assert train(*CELL) == 0

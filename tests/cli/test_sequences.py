@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from cells import SHORT, records
 
 from poolbench.cli import main
@@ -10,6 +11,7 @@ FEW = ["dataset.train_sequences=60", "dataset.test_sequences=60"]
 BRIEF = [argument for argument in SHORT if not argument.startswith("dataset=")]
 
 
+@pytest.mark.slow
 def test_places_of_motifs_reach_the_report(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["train", "-m", "backbone=motif_cnn", "dataset=dna_motif", "pooling=max,gmp", *FEW, *BRIEF]

@@ -278,7 +278,7 @@ def test_what_cannot_be_is_listed_and_fails_nothing_unless_strict(
     assert "poolbench: error" in capsys.readouterr().err
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
@@ -318,6 +318,7 @@ def test_bad_input_is_told_before_training(
     assert not list(tmp_path.glob("results/*/records/*/weights.pt"))
 
 
+@pytest.mark.slow
 def test_the_quickstart_narrowed(train, tmp_path: Path) -> None:
     assert train("experiment=quickstart", "seed=0", "pooling=gap", "backbone=lenet5", "launcher=local") == 0
     found = records(tmp_path / "results" / "quickstart")

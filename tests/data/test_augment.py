@@ -41,7 +41,7 @@ def channels_last(count, channels, size):
     return drawn.contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.quick(13)
+@pytest.mark.quick(7)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [7, 8])
 @pytest.mark.parametrize(

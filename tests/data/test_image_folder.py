@@ -182,7 +182,7 @@ def test_an_added_file_changes_the_fingerprint_within_the_process(tree):
     assert len(second.load().train) == 9
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", ["train.npy", "test.npy", "train_labels.npy", "facts.json"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "other", "absent"])
 def test_a_damaged_cache_is_rebuilt(tree, name, damage):

@@ -105,7 +105,7 @@ def test_the_pictures_stay_small() -> None:
     assert sum(path.stat().st_size for path in (DOCS / IMAGES).iterdir()) < 2 * 2**20
 
 
-@pytest.mark.quick(30)
+@pytest.mark.quick(15)
 @pytest.mark.parametrize("snippet", re.findall(r"```python\n(import torch\nfrom .*?)```", PAGE, re.DOTALL))
 def test_the_lines_of_python_give_the_shapes_beside_them(snippet: str) -> None:
     setup, _, last = snippet.strip().rpartition("\n")

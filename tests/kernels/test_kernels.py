@@ -71,7 +71,7 @@ GEOMETRIES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @layouts
 @dtypes
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
@@ -202,7 +202,7 @@ def tables(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, fres
 UNITS = {torch.float32: (4, 2**-23), torch.float64: (20, 2**-52), torch.bfloat16: (0.53, 2**-7)}
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("dtype", UNITS, ids=str)
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_keeps_the_map_alone_and_an_average_not_even_that(pool: TapPool2d, allow
     assert kept < kept_bytes(nn.MaxPool2d(2), x)
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @layouts
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("geometry", [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}], ids=str)

@@ -59,7 +59,7 @@ def results(operator: nn.Module, x: Tensor) -> list[Tensor | None]:
 # ---- another device ----
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each_learned
 def test_parameters_on_another_device_are_an_error(case: Case) -> None:
     x = case.images(2, CHANNELS, 8, 8)
@@ -130,7 +130,7 @@ def test_parameters_of_another_dtype_or_memory_layout_are_taken_as_they_are(case
             torch.testing.assert_close(one, other, check_dtype=False, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.quick(15)
+@pytest.mark.quick(8)
 @each_learned
 @pytest.mark.parametrize("shape", [(7,), (7, 7), (1, 1, 1, 1, 7)], ids=str)
 def test_parameters_of_another_size_are_an_error(case: Case, shape: tuple[int, ...]) -> None:

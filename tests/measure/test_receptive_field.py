@@ -220,7 +220,7 @@ def sides_of(values: Tensor) -> tuple[int, int]:
     return int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("geometry", [(2, 2, 0), (3, 2, 1)], ids=str)
 @pytest.mark.parametrize("name", WINDOWS)
 def test_gradients_come_from_where_an_operator_is_said_to_see(name: str, geometry: tuple[int, int, int]) -> None:

@@ -76,14 +76,14 @@ CLAIMS: dict[str, Callable[[Case], bool]] = {
 each_claim = pytest.mark.parametrize("claim", CLAIMS)
 
 
-@pytest.mark.quick(50)
+@pytest.mark.quick(25)
 @each_claim
 @each()
 def test_what_is_claimed_holds(case: Case, claim: str) -> None:
     assert CLAIMS[claim](case) or not getattr(case.kind, claim)
 
 
-@pytest.mark.quick(56)
+@pytest.mark.quick(28)
 @each_claim
 @each_class
 def test_what_is_not_claimed_has_an_example(kind: Any, claim: str) -> None:
@@ -91,7 +91,7 @@ def test_what_is_not_claimed_has_an_example(kind: Any, claim: str) -> None:
     assert getattr(kind, claim) or not all(CLAIMS[claim](case) for case in alike)
 
 
-@pytest.mark.quick(38)
+@pytest.mark.quick(19)
 @each()
 def test_is_random_says_what_draws(case: Case) -> None:
     operator, x = case.operator().train(), case.images(2, CHANNELS, 9, 8)

@@ -66,7 +66,7 @@ def check_compiled(operator: Any, *maps: Tensor, backend: str) -> None:
                 torch.testing.assert_close(one, two, rtol=1e-4, atol=3e-5 if backend == "inductor" else 1e-5)
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @each(as_configured)
 def test_compiled_equals_eager(case: Case) -> None:
     check_compiled(case.operator(), example(case), backend="aot_eager")

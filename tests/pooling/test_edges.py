@@ -39,7 +39,7 @@ def scaled(scale: float, *size: int) -> Tensor:
     return (x * scale).float()
 
 
-@pytest.mark.quick(18)
+@pytest.mark.quick(9)
 @implementations
 @pytest.mark.parametrize("scale", SCALES, ids=str)
 @pytest.mark.parametrize("operator", [AdaPool2d, LehmerPool2d, LpPool2d, PowerMeanPool2d, StochasticPool2d])
@@ -84,7 +84,7 @@ def test_log_sum_exp_of_the_largest_numbers_of_float64(implementation: str) -> N
     assert (x.grad == 0.25).all()
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each()
 def test_float64_stays_exact_whatever_the_default_dtype(case: Case, default_dtype: torch.dtype) -> None:
     check_float64(case, default_dtype)
@@ -103,7 +103,7 @@ def check_float64(case: Case, default_dtype: torch.dtype) -> None:
     torch.testing.assert_close(operator(x), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.quick(21)
+@pytest.mark.quick(11)
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_heads_in_float64_stay_exact_whatever_the_default_dtype(
     spec: dict[str, Any], default_dtype: torch.dtype
@@ -128,7 +128,7 @@ def test_a_meta_device_gives_the_shape(case: Case) -> None:
     assert leaf.grad is not None
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_a_meta_device_gives_the_shape_of_features(spec: dict[str, Any]) -> None:
     x = torch.rand(2, 4, 6, 5)

@@ -265,7 +265,7 @@ LIMITS: dict[str, Callable[[], tuple[Any, Callable[[Tensor], Tensor], float]]] =
 }
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(5)
 @pytest.mark.parametrize("name", LIMITS)
 def test_meets_another_operator(name: str) -> None:
     one, other, tolerance = LIMITS[name]()

@@ -107,7 +107,7 @@ def differ(one: list[Tensor], other: list[Tensor]) -> bool:
     )
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @pytest.mark.parametrize(("slot", "spec", "at"), list(of_yaml()))
 def test_it_acts_or_is_refused(slot: str, spec: dict[str, Any], at: tuple[str, ...]) -> None:
     value = spec

@@ -57,7 +57,7 @@ def test_top_n_is_the_mean(ceil_mode: bool) -> None:
     torch.testing.assert_close(pooled_and_gradient(top, x), pooled_and_gradient(expected, x))
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(5)
 @pytest.mark.parametrize("k", range(1, 10))
 @pytest.mark.parametrize("relu", [False, True])
 def test_every_k_at_the_border(k: int, relu: bool) -> None:
@@ -96,7 +96,7 @@ CHOOSING: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-@pytest.mark.quick(18)
+@pytest.mark.quick(9)
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
 @pytest.mark.parametrize("value", [-torch.inf, torch.inf], ids=str)
 @pytest.mark.parametrize("name", CHOOSING)
@@ -116,7 +116,7 @@ def test_a_window_with_nan_keeps_the_whole_gradient() -> None:
     torch.testing.assert_close(x.grad.sum(), torch.tensor(4.0))
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
 @pytest.mark.parametrize("kind", [MaxPool2d, MinPool2d])
 @pytest.mark.parametrize("place", [0, 1])
@@ -285,7 +285,7 @@ def test_conv_max_of_an_even_window_looks_ahead() -> None:
 # ---- power_mean, lehmer ----
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("kind", [PowerMeanPool2d, LehmerPool2d])
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
 @pytest.mark.parametrize("p", [-40.0, -8.0, -1.0, 8.0, 40.0])

@@ -39,7 +39,7 @@ def test_at_a_border_values_have_conditions() -> None:
     assert "valid 0" in shown(pool, "tape", border=True)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("border", [False, True])
 def test_every_formula_can_be_shown(border: bool) -> None:
     found = 0

@@ -121,7 +121,7 @@ def test_equals_its_formula_on_a_map_smaller_than_the_window(case: Case) -> None
     check_formula_at(case, geometry, case.images(2, CHANNELS, 1, 4, dtype=torch.float64))
 
 
-@pytest.mark.quick(28)
+@pytest.mark.quick(14)
 @each()
 @few
 @given(data=st.data())
@@ -129,7 +129,7 @@ def test_equals_its_formula_in_the_shape_of_max_pooling(case: Case, data: st.Dat
     check_formula(case, data)
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each(by_torch, specs=SEQUENCES)
 @few
 @given(data=st.data())
@@ -137,7 +137,7 @@ def test_a_sequence_equals_its_formula_in_the_shape_of_max_pooling(case: Case, d
     check_formula(case, data)
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each(by_torch, specs=OTHERS)
 def test_with_other_arguments_it_equals_its_formula(case: Case) -> None:
     for geometry in geometries_of(case.kind)[-3:]:
@@ -186,21 +186,21 @@ def test_a_sequence_equals_its_formula_in_many_geometries(case: Case, data: st.D
     check_formula(case, data)
 
 
-@pytest.mark.quick(12)
+@pytest.mark.quick(6)
 @each()
 def test_a_map_without_a_batch_is_a_batch_of_one(case: Case) -> None:
     operator, x = case.operator(), case.images(CHANNELS, 7, 8)
     torch.testing.assert_close(operator(x), operator(x[None])[0], rtol=0, atol=0)
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each_sequence
 def test_a_sequence_without_a_batch_is_a_batch_of_one(case: Case) -> None:
     operator, x = case.operator(), case.images(CHANNELS, 9)
     torch.testing.assert_close(operator(x), operator(x[None])[0], rtol=0, atol=0)
 
 
-@pytest.mark.quick(15)
+@pytest.mark.quick(8)
 @each(as_configured)
 @pytest.mark.parametrize("size", [(8, 8), (1, 1, 3, 8, 8)], ids=str)
 def test_a_map_has_three_dimensions_or_four(case: Case, size: tuple[int, ...]) -> None:
@@ -208,7 +208,7 @@ def test_a_map_has_three_dimensions_or_four(case: Case, size: tuple[int, ...]) -
         case.operator()(torch.zeros(size))
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each()
 def test_images_do_not_see_each_other(case: Case) -> None:
     operator, x = case.operator(), case.images(3, CHANNELS, 7, 8)
@@ -272,7 +272,7 @@ def test_gradient_number_by_number(case: Case, geometry: dict[str, Any]) -> None
     check_gradient(operator, case.images(1, CHANNELS, 5, 4, dtype=torch.float64), fast_mode=False)
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @each_geometry()
 def test_with_equal_values_the_gradient_is_still_whole(case: Case, geometry: dict[str, Any]) -> None:
     """Raising all values at once leaves equal ones equal, so there the result has a derivative whatever the ties are.
@@ -298,7 +298,7 @@ def gradient_and_its_formulas(case: Case, geometry: dict[str, Any], x: Tensor) -
     return torch.autograd.grad(pooled, x, above)[0], torch.autograd.grad(expected, x, above)[0]
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @each_geometry()
 def test_of_equal_values_the_first_gets_the_gradient_where_the_formula_chooses(
     case: Case, geometry: dict[str, Any]
@@ -306,13 +306,13 @@ def test_of_equal_values_the_first_gets_the_gradient_where_the_formula_chooses(
     torch.testing.assert_close(*gradient_and_its_formulas(case, geometry, tied(2, CHANNELS, 7, 6)))
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(5)
 @each(by_torch, specs=OTHERS)
 def test_with_other_arguments_equal_values_get_the_gradient_of_the_formula(case: Case) -> None:
     torch.testing.assert_close(*gradient_and_its_formulas(case, case.usual, tied(2, CHANNELS, 7, 6)))
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each(lambda case: "zeros" in case.kinds)
 def test_beside_zeros_the_gradient_is_that_of_the_formula(case: Case) -> None:
     """Save of windows that have zeros alone, where a formula may have no derivative."""
@@ -352,7 +352,7 @@ def chooses_in_the_window(case: Case) -> bool:
     return bool(case.kind.is_equivariant)
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each_geometry(chooses_in_the_window)
 def test_minus_infinity_is_told_from_padding(case: Case, geometry: dict[str, Any]) -> None:
     check_minus_infinity(case, geometry)
@@ -364,12 +364,13 @@ def test_minus_infinity_is_told_from_padding_with_other_arguments(case: Case, ge
     check_minus_infinity(case, geometry)
 
 
+@pytest.mark.slow
 def test_operators_that_choose_take_minus_infinity_for_a_value() -> None:
     chosen = {case.name for case in CASES.values() if minus_infinity_is_a_value(case, wholly_inside(case), 6, 6)}
     assert {"max", "avg_topk", "t_max_avg", "median", "mixed", "ordinal", "rank_stochastic", "rank_weighted"} <= chosen
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @each(lambda case: case.kind.keeps_constants and case.kind.domain != "positive")
 def test_a_map_of_zeros_keeps_the_whole_gradient(case: Case) -> None:
     """What a ReLU leaves, where roots and quotients have no derivative."""
@@ -402,7 +403,7 @@ def test_channels_last_stays_and_changes_nothing(case: Case, geometry: dict[str,
             torch.testing.assert_close(one, other, rtol=1.3e-6, atol=max(1e-5, 4e-6 * other.abs().max().item()))
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each()
 def test_a_view_of_a_larger_map_pools_as_its_copy(case: Case) -> None:
     operator, whole = case.operator(), case.images(2, CHANNELS, 9, 12)
@@ -452,7 +453,7 @@ def check_half_precision(case: Case, maps: dict[str, Tensor], layout: torch.memo
         torch.testing.assert_close(gradient.double(), expected_gradient, rtol=16 * eps, atol=16 * eps)
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each()
 @halves
 def test_half_precision_at_its_extremes_is_what_float64_has(case: Case, dtype: torch.dtype) -> None:
@@ -476,7 +477,7 @@ def test_half_precision_at_its_extremes_is_what_float64_has(case: Case, dtype: t
             assert gradient.isfinite().all()
 
 
-@pytest.mark.quick(16)
+@pytest.mark.quick(8)
 @each()
 @layouts
 def test_nan_spreads_as_in_max_pooling(case: Case, layout: torch.memory_format) -> None:
@@ -505,7 +506,7 @@ def test_nan_spreads_as_in_max_pooling(case: Case, layout: torch.memory_format) 
         assert not found[~spoilt_windows].any()
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each_geometry(lambda case: case.kind.geometries is None and case.kind.is_equivariant)
 def test_nan_spreads_from_every_place_of_a_window(case: Case, geometry: dict[str, Any]) -> None:
     """One image for each place of the map, with NaN there."""
@@ -517,7 +518,7 @@ def test_nan_spreads_from_every_place_of_a_window(case: Case, geometry: dict[str
 # ---- state ----
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each()
 def test_state_and_copies(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 8, 8)
@@ -529,7 +530,7 @@ def test_state_and_copies(case: Case) -> None:
     assert torch.equal(copy.deepcopy(operator)(x), operator(x))
 
 
-@pytest.mark.quick(15)
+@pytest.mark.quick(8)
 @each()
 def test_evaluation_is_deterministic_and_the_same_in_inference(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 8, 8)
@@ -543,14 +544,14 @@ def test_evaluation_is_deterministic_and_the_same_in_inference(case: Case) -> No
     assert all(torch.equal(value, state[name]) for name, value in operator.state_dict().items())
 
 
-@pytest.mark.quick(16)
+@pytest.mark.quick(8)
 @each(lambda case: not case.kind.is_random)
 def test_training_is_evaluation_where_nothing_is_random_and_no_batch_is_seen(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 8, 8)
     assert torch.equal(copy.deepcopy(operator).train()(x), operator(x)) != case.kind.sees_batch
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(5)
 @each(lambda case: any(True for _ in case.operator().parameters()))
 def test_every_parameter_has_a_part_in_the_result(case: Case) -> None:
     operator = case.operator().train()
@@ -562,7 +563,7 @@ def test_every_parameter_has_a_part_in_the_result(case: Case) -> None:
 # ---- surroundings ----
 
 
-@pytest.mark.quick(15)
+@pytest.mark.quick(8)
 @each()
 def test_works_under_autocast(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 8, 8).requires_grad_()
@@ -574,7 +575,7 @@ def test_works_under_autocast(case: Case) -> None:
     assert x.grad.isfinite().all()
 
 
-@pytest.mark.quick(12)
+@pytest.mark.quick(6)
 @each(lambda case: any(True for _ in case.operator().parameters()))
 def test_parameters_follow_the_maps_dtype(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, 8, 8)
@@ -641,7 +642,7 @@ def test_a_geometry_that_is_not_served_is_an_error(case: Case) -> None:
         case.operator(kernel_size=5, stride=1, padding=1)
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(5)
 @each(as_configured)
 def test_a_map_smaller_than_the_window_is_an_error(case: Case) -> None:
     geometry = case.usual | {"padding": 0} if case.kind.geometries is None else case.usual

@@ -37,6 +37,7 @@ class TestPainter:
         monkeypatch.setattr(painter, "allowed_processors", lambda: 1)
         assert painter.Painter(10**6).process is None
 
+    @pytest.mark.slow
     def test_where_it_fails_that_is_told_and_the_figures_are_drawn_all_the_same(
         self, results: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -161,6 +161,7 @@ def test_from_a_yaml_to_a_verdict(
     assert {"lower": "test mean absolute error, m (lower is better)", "higher": "test mean IoU, %"}[better] in text
 
 
+@pytest.mark.slow
 def test_speed_and_work_go_by_example(train, tmp_path: Path):
     asked = ["dataset=squares", "backbone=outline", "pooling=max", "name=speed"]
     assert train(*asked, "speed.budget_s=0.05", speed="speed.measure=true") == 0

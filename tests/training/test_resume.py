@@ -271,6 +271,7 @@ def test_a_loss_that_is_no_number_ends_the_epoch_there(tmp_path: Path, poison: t
     assert same(result(pieces), result(diverged))
 
 
+@pytest.mark.slow
 def test_the_limit_of_time_is_looked_at_in_each_step() -> None:
     with pytest.raises(TimeLimitError, match=r"`protocol.time_limit` \(1e-06 s\) in step 1 of 3 of epoch 1"):
         train(recipe={"time_limit": 1e-6})

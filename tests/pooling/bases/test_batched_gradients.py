@@ -54,7 +54,7 @@ def check_whole_matrices(operator: nn.Module, x: Tensor) -> None:
     torch.testing.assert_close(func.hessian(energy)(x), hessian)
 
 
-@pytest.mark.quick(11)
+@pytest.mark.quick(6)
 @each()
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_window_operators(case: Case, layout: torch.memory_format) -> None:
@@ -62,7 +62,7 @@ def test_window_operators(case: Case, layout: torch.memory_format) -> None:
     check(operator, case.images(2, CHANNELS, 5, 4, dtype=torch.float64).contiguous(memory_format=layout))
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each(lambda case: case.kind.is_random)
 def test_random_operators_in_training(case: Case) -> None:
     check(case.operator(**case.usual).double().train(), case.images(2, CHANNELS, 5, 4, dtype=torch.float64))
@@ -81,7 +81,7 @@ def test_whole_matrices(pool: nn.Module) -> None:
     check_whole_matrices(pool.double(), x)
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("implementation", ["fast", "torch"])
 @pytest.mark.parametrize("name", HEADS)
 def test_heads(name: str, implementation: str) -> None:

@@ -49,7 +49,7 @@ def _sorted_plain(operator: RankedPool2d, monkeypatch: pytest.MonkeyPatch, x: Te
         return RankedPool2d.plain(operator, x)
 
 
-@pytest.mark.quick(20)
+@pytest.mark.quick(10)
 @each_geometry(is_ranked, specs=ALL)
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 def test_sorted_equals_formula(
@@ -72,7 +72,7 @@ def test_what_is_not_a_number_stays_so(case: Case, monkeypatch: pytest.MonkeyPat
     assert torch.equal(sorted_(x).isnan(), formula(x).isnan())
 
 
-@pytest.mark.quick(13)
+@pytest.mark.quick(7)
 @each_ranked
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_summed_in_float32(case: Case, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_draws_by_rank_have_their_chances() -> None:
         assert abs(share - 0.5 ** (rank + 1)) < 4 * math.sqrt(0.25 / 4000)
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("name", RANKED)
 def test_a_large_window_has_no_long_formula(name: str) -> None:
     """By operations, which a slow machine cannot change: what would take the square of its values is sorted."""

@@ -33,7 +33,7 @@ def own_arguments(case: Case) -> Mapping[str, Any]:
     return {key: value for key, value in case.spec.items() if key != "_target_"} | wanted
 
 
-@pytest.mark.quick(27)
+@pytest.mark.quick(14)
 @each(once, specs=CASES | SEQUENCES)
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_every_operator_takes_the_geometry_of_a_max_pooling(case: Case, ceil_mode: bool) -> None:

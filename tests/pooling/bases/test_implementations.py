@@ -37,7 +37,7 @@ def test_kernels_run_on_this_machine() -> None:
     assert "max-fast" in CASES
 
 
-@pytest.mark.quick(11)
+@pytest.mark.quick(6)
 @each()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_says_what_computes(case: Case, dtype: torch.dtype) -> None:
@@ -81,7 +81,7 @@ def check_agreement(operator: Any, x: Tensor) -> None:
         torch.testing.assert_close(fast, plain, rtol=tolerance, atol=tolerance * max(1.0, plain.abs().max().item()))
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @each_with_kernels
 @dtypes
 @layouts
@@ -120,7 +120,7 @@ def test_kernels_and_torch_agree_in_many_geometries(case: Case, data: st.DataObj
     check_agreement(case.operator(**geometry).to(dtype), x.contiguous(memory_format=layout))
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(5)
 @each(lambda case: case.implementation == "torch")
 def test_tritons_kernels_can_be_asked_for_everywhere(case: Case) -> None:
     """An operator without a formula has none, and says so; none takes those of the CPU instead."""

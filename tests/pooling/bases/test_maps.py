@@ -77,7 +77,7 @@ def redrawn(operator: nn.Module, x: Tensor) -> Tensor:
 # ---- numbers ----
 
 
-@pytest.mark.quick(33)
+@pytest.mark.quick(17)
 @each_choosing
 @layouts
 @pytest.mark.parametrize("dtype", WHOLE + UNSIGNED, ids=str)
@@ -109,7 +109,7 @@ def test_max_pooling_of_whole_numbers_is_torchs_own() -> None:
         assert torch.equal(MaxPool2d(3, 2, 1)(x), nn.MaxPool2d(3, 2, 1)(x))
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @each()
 def test_what_computes_with_its_values_refuses_whole_numbers(case: Case) -> None:
     check_whole_numbers(case)
@@ -134,7 +134,7 @@ def check_whole_numbers(case: Case) -> None:
                 operator.train(training)(x)
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @each_head
 def test_heads_that_compute_refuse_whole_numbers(spec: dict[str, Any]) -> None:
     head, x = head_for(spec), torch.randint(256, (2, 4, 6, 5), dtype=torch.uint8)
@@ -185,7 +185,7 @@ def test_what_torch_hardly_computes_with_is_refused(operator: nn.Module) -> None
 # ---- dimensions ----
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each_head
 def test_heads_take_one_map_without_its_batch(spec: dict[str, Any]) -> None:
     head, x = head_for(spec), torch.rand(2, 4, 6, 5) + 0.1
@@ -193,7 +193,7 @@ def test_heads_take_one_map_without_its_batch(spec: dict[str, Any]) -> None:
         torch.testing.assert_close(head(x[0]), head(x)[0])
 
 
-@pytest.mark.quick(24)
+@pytest.mark.quick(12)
 @each_head
 @pytest.mark.parametrize("shape", [(4,), (4, 6), (1, 2, 4, 6, 5)], ids=str)
 def test_heads_refuse_other_dimensions(spec: dict[str, Any], shape: tuple[int, ...]) -> None:
@@ -203,7 +203,7 @@ def test_heads_refuse_other_dimensions(spec: dict[str, Any], shape: tuple[int, .
             head(torch.rand(shape))
 
 
-@pytest.mark.quick(11)
+@pytest.mark.quick(6)
 @each(as_configured, specs=CASES | SEQUENCES)
 def test_windows_take_one_map_without_its_batch_and_refuse_other_dimensions(case: Case) -> None:
     operator, x = case.operator(), case.images(2, CHANNELS, *(8, 8)[: case.kind.spatial])
@@ -229,7 +229,7 @@ def check_leaf(operator: nn.Module, x: Tensor) -> None:
     assert torch.equal(found, whole[1](whole[0](x)))  # type: ignore[index]
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @each(as_configured)
 def test_torch_fx_takes_an_operator_for_a_leaf(case: Case) -> None:
     check_leaf(case.operator(), case.images(2, CHANNELS, 8, 8))

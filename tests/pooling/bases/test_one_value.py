@@ -8,7 +8,7 @@ from torch import func
 ONE = {name: case for name, case in CASES.items() if case.kind.geometries is None}
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @pytest.mark.parametrize("case", ONE.values(), ids=ONE)
 def test_a_window_of_one_value(case: Case) -> None:
     own = {"k": 1} if "k" in case.spec else {}

@@ -29,7 +29,7 @@ class TestWhatIsDecidedOnce:
             "dtype": lambda pool: pool.double(),
         }
 
-    @pytest.mark.quick(3)
+    @pytest.mark.quick(1)
     @pytest.mark.parametrize("change", changes())
     def test_it_is_decided_anew(self, change: str) -> None:
         x = torch.randn(2, 3, 7, 7, generator=torch.Generator().manual_seed(0))
@@ -52,7 +52,7 @@ class TestWhatIsDecidedOnce:
             torch.testing.assert_close(other(x), expected)
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @pytest.mark.parametrize("kind", [MixedPool2d, AdaPool2d, PowerMeanPool2d, LehmerPool2d])
 @pytest.mark.parametrize("own", [{}, {"per": "channel", "channels": 3}], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

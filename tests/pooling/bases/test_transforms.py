@@ -46,7 +46,7 @@ def check(operator: Callable[[Tensor], Tensor], x: Tensor) -> None:
     torch.testing.assert_close(func.vmap(lambda image: operator(image[None])[0])(x), results)
 
 
-@pytest.mark.quick(11)
+@pytest.mark.quick(6)
 @each()
 def test_window_operators(case: Case) -> None:
     torch.manual_seed(0)
@@ -56,7 +56,7 @@ def test_window_operators(case: Case) -> None:
     )
 
 
-@pytest.mark.quick(18)
+@pytest.mark.quick(9)
 @each()
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_a_map_that_is_not_transformed_itself(case: Case, layout: torch.memory_format) -> None:
@@ -67,7 +67,7 @@ def test_a_map_that_is_not_transformed_itself(case: Case, layout: torch.memory_f
     torch.testing.assert_close(func.grad(lambda w: (operator(x) * w).sum())(torch.ones_like(y)), y)
 
 
-@pytest.mark.quick(12)
+@pytest.mark.quick(6)
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 def test_a_map_of_a_head_that_is_not_transformed_itself(name: str, layout: torch.memory_format) -> None:

@@ -245,7 +245,7 @@ def test_operations_of_a_head_are_those_that_torch_does(name: str) -> None:
         assert head.work(HEAD_MAP).operations + FINITE.get(name, 0) * HEAD_MAP[0] == counted(head, head_map())
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @each(as_configured)
 def test_windows_of_more_than_one_value_are_work(case: Case) -> None:
     for geometry in geometries_of(case.kind):
@@ -254,7 +254,7 @@ def test_windows_of_more_than_one_value_are_work(case: Case) -> None:
         assert operator.work((CHANNELS, 9, 8)).operations >= CHANNELS * rows * columns
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(5)
 @each(as_configured)
 def test_work_is_that_of_evaluation(case: Case) -> None:
     operator = case.operator()

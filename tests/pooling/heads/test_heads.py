@@ -64,7 +64,7 @@ def test_a_file_says_every_argument_that_the_context_does_not(name: str) -> None
     assert own - CONTEXT.keys() - {"map_size"} == spec.keys() - {"_target_"}
 
 
-@pytest.mark.quick(14)
+@pytest.mark.quick(7)
 @each
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (9, 4)], ids=str)
 def test_equals_its_formula(spec: dict[str, Any], size: tuple[int, int]) -> None:
@@ -142,7 +142,7 @@ def test_autocast_takes_no_precision(spec: dict[str, Any]) -> None:
     torch.testing.assert_close(features.float(), head(x), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.quick(16)
+@pytest.mark.quick(8)
 @each
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 def test_large_values_stay_finite(spec: dict[str, Any], dtype: torch.dtype) -> None:
@@ -160,7 +160,7 @@ def test_large_values_stay_finite(spec: dict[str, Any], dtype: torch.dtype) -> N
         assert x.grad.isfinite().all()
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each
 def test_a_dead_map_gives_finite_features_and_gradients(spec: dict[str, Any]) -> None:
     head, x = head_for(spec), torch.zeros(2, 4, 4, 4, requires_grad=True)
@@ -182,7 +182,7 @@ def test_nan_is_not_swallowed(spec: dict[str, Any]) -> None:
     assert features[0].isfinite().all()
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each
 def test_state_copies_and_determinism(spec: dict[str, Any]) -> None:
     head, other = head_for(spec), head_for(spec)
@@ -199,7 +199,7 @@ def test_state_copies_and_determinism(spec: dict[str, Any]) -> None:
 # ---- what the heads declare ----
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each
 def test_constants_are_kept_where_declared(spec: dict[str, Any]) -> None:
     head = head_for(spec)
@@ -218,7 +218,7 @@ def test_places_may_be_permuted_where_declared(spec: dict[str, Any]) -> None:
     assert same == getattr(head, "permutes", False)
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each
 def test_ties_keep_the_whole_gradient(spec: dict[str, Any]) -> None:
     """Where constants are kept, a step of the whole map by 1 is a step of every feature by 1."""
@@ -236,7 +236,7 @@ def test_ties_keep_the_whole_gradient(spec: dict[str, Any]) -> None:
 # ---- compiled and exported ----
 
 
-@pytest.mark.quick(2)
+@pytest.mark.quick(1)
 @each
 @pytest.mark.parametrize(
     "backend",

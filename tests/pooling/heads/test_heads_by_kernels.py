@@ -54,7 +54,7 @@ def plainly(head: HeadPool2d) -> HeadPool2d:
     return plain
 
 
-@pytest.mark.quick(3)
+@pytest.mark.quick(1)
 @each_with_kernels
 @sizes
 @layouts
@@ -109,7 +109,7 @@ def test_where_windows_are_many_they_are_taken_by_windows_too(
     assert taken == [(399, 1, 4) if layout == torch.channels_last else (19, 21, 4)], "its windows count differently"
 
 
-@pytest.mark.quick(9)
+@pytest.mark.quick(5)
 @each
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("size", [(2, 4, 8, 8), (8, 4, 64, 64)], ids=str)
@@ -123,7 +123,7 @@ def test_says_what_computes(spec: dict[str, Any], dtype: torch.dtype, size: tupl
     assert (reason == "") == (answer == "fast")
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each
 def test_torch_can_be_asked_for(spec: dict[str, Any]) -> None:
     head: nn.Module = build(spec | {"implementation": "torch"}, CONTEXT, where="head")

@@ -39,7 +39,7 @@ def slope(network: Any, x: Tensor, step: Tensor, use_reentrant: bool) -> tuple[T
     return (leaf.grad * step).sum(), (energy(leaf + step) - energy(leaf - step)).detach() / 2
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each_random
 @reentrant
 def test_a_checkpointed_pass_is_repeated_with_its_draws(case: Case, use_reentrant: bool) -> None:
@@ -49,7 +49,7 @@ def test_a_checkpointed_pass_is_repeated_with_its_draws(case: Case, use_reentran
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-12)
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each_random
 @reentrant
 def test_checkpointed_passes_draw_anew_and_count_once(case: Case, use_reentrant: bool) -> None:

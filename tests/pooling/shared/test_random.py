@@ -117,7 +117,7 @@ def test_evaluation_between_shifts_no_draw(case: Case, x: Tensor) -> None:
     assert torch.equal(torch.stack([first, operator.train()(x)]), expected)
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each_random
 @layouts
 def test_draws_do_not_depend_on_the_layout(case: Case, x: Tensor, layout: torch.memory_format) -> None:
@@ -127,7 +127,7 @@ def test_draws_do_not_depend_on_the_layout(case: Case, x: Tensor, layout: torch.
     assert started(case)(x.contiguous(memory_format=layout)).is_contiguous(memory_format=layout)
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @each_random
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_draws_do_not_depend_on_the_dtype(case: Case, x: Tensor, dtype: torch.dtype) -> None:
@@ -162,7 +162,7 @@ def test_the_gradient_is_of_what_was_drawn(case: Case, x: Tensor) -> None:
     torch.testing.assert_close((gradient * step).sum(), (moved - pooled).sum().detach(), rtol=1e-4, atol=1e-12)
 
 
-@pytest.mark.quick(7)
+@pytest.mark.quick(4)
 @each(lambda case: case.kind.is_random, specs=SEQUENCES)
 def test_sequences_draw_too(case: Case) -> None:
     x = case.images(4, CHANNELS, 12)

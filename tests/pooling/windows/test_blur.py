@@ -133,7 +133,7 @@ SIZED += [
 ]
 
 
-@pytest.mark.quick(15)
+@pytest.mark.quick(8)
 @each_size
 @pytest.mark.parametrize("kind", [MaxBlurPool2d, BlurPool2d, BlurredStridedConv2d])
 @pytest.mark.parametrize(("geometry", "size"), SIZED, ids=str)

@@ -40,7 +40,7 @@ def test_equals_its_formula(form: dict[str, object], layout: torch.memory_format
         torch.testing.assert_close(operator(x), lip(operator, x))
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @each_form
 def test_learns_to_take_what_another_channel_points_at(form: dict[str, object]) -> None:
     """Which value matters, only the second channel says: no fixed pooling of the first one can know."""

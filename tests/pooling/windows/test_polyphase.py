@@ -85,7 +85,7 @@ def test_features_of_a_circular_network_do_not_change(learn: bool) -> None:
 # ---- the choice ----
 
 
-@pytest.mark.quick(6)
+@pytest.mark.quick(3)
 @pytest.mark.parametrize("padding_mode", ["circular", "replicate"])
 @pytest.mark.parametrize("maximum", [True, False])
 @pytest.mark.parametrize("own", [{"norm": 1}, {"norm": 3.5}, {"norm": float("inf")}, {"hidden": 2}], ids=str)
@@ -192,7 +192,7 @@ def smallest_component(x: Tensor) -> Tensor:
     return parts.mean((2, 3, 4)).argmin(1)
 
 
-@pytest.mark.quick(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", ["gumbel", "softmax"])
 def test_learns_which_component_to_take(draw: str) -> None:
     """The one with the smallest mean: the largest norm, and any fixed choice, are something else."""

@@ -42,7 +42,7 @@ def test_filters_are_those_of_pywavelets(wavelet: str) -> None:
     assert sum(h * h for h in FILTERS[wavelet]) == pytest.approx(1)
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @each_extension
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("normalise", [False, True])
@@ -105,7 +105,7 @@ def test_haar_is_twice_the_mean() -> None:
         torch.testing.assert_close(WaveletPool2d(2, normalise=True)(x), F.avg_pool2d(x, 2))
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(4)
 @each_extension
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 def test_a_constant_map_is_kept_if_normalised(wavelet: str, extension: str, geometry: dict[str, int]) -> None:

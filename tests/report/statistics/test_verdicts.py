@@ -16,6 +16,7 @@ def arm(mean: float, std: float, n: int = 5, image_variance: float = math.nan, i
     return Paired(n, mean, std, std**2 / n, image_variance, images)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)  # each call of statsmodels collects all garbage
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holms_p_is_that_of_statsmodels(p: list[float]) -> None:

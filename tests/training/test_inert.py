@@ -1,6 +1,7 @@
 """Settings of optimiser and schedule: those that change nothing are found by trying."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,7 @@ def test_what_no_step_depends_on_is_found(optimizer: dict, schedule: dict | None
     assert list(inert_settings(recipe(optimizer, schedule))) == inert
 
 
+IMAGE = (3, 8, 8)
 WRITTEN = {"optimizer": adam(lr=0.003, weight_decay=0.01), "schedule": ONE_CYCLE | {"max_lr": 0.003}}
 
 
@@ -102,7 +104,7 @@ WRITTEN = {"optimizer": adam(lr=0.003, weight_decay=0.01), "schedule": ONE_CYCLE
 def test_what_was_given_and_does_nothing_is_refused(optimizer: dict, schedule: dict, says: str) -> None:
     changed = recipe(WRITTEN["optimizer"] | optimizer, WRITTEN["schedule"] | schedule)
     with pytest.raises(ConfigurationError, match=says):
-        require_acting(changed, WRITTEN)
+        require_acting(changed, WRITTEN, IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +118,17 @@ def test_what_was_given_and_does_nothing_is_refused(optimizer: dict, schedule: d
     ],
 )
 def test_what_acts_or_says_the_truth_stays(optimizer: dict, schedule: dict) -> None:
-    require_acting(recipe(WRITTEN["optimizer"] | optimizer, WRITTEN["schedule"] | schedule), WRITTEN)
+    require_acting(recipe(WRITTEN["optimizer"] | optimizer, WRITTEN["schedule"] | schedule), WRITTEN, IMAGE)
 
 
 def test_a_constant_rate_is_the_optimisers() -> None:
-    require_acting(recipe(WRITTEN["optimizer"] | {"lr": 1.0}, None), WRITTEN)
+    require_acting(recipe(WRITTEN["optimizer"] | {"lr": 1.0}, None), WRITTEN, IMAGE)
+
+
+def test_sequences_have_one_memory_format() -> None:
+    asked = replace(recipe(WRITTEN["optimizer"], WRITTEN["schedule"]), memory_format="channels_last")
+    written = WRITTEN | {"memory_format": "contiguous"}
+    require_acting(asked, written, IMAGE)
+    require_acting(asked, WRITTEN | {"memory_format": "channels_last"}, (4, 60))
+    with pytest.raises(ConfigurationError, match=r"`protocol.memory_format=channels_last` does nothing: sequences"):
+        require_acting(asked, written, (4, 60))

@@ -19,7 +19,7 @@ from poolbench.sweep.asked import Asked
 from poolbench.sweep.plan import FrozenCell
 from poolbench.sweep.process import log
 from poolbench.sweep.state import file_digest
-from poolbench.training import Protocol, resolve_device
+from poolbench.training import resolve_device
 from poolbench.training.inert import require_acting
 
 
@@ -160,7 +160,7 @@ def checked(asked: Iterable[Asked], settings: Settings, datasets: Datasets) -> d
         try:
             planned = _made(one, settings, datasets)
             if not one.is_known:
-                acting.require(planned.cell.protocol, one.protocol)
+                acting.require(planned.cell, one.protocol)
         except UnsupportedError:
             raise
         except ConfigurationError as error:
@@ -191,11 +191,11 @@ class _Acting:
     def __init__(self) -> None:
         self._tried: set[str] = set()
 
-    def require(self, protocol: Protocol, written: Mapping[str, Any] | None) -> None:
+    def require(self, cell: Cell, written: Mapping[str, Any] | None) -> None:
         """Raise `ConfigurationError` where a setting beside the recipe's YAML does nothing."""
-        key = json.dumps([protocol.optimizer, protocol.schedule, written], sort_keys=True, default=str)
+        key = json.dumps([cell.config["protocol"], written, len(cell.input_shape)], sort_keys=True, default=str)
         if written is not None and key not in self._tried:
-            require_acting(protocol, written)
+            require_acting(cell.protocol, written, cell.input_shape)
             self._tried.add(key)
 
 

@@ -5,7 +5,7 @@ setting acts is tried on a training of two small tensors: with another value of 
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,8 @@ MEANS = ("fused", "foreach", "capturable", "differentiable")
 SHORTEST, LONGEST = 53, 2048
 # The first of them with which the recipe can be built is tried in a number's place.
 FACTORS = (0.5, 2.0, 0.9)
+# Dimensions of a sequence, whose values lie in memory in one way alone.
+SEQUENCE = 2
 # A schedule's peak may lie between two of the steps that are tried.
 CLOSE = 0.01
 
@@ -55,15 +57,22 @@ def inert_settings(protocol: Protocol, names: Collection[str] | None = None) -> 
     return found
 
 
-def require_acting(protocol: Protocol, written: Mapping[str, Any]) -> None:
+def require_acting(protocol: Protocol, written: Mapping[str, Any], shape: Sequence[int]) -> None:
     """Raise where a setting that changes nothing was given a value.
 
     A setting that is as its YAML has it was asked for by nobody: `written` is what the file says. One that says what
-    the schedule makes of it (the highest rate) is true, and stays, too.
+    the schedule makes of it (the highest rate) is true, and stays, too. `shape` is that of an example: (C, H, W) of an
+    image, (C, L) of a sequence.
 
     Raises:
-        ConfigurationError: a setting of optimiser or schedule is not as written, and does nothing.
+        ConfigurationError: a setting of optimiser or schedule, or the memory format, is not as written, and does
+            nothing.
     """
+    if len(shape) == SEQUENCE and protocol.memory_format != written.get("memory_format"):
+        raise ConfigurationError(
+            f"`protocol.memory_format={protocol.memory_format}` does nothing: sequences (C, L) have one memory format; "
+            "leave it out"
+        )
     before = {
         name: value
         for part in PARTS

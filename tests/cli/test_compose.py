@@ -68,6 +68,45 @@ def test_the_last_of_two_values_counts_and_interpolations_are_resolved(tmp_path:
     assert (one.config["seed"], one.config["question"]) == (2, "x?")
 
 
+def test_a_job_of_another_seed_is_what_composing_it_gives() -> None:
+    swept = ("pooling=max,avg", "protocol.epochs=1,2", "seed=0,3,7")
+    whole = {
+        (job.choices["pooling"], job.config["protocol"]["epochs"], job.config["seed"]): job for job in jobs(*swept)
+    }
+    assert len(whole) == 12
+    for (pooling, epochs, seed), job in whole.items():
+        assert [job] == jobs(f"pooling={pooling}", f"protocol.epochs={epochs}", f"seed={seed}")
+    one, other = whole["max", 1, 0], whole["max", 1, 3]
+    assert one.config["protocol"] is not other.config["protocol"]
+
+
+@pytest.mark.parametrize("interpolated", ["name=at-${seed}", "protocol.epochs=${seed}", "question=${name}${seed}"])
+def test_what_a_seed_decides_is_composed_for_each_seed(interpolated: str) -> None:
+    key = interpolated.partition("=")[0].split(".")
+    found = []
+    for job in jobs(interpolated, "seed=4,5,6"):
+        value = job.config
+        for part in key:
+            value = value[part]
+        found.append(str(value).removeprefix("at-").removeprefix("adhoc"))
+    assert found == ["4", "5", "6"]
+
+
+def test_what_a_yaml_interpolates_is_looked_up_in_each_job(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text(
+        "# @package _global_\nhydra: {sweeper: {params: {question: 'of ${seed}', seed: '1,2'}}}\n"
+        "grids: [{pooling: max, expected: '${pooling.name}'}, {pooling: avg, expected: '${pooling.name}'}]\n"
+    )
+    swept = jobs("experiment=own", "--config-dir", str(tmp_path))
+    assert [(job.config["question"], job.config["expected"]) for job in swept] == [
+        ("of 1", "max"),
+        ("of 2", "max"),
+        ("of 1", "avg"),
+        ("of 2", "avg"),
+    ]
+
+
 def test_a_task_is_set_plainly_whether_the_yaml_names_one_or_not() -> None:
     named = ("dataset.task._target_=own.Task", "dataset.task.least=0,1")
     assert [job.config["dataset"]["task"] for job in jobs("dataset=digits", *named)] == [

@@ -4,10 +4,12 @@ Only Hydra's compose API is used: it gives jobs, choices, sources and globs. Not
 there: they hold plain values.
 """
 
+import copy
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,11 @@ from poolbench.folders import require_folder
 from poolbench.paths import conf_dir
 from poolbench.record import GROUPS
 
+SEED = "seed"
 # What a cell is made of: of a job in which one of these is looked up elsewhere, the overrides do not say what it is.
-OF_A_CELL = (*GROUPS, "seed", "match", "reference", "resample")
+OF_A_CELL = (*GROUPS, SEED, "match", "reference", "resample")
+
+PLAIN_SEED = re.compile(rf"{SEED}=(0|[1-9]\d*)")
 
 # Further mappings like PARAMS, each swept over together with it: the sweep is the union.
 GRIDS = "grids"
@@ -37,6 +42,7 @@ class Job:
         choices: the chosen YAML of each group, None where none is.
         folders: where the YAML files were looked for, the first one first.
         is_plain: whether nothing in its groups was interpolated: the same files give the same groups again.
+        is_constant: whether nothing at all was: with another seed, nothing but the seed is another.
     """
 
     config: Mapping[str, Any]
@@ -44,6 +50,12 @@ class Job:
     choices: Mapping[str, str | None]
     folders: tuple[Path, ...]
     is_plain: bool = True
+    is_constant: bool = True
+
+    def with_seed(self, seed: int) -> "Job":
+        """Return the constant job of another seed."""
+        overrides = [f"{SEED}={seed}" if _key(override) == SEED else override for override in self.overrides]
+        return replace(self, config=copy.deepcopy(dict(self.config)) | {SEED: seed}, overrides=tuple(overrides))
 
 
 def compose(line: CommandLine) -> list[Job]:
@@ -88,12 +100,14 @@ class Composer:
         of_all: overrides of every job: where YAML files are looked for.
         overrides: each job's own.
         grids: those whose union the jobs are: for each key that is given, the overrides that it is swept over.
+        constant: jobs that were composed and are constant, by their overrides without the seed.
     """
 
     name: str
     of_all: tuple[str, ...]
     overrides: tuple[tuple[str, ...], ...]
     grids: tuple[Mapping[str, Sequence[str]], ...] = ()
+    constant: dict[tuple[str, ...], Job] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, loader: Any, line: CommandLine) -> "Composer":
@@ -112,10 +126,11 @@ class Composer:
             raise with_near_name(error, name, given) from error
         if name == "config" and line.value(CONFIG_PATH) is None:
             check_added(parsed, whole)
-        of_all = list(whole.hydra.overrides.hydra)
+        of_all = _raw(whole.hydra.overrides.hydra)
         globbing: Any = _Globbing(loader, name, of_all)
         parser = OverridesParser.create(config_loader=globbing)
-        params, task = _as_overrides(whole.hydra.sweeper.params or {}), whole.hydra.overrides.task
+        # As they were written: what is interpolated is looked up in each job.
+        params, task = _as_overrides(_raw(whole.hydra.sweeper.params) or {}), _raw(whole.hydra.overrides.task)
         jobs: dict[tuple[str, ...], None] = {}
         grids: list[dict[str, list[str]]] = []
         for grid in _grids(whole.get(GRIDS)):
@@ -125,8 +140,30 @@ class Composer:
         return cls(name, tuple(of_all), tuple(jobs), tuple(grids))
 
     def job(self, overrides: Sequence[str]) -> Job:
-        """Compose one job; raises what Hydra raises, which `composing` turns into a `ConfigurationError`."""
-        return _composed(self.name, list(self.of_all), list(overrides))
+        """Compose one job; raises what Hydra raises, which `composing` turns into a `ConfigurationError`.
+
+        Hydra takes a tenth of a second. A job that is an earlier one with another seed is made of that one.
+        """
+        others = tuple(override for override in overrides if _key(override) != SEED)
+        plain = PLAIN_SEED.fullmatch(" ".join(override for override in overrides if _key(override) == SEED))
+        if plain and others in self.constant:
+            return self.constant[others].with_seed(int(plain[1]))
+        made = _composed(self.name, list(self.of_all), list(overrides))
+        if plain and made.is_constant:
+            self.constant[others] = made
+        return made
+
+
+def _key(override: str) -> str:
+    """Return the key of `KEY=VALUE`, `+KEY=VALUE`, `++KEY=VALUE` or `~KEY`."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _raw(config: Any) -> Any:
+    """Return a part of Hydra's own configuration as plain values, with nothing resolved in them."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(config, resolve=False) if OmegaConf.is_config(config) else config
 
 
 def _as_overrides(params: Mapping[str, Any]) -> list[str]:
@@ -136,9 +173,7 @@ def _as_overrides(params: Mapping[str, Any]) -> list[str]:
 
 def _grids(value: Any) -> list[Mapping[str, Any]]:
     """Return the grids whose union is swept over; without any, one that adds nothing."""
-    from omegaconf import OmegaConf
-
-    grids = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    grids = _raw(value)
     if grids is None:
         return [{}]
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
@@ -234,26 +269,25 @@ def _composed(name: str, of_all: list[str], overrides: list[str]) -> Job:
         raise with_near_name(error, name, [*of_all, *overrides]) from error
     runtime = OmegaConf.to_container(config.hydra.runtime)
     assert isinstance(runtime, dict)
-    of_hydra = config.hydra.overrides.task
-    plain = {
-        str(key): OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
-        if OmegaConf.is_config(config[key])
-        else config[key]
-        for key in config
-        if key != "hydra"
-    }
+    plain, interpolated = {}, set()
+    for key in config:
+        if key == "hydra":
+            continue
+        if OmegaConf.is_config(config[key]):
+            plain[str(key)] = OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
+            is_interpolated = OmegaConf.to_container(config[key], resolve=False) != plain[str(key)]
+        else:
+            plain[str(key)] = config[key]
+            is_interpolated = OmegaConf.is_interpolation(config, key)
+        if is_interpolated:
+            interpolated.add(str(key))
     return Job(
         config=plain,
-        overrides=tuple(of_hydra),
+        overrides=tuple(_raw(config.hydra.overrides.task)),
         choices=runtime["choices"],
         folders=tuple(Path(source["path"]) for source in runtime["config_sources"] if source["schema"] == "file"),
-        is_plain=all(
-            OmegaConf.to_container(config[key], resolve=False) == plain[key]
-            if OmegaConf.is_config(config[key])
-            else not OmegaConf.is_interpolation(config, key)
-            for key in OF_A_CELL
-            if key in config
-        ),
+        is_plain=interpolated.isdisjoint(OF_A_CELL),
+        is_constant=not interpolated,
     )
 
 

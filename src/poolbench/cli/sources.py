@@ -1,6 +1,6 @@
 """What a job is composed from, as a digest: a job of a plan whose sources are the same need not be composed again.
 
-Composing takes a tenth of a second a job; a sweep of a thousand finished cells would be composed for two minutes.
+Composing takes a tenth of a second an arm; a sweep of a thousand finished ones would be composed for two minutes.
 """
 
 import hashlib

@@ -269,18 +269,17 @@ def _composed(name: str, of_all: list[str], overrides: list[str]) -> Job:
         raise with_near_name(error, name, [*of_all, *overrides]) from error
     runtime = OmegaConf.to_container(config.hydra.runtime)
     assert isinstance(runtime, dict)
-    plain, interpolated = {}, set()
-    for key in config:
-        if key == "hydra":
-            continue
+    plain: dict[str, Any] = {}
+    interpolated = set()
+    for key in (str(key) for key in config if key != "hydra"):
         if OmegaConf.is_config(config[key]):
-            plain[str(key)] = OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
-            is_interpolated = OmegaConf.to_container(config[key], resolve=False) != plain[str(key)]
+            plain[key] = OmegaConf.to_container(config[key], resolve=True, throw_on_missing=True)
+            looked_up = plain[key] != _raw(config[key])
         else:
-            plain[str(key)] = config[key]
-            is_interpolated = OmegaConf.is_interpolation(config, key)
-        if is_interpolated:
-            interpolated.add(str(key))
+            plain[key] = config[key]
+            looked_up = OmegaConf.is_interpolation(config, key)
+        if looked_up:
+            interpolated.add(key)
     return Job(
         config=plain,
         overrides=tuple(_raw(config.hydra.overrides.task)),

@@ -185,10 +185,15 @@ def _grids(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _in_a_line(error: Exception) -> str:
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-    cause = f": {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
-    return " ".join(f"{error}{cause}".split())
+    told = next((one for one in (error, error.__cause__) if isinstance(one, OmegaConfBaseException)), None)
+    if told is None or not told.full_key:
+        return " ".join(str(error).split())
+    if isinstance(told, MissingMandatoryValue):
+        return f"`{told.full_key}` must be given: {told.full_key}=VALUE"
+    # Its further lines say how the configuration is held.
+    return f"`{told.full_key}`: {str(told).splitlines()[0]}"
 
 
 @contextmanager

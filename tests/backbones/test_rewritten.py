@@ -244,6 +244,56 @@ def test_rewritten_it_does_the_same_in_training_and_in_evaluation(assemble: Asse
         torch.testing.assert_close(*given)
 
 
+class Asking(nn.Module):
+    """Code that asks what its arguments are, which a stand-in answers otherwise."""
+
+    def __init__(self, num_classes: int, case: str) -> None:
+        super().__init__()
+        self.conv, self.norm, self.fc = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Linear(8, num_classes)
+        self.case = case
+
+    def forward(self, x: Tensor, frozen: Tensor | None = None, scale: float = 2.0, twice: bool = False) -> Tensor:
+        x = self.conv(x)
+        if frozen is not None:
+            x = x.detach() * frozen
+        if twice or scale != 2.0:
+            x = x * 2
+        if self.case == "kind" and isinstance(x, Tensor):
+            x = self.norm(x + 1)
+        x = F.max_pool2d(x, 2)
+        if self.case == "type":
+            return self.fc(x.mean((2, 3), dtype=torch.float32))
+        return self.fc(x.flatten(2).amax(-1))
+
+
+def test_arguments_that_are_left_out_are_their_defaults(assemble: Assemble) -> None:
+    made = assemble(net("Asking", case="default"), "max", shape=SIZE).network.train()
+    assert [name for name, _ in made.named_children()] == ["conv", "norm", "fc", "max_pool2d", "amax"]
+    plain, x = Asking(10, "default"), torch.randn(2, *SIZE)
+    plain.load_state_dict(made.state_dict())
+    for network in (made, plain):
+        network(x).square().sum().backward()
+    torch.testing.assert_close(made.conv.weight.grad, plain.conv.weight.grad)
+    torch.testing.assert_close(made(x, None, 2.0, False), plain(x))
+    for given in ((torch.ones(1),), (None, 3.0), (None, 2.0, True)):
+        with pytest.raises(RuntimeError, match=r"must be its default .*: this method was rewritten for calls without"):
+            made(x, *given)
+
+
+def test_what_a_stand_in_would_change_is_left_alone(assemble: Assemble) -> None:
+    made = assemble(net("Asking", case="kind"), "max", shape=SIZE)
+    assert made.sites == []
+    assert any("it would compute something else" in row["reason"] for row in made.left)
+    plain, x = Asking(10, "kind"), torch.randn(2, *SIZE)
+    plain.load_state_dict(made.network.state_dict())
+    torch.testing.assert_close(made.network.train()(x), plain(x))
+
+
+def test_a_mean_of_a_type_of_its_own_is_no_head(assemble: Assemble) -> None:
+    made = assemble(net("Asking", case="type"), "max", shape=SIZE)
+    assert ([row["name"] for row in made.sites], made.head["name"]) == (["max_pool2d"], "")
+
+
 def test_a_network_that_gives_more_in_training_is_told(assemble: Assemble) -> None:
     made = assemble(net("Way", case="auxiliary"), "max", shape=SIZE)
     with pytest.raises(ConfigurationError, match=r"a tensor of logits .* in training as in evaluation, got tuple"):

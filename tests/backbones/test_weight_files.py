@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from cells import SHORT, records
 
 from poolbench.backbones import Assembled, file_digests
+from poolbench.backbones.starting_weights import ATTRIBUTE
 from poolbench.backbones.timm_model import timm_model
 from poolbench.backbones.torchvision_model import torchvision_model
 from poolbench.cli import main
@@ -102,6 +104,19 @@ def test_a_path_needs_no_slash_and_a_number_is_no_path(tmp_path: Path, monkeypat
         ConfigurationError, match=r"nothing in other\.pt fits .*it holds module\.a, the network has conv1"
     ):
         timm_model("resnet10t", 3, 10, weights="other.pt")
+
+
+def test_of_timms_networks_what_is_drawn_anew_was_not_loaded(tmp_path: Path) -> None:
+    trained = tmp_path / "trained.pt"
+    torch.save(timm.create_model("resnet18", num_classes=10).state_dict(), trained)
+    options = {"pretrained_cfg_overlay": {"file": str(trained), "num_classes": 10}}
+    for stem, classes, left in (
+        ("published", 10, ()),
+        ("small", 10, ("conv1.weight",)),
+        ("small", 4, ("conv1.weight", "fc.weight", "fc.bias")),
+    ):
+        found = getattr(timm_model("resnet18", 3, classes, stem=stem, weights="DEFAULT", **options), ATTRIBUTE)
+        assert found.left_out == left
 
 
 @pytest.mark.parametrize("model", ["efficientnet_b0", "mobilenetv3_small_100", "regnety_002"])

@@ -223,6 +223,11 @@ def test_code_of_ones_own_is_in_the_record_with_all_that_it_imports(
         (["protocol.epoch=2"], "did you mean protocol.epochs"),
         (["datasett.root=x"], "did you mean dataset"),
         (["dataset.augment.crop_mode=reflect"], "`dataset.augment.crop_mode=reflect` does nothing"),
+        (["speed=false"], "`speed` must hold measure, budget_s and half_width, got False; speed.measure=false"),
+        (
+            ["backbone._target_=viewing.Viewing"],
+            "`protocol.memory_format=channels_last`: Viewing.* takes contiguous maps alone .*memory_format=contiguous",
+        ),
         (["force=maybe"], "`force` must be true or false, failed, damaged, or a run's id"),
         (["logger=wandb", "+logger.wandb.log_model=true"], "`logger.wandb.log_model` does nothing here"),
         (

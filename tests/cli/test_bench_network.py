@@ -11,6 +11,8 @@ import torch
 
 from poolbench.cli import bench_network, main
 from poolbench.cli.bench_network import COLUMNS
+from poolbench.cli.command_line import CommandLine
+from poolbench.cli.compose import compose
 from poolbench.measure.speed import Quantity, SideBySide
 
 TINY = ["backbone=lenet5", "dataset.image_size=28", "trainer=cpu", "allocator=system", "protocol.batch_size=2"]
@@ -141,6 +143,15 @@ def test_a_network_that_cannot_be_is_a_row_with_a_reason(rows: Rows) -> None:
     assert [bool(row["reason"]) for row in found] == [False] * 4 + [True]
 
 
+def test_each_reference_is_measured() -> None:
+    jobs = compose(CommandLine.of("bench", ["backbone=lenet5", "pooling=lip", "reference=max,avg", "seed=0,1"]))
+    found = bench_network._pairs(jobs, None)
+    assert [(one.labels["variant"], other.labels["variant"]) for _, one, other in found] == [
+        ("lip", "max"),
+        ("lip", "avg"),
+    ]
+
+
 @pytest.mark.quick(4)
 @pytest.mark.parametrize(
     ("arguments", "told"),
@@ -156,6 +167,7 @@ def test_a_network_that_cannot_be_is_a_row_with_a_reason(rows: Rows) -> None:
         (["backbone=lenet5", "--layout", "contiguous"], "--layout is for operators"),
         (["avg", "--batch-sizes", "8"], "--batch-sizes is for networks"),
         (["backbone=lenet5", "reference=maxx"], "unknown reference 'maxx'"),
+        (["backbone=lenet5", "allocator=keep,system"], "`allocator` is one for a process, got keep, system"),
         (["backbone=lenet5", "dataset=image_folder"], "where no data is opened"),
         (["backbone=lenet5", "--csv", "no/such/folder.csv"], "--csv: no/such/folder.csv cannot be written"),
     ],

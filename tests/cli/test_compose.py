@@ -8,8 +8,9 @@ import yaml
 
 import poolbench
 from poolbench.cli.command_line import CommandLine
-from poolbench.cli.compose import Job, answered_by_hydra, compose
+from poolbench.cli.compose import Job, answered_by_hydra, compose, composing
 from poolbench.cli.labels import described
+from poolbench.cli.sources import Sources, varies, yaml_files
 from poolbench.errors import ConfigurationError
 from poolbench.paths import conf_dir
 
@@ -90,6 +91,74 @@ def test_what_a_seed_decides_is_composed_for_each_seed(interpolated: str) -> Non
             value = value[part]
         found.append(str(value).removeprefix("at-").removeprefix("adhoc"))
     assert found == ["4", "5", "6"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("untill: decided", "unknown key 'untill'; did you mean until"),
+        ("grid: [{pooling: max}]", "unknown key 'grid'; did you mean grids"),
+        ("speed: {budget: 7}", "unknown key 'speed.budget'; did you mean speed.budget_s"),
+        ("launcher: {worker: 2}", "unknown key 'launcher.worker'"),
+    ],
+)
+def test_a_misspelt_key_of_an_experiment_is_refused(tmp_path: Path, wrong: str, says: str) -> None:
+    place = tmp_path / "experiment"
+    place.mkdir()
+    (place / "own.yaml").write_text(f"# @package _global_\n{wrong}\n")
+    (place / "right.yaml").write_text("# @package _global_\nrate: 0.1\nprotocol: {optimizer: {lr: '${rate}'}}\n")
+    with pytest.raises(ConfigurationError, match=says):
+        jobs("experiment=own", "--config-dir", str(tmp_path))
+    (right,) = jobs("experiment=right", "--config-dir", str(tmp_path), "seed=1", "+tune.points=3")
+    assert right.config["protocol"]["optimizer"]["lr"] == 0.1
+
+
+def test_an_experiments_null_and_true_are_those_of_yaml(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    written = tmp_path / "experiment" / "own.yaml"
+    written.write_text("# @package _global_\ngrids: [{pooling: max, resample: null, strict: true}]\n")
+    (one,) = jobs("experiment=own", "--config-dir", str(tmp_path))
+    assert (one.config["strict"], one.config["resample"]) == (True, None)
+    written.write_text("# @package _global_\ngrids: [{pooling: max, head: null}, {pooling: max, head: gap}]\n")
+    with pytest.raises(ConfigurationError, match="`head=null`: a head that is left out is none"):
+        jobs("experiment=own", "--config-dir", str(tmp_path))
+
+
+def test_what_a_pooling_looks_up_elsewhere_is_in_its_label(tmp_path: Path) -> None:
+    (tmp_path / "pooling").mkdir()
+    (tmp_path / "pooling" / "mine.yaml").write_text(
+        "name: mine\ndownsample: {_target_: poolbench.pooling.LPPool2d, norm_type: '${seed}'}\nhead: null\n"
+    )
+    swept = jobs("pooling=mine", "seed=2,3", "--config-dir", str(tmp_path))
+    assert [one.labels["variant"] for one in described(swept)] == ["mine", "mine"]
+    assert [job.config["pooling"]["downsample"]["norm_type"] for job in swept] == [2, 3]
+    assert not swept[0].is_plain
+
+
+def test_a_change_of_a_linked_experiment_is_another_source(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "conf" / "experiment").symlink_to(tmp_path / "experiments")
+    own = tmp_path / "experiments" / "own.yaml"
+    found = []
+    for epochs in (1, 5):
+        own.write_text(f"# @package _global_\nprotocol: {{epochs: {epochs}}}\n")
+        with composing(CommandLine.of("train", ["experiment=own", "--config-dir", str(tmp_path / "conf")])) as composer:
+            job = composer.job(composer.overrides[0])
+            found.append(Sources.of(composer, job.folders).source(composer.overrides[0]))
+    assert found[0] != found[1]
+    assert conf_dir() / "experiment" / "quickstart.yaml" in yaml_files(conf_dir())
+
+
+def test_what_is_looked_up_for_the_whole_sweep_is_composed_for_every_job() -> None:
+    for name, of_whole in (("plain", False), ("'${pooling.name}'", True)):
+        with composing(CommandLine.of("train", ["pooling=max,avg", f"name={name}"])) as composer:
+            assert varies(composer, composer.job(composer.overrides[0])) is of_whole
+
+
+def test_experiments_are_not_swept_over() -> None:
+    with pytest.raises(ConfigurationError, match="`experiment` takes one name at a time, got experiment=quickstart,"):
+        jobs("experiment=quickstart,verdict")
 
 
 def test_what_a_yaml_interpolates_is_looked_up_in_each_job(tmp_path: Path) -> None:

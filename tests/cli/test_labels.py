@@ -64,5 +64,7 @@ def test_an_operator_of_ones_own_does_not_inherit_arguments() -> None:
     assert own_class(mine, WRITTEN["pooling"], [])["downsample"] == {"_target_": "my.MyPool"}
     given = own_class(mine, WRITTEN["pooling"], ["pooling.downsample.k=2"])
     assert given["downsample"] == {"_target_": "my.MyPool", "k": 2}
+    at_once = own_class(mine, WRITTEN["pooling"], ["pooling.downsample={_target_:my.MyPool,k:2}"])
+    assert at_once == given
     same = composed(pooling=pooling(k=3))["pooling"]
     assert own_class(same, WRITTEN["pooling"], []) == same

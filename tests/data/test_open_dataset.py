@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 
-from poolbench.cli.labels import written_group
+from poolbench.cli.command_line import CommandLine
+from poolbench.cli.compose import compose
 from poolbench.data import Datasets, HeldImages, InMemory, LoadedImages, open_dataset
 from poolbench.data.dataset import DESCRIBING, SHARED
 from poolbench.data.sizes import sizes_of
@@ -20,9 +21,14 @@ YAMLS = sorted((conf_dir() / "dataset").glob("*.yaml"))
 DIGITS = {"_target_": "poolbench.data.digits.Digits", "name": "digits", "val_fraction": 0.1}
 
 
+def of_yaml(name: str) -> dict:
+    (job,) = compose(CommandLine.of("train", [f"dataset={name}"]))
+    return dict(job.config["dataset"])
+
+
 @pytest.mark.parametrize("path", YAMLS, ids=lambda path: path.stem)
 def test_every_yaml_fits_its_target_and_describes_itself(path: Path):
-    spec = written_group([conf_dir()], "dataset", path.stem)
+    spec = of_yaml(path.stem)
     assert path.read_text().startswith("# ")
     assert spec["name"] == path.stem
     target = locate(spec["_target_"])
@@ -223,7 +229,7 @@ def test_a_task_derived_from_the_datasets_own_is_taken(importable: Path):
         "    def check_targets(self, *_): pass\n"
         "    output_shape = loss = scores = kept = metrics = outcomes = trial_targets = check_targets\n"
     )
-    spec = written_group([conf_dir()], "dataset", "line")
+    spec = of_yaml("line")
     assert open_dataset(spec | {"task": {"_target_": "mytask.Within", "unit": "m"}}).task.name == "within"
     with pytest.raises(ConfigurationError, match=r"but the dataset is for regression.*a class derived from Regression"):
         open_dataset(spec | {"task": {"_target_": "mytask.Other"}})

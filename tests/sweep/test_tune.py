@@ -107,6 +107,20 @@ def test_trials_are_scored_on_validation_and_the_best_is_trained(
 
 
 @pytest.mark.slow
+def test_tuned_arms_of_other_seeds_stay_as_long_as_the_points_are_the_same(
+    tune: Callable[..., int], tmp_path: Path
+) -> None:
+    folder = tmp_path / "results" / "adhoc"
+    assert tune("tune=2", "seed=0") == 0
+    assert tune("tune=2", "seed=1") == 0
+    assert {row["tuned_n_seeds"] for row in rows(folder).values()} == {"2"}
+    best = {row["variant"]: row["best_point"] for row in rows(folder).values()}
+    assert tune("tune=6", "seed=1") == 0
+    for row in rows(folder).values():
+        assert row["tuned_n_seeds"] == ("2" if row["best_point"] == best[row["variant"]] else "1")
+
+
+@pytest.mark.slow
 def test_the_same_command_goes_on_where_it_was_ended(tune: Callable[..., int], tmp_path: Path) -> None:
     folder = tmp_path / "results" / "adhoc"
     assert tune("tune=2") == 0

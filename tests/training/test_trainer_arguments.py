@@ -131,6 +131,14 @@ def test_what_only_looks_on_makes_no_other_cell(extra: dict[str, Any]) -> None:
         ({"profiler": {"_target_": "lightning.pytorch.profilers.SimpleProfiler"}}, "would write nowhere"),
         ({"profiler": {"_target_": "fractions.Fraction"}}, "one of Lightning's, got a Fraction"),
         ({"callbacks": [{"_target_": f"{CALLBACKS}.ModelCheckpoint"}]}, "ModelCheckpoint cannot be set"),
+        (
+            {"callbacks": [{"_target_": f"{CALLBACKS}.EMAWeightAveraging"}]},
+            "EMAWeightAveraging cannot be set: each epoch's weights are validated",
+        ),
+        (
+            {"callbacks": [{"_target_": f"{CALLBACKS}.StochasticWeightAveraging", "swa_lrs": 0.1}]},
+            "StochasticWeightAveraging cannot be set",
+        ),
         ({"callbacks": [{"_target_": f"{CALLBACKS}.LearningRateMonitor"}]}, "LearningRateMonitor cannot be set"),
         ({"callbacks": [{"_target_": "fractions.Fraction"}]}, "got a Fraction"),
         ({"callbacks": "early"}, "`_target_`"),

@@ -178,9 +178,12 @@ def _pool_of(
         sides = LEAST[-spatial:]
     x = torch.randn(*((shape[0], *sides, shape[-1]) if last else (*shape[:2], *sides)), generator=stream(0, "chain"))
     x = x.to(values[source].dtype)
+    half = x.to(torch.bfloat16)
     try:
-        found = _run(module, graph, values, source, end, x)
+        found, of_half = (_run(module, graph, values, source, end, given) for given in (x, half))
     except Exception:  # whatever the chain makes of another map
+        return None
+    if of_half.dtype != half.dtype:  # it asks for a type, which a module would not give under autocast
         return None
     places = x.flatten(1, -2).transpose(1, 2) if last else x.flatten(2)
     for expected, (plain, kept) in zip((places.mean(2), places.amax(2)), kinds, strict=True):

@@ -3,11 +3,13 @@
 import inspect
 import random
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 Inputs = tuple[Any, ...]
 # What torch.fx calls tensors that a method makes, and keeps on the module for the graph.
@@ -65,6 +67,57 @@ def positional(module: nn.Module, args: Inputs, kwargs: dict[str, Any]) -> Input
     return tuple(inspect.signature(module.forward).bind(*args, **kwargs).args) if kwargs else args
 
 
+def require_default(given: Any, name: str, default: Any) -> None:
+    """Raise `RuntimeError` where a parameter is not the default with which its method was rewritten."""
+    if given is not default and (isinstance(given, Tensor) or given != default):
+        raise RuntimeError(
+            f"`{name}` must be its default {default!r}: this method was rewritten for calls without it, got "
+            f"{type(given).__name__}; give it in the network's first pass, too, or pool by modules"
+        )
+
+
+def require_same(module: nn.Module, forward: Callable[..., Any], inputs: Inputs) -> None:
+    """Raise `RuntimeError` where `forward`, called with the module, computes other than its own method.
+
+    Both are given random numbers in the place of those in `inputs`, in evaluation and in training.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(value: Any) -> Any:
+        is_number = isinstance(value, Tensor) and value.is_floating_point()
+        return torch.randn(value.shape, generator=generator).to(value) if is_number else value
+
+    given = tree_map(drawn, inputs)
+    modes = [(part, part.training) for part in module.modules()]
+    state = [(tensor, tensor.clone()) for tensor in module.buffers()]
+    try:
+        for training in (False, True):
+            results = []
+            for method in (module.forward, partial(forward, module)):
+                module.train(training)
+                with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(0)
+                    try:
+                        results.append([one for one in tree_leaves(method(*given)) if isinstance(one, Tensor)])
+                    except Exception:  # what the module's own makes of random numbers is no matter of this
+                        if not results:
+                            return
+                        raise
+                    finally:
+                        for tensor, before in state:
+                            tensor.copy_(before)
+            own, other = results
+            if [one.shape for one in own] != [one.shape for one in other] or not all(map(_are_close, own, other)):
+                raise RuntimeError("it would compute something else: it asks of what kind its arguments are")
+    finally:
+        for part, was in modes:
+            part.training = was
+
+
+def _are_close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one.double(), other.double(), rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
 class _Ranked(fx.Proxy):
     """A stand-in that knows what is the same for any input: how many dimensions it has, how many sizes these are."""
 
@@ -111,6 +164,17 @@ class _Tracer(fx.Tracer):
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Ranked(node, self)
+
+    def create_proxy(
+        self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *further: Any, **named: Any
+    ) -> Any:
+        """Return a stand-in; of a parameter that the call leaves at its default, the default: code may ask for it."""
+        made = super().create_proxy(kind, target, args, kwargs, *further, **named)
+        places = sum(node.op == "placeholder" for node in self.graph.nodes) if kind == "placeholder" else 0
+        if not args or places <= len(self.inputs):
+            return made
+        super().create_proxy("call_function", require_default, (made, str(target), args[0]), {})
+        return args[0]
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         if _surroundings() != self.surroundings:

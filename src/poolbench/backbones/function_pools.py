@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from poolbench.backbones.flow import following
 from poolbench.backbones.function_chains import LAST, MAXIMA, MEANS, whole_map_chains
-from poolbench.backbones.function_graph import Inputs, graphs_of, positional, values_of
+from poolbench.backbones.function_graph import Inputs, graphs_of, positional, require_same, values_of
 from poolbench.backbones.trace import pass_zeros
 from poolbench.backbones.watch import watching_calls
 from poolbench.checks import is_whole
@@ -147,15 +147,18 @@ def _rewrite(module: nn.Module, inputs: Inputs, spatial: int) -> None:
             module._modules.update(own)
             if str(_exchange(module, graphs[True], inputs, spatial)) != str(made):
                 raise RuntimeError("it pools otherwise in training than in evaluation")
+        if not made:
+            return
+        # Only the functions are taken from torch.fx: another class would lose methods and hooks of the module's own.
+        kind = type(module).__name__
+        forward, training = (type(fx.GraphModule(module, graphs[mode], kind)).forward for mode in (False, True))
+        both = forward if alike else _by_mode(forward, training)
+        require_same(module, both, inputs)
     except Exception:
         module._modules.clear()
         module._modules.update(own)
         raise
-    if made:
-        # Only the functions are taken from torch.fx: another class would lose methods and hooks of the module's own.
-        kind = type(module).__name__
-        forward, training = (type(fx.GraphModule(module, graphs[mode], kind)).forward for mode in (False, True))
-        module.forward = types.MethodType(forward if alike else _by_mode(forward, training), module)
+    module.forward = types.MethodType(both, module)
 
 
 def _by_mode(evaluation: Callable[..., Any], training: Callable[..., Any]) -> Callable[..., Any]:

@@ -55,15 +55,18 @@ def timm_model(
             f"`backbone.weights`: those of {model} cannot be downloaded ({type(error).__name__}: {error}); give the "
             "path of a file of them as backbone.weights"
         ) from error
+    made = {id(parameter) for parameter in network.parameters()}
     put_stem(network, model, stem)
     if trained:
         # timm itself leaves the classifier out where the number of classes is another one.
-        names = [name for name, _ in network.named_parameters()]
         written = network.pretrained_cfg
-        exchanged = num_classes != written.get("num_classes")
-        last = [name for name in names if exchanged and name.startswith(str(written.get("classifier")))]
-        loaded = tuple(name for name in names if name not in last)
-        setattr(network, ATTRIBUTE, StartingWeights(f"timm {model}", loaded, tuple(last)))
+        classifier = written.get("classifier") or ()
+        heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+        drawn = heads if num_classes != written.get("num_classes") else ()
+        there = {name: id(one) in made and not name.startswith(drawn) for name, one in network.named_parameters()}
+        loaded = tuple(name for name, is_loaded in there.items() if is_loaded)
+        left_out = tuple(name for name, is_loaded in there.items() if not is_loaded)
+        setattr(network, ATTRIBUTE, StartingWeights(f"timm {model}", loaded, left_out))
     elif path is not None:
         start_from_file(network, path)
     return network

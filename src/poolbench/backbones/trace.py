@@ -102,11 +102,13 @@ def _pass(
 
 
 @torch.no_grad()
-def pass_zeros(module: nn.Module, shape: Sequence[int]) -> Any:
+def pass_zeros(
+    module: nn.Module, shape: Sequence[int], memory_format: torch.memory_format = torch.contiguous_format
+) -> Any:
     """Return what `module` gives in evaluation mode for a batch of two zeros of `shape`."""
     was_training = module.training
     try:
-        return module.eval()(torch.zeros(BATCH, *shape))
+        return module.eval()(torch.zeros(BATCH, *shape).contiguous(memory_format=memory_format))
     finally:
         module.train(was_training)
 

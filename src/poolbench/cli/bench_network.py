@@ -45,7 +45,12 @@ def run_networks(arguments: argparse.Namespace) -> int:
         from poolbench.measure.allocator import ALLOCATOR
 
         jobs = compose(CommandLine.of("bench", [*arguments.variants, *flags]))
-        ALLOCATOR.set(str(jobs[0].config["allocator"]))
+        allocators = list(dict.fromkeys(str(job.config["allocator"]) for job in jobs))
+        if len(allocators) > 1:
+            raise ConfigurationError(
+                f"`allocator` is one for a process, got {', '.join(allocators)}; give one command for each"
+            )
+        ALLOCATOR.set(allocators[0])
         pairs = _pairs(jobs, arguments.threads)
         with _rows_to(arguments.csv) as writer:
             return _bench(pairs, writer, sizes, budget_s=budget_s, half_width=half_width)
@@ -132,12 +137,16 @@ def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any
             continue
         used = threads or set_here or 1
         # Another seed draws other weights, which take as long.
-        same = [({**one.config, "seed": 0}, other) for other, one, _ in found]
-        if ({**design.config, "seed": 0}, used) not in same:
+        same = [(_seedless(one), _seedless(beside), other) for other, one, beside in found]
+        if (_seedless(design), _seedless(reference), used) not in same:
             found.append((used, design, reference))
     if mistakes:
         raise ConfigurationError("; and ".join(mistakes))
     return found
+
+
+def _seedless(design: Any) -> dict[str, Any]:
+    return {**design.config, "seed": 0}
 
 
 def _rows(

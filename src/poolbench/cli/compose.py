@@ -6,6 +6,7 @@ there: they hold plain values.
 
 import copy
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,8 +27,11 @@ SEED = "seed"
 # What a cell is made of: of a job in which one of these is looked up elsewhere, the overrides do not say what it is.
 OF_A_CELL = (*GROUPS, SEED, "match", "reference", "resample")
 
+# Who else gives a job's sources: Hydra's own configuration, its classes.
+HYDRAS_OWN = ("hydra", "schema")
 PLAIN_SEED = re.compile(rf"{SEED}=(0|[1-9]\d*)")
 
+EXPERIMENT = "experiment"
 # Further mappings like PARAMS, each swept over together with it: the sweep is the union.
 GRIDS = "grids"
 
@@ -41,19 +45,24 @@ class Job:
         overrides: what it was composed with.
         choices: the chosen YAML of each group, None where none is.
         folders: where the YAML files were looked for, the first one first.
-        is_plain: whether nothing in its groups was interpolated: the same files give the same groups again.
-        is_constant: whether nothing at all was: with another seed, nothing but the seed is another.
+        interpolated: keys of the configuration in which something was looked up elsewhere.
+        is_from_files: whether all of it comes from YAML files in `folders`.
     """
 
     config: Mapping[str, Any]
     overrides: tuple[str, ...]
     choices: Mapping[str, str | None]
     folders: tuple[Path, ...]
-    is_plain: bool = True
-    is_constant: bool = True
+    interpolated: frozenset[str] = frozenset()
+    is_from_files: bool = True
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the same files and overrides give the same cell again."""
+        return self.is_from_files and self.interpolated.isdisjoint(OF_A_CELL)
 
     def with_seed(self, seed: int) -> "Job":
-        """Return the constant job of another seed."""
+        """Return the job of another seed: of one in which nothing was looked up, nothing but the seed is another."""
         overrides = [f"{SEED}={seed}" if _key(override) == SEED else override for override in self.overrides]
         return replace(self, config=copy.deepcopy(dict(self.config)) | {SEED: seed}, overrides=tuple(overrides))
 
@@ -100,7 +109,7 @@ class Composer:
         of_all: overrides of every job: where YAML files are looked for.
         overrides: each job's own.
         grids: those whose union the jobs are: for each key that is given, the overrides that it is swept over.
-        constant: jobs that were composed and are constant, by their overrides without the seed.
+        constant: jobs in which nothing was looked up elsewhere, by their overrides without the seed.
     """
 
     name: str
@@ -120,6 +129,11 @@ class Composer:
         parsed = OverridesParser.create().parse_overrides(given)
         for override in parsed:
             check_hydras(override)
+            if override.key_or_group == EXPERIMENT and override.is_sweep_override():
+                raise ConfigurationError(
+                    f"`{EXPERIMENT}` takes one name at a time, got {override.input_line}: what each sweeps over would "
+                    "be lost; give one command for each"
+                )
         try:
             whole = loader.load_configuration(name, given, RunMode.MULTIRUN)
         except Exception as error:
@@ -134,6 +148,7 @@ class Composer:
         jobs: dict[tuple[str, ...], None] = {}
         grids: list[dict[str, list[str]]] = []
         for grid in _grids(whole.get(GRIDS)):
+            choices.check([override for override in _as_overrides(grid) if override.endswith("=null")])
             swept = parser.parse_overrides([*params, *_as_overrides(grid), *task])
             grids.append(_values(swept))
             jobs.update(dict.fromkeys(itertools.product(*grids[-1].values())))
@@ -149,7 +164,7 @@ class Composer:
         if plain and others in self.constant:
             return self.constant[others].with_seed(int(plain[1]))
         made = _composed(self.name, list(self.of_all), list(overrides))
-        if plain and made.is_constant:
+        if plain and not made.interpolated:
             self.constant[others] = made
         return made
 
@@ -168,7 +183,16 @@ def _raw(config: Any) -> Any:
 
 def _as_overrides(params: Mapping[str, Any]) -> list[str]:
     """Return what a mapping sweeps over as overrides, written as on the command line."""
-    return with_task([f"{key}={value}" for key, value in params.items()])
+    return with_task([f"{key}={_as_value(value)}" for key, value in params.items()])
+
+
+def _as_value(value: Any) -> str:
+    """Return a YAML's value as an override has it.
+
+    >>> _as_value(None), _as_value(True), _as_value("max,avg"), _as_value(0.5)
+    ('null', 'true', 'max,avg', '0.5')
+    """
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _grids(value: Any) -> list[Mapping[str, Any]]:
@@ -290,8 +314,10 @@ def _composed(name: str, of_all: list[str], overrides: list[str]) -> Job:
         overrides=tuple(_raw(config.hydra.overrides.task)),
         choices=runtime["choices"],
         folders=tuple(Path(source["path"]) for source in runtime["config_sources"] if source["schema"] == "file"),
-        is_plain=interpolated.isdisjoint(OF_A_CELL),
-        is_constant=not interpolated,
+        interpolated=frozenset(interpolated),
+        is_from_files=all(
+            source["schema"] == "file" or source["provider"] in HYDRAS_OWN for source in runtime["config_sources"]
+        ),
     )
 
 

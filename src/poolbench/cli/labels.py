@@ -47,7 +47,7 @@ def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
     if by is not None and by not in MATCHES:
         raise unknown_name("`match`", str(by), MATCHES)
     if by is not None and names["variant"] != reference:
-        pooling = written_group(job.folders, "pooling", reference)
+        pooling = written_group(job, "pooling", reference)
         if not pooling:
             raise ConfigurationError(f"`match` needs a reference from conf/pooling, got {reference!r}")
         config["match"] = {"by": str(by), "reference": pooling}
@@ -60,15 +60,15 @@ def _written_protocol(job: Job) -> dict[str, Any] | None:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return written_group(job.folders, "protocol", job.choices.get("protocol") or "") or None
-    except OmegaConfBaseException:  # it takes values from other groups
+        return written_group(job, "protocol", job.choices.get("protocol") or "") or None
+    except OmegaConfBaseException:  # what it looked up is no longer there
         return None
 
 
 def _reference(job: Job, variants: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the pooling group of the variant that others are compared with."""
     name = str(job.config.get("reference"))
-    pooling = written_group(job.folders, "pooling", name) or variants.get(name)
+    pooling = written_group(job, "pooling", name) or variants.get(name)
     if not pooling:
         raise unknown_name("reference", name, choices.names("pooling", job.folders))
     return pooling
@@ -80,7 +80,7 @@ def own_class(pooling: Mapping[str, Any], written: Mapping[str, Any], overrides:
     `pooling=avg_topk pooling.downsample._target_=my.Pool` would leave `k`, which is AvgTopKPool2d's, to my.Pool.
     An argument that the user gave stays.
     """
-    given = {override.lstrip("+").partition("=")[0] for override in overrides}
+    given = _given(overrides)
     cleaned = dict(pooling)
     for slot in ("downsample", "head"):
         now, before = pooling.get(slot), written.get(slot)
@@ -91,6 +91,23 @@ def own_class(pooling: Mapping[str, Any], written: Mapping[str, Any], overrides:
                 if key == TARGET or key not in before or value != before[key] or f"pooling.{slot}.{key}" in given
             }
     return cleaned
+
+
+def _given(overrides: Sequence[str]) -> set[str]:
+    """Return the keys of overrides, and for a mapping as the value those in it, too.
+
+    >>> sorted(_given(["pooling.downsample={_target_:my.Pool,k:2}", "+pooling.head.p=3", "seed=1"]))
+    ['pooling.downsample', 'pooling.downsample._target_', 'pooling.downsample.k', 'pooling.head.p', 'seed']
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    found = set()
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        found.add(override.key_or_group)
+        value = override.value()
+        if isinstance(value, dict):
+            found |= {f"{override.key_or_group}.{key}" for key in value}
+    return found
 
 
 def own_network(backbone: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,11 +229,22 @@ def _short(value: Any) -> str:
 def written_groups(job: Job) -> dict[str, dict[str, Any]]:
     """Return what the YAML files of the chosen groups say."""
     chosen = ((group, job.choices.get(group)) for group in ("backbone", "pooling", "head", "dataset"))
-    return {group: written_group(job.folders, group, choice) for group, choice in chosen if choice}
+    return {group: written_group(job, group, choice) for group, choice in chosen if choice}
 
 
-def written_group(folders: Sequence[Path], group: str, choice: str) -> dict[str, Any]:
-    """Return what `GROUP/CHOICE.yaml` says, its own defaults beneath it; empty where there is no such file."""
+def written_group(job: Job, group: str, choice: str) -> dict[str, Any]:
+    """Return what `GROUP/CHOICE.yaml` says, its own defaults beneath it; empty where there is no such file.
+
+    What it looks up elsewhere is looked up in the job.
+    """
+    from omegaconf import OmegaConf
+
+    unresolved = _unresolved(job.folders, group, choice)
+    whole = OmegaConf.create({**job.config, group: unresolved})
+    return OmegaConf.to_container(whole[group], resolve=True)  # type: ignore[return-value]
+
+
+def _unresolved(folders: Sequence[Path], group: str, choice: str) -> dict[str, Any]:
     from omegaconf import DictConfig, OmegaConf
 
     for folder in folders:
@@ -226,7 +254,7 @@ def written_group(folders: Sequence[Path], group: str, choice: str) -> dict[str,
             assert isinstance(content, DictConfig)
             bases = content.pop("defaults", [])
             beneath = [
-                written_group(folders, group, base) for base in bases if isinstance(base, str) and base != "_self_"
+                _unresolved(folders, group, base) for base in bases if isinstance(base, str) and base != "_self_"
             ]
-            return OmegaConf.to_container(OmegaConf.merge(*beneath, content), resolve=True)  # type: ignore[return-value]
+            return OmegaConf.to_container(OmegaConf.merge(*beneath, content))  # type: ignore[return-value]
     return {}

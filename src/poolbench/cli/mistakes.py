@@ -14,6 +14,8 @@ SEARCH_PATH = "hydra.searchpath"
 PARAMS = "hydra.sweeper.params"
 # Of Hydra's own configuration, what has a meaning here.
 OF_HYDRA = (SEARCH_PATH, PARAMS)
+# Mappings whose keys are all known beforehand.
+CHECKED_WITHIN = ("speed", "launcher")
 
 
 def unreadable(override: str, error: Exception) -> str:
@@ -108,25 +110,40 @@ def _keys_of(group: str) -> dict[str, set[str]]:
 
 
 def check_added(overrides: Sequence[Any], whole: Any) -> None:
-    """Raise for a key that was added with + and that nothing looks at: a misspelt one would change nothing."""
+    """Raise for a key beside config.yaml's that nothing looks at: a misspelt one would change nothing.
+
+    Args:
+        overrides: the command line's, as Hydra parsed them; those that are swept over are not in `whole`.
+        whole: the composed configuration; an experiment's YAML may have added to it.
+    """
     import yaml
     from omegaconf import OmegaConf
 
     main = yaml.safe_load((conf_dir() / "config.yaml").read_text(encoding="utf-8"))
     chosen = _keys_of("launcher").get(str(whole.launcher.name), set())
     known = {*_keys(main), *(f"launcher.{key}" for key in chosen), *choices.GROUPS}
+    there = OmegaConf.to_container(whole, resolve=False)
     written = ""
-    for override in overrides:
-        key, top = override.key_or_group, override.key_or_group.partition(".")[0]
-        if not (override.is_add() or override.is_force_add()) or override.is_hydra_override() or key in known:
-            continue
-        checked = top not in known or top in ("speed", "launcher")
-        if not checked or key.startswith("launcher.slurm."):  # what a class or a cluster takes is theirs to refuse
+    added = [one.key_or_group for one in overrides if one.is_add() or one.is_force_add()]
+    for key in dict.fromkeys([*added, *_keys_looked_at(there)]):
+        top = key.partition(".")[0]
+        # What a class or a cluster takes is its own to refuse.
+        theirs = (top in known and top not in CHECKED_WITHIN) or key.startswith("launcher.slurm.")
+        if key in known or theirs or top.partition("/")[0] == "hydra":
             continue
         written = written or OmegaConf.to_yaml(whole, resolve=False)
         if f"${{{top}" not in written:
             hint = str(unknown_name("key", key, sorted(known))).partition(" There are:")[0]
             raise ConfigurationError(_told_of_owners(key) or hint)
+
+
+def _keys_looked_at(config: Any) -> Iterator[str]:
+    """Yield the keys at the top, and within those whose keys are all known."""
+    for key, value in config.items():
+        if key != "hydra":
+            yield str(key)
+        if key in CHECKED_WITHIN and isinstance(value, dict):
+            yield from _keys(value, f"{key}.")
 
 
 def _first_value(override: Any) -> str:

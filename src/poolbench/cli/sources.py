@@ -6,6 +6,7 @@ Composing takes a tenth of a second an arm; a sweep of a thousand finished ones 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from glob import escape, glob
 from pathlib import Path
 
 from poolbench.cli import choices
@@ -34,7 +35,7 @@ class Sources:
     def of(cls, composer: Composer, folders: Sequence[Path]) -> "Sources":
         """Return the digest of every YAML file in these folders, of the code, and of what is asked of every job."""
         found = hashlib.sha256(repr((composer.name, composer.of_all)).encode())
-        files = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
+        files = [path for folder in folders for path in yaml_files(folder)]
         for path in [*files, *(PACKAGE / name for name in CODE)]:
             found.update(f"{path}\0".encode())
             found.update(hashlib.sha256(path.read_bytes()).digest())
@@ -51,7 +52,7 @@ def asked_for(composer: Composer, first: Job, plan: PlanFolder) -> tuple[list[As
     `first` is the first job, composed.
     """
     sources = Sources.of(composer, first.folders)
-    known = {} if _varies(composer) else _known(plan)
+    known = {} if varies(composer, first) else _known(plan)
     names = [sources.source(overrides) for overrides in composer.overrides]
     new = [number for number, name in enumerate(names) if name not in known]
     jobs = [first if not number else composer.job(composer.overrides[number]) for number in new]
@@ -79,8 +80,16 @@ def _known(plan: PlanFolder) -> dict[str, Asked]:
     }
 
 
-def _varies(composer: Composer) -> bool:
-    """Whether what must be one for the whole sweep has several values: composing the jobs finds the mistake."""
+def yaml_files(folder: Path) -> list[Path]:
+    """Return the YAML files below a folder, those behind links among them: in a checkout, `conf/experiment` is one."""
+    # Path.rglob follows links from Python 3.13 on.
+    return sorted(map(Path, glob(f"{escape(str(folder))}/**/*.yaml", recursive=True)))  # noqa: PTH207
+
+
+def varies(composer: Composer, first: Job) -> bool:
+    """Whether what must be one for the whole sweep may have several values: composing the jobs finds the mistake."""
+    if not first.interpolated.isdisjoint(OF_THE_WHOLE):
+        return True
     whole = [[override for override in job if _is_of_the_whole(override)] for job in composer.overrides]
     return any(one != whole[0] for one in whole)
 

@@ -101,6 +101,10 @@ class Speed:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Speed":
         """Return the settings checked."""
+        if not isinstance(config, Mapping):
+            raise ConfigurationError(
+                f"`speed` must hold measure, budget_s and half_width, got {config!r}; speed.measure=false measures none"
+            )
         return cls(
             true_or_false("speed.measure", config["measure"]),
             number_above("speed.budget_s", config["budget_s"]),

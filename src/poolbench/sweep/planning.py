@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from poolbench.backbones.trace import pass_zeros
 from poolbench.cell import Cell, identity_of
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError, OtherVersionError, UnsupportedError
@@ -21,6 +23,9 @@ from poolbench.sweep.process import log
 from poolbench.sweep.state import file_digest
 from poolbench.training import resolve_device
 from poolbench.training.inert import require_acting
+
+# Dimensions of an image (C, H, W), whose maps have a memory format.
+IMAGE = 3
 
 
 class Opened:
@@ -227,7 +232,8 @@ def _with_record(planned: PlannedCell) -> PlannedCell:
 def _why_not(cell: Cell) -> str:
     """Return why the arm's network cannot be, empty where it can."""
     try:
-        cell.assemble()
+        network = cell.assemble().network
+        _require_layout(network, cell)
     except UnsupportedError as error:
         return str(error)
     except ConfigurationError:
@@ -235,6 +241,21 @@ def _why_not(cell: Cell) -> str:
     except (Exception, SystemExit) as error:  # a network that breaks fails its own cells, and no others
         log.debug("%s: %s: %s", cell.title, type(error).__name__, error)
     return ""
+
+
+def _require_layout(network: nn.Module, cell: Cell) -> None:
+    """Raise `ConfigurationError` where a network takes contiguous maps, and none in the recipe's memory format."""
+    layout = cell.protocol.torch_memory_format
+    if layout is torch.contiguous_format or len(cell.input_shape) != IMAGE:
+        return
+    try:
+        pass_zeros(network, cell.input_shape, layout)
+    except RuntimeError as error:
+        name = cell.labels["backbone"]
+        raise ConfigurationError(
+            f"`protocol.memory_format={cell.protocol.memory_format}`: {name} takes contiguous maps alone ({error}); "
+            "write flatten or reshape in the place of view, or give protocol.memory_format=contiguous"
+        ) from error
 
 
 def load_data(planned: Sequence[PlannedCell]) -> None:

@@ -58,13 +58,16 @@ class Rounds:
         return cls(tuple(asked), settings.folder, declared or Declared(order, cells_before=before))
 
     def experiment(self, asked: Experiment) -> Experiment:
-        """Return what the experiment's file is to hold: what was declared stays declared, whatever is run later."""
-        if self.declared is not None:
-            return replace(asked, declared=self.declared)
+        """Return what the experiment's file is to hold: what was declared stays declared, whatever is run later.
+
+        A command that says nothing of the experiment leaves what the file says.
+        """
         try:
-            return replace(asked, declared=read_experiment(self.folder).declared)
+            before = read_experiment(self.folder)
         except (ConfigurationError, OSError):  # no file of an experiment: it is written anew
-            return asked
+            before = asked
+        said = asked if asked.says_something else replace(before, name=asked.name)
+        return replace(said, declared=self.declared or before.declared)
 
     def first(self) -> list[Asked]:
         """Return the cells of the first round: all of them, or those of the first look."""

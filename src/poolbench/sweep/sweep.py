@@ -85,7 +85,7 @@ def run_sweep(
         console.print("tune: every arm at its best point", highlight=False)
         beside = settings.beside(TUNED)
         ended = _sweep([one for one, _ in cells], beside, launch, console, nursery, mirrors, datasets, reports=False)
-        with_tuned(trials, cells, ended.plan).write(settings.folder)
+        with_tuned(cells, ended.plan, settings.folder).write(settings.folder)
         status = max(status, ended.status)
     mirrors.show(make_report(settings.folder))
     return status

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.errors import ConfigurationError
-from poolbench.report.reading.trials import Trial, Trials, best_points, trial_records
+from poolbench.record import read_records
+from poolbench.report.reading.trials import TUNED, Trial, Trials, best_points, trial_records
 from poolbench.sweep.asked import Asked
 from poolbench.sweep.planning import Plan
 from poolbench.tuning import Tune
@@ -53,7 +54,8 @@ def trials_of(tune: Tune, asked: Sequence[Asked]) -> list[Tried]:
 def written(tried: Sequence[Tried], plan: Plan, shared: Plan, before: Trials | None) -> Trials:
     """Return the trials as their file has them: each planned cell with its point, by the arm at the shared recipe.
 
-    Arms that an earlier command tuned (`before`) and this one does not stay as they were.
+    Arms that an earlier command tuned (`before`) and this one does not stay as they were, and so do the tuned arms of
+    the same trials: they may have other seeds.
     """
     arms = {cell.asked.arm: cell.identity.arm_id for cell in shared.cells}
     runs: dict[str, Trial] = {}
@@ -64,7 +66,8 @@ def written(tried: Sequence[Tried], plan: Plan, shared: Plan, before: Trials | N
     if before is None:
         return Trials(SEED, runs)
     others = {run: trial for run, trial in before.runs.items() if trial.arm not in arms.values()}
-    return Trials(SEED, others | runs, {run: arm for run, arm in before.tuned.items() if arm not in arms.values()})
+    anew = {trial.arm for run, trial in runs.items() if run not in before.runs}
+    return Trials(SEED, others | runs, {run: arm for run, arm in before.tuned.items() if arm not in anew})
 
 
 def tuned(asked: Sequence[Asked], shared: Plan, trials: Trials, folder: Path) -> list[tuple[Asked, str]]:
@@ -78,11 +81,20 @@ def tuned(asked: Sequence[Asked], shared: Plan, trials: Trials, folder: Path) ->
     return [(one.but(best[arms[one.arm]].values), arms[one.arm]) for one in asked if arms[one.arm] in best]
 
 
-def with_tuned(trials: Trials, cells: Sequence[tuple[Asked, str]], plan: Plan) -> Trials:
-    """Return the trials with the runs of the tuned arms, as they were planned."""
+def with_tuned(cells: Sequence[tuple[Asked, str]], plan: Plan, folder: Path) -> Trials:
+    """Return the trials as their file has them now, with the runs of the tuned arms as they were planned.
+
+    Runs of these arms with other seeds belong to them, if they are at the same points.
+    """
+    now = Trials.read(folder)
+    assert now is not None
     arm_of = {one.arm: arm_id for one, arm_id in cells}
     runs = {cell.run_id: arm_of[cell.asked.arm] for cell in plan.cells}
-    return Trials(trials.seed, trials.runs, {**trials.tuned, **runs})
+    tuned_arms = {cell.identity.arm_id: arm_of[cell.asked.arm] for cell in plan.cells}
+    records = [record for record in read_records(folder / TUNED)[0] if record["arm_id"] in tuned_arms]
+    same = {str(record["run_id"]): tuned_arms[record["arm_id"]] for record in records}
+    others = {run: arm for run, arm in now.tuned.items() if arm not in arm_of.values()}
+    return Trials(now.seed, now.runs, {**others, **same, **runs})
 
 
 def with_reference(cells: Sequence[tuple[Asked, str]], reference: str) -> tuple[list[tuple[Asked, str]], list[str]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.fabric.plugins.environments import LightningEnvironment
-from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
+from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, StochasticWeightAveraging, WeightAveraging
 from lightning.pytorch.profilers import Profiler
 
 from poolbench.checks import is_number, is_whole, whole_number
@@ -198,6 +198,11 @@ def _check_objects(arguments: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"`trainer.callbacks`: {type(callback).__name__} cannot be set: the selected weights are kept beside "
                 "the record as weights.pt"
+            )
+        if isinstance(callback, WeightAveraging | StochasticWeightAveraging):
+            raise ConfigurationError(
+                f"`trainer.callbacks`: {type(callback).__name__} cannot be set: each epoch's weights are validated and "
+                "selected as the optimiser leaves them, and averaged ones would be scored without being kept"
             )
         if isinstance(callback, LearningRateMonitor):
             raise ConfigurationError(

@@ -52,14 +52,26 @@ def test_levels_name_the_classes_in_their_order(root):
 
 
 def test_without_levels_they_are_classes_and_255_does_not_count(root):
-    loaded = opened(root, levels=None, num_classes=2).load()
-    assert loaded.train.labels.unique().tolist() == [0, 255]
+    with pytest.raises(DataError, match=r"every place that counts is of the class class 0: .*`dataset.levels`"):
+        opened(root, levels=None, num_classes=2).load()
     classes = np.zeros((16, 16))
+    classes[0] = 1
+    put(root / "train/masks/a.png", classes)
+    loaded = opened(root, levels=None, num_classes=2).load()
+    assert loaded.train.labels.unique().tolist() == [0, 1, 255]
     classes[0] = 2
     put(root / "train/masks/a.png", classes)
     with pytest.raises(DataError, match=r"a\.png has the level 2: .* a class: 0\.\.1, or 255"):
         opened(root, levels=None, num_classes=2).load()
     assert opened(root, levels=None, num_classes=3).load().train.labels.unique().tolist() == [0, 2, 255]
+
+
+def test_masks_of_one_bit_have_two_classes_with_levels_and_without(root):
+    expected = opened(root).load().train.labels
+    for path in root.glob("*/masks/*.png"):
+        put(path, np.asarray(Image.open(path)), mode="1")
+    assert opened(root).load().train.labels.equal(expected)
+    assert opened(root, levels=None, num_classes=2).load().train.labels.equal(expected)
 
 
 def test_another_size_is_fitted_and_makes_up_no_class():

@@ -47,6 +47,13 @@ def test_a_tone_is_loudest_in_its_band_and_frame():
     assert levels[band, :30].max() == levels[band, 40:].max() == 0
 
 
+@pytest.mark.parametrize("fft", [200, 201])
+@pytest.mark.parametrize("samples", [999, 1000, 1001, 1050])
+def test_frames_are_as_many_as_announced(fft, samples):
+    log_mel = LogMel(8000, bands=8, fft=fft, hop=100)
+    assert log_mel(torch.randn(1, samples)).shape == (1, 8, log_mel.frames(samples))
+
+
 def test_ten_decibels_are_a_tenth_of_the_power():
     """Two tones, one with a tenth of the other's power: 10 of 80 dB, so 255·7/8 = 223."""
     time = torch.arange(8000, dtype=torch.float64) / 8000

@@ -122,6 +122,12 @@ class MaskFolder:
         if faults:
             raise DataError(f"{self.root}: {len(faults)} pairs cannot be used:\n  " + some(faults, "\n  "))
         shown = set(torch.unique(parts["train"].labels).tolist())
+        if len(shown - {IGNORED}) < 2:
+            only = ", ".join(self.class_names[number] for number in shown - {IGNORED})
+            raise DataError(
+                f"{self.root}: train: every place that counts is of the class {only}: there is nothing to tell apart; "
+                "look whether `dataset.levels` names the masks' levels"
+            )
         absent = [name for number, name in enumerate(self.class_names) if number not in shown]
         if absent:
             notes.append(f"train: no mask has a place of {', '.join(absent)}")
@@ -137,7 +143,7 @@ class MaskFolder:
             return f"{image_path} is no image that can be read ({type(error).__name__}: {error})"
         try:
             with Image.open(mask_path) as mask:
-                mode, levels = mask.mode, _levels_of(upright(mask))
+                mode, levels = mask.mode, _levels_of(upright(mask), of_a_bit=(0, 1) if self.ignored else (0, 255))
         except Exception as error:
             return f"{mask_path} is no image that can be read ({type(error).__name__}: {error})"
         if levels is None:
@@ -194,8 +200,12 @@ def _levels(levels: Sequence[int] | None, num_classes: int | None) -> tuple[int,
     return tuple(levels)
 
 
-def _levels_of(mask: Image.Image) -> np.ndarray | None:
-    """Return a mask's levels, or None where it is neither grey nor by palette."""
+def _levels_of(mask: Image.Image, of_a_bit: tuple[int, int]) -> np.ndarray | None:
+    """Return a mask's levels, or None where it is neither grey nor by palette.
+
+    `of_a_bit` are the levels of a mask of one bit: those of the classes, or those that a grey copy would have.
+    """
     if mask.mode not in MASK_MODES:
         return None
-    return np.asarray(mask.convert("L") if mask.mode == "1" else mask).astype(np.int64)
+    values = np.asarray(mask)
+    return np.where(values, of_a_bit[1], of_a_bit[0]) if mask.mode == "1" else values.astype(np.int64)

@@ -91,7 +91,8 @@ class LogMel:
 
     def frames(self, samples: int) -> int:
         """Return how many frames a wave of so many samples has: one a hop, the first centred on its beginning."""
-        return 1 + samples // self.hop
+        # Half a transform is padded on either side; of an odd one, half a sample less.
+        return 1 + (samples - self.fft % 2) // self.hop
 
     def __call__(self, waves: Tensor) -> Tensor:
         """Return the spectrograms of waves (B, samples), uint8 (B, bands, frames), low frequencies first.

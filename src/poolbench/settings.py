@@ -1,5 +1,6 @@
 """What a cell's sweep asks beside the cell: where its record goes, what it is compared with."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -60,8 +61,9 @@ class Settings:
     @classmethod
     def of(cls, content: Mapping[str, Any], folder: Path) -> "Settings":
         """Return the settings of such a file; `folder` is the experiment's, wherever it lies now."""
-        parts = Path(content["name"]).parts
-        if not parts or folder.absolute().parts[-len(parts) :] != parts:
+        # `..` is taken out; links stay, as they are a part of the name.
+        parts, here = Path(content["name"]).parts, Path(os.path.abspath(folder))  # noqa: PTH100
+        if not parts or here.parts[-len(parts) :] != parts:
             raise ConfigurationError(f"{folder}: holds the plan of {content['name']!r}; a folder keeps its name")
-        results_dir = folder.absolute().parents[len(parts) - 1]
+        results_dir = here.parents[len(parts) - 1]
         return cls(results_dir=results_dir, **{**content, "command": tuple(content["command"]), "force": Force()})

@@ -144,8 +144,8 @@ def test_a_network_that_cannot_be_is_a_row_with_a_reason(rows: Rows) -> None:
 
 
 def test_each_reference_is_measured() -> None:
-    jobs = compose(CommandLine.of("bench", ["backbone=lenet5", "pooling=lip", "reference=max,avg", "seed=0,1"]))
-    found = bench_network._pairs(jobs, None)
+    line = CommandLine.of("bench", ["backbone=lenet5", "pooling=lip", "reference=max,avg", "seed=0,1"])
+    found = bench_network._pairs(compose(line), line, None)
     assert [(one.labels["variant"], other.labels["variant"]) for _, one, other in found] == [
         ("lip", "max"),
         ("lip", "avg"),

@@ -1,6 +1,7 @@
 """From arguments to composed jobs: sweeps, experiments, further folders, and what is wrong in them."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from poolbench.cli.labels import described
 from poolbench.cli.sources import Sources, varies, yaml_files
 from poolbench.errors import ConfigurationError
 from poolbench.paths import conf_dir
+
+LINE = CommandLine.of("train", [])
 
 
 def jobs(*arguments: str) -> list[Job]:
@@ -130,7 +133,7 @@ def test_what_a_pooling_looks_up_elsewhere_is_in_its_label(tmp_path: Path) -> No
         "name: mine\ndownsample: {_target_: poolbench.pooling.LPPool2d, norm_type: '${seed}'}\nhead: null\n"
     )
     swept = jobs("pooling=mine", "seed=2,3", "--config-dir", str(tmp_path))
-    assert [one.labels["variant"] for one in described(swept)] == ["mine", "mine"]
+    assert [one.labels["variant"] for one in described(swept, LINE)] == ["mine", "mine"]
     assert [job.config["pooling"]["downsample"]["norm_type"] for job in swept] == [2, 3]
     assert not swept[0].is_plain
 
@@ -154,6 +157,15 @@ def test_what_is_looked_up_for_the_whole_sweep_is_composed_for_every_job() -> No
     for name, of_whole in (("plain", False), ("'${pooling.name}'", True)):
         with composing(CommandLine.of("train", ["pooling=max,avg", f"name={name}"])) as composer:
             assert varies(composer, composer.job(composer.overrides[0])) is of_whole
+
+
+def test_the_reference_of_an_experiment_is_known_where_a_part_of_it_is_asked_for() -> None:
+    line = CommandLine.of("train", ["experiment=t_max_avg", "grids=null", "pooling=avg", "seed=0"])
+    (asked,) = described(compose(line), line)
+    assert asked.reference["downsample"]["kernel_size"] == 3
+    wrong = replace(line, overrides=(*line.overrides, "reference=maxx"))
+    with pytest.raises(ConfigurationError, match="unknown reference 'maxx'; did you mean max"):
+        described(compose(wrong), wrong)
 
 
 def test_experiments_are_not_swept_over() -> None:
@@ -200,7 +212,7 @@ def mine(tmp_path: Path) -> Path:
 
 def test_a_further_folder_serves_names_globs_and_labels(mine: Path) -> None:
     found = jobs("pooling=glob(min*)", "--config-dir", str(mine))
-    assert [asked.labels["variant"] for asked in described(found)] == ["min", "mine", "minor"]
+    assert [asked.labels["variant"] for asked in described(found, LINE)] == ["min", "mine", "minor"]
     assert found[1].folders[-1] == mine
     with pytest.raises(ConfigurationError, match="unknown pooling 'mine'"):
         jobs("pooling=mine")

@@ -118,6 +118,9 @@ def test_the_words_of_train_are_taken_flags_among_them(tmp_path: Path, capsys: A
     ]
     assert main(["wandb-sweep", "pooling=max", "--cfg", "job"]) == 2
     assert "--cfg asks for no cell" in capsys.readouterr().err
+    for word in ("until=decided", "tune=4"):
+        assert main(["wandb-sweep", "pooling=max,avg", word]) == 2
+        assert "looks at all cells of a sweep together" in capsys.readouterr().err
 
 
 def test_it_is_named_and_its_use_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cells import SHORT, records
@@ -12,6 +14,7 @@ from poolbench.cli import main
 from poolbench.declared import Declared, Look
 from poolbench.experiment import Experiment, read_experiment, write_experiment
 from poolbench.report import figures, page
+from poolbench.sweep.conclusion import again
 from poolbench.sweep.plan import PlanFolder
 
 ARMS = ("backbone=lenet5", "dataset.train_images=200", "pooling=max,avg")
@@ -107,3 +110,14 @@ def test_what_cannot_be_declared_is_refused_before_anything_is_trained(
     assert "cannot be changed" in capsys.readouterr().err
     assert json.loads((folder / "experiment.json").read_text())["declared"]["order"] == list(range(20))
     assert not (folder / "records").exists()
+
+
+def test_a_failed_cell_of_a_look_is_run_again_by_the_whole_command() -> None:
+    """Its seed is one of the looks': the seed alone would be trained for arms that are decided, too."""
+    planned: Any = SimpleNamespace(settings=SimpleNamespace(part=""), run_id="net-max-s4-0", seed=4)
+    words = ("poolbench", "train", "experiment=quickstart", "force=true")
+    sweep: Any = SimpleNamespace(command=(*words, "until=decided"))
+    assert again(planned, "failed", sweep) == "poolbench train experiment=quickstart until=decided force=failed"
+    assert again(planned, "interrupted", sweep) == "poolbench train experiment=quickstart until=decided"
+    sweep = SimpleNamespace(command=words)
+    assert again(planned, "failed", sweep) == "poolbench train experiment=quickstart seed=4 force=net-max-s4-0"

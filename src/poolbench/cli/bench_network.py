@@ -44,14 +44,15 @@ def run_networks(arguments: argparse.Namespace) -> int:
     with ended_by_signals() as ended:
         from poolbench.measure.allocator import ALLOCATOR
 
-        jobs = compose(CommandLine.of("bench", [*arguments.variants, *flags]))
+        line = CommandLine.of("bench", [*arguments.variants, *flags])
+        jobs = compose(line)
         allocators = list(dict.fromkeys(str(job.config["allocator"]) for job in jobs))
         if len(allocators) > 1:
             raise ConfigurationError(
                 f"`allocator` is one for a process, got {', '.join(allocators)}; give one command for each"
             )
         ALLOCATOR.set(allocators[0])
-        pairs = _pairs(jobs, arguments.threads)
+        pairs = _pairs(jobs, line, arguments.threads)
         with _rows_to(arguments.csv) as writer:
             return _bench(pairs, writer, sizes, budget_s=budget_s, half_width=half_width)
     return ended.status
@@ -116,14 +117,14 @@ def _bench(
     return 0
 
 
-def _pairs(jobs: Sequence[Job], threads: int | None) -> list[tuple[int, Any, Any]]:
+def _pairs(jobs: Sequence[Job], line: CommandLine, threads: int | None) -> list[tuple[int, Any, Any]]:
     """Return each different arm's threads and design, with its reference's; mistakes are reported together."""
     from poolbench.cell import Design
     from poolbench.cli.labels import described
 
     found: list[tuple[int, Any, Any]] = []
     mistakes: list[str] = []
-    for job, asked in zip(jobs, described(jobs), strict=True):
+    for job, asked in zip(jobs, described(jobs, line), strict=True):
         try:
             wanted = job.config["threads"]
             # `auto` goes by what else runs when a sweep starts; a bench takes one by default.

@@ -77,6 +77,12 @@ def compose(line: CommandLine) -> list[Job]:
         return [composer.job(overrides) for overrides in composer.overrides]
 
 
+def of_experiment(line: CommandLine) -> list[Job]:
+    """Return the jobs of the line's experiment as its YAML has them, whatever the line narrows or sets beside."""
+    kept = tuple(override for override in line.overrides if _key(override) in (EXPERIMENT, SEARCH_PATH))
+    return compose(replace(line, overrides=kept)) if any(_key(one) == EXPERIMENT for one in kept) else []
+
+
 @contextmanager
 def composing(line: CommandLine) -> Iterator["Composer"]:
     """Give what composes the jobs that the overrides ask for, one by one; raises what `compose` raises."""
@@ -105,6 +111,7 @@ class Composer:
     """What a command line asks of Hydra, expanded into jobs that are not composed yet.
 
     Args:
+        line: the command line.
         name: the primary configuration's.
         of_all: overrides of every job: where YAML files are looked for.
         overrides: each job's own.
@@ -112,6 +119,7 @@ class Composer:
         constant: jobs in which nothing was looked up elsewhere, by their overrides without the seed.
     """
 
+    line: CommandLine
     name: str
     of_all: tuple[str, ...]
     overrides: tuple[tuple[str, ...], ...]
@@ -152,7 +160,7 @@ class Composer:
             swept = parser.parse_overrides([*params, *_as_overrides(grid), *task])
             grids.append(_values(swept))
             jobs.update(dict.fromkeys(itertools.product(*grids[-1].values())))
-        return cls(name, tuple(of_all), tuple(jobs), tuple(grids))
+        return cls(line, name, tuple(of_all), tuple(jobs), tuple(grids))
 
     def job(self, overrides: Sequence[str]) -> Job:
         """Compose one job; raises what Hydra raises, which `composing` turns into a `ConfigurationError`.

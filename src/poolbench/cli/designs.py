@@ -36,7 +36,7 @@ def looked_at(arguments: Sequence[str], flags: argparse.ArgumentParser, look: Lo
     from poolbench.cli.labels import described
 
     designs: list[Design] = []
-    for asked in described(jobs):
+    for asked in described(jobs, line):
         design = Design.of(asked.config, asked.labels)
         # Another seed draws other weights, of the same network.
         if {**design.config, "seed": 0} not in [{**other.config, "seed": 0} for other in designs]:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.cli import choices
-from poolbench.cli.compose import Job
+from poolbench.cli.command_line import CommandLine
+from poolbench.cli.compose import Job, of_experiment
 from poolbench.errors import ConfigurationError, unknown_name
 from poolbench.record import GROUPS, NOT_IDENTITY
 from poolbench.spec import TARGET
@@ -15,21 +16,26 @@ from poolbench.sweep.asked import Asked
 MATCHES = ("params", "macs")
 
 
-def described(jobs: Sequence[Job], others: Iterable[Asked] = ()) -> list[Asked]:
+def described(jobs: Sequence[Job], line: CommandLine, others: Iterable[Asked] = ()) -> list[Asked]:
     """Return composed jobs as plain configurations, each with its labels and the reference's pooling.
 
-    The reference is a YAML of conf/pooling, or a variant among these jobs and `others`.
+    The reference is a YAML of conf/pooling, or a variant among these jobs and `others`, or of the line's experiment as
+    it is written, of which the line may ask for a part.
 
     Raises:
-        ConfigurationError: the reference is neither in conf/pooling nor a variant of these jobs.
+        ConfigurationError: the reference is none of these.
     """
     cells = [_described(job) for job in jobs]
     variants = {one.labels["variant"]: one.config["pooling"] for one in others}
     variants |= {names["variant"]: config["pooling"] for config, names in cells}
-    return [
-        Asked(config, names, _reference(job, variants), _written_protocol(job))
-        for job, (config, names) in zip(jobs, cells, strict=True)
-    ]
+    references: dict[str, Mapping[str, Any]] = {}
+    asked = []
+    for job, (config, names) in zip(jobs, cells, strict=True):
+        name = str(job.config.get("reference"))
+        if name not in references:
+            references[name] = _reference(job, name, variants, line)
+        asked.append(Asked(config, names, references[name], _written_protocol(job)))
+    return asked
 
 
 def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
@@ -65,10 +71,12 @@ def _written_protocol(job: Job) -> dict[str, Any] | None:
         return None
 
 
-def _reference(job: Job, variants: Mapping[str, Any]) -> Mapping[str, Any]:
+def _reference(job: Job, name: str, variants: Mapping[str, Any], line: CommandLine) -> Mapping[str, Any]:
     """Return the pooling group of the variant that others are compared with."""
-    name = str(job.config.get("reference"))
     pooling = written_group(job, "pooling", name) or variants.get(name)
+    if not pooling:
+        whole = (_described(other) for other in of_experiment(line))
+        pooling = next((config["pooling"] for config, names in whole if names["variant"] == name), None)
     if not pooling:
         raise unknown_name("reference", name, choices.names("pooling", job.folders))
     return pooling

@@ -57,7 +57,7 @@ def asked_for(composer: Composer, first: Job, plan: PlanFolder) -> tuple[list[As
     new = [number for number, name in enumerate(names) if name not in known]
     jobs = [first if not number else composer.job(composer.overrides[number]) for number in new]
     others = [known[name] for name in names if name in known]
-    made = dict(zip(new, zip(described(jobs, others), jobs, strict=True), strict=True))
+    made = dict(zip(new, zip(described(jobs, composer.line, others), jobs, strict=True), strict=True))
     asked = []
     for number, name in enumerate(names):
         if number in made:

@@ -53,6 +53,12 @@ def wandb_sweep(given: Sequence[str]) -> int:
         raise ConfigurationError(f"{line.flags[0]} asks for no cell, which a sweep needs; `{line}` answers it")
     with composing(line) as composer:
         first = composer.job(composer.overrides[0]).config
+    for key in ("until", "tune"):
+        if first.get(key):
+            raise ConfigurationError(
+                f"`{key}` looks at all cells of a sweep together, and each call of an agent trains one; leave it out "
+                "here, or use poolbench train"
+            )
     name, several = str(first.get("name")), len(composer.grids) > 1
     into = arguments.into or Path(f"wandb-sweep-{name.replace('/', '-')}.yaml")
     for number, grid in enumerate(composer.grids, 1):

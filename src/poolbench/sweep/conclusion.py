@@ -86,7 +86,7 @@ def conclude(
     for planned, status, reason in listed:
         console.print(f"[red]{status}[/] {escape(planned.title)}: {escape(reason)}", highlight=False)
         console.print(f"  {planned.folder}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"  again: {escape(_again(planned, status, sweep))}", highlight=False, soft_wrap=True)
+        console.print(f"  again: {escape(again(planned, status, sweep))}", highlight=False, soft_wrap=True)
     if len(listed) < len(wrong):
         console.print(f"and {len(wrong) - len(listed)} more that wait", highlight=False)
     if stopped:
@@ -110,11 +110,12 @@ def _end_of(planned: PlannedCell, stopped: str) -> tuple[str, str]:
     return record["status"], record["reason"]
 
 
-def _again(planned: PlannedCell, status: str, sweep: PlannedSweep) -> str:
+def again(planned: PlannedCell, status: str, sweep: PlannedSweep) -> str:
     """Return the command that runs a cell again, and no other."""
     force = () if status in ("interrupted", WAITING) else (f"force={_as_value(planned.run_id)}",)
-    if planned.settings.part:
-        # Seed and recipe are a trial's, or those of an arm at its best point: the whole command finds it again.
+    if planned.settings.part or any(word.lstrip("+").startswith("until=") for word in sweep.command):
+        # Seed and recipe are a trial's, or those of an arm at its best point, or seeds come with the looks: the whole
+        # command finds it again.
         kept = [word for word in sweep.command if not word.lstrip("+").startswith("force=")]
         return shlex.join([*kept, *(["force=failed"] if force else [])])
     left_out = ("force=", "seed=", "until=", "tune=")

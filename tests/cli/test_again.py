@@ -156,6 +156,15 @@ def test_a_report_that_cannot_be_written_does_not_hide_what_was_trained(
     assert "No space left on device" in text
 
 
+def test_a_margin_that_is_set_after_the_runs_changes_nothing_and_is_told(
+    train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("pooling=max") == 0
+    assert "keep" not in capsys.readouterr().err
+    assert train("pooling=max", "margin=2", "reference=avg") == 0
+    assert "1 of those finished keep margin=0.5, reference=max, as set before they ran" in capsys.readouterr().err
+
+
 def test_paths_and_names_are_never_markup(train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("results_dir='a[/y]b'", "name='c[red]d'") == 0
     text = capsys.readouterr().err

@@ -37,6 +37,9 @@ def announce(plan: Plan, launch: Launch, console: Console, folder: Path) -> None
     if unsupported:
         parts.append(f"{unsupported.total()} unsupported")
     console.print(f"{len(plan.cells)} cell{'s' * (len(plan.cells) != 1)}: {', '.join(parts)}", highlight=False)
+    for kept, count in Counter(planned.kept for planned in plan.cells if planned.kept).items():
+        text = f"  {count} of those finished keep {kept}, as set before they ran; give another name= to ask otherwise"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
     for reason, count in unsupported.items():
         console.print(f"  unsupported ({count}): {escape(reason)}", highlight=False)
     for planned in plan.to_do:

@@ -58,6 +58,7 @@ class PlannedCell:
         before: the status of the record that stands for it; empty: it is to be trained.
         replaces: digest of the record that is to be replaced; empty: there is none.
         damaged: what is wrong with the files of a finished record that therefore counts no more.
+        kept: what its finished record says that is asked for otherwise now; empty: nothing.
     """
 
     asked: Asked
@@ -69,6 +70,7 @@ class PlannedCell:
     before: str = ""
     replaces: str = ""
     damaged: str = ""
+    kept: str = ""
 
     @property
     def cell(self) -> Cell:
@@ -225,8 +227,16 @@ def _with_record(planned: PlannedCell) -> PlannedCell:
     # What could not be is tried again: its code may be another now.
     done = record["status"] in ENDED and record["status"] != "unsupported" and not damage
     if done and not planned.settings.force.asks_for(planned.folder, record):
-        return replace(planned, before=record["status"])
+        return replace(planned, before=record["status"], kept=_kept(record, planned.settings))
     return replace(planned, replaces=file_digest(path), damaged="; ".join(damage.values()))
+
+
+def _kept(record: Mapping[str, Any], settings: Settings) -> str:
+    """Return the margin and the reference of a finished record that a command asks for otherwise."""
+    asked = {"margin": settings.margin, "reference": settings.reference}
+    said = {key: record[key] for key, value in asked.items() if record.get(key) not in (None, value)}
+    shown = {key: f"{value * 100:g}" if key == "margin" else value for key, value in said.items()}
+    return ", ".join(f"{key}={value}" for key, value in shown.items())
 
 
 def _why_not(cell: Cell) -> str:

@@ -185,3 +185,17 @@ def wanted_by_arm(results: Any) -> dict[str, int]:
     """Return how many seeds each arm needs, by its variant."""
     names = {record["arm_id"]: record["labels"]["variant"] for record in load(results.folder).records}
     return {names[arm_id]: n for arm_id, n in seeds_wanted(results.folder, DECLARED).items()}
+
+
+def test_the_legend_names_the_level_of_the_look(results: Any) -> None:
+    add(results, range(3), ("gap", OPEN))
+    said = " ".join(gather(load(results.folder)).head)
+    assert "two one-sided tests, each at 5 %" in said
+    assert "declared look" not in said
+    declare(results)
+    said = " ".join(gather(load(results.folder)).head)
+    assert "two one-sided tests, each at the level of its declared look" in said
+    assert "at 5 %" not in said
+    # One arm, at the level of the first look.
+    found = rows(results)["gap"]
+    assert found["difference_holm_level"] == pytest.approx(1 - found["look_alpha"])

@@ -1,9 +1,11 @@
 """Tuned arms in a report: apart from the shared recipe, chosen on validation, with what it cost."""
 
 import json
+import shutil
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from poolbench.record import write_record
 from poolbench.report.make import gather, make_report
@@ -136,3 +138,58 @@ def test_what_is_torn_below_the_folder_is_named(tuned: Any) -> None:
     found = gather(load(tuned.folder))
     assert {problem.path for problem in found.problems} == {trial, tuned.folder / TUNED}
     assert len(found.tables["tuned"]) == 2
+
+
+@pytest.mark.parametrize(("group", "key"), [("backbone", "width"), ("dataset", "resize")])
+def test_arms_tuned_in_network_or_data_stay_one_family(tuned: Any, group: str, key: str) -> None:
+    for seed in range(3):
+        tuned.add("gap", seed, 0.9)
+    shared = gather(load(tuned.folder)).tables["accuracy"].set_index("variant")["arm_id"]
+    trials = Trials.read(tuned.folder)
+    assert trials is not None
+    tried = type(tuned)(tuned.folder / "elsewhere").add("gap", 99, config=recipe(0.2))
+    shutil.move(tuned.folder / "elsewhere" / "records" / tried["run_id"], tuned.folder / TRIALS / "records")
+    shutil.rmtree(tuned.folder / TUNED)
+    there, runs = type(tuned)(tuned.folder / TUNED), {}
+    for seed in range(3):
+        for at, (variant, accuracy) in enumerate((("max", 0.9), ("avg", 0.95 + 0.001 * seed), ("gap", 0.9))):
+            change = 0.02 * (seed - 1) * (variant == "gap")
+            record = there.add(variant, seed, accuracy + change, config={group: {key: at}})
+            runs[record["run_id"]] = shared[variant]
+    Trials(99, {**trials.runs, tried["run_id"]: Trial(shared["gap"], 0, {RATE: 0.2})}, runs).write(tuned.folder)
+    content = gather(load(tuned.folder))
+    rows = content.tables["tuned"].set_index("variant")
+    assert rows["tuned_verdict"].to_dict() == {"max": "reference", "avg": "better", "gap": "undecided"}
+    # Of two arms, not of one: Holm's procedure rejected the other first.
+    own = rows.loc["avg"]
+    half = (own["tuned_difference_holm_high"] - own["tuned_difference_holm_low"]) / 2
+    assert half == pytest.approx(stats.t.ppf(1 - 0.05 / 2 / 2, 2) * 0.001 / 3**0.5)
+    assert not [one for one in content.warnings if one.startswith("tuned: ")]
+
+
+def test_the_notes_of_tuned_arms_are_warnings(tuned: Any) -> None:
+    for path in tuned.folder.glob(f"{TUNED}/records/*-max-*/record.json"):
+        path.unlink()
+    found = gather(load(tuned.folder)).warnings
+    assert any(one.startswith("tuned: slides on digits: no finished cell of the reference max") for one in found)
+
+
+@pytest.mark.parametrize(
+    ("status", "seeds", "said"),
+    [
+        ("diverged", 3, "avg (tuned: 3 of 3 cells diverged)"),
+        ("interrupted", 3, "avg (tuned: no cell finished)"),
+        ("failed", 1, "over the space, tuned: 1 of 3 cells failed)"),
+    ],
+)
+def test_tuned_cells_that_did_not_finish_are_said(tuned: Any, status: str, seeds: int, said: str) -> None:
+    for seed in range(seeds):
+        (path,) = tuned.folder.glob(f"{TUNED}/records/*-avg-*-s{seed}-*/record.json")
+        record = json.loads(path.read_text())
+        write_record(path, record | {"status": status, "reason": "loss is nan", "metrics": {}, "files": {}})
+    content = gather(load(tuned.folder))
+    (sentence,) = content.tuning
+    assert said in sentence
+    (entry,) = content.not_compared
+    shown = "seeds 0–2" if seeds == 3 else "seed 0"
+    assert str(entry) == f"tuned: slides on digits, avg, {shown}: {status}: loss is nan"

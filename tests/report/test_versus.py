@@ -124,6 +124,18 @@ class TestVerdicts:
         found = row(compare(before, after), "max")
         assert (found["margin"], found["verdict"]) == (0.05, "tie")
 
+    def test_of_an_error_it_is_a_share_of_the_counterparts_mean(self, folders: tuple[Any, Any]) -> None:
+        error = {"name": "mean_absolute_error", "unit": "m", "better": "lower", "margin": "per cent"}
+        for results, change in zip(folders, (0.0, 0.1), strict=True):
+            for variant, size in (("avg", 1.0), ("gap", 100.0)):
+                for seed in SEEDS:
+                    metrics = {"test_mean_absolute_error": size + change + 0.001 * seed * change}
+                    record = results.add(variant, seed, metrics=metrics)
+                    results.write(record | {"task": {"name": "regression", "score": error}})
+        made = compare(*folders)
+        assert made.table["margin"].tolist() == pytest.approx([0.005, 0.5])
+        assert made.table["verdict"].tolist() == ["worse", "tie"]
+
     def test_a_change_of_what_it_costs_is_shown(self, folders: tuple[Any, Any]) -> None:
         before, after = folders
         for seed in SEEDS:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from report.conftest import Results
@@ -139,6 +140,22 @@ def test_nothing_but_reading_is_answered(server: PageServer, method: str) -> Non
 )
 def test_nothing_else_is_found(server: PageServer, path: str) -> None:
     assert ask(server, path)[0] == 404
+
+
+def test_the_record_that_a_page_links_to_is_there(server: PageServer, results: Results) -> None:
+    for path, name in ((results.folder, "first"), (results.folder.parent / "reference" / "nested", "reference/nested")):
+        run = next((path / "records").iterdir()).name
+        status, content, headers = ask(server, f"/e/{name}/records/{quote(run)}/record.json")
+        assert (status, headers["Content-Type"]) == (200, "application/json")
+        assert content == (path / "records" / run / "record.json").read_bytes()
+        (path / "records" / run / "outcomes.npz").write_bytes(b"")
+        assert ask(server, f"/e/{name}/records/{quote(run)}/outcomes.npz")[0] == 404
+    (results.folder / "record.json").write_text("{}")
+    (results.folder / "other").mkdir()
+    (results.folder / "other" / "record.json").write_text("{}")
+    for run in ("nothing", "..", ".", "", "%2e%2e", "..%2fother", "%2e%2e%2fother", "%2fetc"):
+        assert ask(server, f"/e/first/records/{run}/record.json")[0] == 404, run
+    assert ask(server, f"/e/nothing/records/{quote(run)}/record.json")[0] == 404
 
 
 def test_only_this_machine_by_its_own_name_is_answered(server: PageServer) -> None:

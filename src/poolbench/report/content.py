@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from poolbench.experiment import Experiment
-from poolbench.record import PICTURES_FILE, Problem
-from poolbench.report.reading.arms import Block, Record, section
+from poolbench.record import Problem
+from poolbench.report.reading.arms import Block, Record
 from poolbench.report.reading.comparability import NotCompared
+from poolbench.report.reading.pictures import pictures_of
 from poolbench.report.statistics.across import Across
 from poolbench.report.statistics.over_blocks import OverBlocks
 from poolbench.report.tables.frames import with_scores
@@ -69,14 +70,10 @@ class Content:
         """The rows of the summary, with their scores, by the digest of their arm."""
         return rows_by_arm(with_scores(self.tables))
 
-    @property
+    @cached_property
     def has_pictures(self) -> bool:
-        """Whether test images, with what a cell made of them, lie beside its record."""
-        return any(
-            PICTURES_FILE in section(record, "files")
-            and (self.folder / "records" / str(record["run_id"]) / PICTURES_FILE).is_file()
-            for record in self.records
-        )
+        """Whether test images, with what a cell made of them, lie beside its record and can be shown."""
+        return any(pictures_of(self.folder, arm) is not None for block in self.blocks for arm in block.arms)
 
     @property
     def records(self) -> list[Record]:

@@ -13,6 +13,7 @@ from poolbench.errors import ConfigurationError
 from poolbench.experiment import Experiment
 from poolbench.record import RECORD_FILE, Problem, write_bytes
 from poolbench.report.content import Content
+from poolbench.report.encodable import encodable_table, encoded
 from poolbench.report.painter import Painter
 from poolbench.report.reading.arms import Block, group
 from poolbench.report.reading.comparability import LEAST_GROUPS, NotCompared, not_compared, shortened, warnings
@@ -80,10 +81,10 @@ def make_report(
         content = gather(load(folder))
         painter.begin(content)
         files = table_files(content.tables) | {
-            "summary.md": markdown.summary(content).encode(),
-            "summary.tex": latex.tables(
-                content.blocks, content.views, content.rows, content.over_view, asides(content)
-            ).encode(),
+            "summary.md": encoded(markdown.summary(content)),
+            "summary.tex": encoded(
+                latex.tables(content.blocks, content.views, content.rows, content.over_view, asides(content))
+            ),
         }
         # Imported here, while the second process draws: they take as long to import as all else to compute.
         from poolbench.report import figures, page
@@ -150,13 +151,14 @@ def gather(loaded: Loaded) -> Content:
         over_view=over_blocks_text.view(over, over_table),
         pairing=[str(gain) for block in blocks if (gain := gained(block))],
         warnings=notes
+        + (tuning.notes if tuning else [])
         + warnings(blocks, declared.order if declared else ())
-        + without_outcomes(compared)
+        + without_outcomes([*compared.values(), *(tuning.compared.values() if tuning else [])])
         + _few_groups(blocks, compared)
         + _damaged([*loaded.damaged, *(tuning.damaged if tuning else [])])
         + told_of_speed
         + told_of_networks,
-        not_compared=not_compared(blocks),
+        not_compared=not_compared(blocks) + (tuning.not_compared if tuning else []),
         problems=loaded.problems + untold,
     )
 
@@ -178,13 +180,13 @@ def _best_test_epoch(blocks: list[Block]) -> dict[str, pd.DataFrame]:
     return {"best_test_epoch": tables.frame("best_test_epoch", rows)} if rows else {}
 
 
-def without_outcomes(compared: Mapping[str, Compared]) -> list[str]:
+def without_outcomes(compared: Iterable[Compared]) -> list[str]:
     """Say where intervals leave the test images out, and why."""
-    unknown = [one.unknown for one in compared.values() if one.unknown]
+    unknown = [one.unknown for one in compared if one.unknown]
     if not unknown:
         return []
     return [
-        "intervals count only seeds as noise where the outcomes of single examples are not known: "
+        "intervals count only seeds as noise where it is not known what other test examples would add: "
         f"{shortened(unknown, 1)}"
     ]
 
@@ -218,7 +220,8 @@ def table_files(made: Mapping[str, pd.DataFrame]) -> dict[str, bytes]:
     """Return each table as CSV and as Parquet, by file name."""
     files = {}
     for name, table in made.items():
-        files[f"{name}.csv"] = tables.csv(table).encode()
+        table = encodable_table(table)
+        files[f"{name}.csv"] = encoded(tables.csv(table))
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False, engine="pyarrow")
         files[f"{name}.parquet"] = buffer.getvalue()

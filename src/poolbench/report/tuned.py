@@ -5,7 +5,7 @@ there; tuned, what each arm can do with the same effort.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import pandas as pd
 from poolbench.errors import ConfigurationError
 from poolbench.record import RECORD_FILE, Problem
 from poolbench.report.reading.arms import Arm, Block, Record, group, number, section
+from poolbench.report.reading.comparability import NotCompared, not_compared
 from poolbench.report.reading.loading import load
 from poolbench.report.reading.scores import of_arm, reached
 from poolbench.report.reading.trials import TUNED, Trial, Trials, best_points, score, trial_records
 from poolbench.report.statistics.comparison import Compared, compare_blocks
+from poolbench.report.statistics.failures import Failures
 from poolbench.report.tables.frames import frame
 from poolbench.report.text.values import given, points_text
 from poolbench.score import ACCURACY, Score
@@ -36,12 +38,18 @@ class Tuned:
         words: a sentence a block.
         problems: files of trials and tuned arms that could not be read.
         damaged: files beside tuned arms' records that are not what the record names, by path below the results folder.
+        compared: how tuned arms compare, by their digest.
+        notes: what is not comparable among them.
+        not_compared: their cells that did not finish.
     """
 
     table: pd.DataFrame
     words: list[str]
     problems: list[Problem] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    compared: Mapping[str, Compared] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    not_compared: list[NotCompared] = field(default_factory=list)
 
 
 def tuned(folder: Path, blocks: Sequence[Block], compared: Mapping[str, Compared]) -> Tuned | None:
@@ -60,7 +68,7 @@ def tuned(folder: Path, blocks: Sequence[Block], compared: Mapping[str, Compared
         return None
     tried, problems = trial_records(folder, trials)
     best = best_points(tried)
-    there = _tuned_arms(folder, trials)
+    there = _tuned_arms(folder, trials, {arm.arm_id: block.block_id for block in blocks for arm in block.arms})
     rows, words = [], []
     for block in blocks:
         own = [
@@ -71,20 +79,28 @@ def tuned(folder: Path, blocks: Sequence[Block], compared: Mapping[str, Compared
         rows += own
         if own:
             words.append(_words(block, own, trials.seed))
-    return Tuned(frame("tuned", rows), words, [*problems, *there.problems], there.damaged)
+    return Tuned(
+        *(frame("tuned", rows), words, [*problems, *there.problems], there.damaged, there.compared),
+        *(there.notes, there.not_compared),
+    )
 
 
 @dataclass(frozen=True)
 class _There:
-    """The tuned arms by the digest of the arm at the shared recipe, how they compare by their own, what is not read."""
+    """The tuned arms by the digest of the arm at the shared recipe, how they compare by their own, what is not read or
+    compared.
+    """
 
     arms: Mapping[str, Arm] = field(default_factory=dict)
     compared: Mapping[str, Compared] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    not_compared: list[NotCompared] = field(default_factory=list)
 
 
-def _tuned_arms(folder: Path, trials: Trials) -> _There:
+def _tuned_arms(folder: Path, trials: Trials, block_of: Mapping[str, str]) -> _There:
+    """Read the tuned arms; `block_of` names the block of each arm at the shared recipe, by its digest."""
     if not any((folder / TUNED).glob(f"records/*/{RECORD_FILE}")):  # none has been trained yet
         return _There()
     try:
@@ -92,11 +108,18 @@ def _tuned_arms(folder: Path, trials: Trials) -> _There:
     except ConfigurationError as error:
         return _There(problems=[Problem(folder / TUNED, str(error))])
     records = [record for record in loaded.records if str(record["run_id"]) in trials.tuned]
-    blocks, _ = group(records)
-    compared = compare_blocks(blocks, loaded.outcomes, loaded.experiment.declared)
     shared = {str(record["arm_id"]): trials.tuned[str(record["run_id"])] for record in records}
+    # Arms tuned in settings of the network or the data set have blocks of their own: what is compared is not changed.
+    blocks, notes = group(
+        [{**one, "block_id": block_of.get(shared[str(one["arm_id"])], one["block_id"])} for one in records]
+    )
+    compared = compare_blocks(blocks, loaded.outcomes, loaded.experiment.declared)
     arms = {shared[arm.arm_id]: arm for block in blocks for arm in block.arms}
-    return _There(arms, compared, loaded.problems, [f"{TUNED}/{name}" for name in loaded.damaged])
+    return _There(
+        *(arms, compared, loaded.problems, [f"{TUNED}/{name}" for name in loaded.damaged]),
+        notes=[f"tuned: {note}" for note in notes],
+        not_compared=[replace(one, block=f"tuned: {one.block}") for one in not_compared(blocks)],
+    )
 
 
 def _row(
@@ -126,6 +149,7 @@ def _row(
         "trials_s": sum(_seconds(record) for _, record in tried),
         # For the words, not for the table.
         "judged_by": by,
+        "tuned_arm": its,
     }
     if by != ACCURACY:
         return row
@@ -180,10 +204,10 @@ def _means(rows: Sequence[Mapping[str, Any]], side: str) -> dict[str, float]:
 
 
 def _named(row: Mapping[str, Any]) -> str:
+    failed = _failed(row["tuned_arm"])
     if not given(row.get("tuned_score_mean")):
-        return (
-            f"{row['variant']} (no trial finished)" if not row["n_points_finished"] else f"{row['variant']} (not run)"
-        )
+        why = f"tuned: {failed}" if failed else "not run" if row["n_points_finished"] else "no trial finished"
+        return f"{row['variant']} ({why})"
     by = row["judged_by"]
     parts = [f"{_change(by, row['gain'])} to the shared recipe"] if given(row["gain"]) else []
     for side, name in (("shared", "there"), ("tuned", "tuned")):
@@ -191,7 +215,19 @@ def _named(row: Mapping[str, Any]) -> str:
             parts.append(f"{name} {row[f'{side}_verdict']} {_change(by, row[f'{side}_difference_mean'])}")
     low, high = (by.text(row[f"val_score_{end}"]) for end in ("low", "high"))
     parts.append(f"validation {low} to {high} over the space")
+    if failed:
+        parts.append(f"tuned: {failed}")
     return f"{row['variant']} ({', '.join(parts)})"
+
+
+def _failed(its: Arm | None) -> str:
+    """Say how many cells of a tuned arm failed, or that none finished; empty: none failed, or none was run."""
+    if its is None:
+        return ""
+    failures = Failures.of([its])
+    if failures.number:
+        return str(failures)
+    return "" if its.finished else "no cell finished"
 
 
 def _change(by: Score, value: float) -> str:

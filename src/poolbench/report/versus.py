@@ -14,6 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from poolbench.errors import ConfigurationError
+from poolbench.report.encodable import encoded
 from poolbench.report.make import check_writable, table_files, without_outcomes, write_files
 from poolbench.report.reading.arms import Arm, Block, group
 from poolbench.report.reading.comparability import shortened
@@ -132,7 +133,7 @@ def make_versus(first: Path, second: Path, *, into: Path | None = None, console:
     warnings = _warnings(before, after, both, compared)
     views = [_view(title, rows) for title, rows in _blocks(table)]
     text = _markdown(before, after, words=words, views=views, warnings=warnings)
-    files = write_files(into, table_files({"versus": table}) | {"versus.md": text.encode()})
+    files = write_files(into, table_files({"versus": table}) | {"versus.md": encoded(text)})
     console = console or terminal.open_console()
     terminal.show_views(console, title=_title(before, after), words=words, views=views, warnings=warnings)
     terminal.show_files(console, into, files)
@@ -156,11 +157,9 @@ def _compared(before: Side, after: Side, both: Sequence[Key]) -> dict[str, Compa
             for arm in block.arms
             if (key := (arm.backbone, arm.dataset, arm.variant)) in both and arm.finished and before.arms[key].finished
         ]
-        margin = margin_beside(
-            [record for arm, _ in pairs for record in arm.records.values()],
-            [record for _, arm in pairs for record in arm.finished.values()],
-        )
-        found |= compare_pairs(pairs, after.loaded.outcomes, before.loaded.outcomes, margin)
+        records = [record for arm, _ in pairs for record in arm.records.values()]
+        margins = [margin_beside(records, other.finished.values()) for _, other in pairs]
+        found |= compare_pairs(pairs, after.loaded.outcomes, before.loaded.outcomes, margins)
     return found
 
 
@@ -214,7 +213,7 @@ def _warnings(before: Side, after: Side, both: Sequence[Key], compared: Mapping[
             f"looks were declared for the {' and the '.join(looked)} folder; this comparison does not go by them but "
             "by all seeds at once, which arms got more of the longer they were undecided"
         )
-    return said + without_outcomes(compared)
+    return said + without_outcomes(compared.values())
 
 
 def _title(before: Side, after: Side) -> str:

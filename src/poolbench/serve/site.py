@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import jinja2
 
+from poolbench.record import RECORD_FILE
 from poolbench.serve.watched import PAGE, Watched, as_json, experiments
 
 UNDER = "/e/"
@@ -81,6 +83,8 @@ class Site:
 
     def _of_experiment(self, rest: str) -> Answer:
         name, _, file = rest.rpartition("/")
+        if file == RECORD_FILE:
+            return self._record(rest)
         watched = self._all().get(name)
         if watched is None:
             return _absent(rest)
@@ -102,6 +106,13 @@ class Site:
         if file not in made.files:
             return _absent(rest)
         return Answer(200, TYPES.get(Path(file).suffix, "application/octet-stream"), made.files[file])
+
+    def _record(self, rest: str) -> Answer:
+        """Return one cell's record: a page links to it as NAME/records/RUN/record.json."""
+        found = re.fullmatch(rf"(.+)/records/([^/]+)/{re.escape(RECORD_FILE)}", rest, re.DOTALL)
+        watched = self._all().get(found[1]) if found else None
+        content = watched.record(found[2]) if found and watched else None
+        return _absent(rest) if content is None else Answer(200, TYPES[".json"], content, POLICY)
 
     def _all(self) -> Mapping[str, Watched]:
         """Return the experiments that there are now."""

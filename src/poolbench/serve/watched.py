@@ -136,6 +136,17 @@ class Watched:
         reason = self._fault("its page cannot be made", error)
         self._made = Made(_digest(reason), without=reason)
 
+    def record(self, run: str) -> bytes | None:
+        """Return the record of one of its cells, as it is on the disk; None: no cell has that name."""
+        self.progress()
+        path = self.folder / "records" / run / RECORD_FILE
+        # What was found by looking: no name leads out of the folder.
+        if path not in self._records:
+            return None
+        with suppress(OSError):  # removed at this moment
+            return path.read_bytes()
+        return None
+
     @property
     def known(self) -> Made:
         """What was made last, perhaps of what is no more; without a version where nothing was yet."""
@@ -214,13 +225,14 @@ def _ended(path: Path) -> tuple[str, str]:
 
 def _made(folder: Path, version: str) -> Made:
     from poolbench.report import page
+    from poolbench.report.encodable import encoded
     from poolbench.report.make import gather, table_files
     from poolbench.report.reading.loading import load
     from poolbench.report.text import markdown
 
     content = gather(load(folder))
     files = table_files(content.tables) | {
-        "summary.md": markdown.summary(content).encode(),
+        "summary.md": encoded(markdown.summary(content)),
         PAGE: page.html(content, *_pictures(content)),
     }
     said = content.spoken or content.words[:1]

@@ -377,6 +377,8 @@ class TestCurves:
         ((band,),) = (each.get_paths() for each in shown.collections)
         assert band.vertices[:, 1].min() == pytest.approx(50)
         assert band.vertices[:, 1].max() == pytest.approx(79)
+        # An error falls from above, an accuracy rises from below.
+        assert "Scores of the first 25 % of the epochs may lie outside the panel." in texts(figure)
 
 
 @pytest.mark.parametrize("drawn", [accuracy, forest])

@@ -92,6 +92,18 @@ class TestMind:
                 results.add(variant, seed, right=right(250 + seed), groups=np.arange(300) % number)
         assert any("groups that weigh as" in line for line in content(results).warnings) == said
 
+    def test_one_group_is_said_and_counts_for_nothing(self, results: Any) -> None:
+        for variant in ("max", "avg"):
+            for seed in range(3):
+                results.add(variant, seed, right=right(250 + seed * (variant == "avg")), groups=np.zeros(300, int))
+        found = content(results)
+        assert (
+            "intervals count only seeds as noise where it is not known what other test examples would add: all test "
+            "examples are of one group, so that nothing says how much others would vary"
+        ) in found.warnings
+        assert found.tables["accuracy"]["difference_noise"].tolist() == ["", "seeds"]
+        assert any("since it is not known what other test examples would add" in line for line in found.head)
+
     def test_mixed_margins_name_the_silent_and_the_one_that_counts(self, results: Any) -> None:
         for seed, margin in enumerate((0.01, 0.01, None)):
             results.add("max", seed, right=right(200), margin=margin)
@@ -121,6 +133,19 @@ class TestPairing:
         (said,) = content(results).pairing
         assert said.startswith(f"slides on digits: with equal seeds a difference has {paired / apart:.2f} times")
         assert "over 2 variants" in said
+
+    @pytest.mark.parametrize(("further", "said"), [([], 0), ([150, 160, 180], 1)])
+    def test_the_reference_under_another_name_says_nothing(self, results: Any, further: list[int], said: int) -> None:
+        hits = {"max": [150, 180, 210], "avg": [150, 180, 210]} | ({"gap": further} if further else {})
+        for variant, own in hits.items():
+            for seed, number in enumerate(own):
+                # The same network has the same digest.
+                audit = {} if variant == "gap" else {"network_digest": "same"}
+                results.add(variant, seed, right=right(number), audit=audit)
+        found = content(results)
+        assert found.rows[results.add("avg", 0, right=right(150))["arm_id"]]["verdict"] == "identical"
+        assert len(found.pairing) == said
+        assert all("over 1 variant" in one and "variants" not in one for one in found.pairing)
 
     def test_two_seeds_say_nothing(self, results: Any) -> None:
         for variant in ("max", "avg"):

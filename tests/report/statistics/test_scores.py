@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from scipy import stats
 
 from poolbench.record import OUTCOMES_FILE, read_record, write_bytes
+from poolbench.report.figures import forest, profile
+from poolbench.report.looks import marks
 from poolbench.report.make import gather
+from poolbench.report.page.build import _over_glances
 from poolbench.report.reading.loading import load
 from poolbench.report.statistics.paired import OnImages, over_sets, paired
 from poolbench.report.text import markdown
@@ -195,3 +199,53 @@ def test_a_further_score_that_does_not_fit_its_outcomes_is_refused(results: Any)
     results.write(record)
     (problem,) = gather(load(results.folder)).problems
     assert problem.reason == "test_boundary_f is 0.7, its images' outcomes say 0.6: edited by hand?"
+
+
+def test_the_margin_is_a_share_of_the_own_references_mean(results: Any) -> None:
+    for seed in range(4):
+        noise = 0.01 * np.random.default_rng(seed).standard_normal(200)
+        for rate, size in ((0.1, 1.0), (0.01, 100.0)):
+            config = {"protocol": {"optimizer": {"name": "adamw", "lr": rate}}}
+            for dataset in ("a", "b"):
+                for variant, change in (("max", 0.0), ("avg" if size == 1 else "gap", 0.1)):
+                    scores = size + change + noise * (variant != "max")
+                    add(results, variant, seed, scores, config=config, dataset=dataset, fingerprint=dataset)
+    tables = gather(load(results.folder)).tables
+    for name in ("scores", "over_blocks"):
+        found = tables[name].set_index("variant").groupby("variant").first()
+        # A change of 0.1 beside 1 is ten per cent, beside 100 a tenth of one.
+        assert found.loc["avg", "margin"] == pytest.approx(0.005)
+        assert found.loc["gap", "margin"] == pytest.approx(0.5)
+        assert found.loc[["avg", "gap"], "verdict"].tolist() == ["worse", "tie"]
+
+
+def test_blocks_of_unlike_units_are_never_mixed(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for unit, change, number in (("mm", 0.2, 2), ("years", -0.4, 3)):
+        for at in range(number):
+            arms(results, {"avg": change}, ERROR | {"unit": unit}, dataset=f"{unit}{at}", fingerprint=f"{unit}{at}")
+    content = gather(load(results.folder))
+    assert [one.score.unit for one in content.over_blocks] == ["mm", "years"]
+    assert "avg (mean absolute error, years, 3 blocks, −0.399 years) is better" in content.spoken[0]
+    assert "avg (mean absolute error, mm, 2 blocks, +0.201 mm) is worse" in content.spoken[0]
+    assert "Mean over 2 blocks by mean absolute error, mm, which" in content.words[1]
+    assert "Mean over 3 blocks by mean absolute error, years, which" in content.words[2]
+    # On the page a variant has one place at a glance, and here two means.
+    assert _over_glances(content) == {}
+    drawn: list[Any] = []
+    monkeypatch.setattr(forest, "_panel", lambda _, rows, look: drawn.append(rows))
+    figure = forest.draw(content)
+    assert [row["unit"] for row in drawn[0]] == ["mm"]
+    assert figure is not None
+    assert any(text.get_text().startswith("Mean over 2 blocks, against max") for text in figure.findobj(Text))
+
+
+def test_gaps_of_small_errors_have_the_scores_digits(results: Any) -> None:
+    for dataset in ("a", "b"):
+        for seed in range(2):
+            for variant, size in (("max", 0.001), ("avg", 0.0012)):
+                add(results, variant, seed, np.full(20, size), dataset=dataset, fingerprint=dataset)
+    found = gather(load(results.folder))
+    figure = profile.draw(found.across, marks(found.blocks))
+    assert figure is not None
+    shown = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert shown == ["max  0.000000", "avg  0.000200"]

@@ -69,6 +69,16 @@ class TestSchema:
         shown = text.partition(f"## {table}.csv\n\n")[2].partition("\n\n")[0].strip()
         assert shown == described(table), f"docs/tables.md: put this under {table}.csv:\n{described(table)}"
 
+    @pytest.mark.parametrize("table", ["summary", "scores", "over_blocks", "versus", "beside"])
+    def test_where_arms_have_scores_of_all_kinds_the_columns_are_of_the_score(self, table: str) -> None:
+        found = {column.name: column for column in TABLES[table]}
+        for name in ("difference_mean", "difference_holm_low", "tie_high", "margin"):
+            assert found[name].unit == "of the score", name
+        assert "test_accuracy" not in found["difference_mean"].meaning
+        # At a declared look α is the look's.
+        assert "below α" in found["difference_holm_low"].meaning
+        assert {column.unit for column in TABLES["accuracy"] if column.name == "margin"} == {"fraction of 1"}
+
     def test_summary_is_the_three_joined(self) -> None:
         other = [c.name for part in (ACCURACY, PARAMETERS, THROUGHPUT) for c in part if c not in (*KEYS, ARM_ID)]
         assert names("summary") == [*(c.name for c in KEYS), *other, ARM_ID.name]

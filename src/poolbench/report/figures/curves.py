@@ -47,7 +47,7 @@ NAME_INCH = 0.54
 MOST_CURVES = MOST_MARKS
 # Marks along a line.
 MARKS_A_LINE = 5
-# The rise of the first epochs would press all later differences together: their accuracies may lie below the panel.
+# The rise of the first epochs would press all later differences together: their scores may lie outside the panel.
 RISE = 0.25
 # The validation's score, and the training's loss.
 QUANTITIES = 2
@@ -71,7 +71,7 @@ def draw(content: Content) -> Figure | None:
     tops = [(title.count("\n") + 1) * (TEXT_INCH + 0.02) + 0.09 for title in titles]
     row_inch = PANEL_HEIGHT_INCH + BELOW_INCH + 0.08
     several = any(len(arm.finished) > 1 for _, arms in shown for arm in arms)
-    notes = [f"Scores of the first {RISE:.0%} of the epochs may lie below the panel.".replace("%", " %")]
+    notes = [f"Scores of the first {RISE:.0%} of the epochs may lie outside the panel.".replace("%", " %")]
     foot = Foot(_legend(look, several), [*notes, further], width)
     figure = Figure(figsize=(width, EDGE_INCH + sum(tops) + row_inch * len(shown) + foot.height))
     top = EDGE_INCH

@@ -77,15 +77,16 @@ def draw(content: Content) -> Figure | None:
     if not compared:
         return None
     over = over_blocks.rows(content.over_blocks, content.tables["over_blocks"])
-    # A panel has one axis, so one score: the first; the table has all.
-    over = [row for row in over if given(row["difference_mean"]) and row["score"] == over[0]["score"]]
+    # A panel has one axis, so one score in one unit: the first; the table has all.
+    first = [one for one in content.over_blocks if one.score == content.over_blocks[0].score]
+    over = [row for row in over if given(row["difference_mean"]) and _axis(row) == _axis(over[0])]
     over = sorted(over, key=lambda row: place(str(row["variant"])))[:MOST_ARMS]
     shown, further = capped(compared, panels=MOST_PANELS - bool(over))
     rows = [[by_arm[arm.arm_id] for arm in arms] for _, arms in shown]
     titles = [_title(block.title, block.reference, own) for (block, _), own in zip(shown, rows, strict=True)]
     if over:
         rows = [over, *rows]
-        titles = [_title(over_blocks.title(content.over_blocks), "reference", over), *titles]
+        titles = [_title(over_blocks.title(first), "reference", over), *titles]
     every = [row for own in rows for row in own]
     look = marks(content.blocks)
     figure, panels = row_panels(
@@ -98,6 +99,10 @@ def draw(content: Content) -> Figure | None:
     for axes, own in zip(panels, rows, strict=True):
         _panel(axes, own, look)
     return figure
+
+
+def _axis(row: Row) -> tuple[Any, Any]:
+    return row["score"], row["unit"]
 
 
 def _compared(block: Block, by_arm: Mapping[str, Row]) -> list[Arm]:

@@ -46,7 +46,8 @@ def draw(across: Across, look: Mapping[str, Mark]) -> Figure | None:
     others = [at for at in nearest if at not in looks]
 
     handles = [
-        mark_handle(looks[at], _label(across.variants[at], float(gaps[:, at].mean())), line=True) for at in shown
+        mark_handle(looks[at], _label(across.variants[at], float(gaps[:, at].mean()), how.decimals), line=True)
+        for at in shown
     ]
     if others:
         handles.append(Line2D([], [], color=LIGHT, linewidth=1, label=f"{len(others)} further variants"))
@@ -83,6 +84,6 @@ def draw(across: Across, look: Mapping[str, Mark]) -> Figure | None:
     return figure
 
 
-def _label(name: str, gap: float) -> str:
+def _label(name: str, gap: float, decimals: int) -> str:
     """Return a name with its mean gap, long ones in several lines."""
-    return wrapped(f"{name.replace(',', ', ')}  {gap:.2f}", LABEL_INCH)
+    return wrapped(f"{name.replace(',', ', ')}  {gap:.{decimals}f}", LABEL_INCH)

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from poolbench.record import STATUSES, Problem
 from poolbench.report.content import Content
+from poolbench.report.encodable import encoded
 from poolbench.report.page.data import MOST_DETAILED, compact, script_json
 from poolbench.report.page.library import vega
 from poolbench.report.reading.arms import Block
@@ -135,7 +136,7 @@ def html(content: Content, pictures: bytes | None = None) -> bytes:
         views=content.views if len(arms) <= MOST_STATIC else (),
         table_files=[*(f"{name}.csv" for name in content.tables), "summary.md"],
     )
-    return text.encode()
+    return encoded(text)
 
 
 def _breakable(name: str, after: str = ",") -> Markup:
@@ -218,7 +219,12 @@ def _over(content: Content) -> StaticTable | None:
 
 
 def _over_glances(content: Content) -> dict[str, Glance]:
-    """Return the same of the mean over the blocks, by variant; nothing where there are not several."""
+    """Return the same of the mean over the blocks, by variant; nothing where there are not several.
+
+    Nor where there are several scores, as then a variant has several means: the table of the means has them.
+    """
+    if len({(one.score.name, one.score.unit) for one in content.over_blocks}) > 1:
+        return {}
     found = {}
     for one in content.over_blocks:
         verdict = one.compared.verdict

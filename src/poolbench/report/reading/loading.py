@@ -12,6 +12,7 @@ from poolbench.errors import ConfigurationError
 from poolbench.experiment import EXPERIMENT_FILE, Experiment, read_experiment
 from poolbench.folders import check_exists, results_in
 from poolbench.record import RECORD_FILE, Problem, damaged_files, read_records, read_speeds
+from poolbench.report.encodable import encodable
 from poolbench.report.reading import scores
 from poolbench.report.reading.arms import Record, fault
 from poolbench.report.reading.comparability import shortened
@@ -26,6 +27,7 @@ ROUNDING = 1e-6
 MOST_PROBLEMS = 3
 # Of a record, what the cells of an arm, or of a whole experiment, have in common.
 PARTS = ("labels", "audit", "cost", "data", "streams", "provenance")
+TEXTS = ("experiment", "reason", "reference", "traceback")
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,19 @@ def _usable(
 
 
 def _shared(record: Record, known: dict[bytes, Any]) -> Record:
-    """Return the record with the parts that others have, too, held once for all: most of it is the arm's."""
+    """Return the record with the parts that others have, too, held once for all: most of it is the arm's.
+
+    Its texts can be shown: those of paths need not be UTF-8.
+    """
 
     def once(value: Any) -> Any:
-        return known.setdefault(marshal.dumps(value), value)
+        key = marshal.dumps(value)
+        if key not in known:
+            known[key] = encodable(value)
+        return known[key]
 
     parts = {key: once(record[key]) for key in PARTS if key in record}
+    parts |= {key: encodable(record[key]) for key in TEXTS if key in record}
     return {**record, **parts, "config": {key: once(value) for key, value in record["config"].items()}}
 
 

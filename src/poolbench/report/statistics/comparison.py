@@ -111,15 +111,14 @@ def _of_block(block: Block, outcomes: OutcomeFiles, declared: Declared | None) -
         else:
             pairs.append((arm, arm.reference))
     records = [record for arm in block.arms for record in arm.records.values()]
-    references = {id(other): other for _, other in pairs}.values()
-    margin = margin_beside(records, [record for other in references for record in other.finished.values()])
+    margins = [margin_beside(records, other.finished.values()) for _, other in pairs]
     if declared is not None:
-        return result | _at_looks(pairs, outcomes, declared, margin)
-    return result | compare_pairs(pairs, outcomes, outcomes, margin)
+        return result | _at_looks(pairs, outcomes, declared, margins)
+    return result | compare_pairs(pairs, outcomes, outcomes, margins)
 
 
 def compare_pairs(
-    pairs: Sequence[tuple[Arm, Arm]], outcomes: OutcomeFiles, others: OutcomeFiles, margin: float
+    pairs: Sequence[tuple[Arm, Arm]], outcomes: OutcomeFiles, others: OutcomeFiles, margins: Sequence[float]
 ) -> dict[str, Compared]:
     """Return for the first of each pair, by its digest, how it compares with the second; the pairs are one family.
 
@@ -127,7 +126,7 @@ def compare_pairs(
         pairs: an arm and what it is compared with.
         outcomes: of the first arms' folder.
         others: of the second arms' folder.
-        margin: of a tie, in the unit of the score.
+        margins: of a tie, in the unit of the score, one a pair.
     """
     found = [by_seed(arm, other, outcomes, others) for arm, other in pairs]
     measured = [paired(one.differences, one.by_image, groups=one.groups, binary=one.binary) for one in found]
@@ -135,21 +134,21 @@ def compare_pairs(
         arm.arm_id: judged(one, decision, margin, Failures.of([arm]), Failures.of([other])).but(
             flags=unequal(arm, other), unknown=seeds.unknown, sign=of_arm(arm)[1].sign
         )
-        for (arm, other), seeds, one, decision in zip(
-            pairs, found, measured, decide(measured, margin=margin), strict=True
+        for (arm, other), seeds, one, decision, margin in zip(
+            pairs, found, measured, decide(measured, margin=margins), margins, strict=True
         )
     }
 
 
 def _at_looks(
-    pairs: Sequence[tuple[Arm, Arm]], outcomes: OutcomeFiles, declared: Declared, margin: float
+    pairs: Sequence[tuple[Arm, Arm]], outcomes: OutcomeFiles, declared: Declared, margins: Sequence[float]
 ) -> dict[str, Compared]:
     """Return the same by looks that were declared: each arm by the first seeds of the last look that it had."""
     found = [by_seed(arm, other, outcomes, outcomes) for arm, other in pairs]
     family = [followed(one, arm, other) for one, (arm, other) in zip(found, pairs, strict=True)]
-    looked = look(family, declared.order, margin=margin, looks=declared.looks)
+    looked = look(family, declared.order, margin=margins, looks=declared.looks)
     result = {}
-    for (arm, other), seeds, follow, one in zip(pairs, found, family, looked, strict=True):
+    for (arm, other), seeds, follow, one, margin in zip(pairs, found, family, looked, margins, strict=True):
         own, its = (of_look(side, one, declared) for side in (arm, other))
         result[arm.arm_id] = judged_at(follow.paired(seeds.seeds), one, margin, Failures.of([own]), Failures.of([its]))
         result[arm.arm_id] = result[arm.arm_id].but(
@@ -257,7 +256,18 @@ def by_seed(arm: Arm, other: Arm, outcomes: OutcomeFiles, others: OutcomeFiles) 
         rows.append(_beside(sides[0].score, sides[1].score, of_arm(arm)[1].sign))
         groups = sides[0].groups
     by_image: Any = np.stack(rows)
+    if unknown := _too_few(by_image.shape[1], groups):
+        return BySeed(seeds, differences, size, unknown=unknown)
     return BySeed(seeds, differences, size, by_image, next(iter(images))[0], groups)
+
+
+def _too_few(examples: int, groups: Groups | None) -> str:
+    """Return why test examples do not say how much others would vary; empty where they do."""
+    if examples < 2:
+        return "there is one test example, so that nothing says how much others would vary"
+    if groups is not None and (groups == groups[0]).all():
+        return "all test examples are of one group, so that nothing says how much others would vary"
+    return ""
 
 
 def _beside(own: Scores, its: Scores, sign: int) -> Differences:

@@ -22,7 +22,18 @@ from poolbench.declared import LOOKS, Declared, Look
 from poolbench.report.reading.arms import listed
 from poolbench.report.statistics.estimates import Values
 from poolbench.report.statistics.paired import Differences, Groups, Paired, paired
-from poolbench.report.statistics.verdicts import ALPHA, BETTER, LEAST_SEEDS, TIE, UNDECIDED, WORSE, Decision, decide
+from poolbench.report.statistics.verdicts import (
+    ALPHA,
+    BETTER,
+    LEAST_SEEDS,
+    TIE,
+    UNDECIDED,
+    WORSE,
+    Decision,
+    Margin,
+    decide,
+    margin_each,
+)
 
 
 def check(looks: Sequence[Look], alpha: float = ALPHA) -> None:
@@ -98,13 +109,13 @@ class Looked:
     found: Paired | None = None
 
 
-def look(family: Sequence[Arm], order: Sequence[int], *, margin: float, looks: Sequence[Look] = LOOKS) -> list[Looked]:
+def look(family: Sequence[Arm], order: Sequence[int], *, margin: Margin, looks: Sequence[Look] = LOOKS) -> list[Looked]:
     """Return what was decided about each arm of a family, and at which look.
 
     Args:
         family: the arms of a block that are compared with a reference.
         order: the seeds in their declared order, as many as the last look needs.
-        margin: of a tie, fraction of 1.
+        margin: of a tie, in the unit of the score; of all arms, or one an arm.
         looks: as declared before the runs.
 
     Raises:
@@ -114,6 +125,7 @@ def look(family: Sequence[Arm], order: Sequence[int], *, margin: float, looks: S
     if len(set(order)) < looks[-1].seeds:
         raise ValueError(f"`order` must name the {looks[-1].seeds} seeds of the last look, got {listed(sorted(order))}")
     found = [Looked(UNDECIDED, None, 0, 0.0, looks[0].seeds) for _ in family]
+    margins = margin_each(margin, len(family))
     for number, this in enumerate(looks):
         first = list(order[: this.seeds])
         after = looks[number + 1].seeds if number + 1 < len(looks) else None
@@ -125,7 +137,8 @@ def look(family: Sequence[Arm], order: Sequence[int], *, margin: float, looks: S
         # Ties, and arms that are behind, are tests that this look does not reject.
         beside = sum(one.verdict not in (BETTER, WORSE) for one in found) - len(here)
         measured = [family[index].paired(first) for index in here]
-        decisions = decide(measured, margin=margin, alpha=this.alpha, beside=beside, further=False)
+        own = [margins[index] for index in here]
+        decisions = decide(measured, margin=own, alpha=this.alpha, beside=beside, further=False)
         for index, decision, one in zip(here, decisions, measured, strict=True):
             waits_for = None if decision.verdict in (BETTER, WORSE, TIE) else after
             found[index] = Looked(decision.verdict, decision, this.seeds, this.alpha, waits_for, one)

@@ -18,9 +18,9 @@ import numpy as np
 
 from poolbench.declared import Declared
 from poolbench.report.reading.arms import Arm, Block, listed
-from poolbench.report.reading.margins import margin_beside, margin_of
+from poolbench.report.reading.margins import margin_of
 from poolbench.report.reading.outcomes import OutcomeFiles
-from poolbench.report.reading.scores import of_arm, of_block
+from poolbench.report.reading.scores import mean_of, of_arm, of_block
 from poolbench.report.statistics.comparison import BySeed, Compared, by_seed, followed, judged, judged_at, of_look
 from poolbench.report.statistics.declared_looks import Looked, look
 from poolbench.report.statistics.estimates import equal_but_for_rounding
@@ -122,12 +122,13 @@ def _of_score(
             if found.seeds:
                 members[arm.variant].append(_Member(block, arm, arm.reference, found))
     family = {name: own for name, own in sorted(members.items()) if len(own) >= LEAST_BLOCKS}
-    margin = _margin([one for own in family.values() for one in own])
+    least = margin_of([record for own in family.values() for one in own for record in one.arm.records.values()])
+    margins = {name: _margin(own, least) for name, own in family.items()}
     measured = {name: _mean(own, share_images) for name, own in family.items()}
     alike = {name for name, own in family.items() if all(_verdict(one, compared) == IDENTICAL for one in own)}
     tested = [name for name in family if name not in alike]
     judge = _by_all_seeds if declared is None else partial(_at_looks, declared=declared, share_images=share_images)
-    decided = judge({name: family[name] for name in tested}, {name: measured[name][0] for name in tested}, margin)
+    decided = judge({name: family[name] for name in tested}, {name: measured[name][0] for name in tested}, margins)
     most = max((len(own) for own in family.values()), default=0)
     result = []
     for name, own in family.items():
@@ -145,28 +146,22 @@ def _of_score(
     return tuple(result)
 
 
-def _margin(members: Sequence[_Member]) -> float:
-    """Return the margin of the mean over blocks: the smallest; of shares of references' means the mean over these."""
-    by_block: dict[str, list[_Member]] = defaultdict(list)
-    for one in members:
-        by_block[one.block.block_id].append(one)
-    records = [record for one in members for record in one.arm.records.values()]
-    if not records or not of_arm(members[0].arm)[1].margin_is_relative:
-        return margin_of(records)
-    found = [
-        margin_beside(records, [record for one in own for record in one.reference.finished.values()])
-        for own in by_block.values()
-    ]
-    return float(np.mean(found))
+def _margin(own: Sequence[_Member], least: float) -> float:
+    """Return the margin of an arm's mean over its blocks: the smallest of all arms; of shares of references' means the
+    mean over these.
+    """
+    if not of_arm(own[0].arm)[1].margin_is_relative:
+        return least
+    return least * float(np.mean([abs(mean_of(one.reference.finished.values())) for one in own]))
 
 
 def _by_all_seeds(
-    family: Mapping[str, Sequence[_Member]], measured: Mapping[str, Paired], margin: float
+    family: Mapping[str, Sequence[_Member]], measured: Mapping[str, Paired], margins: Mapping[str, float]
 ) -> dict[str, Compared]:
     """Return what is said of each arm by all seeds that its blocks have in common."""
-    decisions = decide(list(measured.values()), margin=margin)
+    decisions = decide(list(measured.values()), margin=[margins[name] for name in measured])
     return {
-        name: judged(measured[name], decision, margin, *_failures(family[name]))
+        name: judged(measured[name], decision, margins[name], *_failures(family[name]))
         for name, decision in zip(measured, decisions, strict=True)
     }
 
@@ -174,17 +169,17 @@ def _by_all_seeds(
 def _at_looks(
     family: Mapping[str, Sequence[_Member]],
     measured: Mapping[str, Paired],
-    margin: float,
+    margins: Mapping[str, float],
     *,
     declared: Declared,
     share_images: bool,
 ) -> dict[str, Compared]:
     """Return the same by looks that were declared: an arm had one where all of its blocks have its seeds."""
     followed_over = [_Followed(own, share_images) for own in family.values()]
-    looked = look(followed_over, declared.order, margin=margin, looks=declared.looks)
+    looked = look(followed_over, declared.order, margin=[margins[name] for name in family], looks=declared.looks)
     return {
         name: judged_at(
-            measured[name], one, margin, *_failures([_of_look(member, one, declared) for member in family[name]])
+            measured[name], one, margins[name], *_failures([_of_look(member, one, declared) for member in family[name]])
         )
         for name, one in zip(family, looked, strict=True)
     }

@@ -46,7 +46,8 @@ def gained(block: Block) -> Gain | None:
     """Return what equal seeds gained in a block; None where no arm that varies shares 3 seeds with its reference."""
     paired, apart, arms = 0.0, 0.0, 0
     for arm in block.arms:
-        if arm.reference is None or arm.is_reference:
+        # An arm that is the reference under another name differs by 0 with any seeds: it says nothing.
+        if arm.reference is None or arm.is_reference or arm.reference.variant in arm.identical:
             continue
         both = [(a, b) for a, b in _scores(arm, arm.reference) if math.isfinite(a) and math.isfinite(b)]
         if len(both) < LEAST_SEEDS:

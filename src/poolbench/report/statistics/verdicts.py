@@ -32,6 +32,8 @@ REFERENCE, IDENTICAL, TOO_FEW, TIE, BETTER, WORSE, UNDECIDED, NONE = (
 )
 # More of the arm's cells failed than of its reference's, so that those which finished are the lucky ones.
 FAILS = "fails more often"
+# Of a tie: one for all arms of a family, or one an arm, as of a score whose margin is a share of the reference's mean.
+Margin = float | Sequence[float]
 # Over several blocks: better in one, worse in another.
 MIXED = "mixed"
 
@@ -63,13 +65,13 @@ class Decision:
 
 
 def decide(
-    family: Sequence[Paired], *, margin: float, alpha: float = ALPHA, beside: int = 0, further: bool = True
+    family: Sequence[Paired], *, margin: Margin, alpha: float = ALPHA, beside: int = 0, further: bool = True
 ) -> list[Decision]:
     """Return a decision on each arm of a family: those of one block that are compared with a reference.
 
     Args:
         family: an arm each.
-        margin: a difference up to this, either way, is a tie; fraction of 1.
+        margin: a difference up to this, either way, is a tie, in the unit of the score; of all arms, or one an arm.
         alpha: probability that any arm without a difference is called better or worse; and for each arm by itself
             that one at the margin is called a tie.
         beside: further arms of the family that are not rejected, whatever these are: they count in Holm's number.
@@ -78,9 +80,15 @@ def decide(
     tested = [index for index, arm in enumerate(family) if arm.n >= LEAST_SEEDS and not math.isnan(arm.p)]
     corrected, levels = (found[: len(tested)] for found in holm([family[i].p for i in tested] + [1.0] * beside, alpha))
     decisions = [Decision(TOO_FEW if arm.n < LEAST_SEEDS else UNDECIDED) for arm in family]
+    margins = margin_each(margin, len(family))
     for index, p_holm, level in zip(tested, corrected, levels, strict=True):
-        decisions[index] = _decision(family[index], p_holm, level, margin, alpha, further)
+        decisions[index] = _decision(family[index], p_holm, level, margins[index], alpha, further)
     return decisions
+
+
+def margin_each(margin: Margin, number: int) -> Sequence[float]:
+    """Return the margin of each arm."""
+    return [float(margin)] * number if isinstance(margin, int | float) else margin
 
 
 def holm(p: Sequence[float], alpha: float = ALPHA) -> tuple[list[float], list[float]]:

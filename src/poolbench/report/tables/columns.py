@@ -8,7 +8,16 @@ from poolbench.report.tables.across_columns import ACROSS, PAIRS
 from poolbench.report.tables.column import Column
 from poolbench.report.tables.cost_columns import PARAMETERS, THROUGHPUT
 from poolbench.report.tables.key_columns import ARM_ID, KEYS, SCORE_KEYS
-from poolbench.report.tables.score_columns import ACCURACY, COMPARISON, METRICS, NETWORKS, PROSPECTS, SCORES, STRATA
+from poolbench.report.tables.score_columns import (
+    ACCURACY,
+    COMPARISON,
+    METRICS,
+    NETWORKS,
+    PROSPECTS,
+    SCORES,
+    STRATA,
+    of_any_score,
+)
 from poolbench.report.tables.tuned_columns import OF_TUNED, SCORES_OF_TUNED
 
 
@@ -16,9 +25,12 @@ def _without_arm(columns: tuple[Column, ...]) -> tuple[Column, ...]:
     return tuple(column for column in columns if column not in (*KEYS, ARM_ID))
 
 
+# In a table with arms of several tasks these are of each arm's own score.
+OF_ANY_SCORE = {column.name for column in (*COMPARISON, *PROSPECTS)} | {"correlation_with_reference"}
+
 SUMMARY = (
     *KEYS,
-    *_without_arm(ACCURACY),
+    *(of_any_score(c) if c.name in OF_ANY_SCORE else c for c in _without_arm(ACCURACY)),
     *_without_arm(PARAMETERS),
     *_without_arm(THROUGHPUT),
     ARM_ID,
@@ -96,9 +108,14 @@ OVER_BLOCKS = (
         "blocks over which the difference is averaged; the verdict holds for their mean only",
     ),
     Column("n_seeds", "count", "seeds", "seeds that the arm and its reference finished in all of these blocks"),
-    *(column for column in COMPARISON if column.name != "n_paired"),
-    *PROSPECTS,
-    Column("blocks", "text", "", "each block with its difference in points and its verdict, joined by `; `"),
+    *(of_any_score(column) for column in COMPARISON if column.name != "n_paired"),
+    *map(of_any_score, PROSPECTS),
+    Column(
+        "blocks",
+        "text",
+        "",
+        "each block with its difference, in points or in the score's unit, and its verdict, joined by `; `",
+    ),
     Column("reference", "text", "", "the variant that the arm is compared with, joined by `; ` if blocks differ"),
     Column("score", "text", "", "score of these blocks; only scores with the same name and unit are averaged"),
 )
@@ -111,7 +128,7 @@ VERSUS = (
     *_both("test_accuracy_mean", "number", "fraction of 1", "mean test accuracy"),
     *_both("test_accuracy_ci95_low", "number", "fraction of 1", "lower end of its 95 % interval"),
     *_both("test_accuracy_ci95_high", "number", "fraction of 1", "upper end of its 95 % interval"),
-    *(column for column in COMPARISON if "look_" not in column.name),
+    *(of_any_score(column) for column in COMPARISON if "look_" not in column.name),
     *_both("parameters", "count", "parameters", "all parameters of the network"),
     *_both("multiply_adds", "count", "operations", "multiply-adds of one example's forward pass"),
     *_both("kept_bytes", "count", "bytes", "memory that autograd saves for the backward pass of a batch"),
@@ -124,7 +141,7 @@ VERSUS = (
     ),
     Column("latency_ratio", "number", "1", "second / first in ms; likewise"),
     *_both("arm_id", "text", "", "digest of everything that determines the result except the seed"),
-    *PROSPECTS,
+    *map(of_any_score, PROSPECTS),
     *SCORE_KEYS,
     *_both("score_mean", "number", "of the score", "mean primary score on the test set"),
     *_both("score_ci95_low", "number", "of the score", "lower end of its 95 % interval"),

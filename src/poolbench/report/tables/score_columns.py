@@ -21,7 +21,8 @@ PROSPECTS = (
         "tie_low",
         "number",
         "fraction of 1",
-        "lower end of the interval of two one-sided tests at α; they show a tie exactly if it lies within ± margin",
+        "lower end of the interval of two one-sided tests at α (0.05, of a declared look its own); they show a tie "
+        "exactly if it lies within ± margin",
     ),
     Column("tie_high", "number", "fraction of 1", "upper end of that interval"),
     *(
@@ -95,15 +96,24 @@ ACCURACY = (
         "1",
         "p-value of the paired t-test over the seeds alone, for these test examples",
     ),
-    Column("difference_p_holm", "number", "1", "difference_p after Holm's correction for the arms of the block"),
     Column(
-        "difference_holm_level", "number", "1", "confidence level at which Holm's procedure decides this arm: 1 − α/j"
+        "difference_p_holm",
+        "number",
+        "1",
+        "difference_p after Holm's correction for the arms of the block; at a declared look for those not yet better "
+        "or worse",
+    ),
+    Column(
+        "difference_holm_level",
+        "number",
+        "1",
+        "confidence level at which Holm's procedure decides this arm: 1 − α/j, α = 0.05 or that of the declared look",
     ),
     Column(
         "difference_holm_low",
         "number",
         "fraction of 1",
-        "lower end of the interval at that level; it excludes 0 exactly if difference_p_holm is below 0.05",
+        "lower end of the interval at that level; it excludes 0 exactly if difference_p_holm is below α",
     ),
     Column("difference_holm_high", "number", "fraction of 1", "upper end of that interval"),
     Column(
@@ -205,9 +215,10 @@ ACCURACY = (
 OF_SCORE = {"fraction of 1": "of the score", "fraction of 1, squared": "of the score, squared"}
 
 
-def _of_score(column: Column) -> Column:
+def of_any_score(column: Column) -> Column:
     """Return a column of comparison as it is of any score."""
-    meaning = column.meaning.replace("test_accuracy", "the test score")
+    meaning = column.meaning.replace("two arms' test_accuracy", "two arms' test scores")
+    meaning = meaning.replace("of test_accuracy minus", "of the test score minus")
     if column.name == "margin":
         meaning = (
             "differences up to this are a tie: `margin=` when the cells ran, in hundredths of the score's unit or in "
@@ -230,11 +241,11 @@ SCORES = (
     *SCORE_KEYS,
     Column("n_seeds", "count", "seeds", "finished cells (status `ok`) with a test score: the n of its statistics"),
     *_statistics("score", "of the score", "primary score on the test set"),
-    *map(_of_score, COMPARISON),
+    *map(of_any_score, COMPARISON),
     Column("test_examples", "count", "examples", "size of the test set"),
     Column("reference", "text", "", "the variant that the arm is compared with"),
     ARM_ID,
-    *map(_of_score, PROSPECTS),
+    *map(of_any_score, PROSPECTS),
 )
 
 NETWORKS = tuple(

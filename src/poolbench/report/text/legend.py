@@ -23,25 +23,13 @@ def head_lines(summary: pd.DataFrame, blocks: Sequence[Block]) -> list[str]:
         summary: the table, with the scores.
         blocks: whose arms it is of.
     """
-    seeds = summary.loc[summary["n_seeds"] > 0, "n_seeds"]
-    low, high = (int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0)
-    few = f"{low}" if low == high else f"{low} to {high}"
-    names = dict.fromkeys(written_row(row).score.words for row in rows_by_arm(summary).values())
-    words = " or ".join(names) or ACCURACY.words
-    lines = [
-        f"Test {words}: mean over the n = {few} seed{'s' * (high != 1)} of each variant"
-        + (
-            " ± half the width of its 95 % interval (Student's t over the seeds)."
-            if high > 1
-            else "; one seed has no interval."
-        )
-    ]
+    lines = _means(summary)
     if summary["difference_mean"].notna().any():
         noise = _noise(summary)
         interval = (
             f", ± half the width of the interval that decides the verdict: {noise}, and better and worse are corrected "
-            "for the number of variants in the block (Holm). Where runs are too few, ± is of the variant's own 95 % "
-            "interval; one seed has none."
+            f"for the number of variants in the block (Holm). Where runs are too few{_before_looks(summary)}, ± is of "
+            "the variant's own 95 % interval; one seed has none."
         )
         lines.append(
             "Δ: mean difference to the reference, seed by seed (equal seeds share split, order, augmentation "
@@ -75,6 +63,34 @@ def head_lines(summary: pd.DataFrame, blocks: Sequence[Block]) -> list[str]:
     return lines
 
 
+def _means(summary: pd.DataFrame) -> list[str]:
+    """Say what a mean is over, as a list of one; empty where no cell finished."""
+    seeds = summary.loc[summary["n_seeds"] > 0, "n_seeds"]
+    if not len(seeds):
+        return []
+    low, high = int(seeds.min()), int(seeds.max())
+    few = f"{low}" if low == high else f"{low} to {high}"
+    names = dict.fromkeys(written_row(row).score.words for row in rows_by_arm(summary).values())
+    words = " or ".join(names) or ACCURACY.words
+    return [
+        f"Test {words}: mean over the n = {few} seed{'s' * (high != 1)} of each variant"
+        + (
+            " ± half the width of its 95 % interval (Student's t over the seeds)."
+            if high > 1
+            else "; one seed has no interval."
+        )
+    ]
+
+
+def _has_looks(summary: pd.DataFrame) -> bool:
+    """Whether verdicts were reached at declared looks, or wait for one."""
+    return bool(summary["look_seeds"].notna().any() or summary["next_look_seeds"].notna().any())
+
+
+def _before_looks(summary: pd.DataFrame) -> str:
+    return ", or before a variant's first declared look" if _has_looks(summary) else ""
+
+
 def _of_scores(scores: Sequence[Score]) -> list[str]:
     """Say of which scores less is better, and of which the margin is a fraction of the reference's mean."""
     lower = [score for score in scores if score.better == LOWER]
@@ -97,18 +113,19 @@ def _noise(summary: pd.DataFrame) -> str:
     if found == {"seeds and images"}:
         return "seeds and test examples both count as noise"
     if found == {"seeds"}:
-        return "only the seeds count as noise, since the outcomes of single examples are not known"
-    return "seeds count as noise, and test examples where their outcomes are known"
+        return "only the seeds count as noise, since it is not known what other test examples would add"
+    return "seeds count as noise, and test examples where it is known what others would add"
 
 
 def _verdicts(summary: pd.DataFrame) -> str:
     """Say how a verdict comes about, and what its marks mean."""
     rows = [row for row in rows_by_arm(summary).values() if given(row["margin"])]
     margin = " or ".join(dict.fromkeys(margin_text(row) for row in sorted(rows, key=lambda row: row["margin"])))
+    level = "the level of its declared look" if _has_looks(summary) else "5 %"
     text = (
         f"Verdict: tie where the difference is shown to lie within the margin of {margin or '0 points'}, set "
-        "before the runs (two one-sided tests, each at 5 %); better or worse where the interval excludes zero; else "
-        "undecided"
+        f"before the runs (two one-sided tests, each at {level}); better or worse where the interval excludes zero; "
+        "else undecided"
     )
     if (summary["verdict"] == FAILS).any():
         text += (

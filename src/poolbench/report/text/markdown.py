@@ -16,7 +16,7 @@ def summary(content: Content) -> str:
     """Return the text of summary.md; it depends on the records alone, so that equal records give equal bytes."""
     records, blocks, experiment = content.records, content.blocks, content.experiment
     finished = sum(record["status"] == "ok" for record in records)
-    parts = [f"# {content.folder.resolve().name}"]
+    parts = [f"# {plain(content.folder.resolve().name)}"]
     if experiment.question:
         parts.append(f"**Question.** {plain(experiment.question)}")
     if experiment.expected:
@@ -32,7 +32,8 @@ def summary(content: Content) -> str:
         f"{len(records)} cell{'s' * (len(records) != 1)}, {finished} finished; "
         f"{len(blocks)} block{'s' * (len(blocks) != 1)} of one backbone and one dataset each."
     )
-    parts.append(bullets(plain(line) for line in content.head))
+    if content.head:
+        parts.append(bullets(plain(line) for line in content.head))
     if content.warnings:
         parts += ["## Warnings", bullets(plain(sentence) for sentence in content.warnings)]
     if content.over_view is not None:
@@ -74,11 +75,11 @@ def summary(content: Content) -> str:
 
 def _aside(aside: Aside) -> list[str]:
     lines = [
-        " | ".join(("", *(heading for heading, _ in aside.columns), "")).strip(),
+        " | ".join(("", *(plain(heading) for heading, _ in aside.columns), "")).strip(),
         "|" + " --- |" * len(aside.columns),
     ]
     lines += [f"| {' | '.join(map(plain, cells))} |" for cells in aside.rows]
-    return [f"## {aside.title}", *map(plain, aside.notes), "\n".join(lines)]
+    return [f"## {plain(aside.title)}", *map(plain, aside.notes), "\n".join(lines)]
 
 
 def bullets(lines: Iterable[str]) -> str:
@@ -87,8 +88,14 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown shows as it is."""
-    return "".join(f"\\{character}" if character in "\\`*_[]<>|~" else character for character in text)
+    r"""Return text that Markdown shows as it is, in one line: a break would end a heading, an item or a table's row.
+
+    >>> plain("a|b\n# <c>")
+    'a\\|b # \\<c\\>'
+    """
+    lines = text.splitlines()
+    line = text if lines == [text] else " ".join(part.strip() for part in lines)
+    return "".join(f"\\{character}" if character in "\\`*_[]<>|~$" else character for character in line)
 
 
 def _problem(problem: Problem, folder: Path) -> str:
@@ -101,7 +108,7 @@ def _problem(problem: Problem, folder: Path) -> str:
 def table(view: View) -> str:
     """Return a block as a table."""
     lines = [
-        "| " + " | ".join(heading.full for heading in view.headings) + " |",
+        "| " + " | ".join(_heading(heading.full, view.against) for heading in view.headings) + " |",
         "| --- |" + " ---: |" * (len(view.headings) - 1),
     ]
     for row in view.rows:
@@ -112,6 +119,12 @@ def table(view: View) -> str:
             name += f" ({'; '.join(plain(note) for note in row.notes)})"
         lines.append("| " + " | ".join([name, *(plain(cell) for cell in row.cells[1:])]) + " |")
     return "\n".join(lines)
+
+
+def _heading(text: str, against: str) -> str:
+    """Return a heading in which the reference alone stands in code quotes, where it names one."""
+    named = f"Δ to {code(against)}"
+    return named + plain(text.removeprefix(named)) if against and text.startswith(named) else plain(text)
 
 
 def environments_table(records: Sequence[Record]) -> str:

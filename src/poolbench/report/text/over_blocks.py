@@ -7,7 +7,7 @@ import pandas as pd
 
 from poolbench.report.statistics.over_blocks import InBlock, OverBlocks
 from poolbench.report.statistics.verdicts import BETTER, WORSE
-from poolbench.report.text.units import Written, written, written_row
+from poolbench.report.text.units import Written, told_apart, written, written_row
 from poolbench.report.text.values import FLAGGED, count_text, difference_text, estimate_text, verdict_text
 from poolbench.report.text.views import Heading, Row, View
 from poolbench.report.text.words import listing
@@ -72,12 +72,13 @@ def words(found: Sequence[OverBlocks], table: pd.DataFrame) -> list[str]:
     for one, row in zip(found, rows(found, table), strict=True):
         if row["verdict"]:
             by_score.setdefault(written_row(row).quantity, []).append((one, row))
+    named = told_apart(written_row(row) for those in by_score.values() for _, row in those)
     sentences = []
-    for those in by_score.values():
+    for quantity, those in by_score.items():
         shown = [row for _, row in those]
         references = sorted({str(row["reference"]) for row in shown})
         against = references[0] if len(references) == 1 else "each block's reference"
-        score = f" by {those[0][0].score.words}" if len(by_score) > 1 else ""
+        score = f" by {named[quantity]}" if len(by_score) > 1 else ""
         sentences.append(
             f"{title([one for one, _ in those])}{score}, which holds for these blocks only, against {against}: "
             f"{listing(shown)}."

@@ -17,7 +17,7 @@ from poolbench.report.statistics.verdicts import (
     WORSE,
 )
 from poolbench.report.text.over_blocks import count_range
-from poolbench.report.text.units import written_row
+from poolbench.report.text.units import told_apart, written_row
 from poolbench.report.text.values import change_text, given
 from poolbench.report.text.words import by_margin
 
@@ -69,13 +69,13 @@ def _compared(row: Row) -> bool:
 
 def _means(over: Sequence[Row], number: int) -> list[_Said]:
     """Return the rows over blocks; each with its score or its number of blocks where these differ from row to row."""
-    scores = {written_row(row).score.name for row in over}
+    scores = told_apart(map(written_row, over))
     numbers = {_blocks(row, number) for row in over}
     return [
         _Said(
             row,
             ", ".join(
-                [written_row(row).score.words] * (len(scores) > 1)
+                [scores[written_row(row).quantity]] * (len(scores) > 1)
                 + [f"{_blocks(row, number)} blocks"] * (len(numbers) > 1)
             ),
         )

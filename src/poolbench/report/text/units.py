@@ -1,7 +1,8 @@
 """How a score and its differences are written: fractions of 1 in per cent and points, others in their own unit."""
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,19 @@ def written(score: Score, size: float = math.nan) -> Written:
     if not math.isfinite(size) or not size:
         return Written(score, 1.0, DIGITS)
     return Written(score, 1.0, min(max(DIGITS - 1 - math.floor(math.log10(abs(size))), 0), 9))
+
+
+def told_apart(several: Iterable[Written]) -> dict[str, str]:
+    """Return how scores are named beside each other, by their quantity: with the unit where names are equal.
+
+    >>> told_apart([written(Score("error", unit, "lower", "per cent")) for unit in ("mm", "years")])
+    {'error, mm': 'error, mm', 'error, years': 'error, years'}
+    >>> told_apart([Written(), written(Score("error", "mm", "lower", "per cent"))])
+    {'accuracy, %': 'accuracy', 'error, mm': 'error'}
+    """
+    named = {one.quantity: one.score.words for one in several}
+    taken = Counter(named.values())
+    return {quantity: words if taken[words] == 1 else quantity for quantity, words in named.items()}
 
 
 def of_score(row: Mapping[str, Any], part: str) -> Any:

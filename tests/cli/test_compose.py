@@ -136,6 +136,9 @@ def test_what_a_pooling_looks_up_elsewhere_is_in_its_label(tmp_path: Path) -> No
     assert [one.labels["variant"] for one in described(swept, LINE)] == ["mine", "mine"]
     assert [job.config["pooling"]["downsample"]["norm_type"] for job in swept] == [2, 3]
     assert not swept[0].is_plain
+    line = CommandLine.of("train", ["reference=mine", "seed=2,3", "--config-dir", str(tmp_path)])
+    found = [asked.reference["downsample"]["norm_type"] for asked in described(compose(line), line)]
+    assert found == [2, 3]
 
 
 def test_a_change_of_a_linked_experiment_is_another_source(tmp_path: Path) -> None:

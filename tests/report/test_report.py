@@ -17,6 +17,7 @@ from poolbench.errors import ConfigurationError
 from poolbench.report import figures, page
 from poolbench.report import make as making
 from poolbench.report.make import Report, make_report
+from poolbench.report.shown import reported
 from poolbench.report.text.terminal import Shown
 
 SIX = ["max", "avg", "strided_conv", "gap", "adaptive", "avg_topk"]
@@ -45,6 +46,14 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures and page take most of a report's time; what is read and printed does not depend on them."""
     monkeypatch.setattr(figures, "files", lambda *_: {})
     monkeypatch.setattr(page, "html", lambda _: b"")
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_nested_experiments_are_shown_by_their_whole_name(results: Any) -> None:
+    """Loggers have the cells in a group of that name, and the report belongs to them."""
+    for seed in range(3):
+        results.write(results.add(seed=seed) | {"experiment": "study/one"})
+    assert reported(make_report(results.folder)).experiment == "study/one"
 
 
 @pytest.mark.usefixtures("_no_pictures")

@@ -57,8 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"poolbench dashboard needs wandb-workspaces ({error}): pip install '.[dashboard]' in its checkout"
         ) from error
     made = dashboard_of(
-        # As the cells' runs have it: `study/one` where folders are nested.
-        experiment=next((str(one["experiment"]) for one in content.records), content.experiment.name),
+        experiment=content.shown_as,
         question=content.experiment.question,
         words=content.words,
         failed=[str(one) for one in content.not_compared],

@@ -28,14 +28,13 @@ def described(jobs: Sequence[Job], line: CommandLine, others: Iterable[Asked] = 
     cells = [_described(job) for job in jobs]
     variants = {one.labels["variant"]: one.config["pooling"] for one in others}
     variants |= {names["variant"]: config["pooling"] for config, names in cells}
-    references: dict[str, Mapping[str, Any]] = {}
-    asked = []
-    for job, (config, names) in zip(jobs, cells, strict=True):
-        name = str(job.config.get("reference"))
-        if name not in references:
-            references[name] = _reference(job, name, variants, line)
-        asked.append(Asked(config, names, references[name], _written_protocol(job)))
-    return asked
+    if any(_reference(job, variants) is None for job in jobs):
+        of_whole = (_described(job) for job in of_experiment(line))
+        variants = {names["variant"]: config["pooling"] for config, names in of_whole} | variants
+    return [
+        Asked(config, names, _known_reference(job, variants), _written_protocol(job))
+        for job, (config, names) in zip(jobs, cells, strict=True)
+    ]
 
 
 def _described(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
@@ -71,15 +70,17 @@ def _written_protocol(job: Job) -> dict[str, Any] | None:
         return None
 
 
-def _reference(job: Job, name: str, variants: Mapping[str, Any], line: CommandLine) -> Mapping[str, Any]:
-    """Return the pooling group of the variant that others are compared with."""
-    pooling = written_group(job, "pooling", name) or variants.get(name)
-    if not pooling:
-        whole = (_described(other) for other in of_experiment(line))
-        pooling = next((config["pooling"] for config, names in whole if names["variant"] == name), None)
-    if not pooling:
-        raise unknown_name("reference", name, choices.names("pooling", job.folders))
-    return pooling
+def _reference(job: Job, variants: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the pooling group of the variant that others are compared with, None where no such is known."""
+    name = str(job.config.get("reference"))
+    return written_group(job, "pooling", name) or variants.get(name)
+
+
+def _known_reference(job: Job, variants: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = _reference(job, variants)
+    if found is None:
+        raise unknown_name("reference", str(job.config.get("reference")), choices.names("pooling", job.folders))
+    return found
 
 
 def own_class(pooling: Mapping[str, Any], written: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -88,11 +89,11 @@ def own_class(pooling: Mapping[str, Any], written: Mapping[str, Any], overrides:
     `pooling=avg_topk pooling.downsample._target_=my.Pool` would leave `k`, which is AvgTopKPool2d's, to my.Pool.
     An argument that the user gave stays.
     """
-    given = _given(overrides)
     cleaned = dict(pooling)
     for slot in ("downsample", "head"):
         now, before = pooling.get(slot), written.get(slot)
         if isinstance(now, Mapping) and isinstance(before, Mapping) and now.get(TARGET) != before.get(TARGET):
+            given = _given(overrides)
             cleaned[slot] = {
                 key: value
                 for key, value in now.items()

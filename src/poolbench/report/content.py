@@ -76,6 +76,11 @@ class Content:
         return any(pictures_of(self.folder, arm) is not None for block in self.blocks for arm in block.arms)
 
     @property
+    def shown_as(self) -> str:
+        """The name by which loggers were shown the cells: `study/one` where folders are nested."""
+        return next((str(name) for record in self.records if (name := record.get("experiment"))), self.experiment.name)
+
+    @property
     def records(self) -> list[Record]:
         """All records that count, block by block, arm by arm, by seed."""
         return [record for block in self.blocks for arm in block.arms for record in arm.records.values()]

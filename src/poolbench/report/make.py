@@ -50,12 +50,15 @@ PICTURES = ("pictures.png",)
 class Report:
     """What was made of a folder's records.
 
-    `tables` are those of `poolbench.report.content.Content`; `words` the verdict in words; `warnings` what a reader
-    must know before comparing; `not_compared` the cells that did not finish; `problems` the files that could not be
-    read; `files` what was written.
+    `shown_as` is the name by which loggers were shown the cells; `question` what the experiment asks; `tables` are
+    those of `poolbench.report.content.Content`; `words` the verdict in words; `warnings` what a reader must know before
+    comparing; `not_compared` the cells that did not finish; `problems` the files that could not be read; `files` what
+    was written.
     """
 
     folder: Path
+    shown_as: str
+    question: str
     tables: dict[str, pd.DataFrame]
     words: list[str]
     warnings: list[str]
@@ -100,6 +103,8 @@ def make_report(
     terminal.show_files(console, folder, written)
     return Report(
         folder=folder,
+        shown_as=content.shown_as,
+        question=content.experiment.question,
         tables=dict(content.tables),
         words=content.words,
         warnings=content.warnings,

@@ -80,15 +80,21 @@ def tuned(folder: Path, blocks: Sequence[Block], compared: Mapping[str, Compared
         if own:
             words.append(_words(block, own, trials.seed))
     return Tuned(
-        *(frame("tuned", rows), words, [*problems, *there.problems], there.damaged, there.compared),
-        *(there.notes, there.not_compared),
+        table=frame("tuned", rows),
+        words=words,
+        problems=[*problems, *there.problems],
+        damaged=there.damaged,
+        compared=there.compared,
+        notes=there.notes,
+        not_compared=there.not_compared,
     )
 
 
 @dataclass(frozen=True)
 class _There:
-    """The tuned arms by the digest of the arm at the shared recipe, how they compare by their own, what is not read or
-    compared.
+    """The tuned arms by the digest of the arm at the shared recipe, and how they compare by their own.
+
+    With them, as in `Tuned`, what could not be read and what is not comparable.
     """
 
     arms: Mapping[str, Arm] = field(default_factory=dict)
@@ -116,7 +122,10 @@ def _tuned_arms(folder: Path, trials: Trials, block_of: Mapping[str, str]) -> _T
     compared = compare_blocks(blocks, loaded.outcomes, loaded.experiment.declared)
     arms = {shared[arm.arm_id]: arm for block in blocks for arm in block.arms}
     return _There(
-        *(arms, compared, loaded.problems, [f"{TUNED}/{name}" for name in loaded.damaged]),
+        arms=arms,
+        compared=compared,
+        problems=loaded.problems,
+        damaged=[f"{TUNED}/{name}" for name in loaded.damaged],
         notes=[f"tuned: {note}" for note in notes],
         not_compared=[replace(one, block=f"tuned: {one.block}") for one in not_compared(blocks)],
     )

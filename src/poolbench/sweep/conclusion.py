@@ -114,7 +114,7 @@ def _end_of(planned: PlannedCell, stopped: str) -> tuple[str, str]:
 
 
 def again(planned: PlannedCell, status: str, sweep: PlannedSweep) -> str:
-    """Return the command that runs a cell again, and no other."""
+    """Return the command that runs a cell again: it alone, or where it has no command of its own, what failed."""
     force = () if status in ("interrupted", WAITING) else (f"force={_as_value(planned.run_id)}",)
     if planned.settings.part or any(word.lstrip("+").startswith("until=") for word in sweep.command):
         # Seed and recipe are a trial's, or those of an arm at its best point, or seeds come with the looks: the whole

@@ -200,9 +200,11 @@ class _Acting:
 
     def require(self, cell: Cell, written: Mapping[str, Any] | None) -> None:
         """Raise `ConfigurationError` where a setting beside the recipe's YAML does nothing."""
-        key = json.dumps([cell.config["protocol"], written, len(cell.input_shape)], sort_keys=True, default=str)
+        protocol, dimensions = cell.protocol, len(cell.input_shape)
+        asked = [protocol.optimizer, protocol.schedule, protocol.memory_format, written, dimensions]
+        key = json.dumps(asked, sort_keys=True, default=str)
         if written is not None and key not in self._tried:
-            require_acting(cell.protocol, written, cell.input_shape)
+            require_acting(protocol, written, cell.input_shape)
             self._tried.add(key)
 
 
@@ -261,10 +263,10 @@ def _require_layout(network: nn.Module, cell: Cell) -> None:
     try:
         pass_zeros(network, cell.input_shape, layout)
     except RuntimeError as error:
-        name = cell.labels["backbone"]
+        asked = f"`protocol.memory_format={cell.protocol.memory_format}`"
         raise ConfigurationError(
-            f"`protocol.memory_format={cell.protocol.memory_format}`: {name} takes contiguous maps alone ({error}); "
-            "write flatten or reshape in the place of view, or give protocol.memory_format=contiguous"
+            f"{asked}: the network of {cell.title} takes contiguous maps alone ({error}); write "
+            "flatten or reshape in the place of view, or give protocol.memory_format=contiguous"
         ) from error
 
 

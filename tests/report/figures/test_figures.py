@@ -194,6 +194,15 @@ class TestWords:
         assert panels.text_width(broken, 10) <= 2.0
         assert broken.replace("\n", "").replace(" ", "") == text.replace(" ", "")
 
+    def test_settings_are_words(self) -> None:
+        text = "lenet5 on cifar10-jpeg75[augment.crop_padding=0,augment.flip=False] (1,000 images)"
+        wide, narrow = panels.wrapped(text, 20.0, 10), panels.wrapped(text, 4.5, 10)
+        assert wide == text.replace("0,a", "0, a")
+        assert narrow.split("\n") == [
+            "lenet5 on cifar10-jpeg75[augment.crop_padding=0,",
+            "augment.flip=False] (1,000 images)",
+        ]
+
 
 class TestMarks:
     def test_a_variant_looks_alike_in_every_block(self, results: Any) -> None:

@@ -92,7 +92,7 @@ def draw(across: Across) -> Figure | None:
 
 def _label(name: str, rank: float) -> str:
     """Return a name with its rank, long ones in several lines."""
-    return wrapped(f"{name.replace(',', ', ')}  {rank:.2f}", LABEL_INCH)
+    return wrapped(f"{name}  {rank:.2f}", LABEL_INCH)
 
 
 def _names(labels: Sequence[str], top: float) -> list[_Name]:

@@ -92,12 +92,16 @@ def text_width(text: str, size: float = 9, *, bold: bool = False) -> float:
 
 
 def wrapped(text: str, inches: float, size: float = 9) -> str:
-    """Return a text broken into lines of at most so many inches, at spaces; a longer word anywhere."""
+    """Return a text broken into lines of at most so many inches, at spaces; a longer word anywhere.
+
+    The settings in a name, `slides[width=8,depth=2]`, are words of their own.
+    """
+    text = re.sub(r",(?=[A-Za-z_])", ", ", text)
     characters = max(8, int(len(text) * inches / max(text_width(text, size), 0.01)))
-    broken = "\n".join(textwrap.wrap(text, characters))
+    broken = "\n".join(textwrap.wrap(text, characters, break_on_hyphens=False))
     while text_width(broken, size) > inches and characters > 8:
         characters -= 1
-        broken = "\n".join(textwrap.wrap(text, characters))
+        broken = "\n".join(textwrap.wrap(text, characters, break_on_hyphens=False))
     return broken
 
 

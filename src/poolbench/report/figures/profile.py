@@ -86,4 +86,4 @@ def draw(across: Across, look: Mapping[str, Mark]) -> Figure | None:
 
 def _label(name: str, gap: float, decimals: int) -> str:
     """Return a name with its mean gap, long ones in several lines."""
-    return wrapped(f"{name.replace(',', ', ')}  {gap:.{decimals}f}", LABEL_INCH)
+    return wrapped(f"{name}  {gap:.{decimals}f}", LABEL_INCH)

@@ -318,6 +318,11 @@ def test_bad_input_is_told_before_training(
     assert not list(tmp_path.glob("results/*/records/*/weights.pt"))
 
 
+def test_absent_data_leaves_no_file_of_an_experiment(train, tmp_path: Path) -> None:
+    assert train("question=why", "dataset=image_folder", "dataset.root=absent") == 2
+    assert not list(tmp_path.glob("results/**/*.json"))
+
+
 @pytest.mark.slow
 def test_the_quickstart_narrowed(train, tmp_path: Path) -> None:
     assert train("experiment=quickstart", "seed=0", "pooling=gap", "backbone=lenet5", "launcher=local") == 0

@@ -50,6 +50,12 @@ def test_csv_holds_every_epoch_and_ends_with_a_summary_and_no_further_row(tmp_pa
         assert told == {"seed": 0, "protocol": {"epochs": 3}, "final": final}
 
 
+def test_a_folder_that_is_given_holds_a_folder_for_each_cell(tmp_path: Path) -> None:
+    show(tmp_path / "record", csv={**CSV, "save_dir": str(tmp_path / "given")})
+    assert len((tmp_path / "given" / "run-1" / "csv" / "metrics.csv").read_text().splitlines()) == 4
+    assert not (tmp_path / "record").exists()
+
+
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Return the curves in a folder of TensorBoard's: steps and values by name."""
     curves: dict[str, list[tuple[int, float]]] = {}

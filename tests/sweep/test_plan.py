@@ -1,6 +1,7 @@
 """A plan as files: what is written is what is read, without Hydra, and is still the cell when it is worked at."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,10 +16,13 @@ from poolbench.cell import Cell
 from poolbench.data import Datasets
 from poolbench.errors import ConfigurationError
 from poolbench.paths import conf_dir
+from poolbench.run.failed import write_unsupported
 from poolbench.settings import Settings
 from poolbench.sweep.asked import Asked
+from poolbench.sweep.claims import Claims
 from poolbench.sweep.plan import FrozenCell, PlanFolder, PlannedSweep
 from poolbench.sweep.planning import Plan, plan_cells
+from poolbench.sweep.state import file_digest, states
 from poolbench.sweep.worker import thawed
 
 
@@ -54,6 +58,21 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert files.all_cells() == sorted(frozen, key=lambda cell: cell.identity.run_id)
     assert files.sweep(sweep.id) == replace(sweep, name=sweep.id)
     assert {path.stem for path in files.cells.iterdir()} == set(sweep.run_ids)
+
+
+def test_a_record_that_the_last_command_replaces_does_not_count(tmp_path: Path) -> None:
+    planned = plan(tmp_path, asked()).cells[0]
+    write_unsupported(planned.cell, "it cannot be")
+    files, cell = PlanFolder(tmp_path / "some" / "name"), planned.frozen()
+    sweep = PlannedSweep((planned.run_id,), 1, "keep")
+    files.write(sweep, [cell])
+    assert [one.state for one in states(files, Claims(files.claims))] == ["unsupported"]
+    forced = replace(sweep, again={planned.run_id: file_digest(planned.folder / "record.json")})
+    files.write(forced, [cell])
+    os.utime(files.sweeps / f"{sweep.id}.json", (0, 0))
+    assert [one.state for one in states(files, Claims(files.claims))] == ["waiting"]
+    write_unsupported(planned.cell, "it still cannot be")
+    assert [one.reason for one in states(files, Claims(files.claims))] == ["it still cannot be"]
 
 
 def test_reading_it_needs_neither_hydra_nor_torch(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from poolbench.cli import main
 from poolbench.errors import ConfigurationError
 from poolbench.report import figures, page
 from poolbench.sweep.asked import Asked
-from poolbench.sweep.tune import SEED, trials_of, with_reference
+from poolbench.sweep.tune import SEED, comparable, trials_of
 from poolbench.tuning import Tune, space_of
 
 RECIPE = {"optimizer": {"lr": 0.1, "weight_decay": 0.01}, "epochs": 1}
@@ -45,14 +45,14 @@ def test_a_setting_that_an_arm_has_not_and_a_seed_that_is_taken_are_refused() ->
         trials_of(Tune(2), [asked("max", SEED)])
 
 
-def test_a_block_whose_reference_has_no_scored_trial_is_left_out_and_named() -> None:
+def test_a_block_without_a_scored_trial_of_the_reference_or_of_another_arm_is_left_out_and_named() -> None:
     def one(variant: str, dataset: str) -> tuple[Asked, str]:
         return Asked({"seed": 0}, {"variant": variant, "backbone": "net", "dataset": dataset}, {}), variant
 
-    cells = [one("max", "a"), one("avg", "a"), one("avg", "b"), one("min", "b")]
-    kept, alone = with_reference(cells, "max")
+    cells = [one("max", "a"), one("avg", "a"), one("avg", "b"), one("min", "b"), one("max", "c")]
+    kept, alone = comparable(cells, "max")
     assert kept == cells[:2]
-    assert alone == ["net on b"]
+    assert alone == {"net on b": "the reference", "net on c": "another arm"}
 
 
 @pytest.fixture

@@ -62,6 +62,8 @@ class Mirrors:
                 continue
             self._lines[name] = Line(f"poolbench-{name}")
             target, arguments = bind(spec, context, where=f"logger.{name}")
+            if {"save_dir", "name"} <= spec.keys():  # elsewhere the cell's folder or the run's name keeps cells apart
+                arguments["save_dir"] = str(Path(spec["save_dir"]) / run_id)
             self._add(name, partial(self._open, name, target, arguments, shown))
 
     @staticmethod

@@ -72,8 +72,9 @@ class CellState:
 
 
 def states(plan: PlanFolder, claims: Claims) -> list[CellState]:
-    """Return the state of every cell of a plan, ordered by run."""
-    done, held = Done(plan.folder), claims.all()
+    """Return the state of every cell of a plan, ordered by run; records that the last command replaces do not count."""
+    again = plan.newest_sweep().again if any(plan.sweeps.glob("*.json")) else {}
+    done, held = Done(plan.folder, again), claims.all()
     return [_state(cell, done, held.get(cell.identity.run_id)) for cell in plan.all_cells()]
 
 

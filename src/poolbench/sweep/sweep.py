@@ -29,7 +29,7 @@ from poolbench.sweep.planning import Plan, checked, load_data, plan_cells
 from poolbench.sweep.process import log
 from poolbench.sweep.processes import Nursery
 from poolbench.sweep.rounds import Rounds
-from poolbench.sweep.tune import trials_of, tuned, with_reference, with_tuned, written
+from poolbench.sweep.tune import comparable, trials_of, tuned, with_tuned, written
 from poolbench.writable import require_inside, require_replaceable, require_writable
 
 if TYPE_CHECKING:
@@ -71,11 +71,10 @@ def run_sweep(
     trials.write(settings.folder)
     cells = tuned(asked, shared.plan, trials, settings.folder)
     if settings.until:
-        cells, alone = with_reference(cells, settings.cell.reference)
-        for block in alone:
+        cells, alone = comparable(cells, settings.cell.reference)
+        for block, lacking in alone.items():
             console.print(
-                f"tune: {block}: no trial of the reference has a score, so tuned arms cannot be compared with it and "
-                "are not trained",
+                f"tune: {block}: no trial of {lacking} has a score, so tuned arms cannot be compared and are not trained",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
@@ -136,11 +135,9 @@ def _sweep(
     reports: bool = True,
 ) -> _Ended:
     rounds = Rounds.of(asked, settings)
+    settings = replace(settings, experiment=rounds.experiment(settings.experiment))
     plan = part = plan_cells(rounds.first(), settings.cell, datasets)
     _require_places(part, settings)
-    experiment = rounds.experiment(settings.experiment)
-    if experiment.says_something:
-        write_experiment(settings.folder, experiment)
     ran = _run(part, settings, launch, console, nursery, mirrors)
     while not ran.stopped and (further := rounds.further(plan)):
         if part.to_do:
@@ -198,12 +195,14 @@ def _run(
     nursery: Nursery | None,
     mirrors: _Mirrored,
 ) -> _Ran:
-    """Write the plan, let the launcher run what is to do, and wait for it."""
+    """Write what the experiment asks and the plan, let the launcher run what is to do, and wait for it."""
     for planned in plan.cells:
         if planned.unsupported:
             write_unsupported(planned.cell, planned.unsupported)
     announce(plan, launch, console, settings.folder)
     load_data(plan.to_do)
+    if settings.experiment.says_something:
+        write_experiment(settings.folder, settings.experiment)
     folder, sweep = PlanFolder(settings.folder), _planned(plan, settings, launch, mirrors)
     folder.write(sweep, [planned.frozen() for planned in plan.cells])
     ran, began = _Ran(sweep), time.monotonic()

@@ -97,11 +97,20 @@ def with_tuned(cells: Sequence[tuple[Asked, str]], plan: Plan, folder: Path) -> 
     return Trials(now.seed, now.runs, {**others, **same, **runs})
 
 
-def with_reference(cells: Sequence[tuple[Asked, str]], reference: str) -> tuple[list[tuple[Asked, str]], list[str]]:
-    """Return the tuned cells of the blocks that hold their reference, and the names of the blocks that do not."""
-    there = {_block(one) for one, _ in cells if one.labels["variant"] == reference}
-    alone = dict.fromkeys(" on ".join(_block(one)) for one, _ in cells if _block(one) not in there)
-    return [(one, arm) for one, arm in cells if _block(one) in there], list(alone)
+def comparable(
+    cells: Sequence[tuple[Asked, str]], reference: str
+) -> tuple[list[tuple[Asked, str]], dict[str, str]]:
+    """Return the tuned cells of the blocks that hold their reference and another arm, and what the others lack."""
+    variants: dict[tuple[str, str], set[str]] = {}
+    for one, _ in cells:
+        variants.setdefault(_block(one), set()).add(one.labels["variant"])
+    lacking = {
+        block: "another arm" if there == {reference} else "the reference"
+        for block, there in variants.items()
+        if reference not in there or there == {reference}
+    }
+    kept = [(one, arm) for one, arm in cells if _block(one) not in lacking]
+    return kept, {" on ".join(block): lack for block, lack in lacking.items()}
 
 
 def _block(one: Asked) -> tuple[str, str]:

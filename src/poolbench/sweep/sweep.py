@@ -74,7 +74,8 @@ def run_sweep(
         cells, alone = comparable(cells, settings.cell.reference)
         for block, lacking in alone.items():
             console.print(
-                f"tune: {block}: no trial of {lacking} has a score, so tuned arms cannot be compared and are not trained",
+                f"tune: {block}: no trial of {lacking} has a score, so tuned arms cannot be compared "
+                "and are not trained",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,

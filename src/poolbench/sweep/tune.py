@@ -97,9 +97,7 @@ def with_tuned(cells: Sequence[tuple[Asked, str]], plan: Plan, folder: Path) -> 
     return Trials(now.seed, now.runs, {**others, **same, **runs})
 
 
-def comparable(
-    cells: Sequence[tuple[Asked, str]], reference: str
-) -> tuple[list[tuple[Asked, str]], dict[str, str]]:
+def comparable(cells: Sequence[tuple[Asked, str]], reference: str) -> tuple[list[tuple[Asked, str]], dict[str, str]]:
     """Return the tuned cells of the blocks that hold their reference and another arm, and what the others lack."""
     variants: dict[tuple[str, str], set[str]] = {}
     for one, _ in cells:

@@ -8,6 +8,8 @@ import pytest
 from report.conftest import Results
 
 from poolbench.cli import main
+from poolbench.cli.power import _sorted
+from poolbench.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
 PILOT = str(ROOT / "results" / "reference" / "quickstart")
@@ -65,6 +67,14 @@ def test_a_block_whose_seeds_do_not_vary_is_named(capsys: pytest.CaptureFixture[
     assert "pilot, slides on cifar10 Left out: its records do not show how much differences vary" in text
     # Over seeds 0, 1, 2 points vary by one point.
     assert re.search(r"pilot, slides on digits test examples .* varies by 1.00 points", text)
+
+
+def test_a_folder_may_have_an_equals_sign_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lr=0.1").mkdir()
+    assert _sorted(["lr=0.1"]) == ({}, [Path("lr=0.1")])
+    with pytest.raises(ConfigurationError, match="power takes experiment="):
+        _sorted(["lr=0.2"])
 
 
 @pytest.mark.parametrize(

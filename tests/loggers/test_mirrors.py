@@ -4,7 +4,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -54,6 +54,38 @@ def test_a_folder_that_is_given_holds_a_folder_for_each_cell(tmp_path: Path) -> 
     show(tmp_path / "record", csv={**CSV, "save_dir": str(tmp_path / "given")})
     assert len((tmp_path / "given" / "run-1" / "csv" / "metrics.csv").read_text().splitlines()) == 4
     assert not (tmp_path / "record").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("s3://bucket/x", "s3://bucket/x/run-1"), ("/own", "/own/run-1"), (None, "beside")],
+)
+def test_a_folder_that_is_given_may_be_an_address_or_none(tmp_path: Path, given: str | None, kept: str) -> None:
+    Recalled.given.clear()
+    show(tmp_path / "beside", own={"_target_": f"{__name__}.Recalled", "name": "", "save_dir": given})
+    assert Recalled.given == [str(tmp_path / "beside") if kept == "beside" else kept]
+
+
+class Recalled:
+    """A mirror that keeps the folder that it is given."""
+
+    given: ClassVar[list[str]] = []
+
+    def __init__(self, save_dir: str, name: str) -> None:
+        assert name == ""
+        self.given.append(save_dir)
+
+    def config(self, config: Any, revision: Any) -> None: ...
+    def row(self, row: Any, epoch: int) -> None: ...
+    def final(self, record: Any, columns: Any) -> None: ...
+    def close(self, exit_code: int) -> None: ...
+
+
+def test_tensorboard_in_a_folder_that_is_given_holds_each_epoch_once(tmp_path: Path) -> None:
+    for _ in range(2):
+        show(tmp_path / "record", tensorboard={**TENSORBOARD, "save_dir": str(tmp_path / "given")})
+    curves = scalars(tmp_path / "given" / "run-1" / "tensorboard")
+    assert curves["val_accuracy"] == [(0, 0.0), (1, 0.25), (2, 0.5)]
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -45,6 +45,11 @@ def package(git: Git, tmp_path: Path) -> Path:
     return tmp_path / "src" / "package"
 
 
+def test_a_file_whose_name_is_no_utf8_takes_no_revision_away(git: Git, package: Path, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9")).write_text("")
+    assert revision(package) == (git("rev-parse", "HEAD"), False)
+
+
 def test_a_clean_checkout(git: Git, package: Path) -> None:
     assert revision(package) == (git("rev-parse", "HEAD"), False)
 

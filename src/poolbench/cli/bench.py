@@ -1,6 +1,7 @@
 """`poolbench bench`: speed and memory of operators beside torch's own max pooling, or speed of whole networks."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print and perhaps write the rows; return the exit status."""
     if arguments.threads is not None and arguments.threads < 1:
         raise ConfigurationError(f"--threads must be at least 1, got {arguments.threads}")
-    if arguments.budget is not None and arguments.budget <= 0:
-        raise ConfigurationError(f"--budget must be above 0 seconds, got {arguments.budget}")
+    if arguments.budget is not None and not 0 < arguments.budget < math.inf:
+        raise ConfigurationError(f"--budget must be a number above 0 seconds, got {arguments.budget}")
     of_networks = [argument for argument in arguments.variants if "=" in argument]
     kind, others = ("networks", OF_OPERATORS) if of_networks else ("operators", OF_NETWORKS)
     for name in others:
@@ -269,7 +270,7 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
     try:
-        with path.open("w", newline="") as file:
+        with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
@@ -32,8 +33,8 @@ COLUMNS = (
 def run_networks(arguments: argparse.Namespace) -> int:
     """Compose what the overrides ask for and measure it; return the exit status."""
     half_width = HALF_WIDTH if arguments.half_width is None else arguments.half_width
-    if half_width <= 0:
-        raise ConfigurationError(f"--half-width must be above 0, got {half_width}")
+    if not 0 < half_width < math.inf:
+        raise ConfigurationError(f"--half-width must be a number above 0, got {half_width}")
     names = [argument for argument in arguments.variants if "=" not in argument]
     if names:
         raise ConfigurationError(f"{names[0]!r} is no override KEY=VALUE: pooling={names[0]}?")
@@ -77,7 +78,7 @@ def _rows_to(path: Path | None) -> AbstractContextManager[Any]:
     if path is None:
         return nullcontext()
     try:
-        return path.open("w", newline="")
+        return path.open("w", newline="", encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"--csv: {path} cannot be written: {error.strerror or error}") from error
 

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from poolbench.run.evaluate import evaluate
     from poolbench.settings import Settings
 
-    settings = Settings(folder.parents[2], folder.parents[1].name, record["reference"])
+    settings = Settings(folder.parent, folder.name, record["reference"])
     cell = Cell.of(config, record["labels"], settings)
     found = evaluate(cell, folder, record)
     agree = True

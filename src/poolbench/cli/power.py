@@ -160,7 +160,7 @@ def _sorted(source: Sequence[str]) -> tuple[dict[str, str], list[Path]]:
         key, equals, value = one.partition("=")
         if equals and key in ("experiment", "results_dir"):
             named[key] = value
-        elif equals:
+        elif equals and not expanded(one, "SOURCE").is_dir():
             raise ConfigurationError(f"`{one}`: power takes experiment=, results_dir= or a results folder")
         else:
             folders.append(expanded(one, "SOURCE"))

@@ -213,7 +213,9 @@ def _announced(record: Mapping[str, Any]) -> dict[str, Any]:
     dataset = dict(config["dataset"])
     dataset["channels"] = dataset.get("channels") or len(data["mean"])
     dataset["num_classes"] = dataset.get("num_classes") or len(data["classes"])
-    dataset["image_size"] = dataset.get("image_size") or open_dataset(config["dataset"]).image_size
+    # What is no square image has its shape in the record.
+    sizes = data["shape"][1:] if "shape" in data else None
+    dataset["image_size"] = dataset.get("image_size") or sizes or open_dataset(config["dataset"]).image_size
     trainer = {**(config.get("trainer") or {}), "accelerator": "cpu"}
     # The CPU trains in no float16; what is exported is float32.
     protocol = {**config["protocol"], "precision": "float32"}

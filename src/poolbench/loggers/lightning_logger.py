@@ -24,7 +24,7 @@ class LightningMirror:
         self.logger = logger
         self._config: dict[str, Any] = {}
         if isinstance(logger, CSVLogger | TensorBoardLogger):
-            _clear(Path(logger.log_dir), shown.folder)
+            _clear(Path(logger.log_dir), shown)
 
     def config(self, config: Mapping[str, Any], revision: str | None) -> None:
         """Log the configuration as hyperparameters."""
@@ -50,9 +50,9 @@ class LightningMirror:
         self.logger.finalize("failed" if exit_code else "success")
 
 
-def _clear(folder: Path, record_folder: Path) -> None:
-    """Remove what an earlier attempt at the cell left, since all of its epochs come again."""
-    if not folder.resolve().is_relative_to(record_folder.resolve()):
+def _clear(folder: Path, shown: Shown) -> None:
+    """Remove what an earlier attempt at the cell left, since all of its epochs come again; nothing of other cells."""
+    if not folder.resolve().is_relative_to(shown.folder.resolve()) and shown.run_id not in folder.parts:
         return
     for pattern in ("events.out.tfevents.*", "metrics.csv", "hparams.yaml"):
         for path in folder.glob(pattern):

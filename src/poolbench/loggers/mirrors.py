@@ -1,6 +1,7 @@
 """The mirrors of one cell. Only the record counts; a mirror that breaks or hangs breaks and delays nothing."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -61,9 +62,7 @@ class Mirrors:
             if name in self._session.hung:
                 continue
             self._lines[name] = Line(f"poolbench-{name}")
-            target, arguments = bind(spec, context, where=f"logger.{name}")
-            if {"save_dir", "name"} <= spec.keys():  # elsewhere the cell's folder or the run's name keeps cells apart
-                arguments["save_dir"] = str(Path(spec["save_dir"]) / run_id)
+            target, arguments = bind(_in_own_folder(spec, run_id), context, where=f"logger.{name}")
             self._add(name, partial(self._open, name, target, arguments, shown))
 
     @staticmethod
@@ -168,6 +167,17 @@ def bound(name: str, spec: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return a logger's class and arguments, those that only a cell gives left empty."""
     context = dict.fromkeys(("save_dir", "name", "id", "shown", "session"), "")
     return bind(spec, context, where=f"logger.{name}")
+
+
+def _in_own_folder(spec: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    """Return a logger's specification with a folder for this cell in the one that is given, if any.
+
+    Elsewhere the cell's own folder, or the run as the logger's name, keeps cells apart.
+    """
+    given = {key: value for key, value in spec.items() if key != "save_dir" or value is not None}
+    if "save_dir" in given and "name" in given:
+        given["save_dir"] = os.path.join(given["save_dir"], run_id)  # noqa: PTH118 - it may be an address
+    return given
 
 
 def _context(shown: Shown, session: Session) -> dict[str, Any]:

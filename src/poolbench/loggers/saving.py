@@ -54,7 +54,13 @@ def save(dashboard: Dashboard, folder: Path) -> list[str]:
     """
     addresses: list[str] = []
     with Session(folder) as session:
-        prepare(session)
+        try:
+            prepare(session)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the dashboard cannot be saved ({error.strerror or error}): W&B writes in {folder}, or where "
+                "WANDB_DIR says"
+            ) from error
         if reason := hindrance(dashboard.entity):
             raise ConfigurationError(
                 f"the dashboard cannot be saved ({reason}): it needs a key (wandb login, or WANDB_API_KEY) "

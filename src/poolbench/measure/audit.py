@@ -8,6 +8,7 @@ import torch
 from poolbench.backbones import Assembled
 from poolbench.measure.cost import Part, costs
 from poolbench.measure.memory import peak_on_gpu
+from poolbench.measure.memory_limit import is_out_of_memory
 
 
 def audited(
@@ -35,11 +36,20 @@ def audited(
     audit["sites"] = [row | _cost_of(found.parts[row["name"]], step_ms) for row in audit["sites"]]
     figures = found.figures | {"parameters_pooling": assembled.parameters_pooling}
     if device.type == "cuda":
-        figures |= {
-            "peak_bytes": peak_on_gpu(assembled.network, assembled.input_shape, batch_size, device),
-            "memory_method": "allocator",
-        }
+        figures |= _on_gpu(assembled, batch_size, device)
     return audit, figures
+
+
+def _on_gpu(assembled: Assembled, batch_size: int, device: torch.device) -> Mapping[str, Any]:
+    """Return what the allocator says of a step in float32; nothing where only a smaller number format fits."""
+    try:
+        peak = peak_on_gpu(assembled.network, assembled.input_shape, batch_size, device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        torch.cuda.empty_cache()
+        return {}
+    return {"peak_bytes": peak, "memory_method": "allocator"}
 
 
 def _cost_of(part: Part, step_ms: float | None) -> Mapping[str, Any]:

@@ -69,7 +69,8 @@ def revision(path: Path) -> tuple[str | None, bool | None]:
         done = subprocess.run(
             [*command, "--untracked-files=normal"],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             timeout=GIT_SECONDS,
             check=True,
             env=environment,

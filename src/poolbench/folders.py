@@ -1,5 +1,7 @@
 """Folders that a command is given: what is said where one is not there, with the nearest that is."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from poolbench.errors import ConfigurationError, unknown_name
@@ -32,6 +34,38 @@ def results_in(parent: Path, *, holds: str = "records") -> list[str]:
     """Return the names of the results folders in `parent`, those one level further down by their path."""
     found = {path.parent for path in (*parent.glob(f"*/{holds}"), *parent.glob(f"*/*/{holds}")) if path.is_dir()}
     return sorted(str(path.relative_to(parent)) for path in found)
+
+
+# What an experiment's folder holds in numbers, and no experiment.
+PASSED_OVER = frozenset({"records", "plan", "speed", "wandb", "trackio"})
+
+
+def folders_below(folder: Path) -> Iterator[tuple[Path, frozenset[str], bool]]:
+    """Yield each folder below one, itself first, with the names of those in it and whether it is an experiment's.
+
+    Links are followed. Hidden folders are left out, and of an experiment's what it holds in numbers.
+    """
+    seen: set[str] = set()
+    for place, below, _ in os.walk(folder, followlinks=True):
+        path, names, real = Path(place), frozenset(below), os.path.realpath(place)
+        if real in seen:  # a link to what it lies in, or a second one
+            below.clear()
+            continue
+        seen.add(real)
+        is_experiment = "records" in names or (path / "plan" / "cells").is_dir()
+        yield path, names, is_experiment
+        passed_over = PASSED_OVER if is_experiment else frozenset()
+        below[:] = sorted(name for name in names - passed_over if not name.startswith("."))
+
+
+def experiments_in(folder: Path) -> dict[str, Path]:
+    """Return the experiments' folders below a folder, itself among them, by their path in it, sorted."""
+    found = {
+        path.relative_to(folder).as_posix() if path != folder else folder.resolve().name: path
+        for path, _, is_experiment in folders_below(folder)
+        if is_experiment
+    }
+    return dict(sorted(found.items()))
 
 
 def require_folder(path: str | Path, flag: str) -> Path:

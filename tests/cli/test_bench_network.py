@@ -138,6 +138,21 @@ def test_out_of_memory_is_a_reason_and_the_smaller_sizes_are_there(
     assert "out of memory at batch size 2" in capsys.readouterr().out
 
 
+def test_a_batch_that_does_not_fit_takes_no_other_with_it(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    from poolbench.measure import implementations
+
+    batch = implementations._batch
+
+    def limited(x: Any, batch_size: int) -> Any:
+        if batch_size > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+        return batch(x, batch_size)
+
+    monkeypatch.setattr(implementations, "_batch", limited)
+    found = rows("pooling=avg", "--batch-sizes", "2,4")
+    assert {row["batch_size"]: row["implementation"] for row in found} == {"1": "fast", "2": "fast", "4": ""}
+
+
 def test_a_network_that_cannot_be_is_a_row_with_a_reason(rows: Rows) -> None:
     found = rows("pooling=avg", "dataset.image_size=28,2", "--batch-sizes", "1")
     assert [bool(row["reason"]) for row in found] == [False] * 4 + [True]
@@ -170,6 +185,8 @@ def test_each_reference_is_measured() -> None:
         (["backbone=lenet5", "reference=maxx"], "unknown reference 'maxx'"),
         (["backbone=lenet5", "allocator=keep,system"], "`allocator` is one for a process, got keep, system"),
         (["backbone=lenet5", "dataset=image_folder"], "where no data is opened"),
+        (["backbone=lenet5", "pooling=max,avg", "reference=lip[kernel=3]"], "kernel"),
+        (["backbone=lenet5", "pooling=avg", "pooling.downsample.power=3"], "power"),
         (["backbone=lenet5", "--csv", "no/such/folder.csv"], "--csv: no/such/folder.csv cannot be written"),
     ],
 )

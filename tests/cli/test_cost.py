@@ -105,6 +105,14 @@ def test_the_size_of_the_images_is_an_override(cost: Cost) -> None:
     assert rows_of(out)[0][3] == f"{416 + 12832 + 15480 + 10164 + 850 + 0:,}"
 
 
+def test_examples_of_another_shape_are_another_table(cost: Cost) -> None:
+    status, out, _ = cost("dataset.image_size=8,16", "protocol.batch_size=6")
+    assert status == 0
+    titles = [line for line in out.splitlines() if " examples, memory of a step of 6 " in line]
+    assert [title.split()[0] for title in titles] == ["1x8x8", "1x16x16"]
+    assert len(rows_of(out)) == 2
+
+
 def test_one_of_several_that_cannot_be_is_told(cost: Cost, tmp_path: Path) -> None:
     status, out, _ = cost("pooling=spatial_pyramid,max", "dataset.image_size=4", "--csv", "rows.csv")
     assert status == 2

@@ -9,6 +9,7 @@ import pytest
 from faults.crowd import asked, planned
 
 from poolbench.cli import main
+from poolbench.cli.evaluate import find
 from poolbench.record import RECORD_FILE, read_record, write_record
 
 
@@ -62,6 +63,33 @@ def test_a_figure_that_differs_is_told_and_is_the_status(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if line.endswith("  differs")] == [name]
     assert len(lines) > 1
+
+
+def test_a_small_error_in_a_unit_of_its_own_is_compared_by_its_size(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record is made one of errors a million times as small as an accuracy is; the figures found stay."""
+    record = read_record(folder / RECORD_FILE)
+    score = {"name": "accuracy", "unit": "m", "better": "lower", "margin": "per cent"}
+    small = {name: value * 1e-6 for name, value in record["metrics"].items() if name.startswith("test_")}
+    change(folder, task={"name": "regression", "score": score}, metrics=record["metrics"] | small)
+    capsys.readouterr()
+
+    def found(*_: Any) -> dict[str, float]:
+        return {"test_accuracy": small["test_accuracy"], "test_loss": 1.01 * small["test_loss"]}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("poolbench.run.evaluate.evaluate", found)
+        assert main(["test", str(folder)]) == 1
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.endswith("differs")] == [
+        "test_loss"
+    ]
+
+
+def test_a_run_behind_a_link_is_found(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "linked").symlink_to(folder.parents[1], target_is_directory=True)
+    assert find(folder.name, tmp_path / "others") == folder.resolve()
 
 
 def other_weights(folder: Path) -> None:

@@ -69,6 +69,12 @@ def test_on_slides_a_mean_as_head_is_another_network(inspect: Inspect) -> None:
     assert [row[-2] for row in lip] == ["2,336", "9,280"]
 
 
+def test_an_arm_with_two_protocols_is_named_once_among_equal_ones(inspect: Inspect) -> None:
+    status, out, _ = inspect("backbone=lenet5", "pooling=max", "protocol=default,fast", *CIFAR10)
+    assert status == 0
+    assert "are the same network" not in out
+
+
 def test_two_seeds_of_a_variant_are_one_design(inspect: Inspect) -> None:
     status, out, _ = inspect("pooling=lip,max", "seed=0,1")
     assert status == 0

@@ -1,15 +1,19 @@
 """`poolbench power`: from a pilot's records, from what was published, from figures."""
 
+import argparse
 import csv
 import re
 from pathlib import Path
 
 import pytest
 from report.conftest import Results
+from rich.console import Console
 
 from poolbench.cli import main
-from poolbench.cli.power import _sorted
+from poolbench.cli.power import _show, _sorted
 from poolbench.errors import ConfigurationError
+from poolbench.report.pilot import Pilot
+from poolbench.report.statistics.power import Variances
 
 ROOT = Path(__file__).parents[2]
 PILOT = str(ROOT / "results" / "reference" / "quickstart")
@@ -67,6 +71,18 @@ def test_a_block_whose_seeds_do_not_vary_is_named(capsys: pytest.CaptureFixture[
     assert "pilot, slides on cifar10 Left out: its records do not show how much differences vary" in text
     # Over seeds 0, 1, 2 points vary by one point.
     assert re.search(r"pilot, slides on digits test examples .* varies by 1.00 points", text)
+
+
+def test_a_share_of_a_reference_of_nothing_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    _show(Console(), Pilot("errors", Variances(0.01), mean=0.0), argparse.Namespace(arms=None, images=None))
+    assert "Left out: differences are shares of the reference's mean, which is 0." in capsys.readouterr().out
+
+
+def test_images_in_groups_are_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = said(capsys, "results/reference/heartbeats")
+    # Twenty patients of fifty beats each.
+    assert "seeds and test examples count, these in groups of about 50 that vary together" in text
 
 
 def test_a_folder_may_have_an_equals_sign_in_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

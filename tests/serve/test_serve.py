@@ -23,6 +23,7 @@ from selenium.webdriver.common.by import By
 
 from poolbench.cli import main
 from poolbench.experiment import Experiment, write_experiment
+from poolbench.folders import experiments_in
 from poolbench.record import write_bytes, write_record
 from poolbench.report.reading.trials import TRIALS, TUNED, Trial, Trials
 from poolbench.serve import PageServer
@@ -116,6 +117,18 @@ def test_a_folder_whose_name_is_not_utf8_is_shown(tmp_path: Path) -> None:
     assert 'href="/e/t%E9/"' in text
     assert site.answer("/e/t%E9/").status == 200
     assert "t\ufffd" in json.loads(site.answer("/state.json").content)["experiments"]
+
+
+def test_any_name_of_an_experiment_and_what_lies_behind_links_is_found(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for name in ("speed", "plan", "study/wandb"):
+        fill(results / name)
+    fill(tmp_path / "elsewhere" / "one")
+    (results / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (results / "speed" / "around").symlink_to(results, target_is_directory=True)
+    # What an experiment holds itself is none.
+    (results / "speed" / "wandb" / "records").mkdir(parents=True)
+    assert list(experiments_in(results)) == ["linked/one", "plan", "speed", "study/wandb"]
 
 
 def test_a_folder_of_one_experiment_is_served_by_its_name(results: Results) -> None:

@@ -135,6 +135,8 @@ def test_tasks_are_named_or_specified():
     assert task_for({"task": "segmentation"}, dict).score.name == "mean_iou"
     made = task_for({"task": {"_target_": "poolbench.tasks.Regression", "unit": "m"}}, dict)
     assert made.score.unit == "m"
+    with pytest.raises(ConfigurationError, match=r"`dataset.task.unit` must be a text, got 3"):
+        task_for({"task": {"_target_": "poolbench.tasks.Regression", "unit": 3}}, dict)
     with pytest.raises(ConfigurationError, match=r"`dataset.task`.*did you mean regression"):
         task_for({"task": "regresion"}, dict)
     with pytest.raises(ConfigurationError, match=r"lacks name, score, .*derive it from poolbench.tasks.Task"):

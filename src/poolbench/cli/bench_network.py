@@ -4,9 +4,9 @@ import argparse
 import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def _bench(
     import torch
     from rich.console import Console
 
-    table = csv.DictWriter(file, COLUMNS) if file else None
+    table = csv.DictWriter(file, COLUMNS, lineterminator="\n") if file else None
     if table:
         table.writeheader()
     console = Console()
@@ -133,6 +133,10 @@ def _pairs(jobs: Sequence[Job], line: CommandLine, threads: int | None) -> list[
             design = Design.of(asked.config, asked.labels)
             design.input_shape, design.num_classes  # noqa: B018 (what the dataset does not announce is an error now)
             reference = design.with_reference(asked.reference, str(job.config["reference"]))
+            # A wrong argument is an error before anything is measured; what cannot be becomes a row.
+            with suppress(UnsupportedError):
+                for one in (design, reference):
+                    one.assemble()
         except ConfigurationError as error:
             if str(error) not in mistakes:
                 mistakes.append(str(error))
@@ -160,6 +164,7 @@ def _rows(
     from poolbench.measure.allocator import ALLOCATOR
     from poolbench.measure.implementations import implementations, summary
     from poolbench.measure.machine import machine
+    from poolbench.measure.memory_limit import is_out_of_memory
     from poolbench.measure.speed import speed_by_batch_size
     from poolbench.measure.stopwatch import stopwatch_for
 
@@ -193,15 +198,21 @@ def _rows(
         dtype=protocol.dtype,
         memory_format=protocol.torch_memory_format,
     )
-    ran = {
-        size: {
-            "implementation": summary(look(arm, batch_size=size)),
-            "reference_implementation": summary(look(other, batch_size=size)),
-        }
-        for size in {1, *batch_sizes}  # latency is that of one image
-    }
+
+    @cache
+    def ran(size: int) -> dict[str, str]:
+        try:
+            return {
+                "implementation": summary(look(arm, batch_size=size)),
+                "reference_implementation": summary(look(other, batch_size=size)),
+            }
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return {}  # the row says that it does not fit
+
     yield from (
-        place | row | ran[row["batch_size"]]
+        place | row | ran(row["batch_size"])
         for row in speed_by_batch_size(
             arm,
             other,

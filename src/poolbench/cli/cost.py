@@ -71,12 +71,12 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
         rows.append({**labels, "input_shape": "x".join(map(str, design.input_shape)), **figures})
         detailed.append({**labels, "input_shape": design.input_shape, "cost": figures, "sites": audit["sites"]})
     out = console()
-    if rows:
-        title = f"{rows[0]['input_shape']} examples, memory of a step of {rows[0]['memory_batch_size']} in float32"
+    # Examples of another shape, or another batch, are another table: their figures are not to be compared.
+    for shape, batch_size in dict.fromkeys((row["input_shape"], row["memory_batch_size"]) for row in rows):
+        title = f"{shape} examples, memory of a step of {batch_size} in float32"
+        alike = [_shown(row) for row in rows if (row["input_shape"], row["memory_batch_size"]) == (shape, batch_size)]
         names = len(COLUMNS)
-        for table in tables(
-            out, (*COLUMNS, *FIGURES), [_shown(row) for row in rows], names=names, left=names, title=title
-        ):
+        for table in tables(out, (*COLUMNS, *FIGURES), alike, names=names, left=names, title=title):
             out.print(table)
     for title, reason in refused.items():
         out.print(f"unsupported: {title}: {reason}", highlight=False, markup=False, soft_wrap=True)

@@ -68,7 +68,10 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
         _show(out, design, audit, cost)
         labels, shape = dict(design.labels), design.input_shape
         found.append({"labels": labels, "input_shape": shape, "audit": audit, "cost": cost})
-        if audit["network_digest"] is not None:
+        if (
+            audit["network_digest"] is not None
+            and labels["variant"] not in same[labels["backbone"], labels["dataset"], audit["network_digest"]]
+        ):  # with two protocols an arm comes twice
             same[labels["backbone"], labels["dataset"], audit["network_digest"]].append(labels["variant"])
     for (backbone, dataset, _), variants in same.items():
         if len(variants) > 1:

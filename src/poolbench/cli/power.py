@@ -204,6 +204,9 @@ def _show(console: Any, pilot: Any, known: argparse.Namespace) -> None:
             )
         )
         return
+    if pilot.mean == 0:
+        console.print(Text("Left out: differences are shares of the reference's mean, which is 0.\n"))
+        return
     point = (1.0 if pilot.mean is None else pilot.mean) / 100
     unit = "points" if pilot.mean is None else f"per cent of the reference's mean ({pilot.mean:.4g})"
     shown = Table(box=None, pad_edge=False)
@@ -229,6 +232,8 @@ def _show(console: Any, pilot: Any, known: argparse.Namespace) -> None:
         noise = "the seeds count, and of the test examples the least that a report takes"
     else:
         noise = "only the seeds count"
+    if first and variances.images_a_unit > 1:
+        noise += f", these in groups of about {variances.images_a_unit:.3g} that vary together"
     over_seeds = (variances.seeds + (variances.rest / first if first else 0)) ** 0.5
     console.print(
         Text(

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from poolbench.cli.place import place
-from poolbench.folders import check_exists
+from poolbench.folders import check_exists, folders_below
 
 USAGE = """Upload what W&B kept offline: the runs of one experiment, or of all below a folder. It needs a key: `wandb
 login`, or WANDB_API_KEY. A run that is sent again takes the place of what was there.
 
   poolbench wandb-sync results/quickstart
   poolbench wandb-sync results --dry-run       list what would be sent, offline"""
-# What a results folder holds in numbers, and no W&B folder.
-PASSED_OVER = frozenset({"records", "plan", "speed", "wandb"})
 # Where W&B's command writes its own log and caches.
 PLACES = {"WANDB_DIR": "..", "WANDB_CACHE_DIR": "cache", "WANDB_DATA_DIR": "data", "WANDB_CONFIG_DIR": "config"}
 
@@ -51,11 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def wandb_folders(folder: Path) -> list[Path]:
     """Return the folders `wandb` below a folder that hold runs, and the one that `WANDB_DIR` names."""
-    found = []
-    for within, below, _ in os.walk(folder):
-        if "wandb" in below:
-            found.append(Path(within) / "wandb")
-        below[:] = sorted(set(below) - PASSED_OVER)
+    found = [within / "wandb" for within, below, _ in folders_below(folder) if "wandb" in below]
     if os.environ.get("WANDB_DIR"):
         found.append(Path(os.environ["WANDB_DIR"]) / "wandb")
     return [one for one in dict.fromkeys(found) if any(one.glob("*run-*/run-*.wandb"))]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from poolbench.kernels.autocast import autocast
 from poolbench.kernels.precision import laid_out
 
 # What an operator without a choice of implementation runs by.
@@ -49,8 +50,8 @@ def implementations(
         if callable(getattr(module, "implementation_for", None)):
             module.register_forward_pre_hook(look(name))
     image = laid_out(torch.zeros(1, *input_shape, device=device), memory_format)
-    autocast = torch.autocast(device.type, dtype, enabled=dtype is not torch.float32)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad(), autocast:
+    kept = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with kept, torch.no_grad(), autocast(device, dtype):
         probe(image)
     return found
 

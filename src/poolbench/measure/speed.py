@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from poolbench.environment import torch_optimizers
+from poolbench.kernels.autocast import autocast
 from poolbench.kernels.precision import DTYPES, FORMATS, laid_out
 from poolbench.measure.memory_limit import is_out_of_memory, memory_kept_free
 from poolbench.measure.stopwatch import Action, Stopwatch, stopwatch_for
@@ -293,7 +294,7 @@ def inference_step(network: nn.Module, images: Tensor, dtype: torch.dtype) -> Ac
     """Return a forward pass over `images`, by autocast where `dtype` is not float32; the network's mode is its own."""
 
     def forward() -> Tensor:
-        with torch.inference_mode(), torch.autocast(images.device.type, dtype, enabled=dtype is not torch.float32):
+        with torch.inference_mode(), autocast(images.device, dtype):
             return network(images)
 
     return forward
@@ -352,7 +353,7 @@ def training_step(
 def _loss(
     network: nn.Module, images: Tensor, target: Tensor, label_smoothing: float, dtype: torch.dtype, loss: Loss
 ) -> Tensor:
-    with torch.autocast(images.device.type, dtype, enabled=dtype is not torch.float32):
+    with autocast(images.device, dtype):
         return loss(network(images).float(), target, label_smoothing)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from poolbench.cell import Cell
 from poolbench.data import LoadedImages, Task
+from poolbench.kernels.autocast import products_in_float32
 from poolbench.measure.allocator import ALLOCATOR
 from poolbench.measure.machine import machine, revision
 from poolbench.own_code import own_code
@@ -44,7 +45,7 @@ def blank(cell: Cell, attempts: Sequence[Mapping[str, Any]] = ()) -> dict[str, A
         "history": [],
         "streams": {},
         "times": {"started": now()},
-        "provenance": provenance(cell.device)
+        "provenance": provenance(cell.device, cell.protocol.dtype)
         | {"command": list(cell.settings.command), "own_code": own_code(cell.config)}
         | ended,
         "files": {},
@@ -92,8 +93,11 @@ def weight_digests(network: nn.Module) -> dict[str, str]:
     }
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
-    """Return what was run, on what: versions, revision, machine, device, threads, allocator."""
+def provenance(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """Return what was run, on what: versions, revision, machine, device, threads, allocator.
+
+    Where `dtype` is bfloat16 and the processor has no instructions for it, `products` says how they were computed.
+    """
     commit, dirty = package_revision()
     return {
         "poolbench": version("poolbench"),
@@ -102,6 +106,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         **machine(device),
         "threads": torch.get_num_threads(),
         "allocator": ALLOCATOR.in_force,
+        **({"products": "float32"} if products_in_float32(device, dtype) else {}),
     }
 
 

@@ -3,6 +3,7 @@
 const body = document.body;
 const frame = document.getElementById("report");
 const LOOK_MS = 2000;
+const LOAD_MS = 60000;
 let version = body.dataset.version;
 let took = 0;
 
@@ -37,12 +38,30 @@ async function reloadIndex() {
   document.getElementById("content").replaceWith(found.getElementById("content"));
 }
 
+// Where the server ended meanwhile, the frame holds a page of the browser's own, which may not be read: the next look
+// begins anew.
 function reloadReport() {
-  return new Promise((done) => {
-    const view = frame.contentWindow;
-    const [x, y] = [view.scrollX, view.scrollY];
-    frame.addEventListener("load", () => { frame.contentWindow.scrollTo(x, y); done(); }, { once: true });
-    view.location.reload();
+  return new Promise((done, failed) => {
+    let [x, y] = [0, 0];
+    let reload = () => { frame.src = frame.src; };
+    try {
+      const view = frame.contentWindow;
+      [x, y] = [view.scrollX, view.scrollY];
+      reload = () => view.location.reload();
+    } catch {
+      // What is shown is no report.
+    }
+    const shown = () => {
+      try {
+        frame.contentWindow.scrollTo(x, y);
+        done();
+      } catch (error) {
+        failed(error);
+      }
+    };
+    frame.addEventListener("load", shown, { once: true });
+    setTimeout(() => { frame.removeEventListener("load", shown); failed(new Error("not loaded")); }, LOAD_MS);
+    reload();
   });
 }
 

@@ -14,8 +14,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 import jinja2
 
+from poolbench.folders import experiments_in
 from poolbench.record import RECORD_FILE
-from poolbench.serve.watched import PAGE, Watched, as_json, experiments
+from poolbench.serve.watched import PAGE, Watched, as_json
 
 UNDER = "/e/"
 TYPES = {
@@ -116,7 +117,7 @@ class Site:
 
     def _all(self) -> Mapping[str, Watched]:
         """Return the experiments that there are now."""
-        found = experiments(self.folder)
+        found = experiments_in(self.folder)
         with self._lock:
             self._watched = {name: self._watched.get(name) or Watched(name, path) for name, path in found.items()}
             return self._watched

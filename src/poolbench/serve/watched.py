@@ -1,7 +1,6 @@
 """One experiment as it is served: what of it changed, how far it is, its page, made again when it changed."""
 
 import hashlib
-import os
 import sys
 import threading
 import traceback
@@ -18,7 +17,7 @@ from poolbench.record import RECORD_FILE, read_json
 from poolbench.report.reading.trials import FILE as TRIALS_FILE
 from poolbench.report.reading.trials import TRIALS, TUNED
 from poolbench.sweep.claims import Claims
-from poolbench.sweep.plan import PLAN, PlanFolder
+from poolbench.sweep.plan import PlanFolder
 from poolbench.sweep.state import counts, states
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 # A cell that ended in one of these is no result.
 FAILED = ("failed", "diverged", "interrupted")
-# What a results folder holds in numbers, and no experiment.
-PASSED_OVER = frozenset({"records", PLAN, "speed", "wandb", "trackio"})
 # What a page is made of, below the experiment's folder; trials and tuned arms are results folders themselves.
 RECORDS = f"records/*/{RECORD_FILE}"
 OF_RESULTS = (EXPERIMENT_FILE, RECORDS, "speed/*.json")
@@ -248,17 +245,6 @@ def _pictures(content: "Content") -> list[bytes]:
 
     drawn = figures.files(content, ["pictures"])
     return [drawn[name] for name in PICTURES if name in drawn]
-
-
-def experiments(folder: Path) -> dict[str, Path]:
-    """Return the experiments' folders below a folder, itself among them, by their path in it."""
-    found: dict[str, Path] = {}
-    for place, below, _ in os.walk(folder):
-        if {"records", PLAN} & set(below):
-            path = Path(place)
-            found[path.relative_to(folder).as_posix() if path != folder else folder.resolve().name] = path
-        below[:] = sorted(name for name in set(below) - PASSED_OVER if not name.startswith("."))
-    return dict(sorted(found.items()))
 
 
 def as_json(progress: Progress, made: Made) -> dict[str, Any]:

@@ -47,6 +47,8 @@ class Regression(Task):
             raise unknown_name("`dataset.task.loss`", str(loss), LOSSES)
         if least is not None and most is not None and least >= most:
             raise ConfigurationError(f"`dataset.task.least` must be below `most`, {most}, got {least}")
+        if not isinstance(unit, str):
+            raise ConfigurationError(f"`dataset.task.unit` must be a text, got {unit!r}")
         self.score = Score("mean_absolute_error", unit, LOWER, PER_CENT)
         self.kind, self.least, self.most = loss, least, most
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from poolbench.data import Task
 from poolbench.environment import torch_optimizers
 from poolbench.errors import ConfigurationError, Stopped
+from poolbench.kernels.autocast import autocast
 from poolbench.loggers import Mirrors
 from poolbench.streams import drawing
 from poolbench.tasks import Classification
@@ -223,6 +224,6 @@ def outputs(
     """Yield the network's output, float32, and the target of each batch, in evaluation mode."""
     network = network.to(device).to(memory_format=protocol.torch_memory_format).eval()
     for examples, target in batches:
-        with torch.autocast(device.type, dtype=protocol.dtype, enabled=protocol.dtype is not torch.float32):
+        with autocast(device, protocol.dtype):
             output = network(examples)
         yield output.float(), target

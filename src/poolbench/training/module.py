@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from poolbench.data import Task
+from poolbench.kernels.autocast import products
 from poolbench.streams import seed_of
 from poolbench.tasks import Classification
 from poolbench.training.protocol import Protocol
@@ -87,8 +88,9 @@ class Learner(L.LightningModule):
             super().__setattr__(name, value)
 
     def forward(self, examples: Tensor) -> Tensor:
-        """Return the network's output."""
-        return self.call(examples)
+        """Return the network's output, in the precision that Lightning set."""
+        with products(examples.device, self.protocol.dtype):
+            return self.call(examples)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build optimiser and schedule from the protocol.
@@ -133,7 +135,7 @@ class Learner(L.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         examples, target = batch
-        output = self.call(examples)
+        output = self.forward(examples)
         loss = self.task.loss(output, target, self.protocol.label_smoothing)
         scored = batch_idx % self.task.scored_every == 0
         scores = self.task.scores(output.detach(), target) if scored else None
@@ -147,7 +149,7 @@ class Learner(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add a batch to the validation's sums; its loss has no label smoothing."""
         examples, target = batch
-        output = self.call(examples).float()
+        output = self.forward(examples).float()
         loss, size = self.task.loss(output, target), self.task.weight(target)
         self.validation_sums.add(loss, size, self.task.scores(output, target))
 

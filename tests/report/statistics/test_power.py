@@ -1,6 +1,7 @@
 """Before the runs: what a pilot's variances say of power, against runs that are drawn image by image."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ WITH_OUTCOMES = [arm(0.2, 0.001, 100, 0.5), arm(0.4, 0.002, 300, 1.5)]
         # What the seeds vary by is at most all that the rest explains.
         pytest.param([arm(0.1, 0.001, 100, 4.0)], 0.0, 0.1, 1.0, id="more rest than there is"),
         pytest.param([*WITH_OUTCOMES, arm(0.3, math.nan, None, math.nan)], 0.29 / 3, 0.0, 0.0, id="no outcomes"),
-        pytest.param([*WITH_OUTCOMES, arm(0.3, 0.001, 50, math.nan)], 0.29 / 3, 0.0, 0.0, id="no rest"),
+        # Images in groups: the rest stays with the seeds; 0.1, 0.6 and 0.05 of images.
+        pytest.param([*WITH_OUTCOMES, arm(0.3, 0.001, 50, math.nan)], 0.29 / 3, 0.25, 0.0, id="no rest"),
     ],
 )
 def test_a_pilots_variances_are_the_means_over_its_arms(
@@ -85,6 +87,29 @@ def test_power_is_that_of_runs_that_are_drawn() -> None:
     expected = power(0.03, variances, seeds=5, images=200)
     assert 0.2 < expected < 0.95
     assert hits / 600 == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 600) + 0.02)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_pilot_over_patients_has_the_power_of_runs_that_are_drawn(binary: bool) -> None:
+    draw = np.random.default_rng(3)
+    patients, each, seeds, mean = 20, 5, 5, 0.12
+
+    def run() -> Paired:
+        # A patient's images share what they do: of twenty only that counts.
+        d = mean + 0.03 * draw.standard_normal((seeds, 1)) + 0.2 * np.repeat(draw.standard_normal(patients), each)
+        d = d + 0.1 * draw.standard_normal((seeds, patients * each))
+        return paired(d.mean(axis=1), d, groups=np.repeat(np.arange(patients), each), binary=binary)
+
+    runs = [run() for _ in range(400)]
+    hits = sum(decide([one], margin=0.0)[0].verdict == BETTER for one in runs)
+    variances = Variances.of_pilot(runs)
+    assert variances.images_a_unit == pytest.approx(each)
+    expected = power(mean, variances, seeds=seeds, images=patients * each)
+    assert 0.2 < expected < 0.8
+    assert hits / 400 == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 400) + 0.03)
+    # As many images of so many patients would say more.
+    assert power(mean, replace(variances, images_a_unit=1.0), seeds=seeds, images=patients * each) > expected
+    assert power(mean, variances, seeds=seeds, images=None) > expected + 0.1
 
 
 @pytest.mark.parametrize(

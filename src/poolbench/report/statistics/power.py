@@ -30,12 +30,14 @@ class Variances:
         images: σ_B², of the difference from image to image, whatever the seed; 0: images do not count.
         rest: σ_E², of single outcomes.
         binary: whether an outcome is 0 or 1: a report then takes a least variance for the images.
+        images_a_unit: how many images vary together, more than 1 where they come in groups of a patient or speaker.
     """
 
     seeds: float
     images: float = 0.0
     rest: float = 0.0
     binary: bool = True
+    images_a_unit: float = 1.0
 
     @classmethod
     def of_pilot(cls, found: Sequence[Paired]) -> "Variances":
@@ -51,12 +53,17 @@ class Variances:
         if not usable:
             raise ValueError("`found` must hold at least one arm with 2 seeds that vary, got none")
         of_seeds = float(np.mean([one.std**2 for one in usable]))
-        if any(one.images is None or math.isnan(one.rest_variance) for one in usable):
+        if any(one.images is None for one in usable):
             return cls(of_seeds, binary=False)  # as a report of such records, which knows no images
         images = float(np.mean([one.images or 0 for one in usable]))
         of_images = float(np.mean([one.image_variance * (one.images or 0) for one in usable]))
+        a_unit = float(np.mean([(one.images or 0) / sum(each.units for each in one.independent) for one in usable]))
+        binary = all(one.binary for one in usable)
+        # Over groups of images it is not estimated apart, and the seeds keep it whatever the number of images.
+        if any(math.isnan(one.rest_variance) for one in usable):
+            return cls(of_seeds, of_images, 0.0, binary, a_unit)
         rest = min(float(np.mean([one.rest_variance for one in usable])), of_seeds * images)
-        return cls(of_seeds - rest / images, of_images, rest, all(one.binary for one in usable))
+        return cls(of_seeds - rest / images, of_images, rest, binary, a_unit)
 
     @classmethod
     def of_published(cls, std: float, *, correlation: float = 0.0, disagreement: float = 0.0) -> "Variances":
@@ -109,13 +116,14 @@ def power(
         return 0.0  # seeds that do not vary say nothing of others
     draw = np.random.default_rng(0)
     mean = abs(difference) + draw.standard_normal(DRAWS) * math.sqrt(of_one_seed / seeds + of_images)
+    units = max(images / variances.images_a_unit, 2.0) if images else 0.0
     if images and variances.binary:  # what is estimated, which is more than there is
-        of_images = max(of_images, ImageSet(images).least_variance)
+        of_images = max(of_images, ImageSet(units, images=images).least_variance)
     estimated = of_one_seed / seeds * draw.chisquare(seeds - 1, DRAWS) / (seeds - 1)
     t_seeds = -float(stdtrit(seeds - 1, tail))
     half = t_seeds * np.sqrt(estimated)
     if of_images and images:
-        t_images = -float(stdtrit(images - 1, tail))
+        t_images = -float(stdtrit(units - 1, tail))
         both = (estimated * t_seeds + of_images * t_images) / np.sqrt(estimated + of_images)
         half = np.maximum(half, both)
     return float((mean > half).mean())

@@ -1,8 +1,10 @@
 """What a composed configuration is called: the choices' names, with what makes them differ from their YAML."""
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from poolbench.cli import choices
 from poolbench.cli.command_line import CommandLine
@@ -79,7 +81,8 @@ def _reference(job: Job, variants: Mapping[str, Any]) -> Mapping[str, Any] | Non
 def _known_reference(job: Job, variants: Mapping[str, Any]) -> Mapping[str, Any]:
     found = _reference(job, variants)
     if found is None:
-        raise unknown_name("reference", str(job.config.get("reference")), choices.names("pooling", job.folders))
+        known = {*choices.names("pooling", job.folders), *variants}
+        raise unknown_name("reference", str(job.config.get("reference")), known)
     return found
 
 
@@ -249,21 +252,35 @@ def written_group(job: Job, group: str, choice: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     unresolved = _unresolved(job.folders, group, choice)
+    if "${" not in str(unresolved):  # nothing to look up: a whole configuration takes longer to wrap than all the rest
+        return unresolved
     whole = OmegaConf.create({**job.config, group: unresolved})
     return OmegaConf.to_container(whole[group], resolve=True)  # type: ignore[return-value]
 
 
 def _unresolved(folders: Sequence[Path], group: str, choice: str) -> dict[str, Any]:
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
 
     for folder in folders:
         path = folder / group / f"{choice}.yaml"
         if path.is_file():
-            content = OmegaConf.load(path)
-            assert isinstance(content, DictConfig)
+            state = path.stat()
+            content = dict(_read(path, (state.st_mtime_ns, state.st_size)))
             bases = content.pop("defaults", [])
             beneath = [
                 _unresolved(folders, group, base) for base in bases if isinstance(base, str) and base != "_self_"
             ]
+            if not beneath:
+                return copy.deepcopy(content)
             return OmegaConf.to_container(OmegaConf.merge(*beneath, content))  # type: ignore[return-value]
     return {}
+
+
+@lru_cache
+def _read(path: Path, state: tuple[int, int]) -> Mapping[str, Any]:
+    """Return what a YAML file in this state says: a sweep's jobs ask for the same few files."""
+    from omegaconf import OmegaConf
+
+    content = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(content, dict)
+    return cast(dict[str, Any], content)

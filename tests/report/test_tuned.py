@@ -193,3 +193,5 @@ def test_tuned_cells_that_did_not_finish_are_said(tuned: Any, status: str, seeds
     (entry,) = content.not_compared
     shown = "seeds 0–2" if seeds == 3 else "seed 0"
     assert str(entry) == f"tuned: slides on digits, avg, {shown}: {status}: loss is nan"
+    row = content.tables["tuned"].set_index("variant").loc["avg"]
+    assert (row["shared_n_failed"], row["tuned_n_failed"]) == (0, 0 if status == "interrupted" else seeds)

@@ -276,10 +276,9 @@ def _compare(
     device: torch.device,
 ) -> dict[str, Any]:
     on_gpu = device.type == "cuda"
-    stopwatch = stopwatch_for(device) if on_gpu else None
     # A stochastic operator draws from torch's own stream.
     with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        pair = alternate(arm, reference, budget_s=budget_s, half_width=half_width, stopwatch=stopwatch)
+        pair = alternate(arm, reference, budget_s=budget_s, half_width=half_width, stopwatch=stopwatch_for(device))
     ratio = pair.ratio
     return {
         f"{what}_ms": 1000 * median_interval(pair.first).median,

@@ -170,6 +170,7 @@ def _of(arm: Arm, one: Compared, side: str) -> dict[str, Any]:
     values = [reached(record) for record in arm.finished.values()]
     found = {
         f"{side}_n_seeds": len(values),
+        f"{side}_n_failed": Failures.of([arm]).number,
         f"{side}_score_mean": float(np.mean(values)) if values else None,
         f"{side}_verdict": one.verdict,
     }

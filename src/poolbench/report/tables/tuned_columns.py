@@ -36,4 +36,6 @@ SCORES_OF_TUNED = (
     Column("val_score_high", "number", "of the score", "the best one; the point was chosen by it"),
     Column("shared_score_mean", "number", "of the score", "mean test score, at the shared recipe"),
     Column("tuned_score_mean", "number", "of the score", "mean test score, each arm at its best point"),
+    Column("shared_n_failed", "count", "cells", "cells that failed or diverged, at the shared recipe"),
+    Column("tuned_n_failed", "count", "cells", "cells that failed or diverged, each arm at its best point"),
 )

@@ -1,10 +1,13 @@
-"""Folders that a command is given: what is said where one is not there, with the nearest that is."""
+"""Folders that a command is given: the experiments below one, and what is said where one is not there."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from poolbench.errors import ConfigurationError, unknown_name
+
+# What an experiment's folder holds in numbers, and no experiment.
+PASSED_OVER = frozenset({"records", "plan", "speed", "wandb", "trackio"})
 
 
 def check_exists(folder: Path, *, holds: str = "records") -> None:
@@ -34,10 +37,6 @@ def results_in(parent: Path, *, holds: str = "records") -> list[str]:
     """Return the names of the results folders in `parent`, those one level further down by their path."""
     found = {path.parent for path in (*parent.glob(f"*/{holds}"), *parent.glob(f"*/*/{holds}")) if path.is_dir()}
     return sorted(str(path.relative_to(parent)) for path in found)
-
-
-# What an experiment's folder holds in numbers, and no experiment.
-PASSED_OVER = frozenset({"records", "plan", "speed", "wandb", "trackio"})
 
 
 def folders_below(folder: Path) -> Iterator[tuple[Path, frozenset[str], bool]]:

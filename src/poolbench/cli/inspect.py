@@ -56,7 +56,7 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
 
     out = console()
     found: list[dict[str, Any]] = []
-    same: dict[Any, list[str]] = defaultdict(list)
+    same: dict[Any, dict[str, None]] = defaultdict(dict)
     for design, assembled in designs:
         try:
             audit, cost = audited(
@@ -68,11 +68,9 @@ def _look(designs: list[Any], refused: dict[str, str], known: argparse.Namespace
         _show(out, design, audit, cost)
         labels, shape = dict(design.labels), design.input_shape
         found.append({"labels": labels, "input_shape": shape, "audit": audit, "cost": cost})
-        if (
-            audit["network_digest"] is not None
-            and labels["variant"] not in same[labels["backbone"], labels["dataset"], audit["network_digest"]]
-        ):  # with two protocols an arm comes twice
-            same[labels["backbone"], labels["dataset"], audit["network_digest"]].append(labels["variant"])
+        if audit["network_digest"] is not None:
+            # Each once: with two protocols an arm comes twice.
+            same[labels["backbone"], labels["dataset"], audit["network_digest"]][labels["variant"]] = None
     for (backbone, dataset, _), variants in same.items():
         if len(variants) > 1:
             out.print(

@@ -81,9 +81,10 @@ def test_a_small_error_in_a_unit_of_its_own_is_compared_by_its_size(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("poolbench.run.evaluate.evaluate", found)
         assert main(["test", str(folder)]) == 1
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.endswith("differs")] == [
-        "test_loss"
-    ]
+    same, other = capsys.readouterr().out.splitlines()
+    accuracy, loss = small["test_accuracy"], small["test_loss"]
+    assert same.split() == ["test_accuracy", "recorded", f"{accuracy:.6g}", "now", f"{accuracy:.6g}"]
+    assert other.split() == ["test_loss", "recorded", f"{loss:.6g}", "now", f"{1.01 * loss:.6g}", "differs"]
 
 
 def test_a_run_behind_a_link_is_found(folder: Path, tmp_path: Path) -> None:

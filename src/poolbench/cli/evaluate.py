@@ -48,15 +48,15 @@ def run(arguments: argparse.Namespace) -> int:
     found = evaluate(cell, folder, record)
     agree = True
     # Shares of 1 and losses of classes keep it as it is, where an error in a unit of its own may be small throughout.
-    least = 1.0 if task_of(record)[1].is_fraction else 0.0
+    least, form = (1.0, ".6f") if task_of(record)[1].is_fraction else (0.0, ".6g")
     for name, value in found.items():
         stored = record["metrics"].get(name)
         if stored is None:  # an older record, or no number: nothing to compare with
-            print(f"{name:14} recorded nothing   now {value:.6f}")
+            print(f"{name:14} recorded nothing   now {value:{form}}")
             continue
         same = abs(value - stored) <= TOLERANCE * max(least, abs(stored))
         agree &= same
-        print(f"{name:14} recorded {stored:.6f}  now {value:.6f}{'' if same else '  differs'}")
+        print(f"{name:14} recorded {stored:{form}}  now {value:{form}}{'' if same else '  differs'}")
     return 0 if agree else 1
 
 
